@@ -1,0 +1,1 @@
+"""interp: a declarative language for circuit experiments on transformers."""
