@@ -1,0 +1,131 @@
+"""Where an intervention acts: sites, positions, units. Plain data, no torch.
+
+A site is one activation tensor of the model. In the canonical form every site is
+[batch, position, index, width]: a residual stream has one index, queries one a head, MLP neurons
+one a neuron with width 1, an attention pattern [query, head, key]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+RESIDUAL_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
+HEAD_SITES = ("q", "k", "v", "z", "head", "pattern")
+OTHER_SITES = ("embed", "pos_embed", "neuron", "logits", "hook")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Site:
+    """`kind` is one of:
+    embed, pos_embed, logits (no layer);
+    resid_pre, resid_mid, resid_post, attn_out, mlp_out (width d_model);
+    q, k, v, z (width d_head; k and v count key/value heads), head (a head's output to the residual
+    stream, width d_model), pattern (query x key, after the softmax);
+    neuron (MLP activations after the non-linearity, index = neuron, width 1);
+    hook (a TransformerLens hook name in `hook`, layer None)."""
+
+    kind: str
+    layer: int | None = None
+    hook: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """Positions of a prompt, resolved for each prompt by the data.
+
+    kind      parts / fields used
+    all       every real token
+    index     `index`, counted from 0
+    label     `label`, and `pick` first or last of its tokens, None for all of them
+    first     the first token (BOS where there is one)
+    last      the last token that is not padding
+    union     `parts` at once
+    minus     parts[0] without parts[1]
+    entry     of a pattern: parts[0] = key positions, parts[1] = query positions
+    each      every position a unit of its own; expanded before anything runs
+    """
+
+    kind: str
+    index: int | None = None
+    label: str | None = None
+    pick: str | None = None
+    parts: tuple[Positions, ...] = ()
+
+    def __str__(self) -> str:
+        match self.kind:
+            case "index":
+                return str(self.index)
+            case "label":
+                return f"{self.label}.{self.pick}" if self.pick else str(self.label)
+            case "union":
+                return f"together({', '.join(map(str, self.parts))})"
+            case "minus":
+                return f"{self.parts[0]} - {self.parts[1]}"
+            case "entry":
+                return f"{self.parts[0]} -> {self.parts[1]}"
+            case _:
+                return self.kind
+
+
+ALL = Positions("all")
+EACH = Positions("each")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One place at its positions: `index` is a head or a neuron, None where a site has one index
+    or where every index is meant (`L3.pattern` unheaded does not exist; a hook's whole tensor
+    does)."""
+
+    site: Site
+    index: int | None = None
+    positions: Positions = ALL
+
+    @property
+    def place(self) -> str:
+        """The place as the language writes it: `L9H6.q`, `L3.mlp[512]`, `L5.resid_pre`."""
+        layer, kind = self.site.layer, self.site.kind
+        if kind == "hook":
+            return f'"{self.site.hook}"'
+        if layer is None:
+            return kind
+        if kind == "head":
+            return f"L{layer}H{self.index}"
+        if kind == "neuron":
+            return f"L{layer}.mlp[{self.index}]"
+        if kind == "mlp_out":
+            return f"L{layer}.mlp"
+        if kind in HEAD_SITES:
+            return f"L{layer}H{self.index}.{kind}"
+        return f"L{layer}.{kind}"
+
+    def __str__(self) -> str:
+        return self.place if self.positions == ALL else f"{self.place} at {self.positions}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Targets changed at once; one for a plain unit, several for `together(…)`."""
+
+    targets: tuple[Target, ...]
+
+    @property
+    def place(self) -> str:
+        """The unit as the language writes it, without a position that all targets share."""
+        if self.shared_positions is None:
+            return f"together({', '.join(map(str, self.targets))})"
+        if len(self.targets) == 1:
+            return self.targets[0].place
+        return f"together({', '.join(t.place for t in self.targets)})"
+
+    @property
+    def shared_positions(self) -> Positions | None:
+        positions = {t.positions for t in self.targets}
+        return positions.pop() if len(positions) == 1 else None
+
+    @property
+    def position(self) -> str:
+        """The position column of a score row; `all` when the unit acts everywhere."""
+        return str(self.shared_positions or "mixed")
+
+    def __str__(self) -> str:
+        return self.place if self.position in ("all", "mixed") else f"{self.place} at {self.position}"

@@ -1,0 +1,172 @@
+"""The plan: tasks in an order that runs. Frozen, printable, comparable, serialisable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from interp_dsl.plan.algebra import (
+    Expression,
+    Intervention,
+    Metric,
+    Run,
+)
+from interp_dsl.plan.places import ALL, Positions, Site, Target
+
+Json = None | bool | int | float | str | tuple["Json", ...] | dict[str, "Json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the text a task comes from."""
+
+    file: str
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadModel:
+    """`spec` = {"kind": "bundled|pretrained|checkpoint|weights|python", "name": …, options}.
+    Paths in it are absolute."""
+
+    id: str
+    name: str
+    spec: dict[str, Json] = field(hash=False)
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BuildData:
+    """`spec` as data/build.py documents; `model` (a task id) gives the tokenizer and the
+    vocabulary. A filter keeps examples of `parent` that satisfy `test`."""
+
+    id: str
+    name: str
+    spec: dict[str, Json] = field(hash=False)
+    model: str | None = None
+    parent: str | None = None
+    test: Expression | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """One run of all examples: keeps the sites asked for and measures the metrics.
+    `batch` is examples a pass."""
+
+    id: str
+    run: Run
+    sites: tuple[Site, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    batch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """Patching a side into itself changes nothing; patching the whole residual stream from the
+    other side gives the other side's outputs (only where the two sides align)."""
+
+    id: str
+    clean: Run
+    corrupt: Run | None
+    pairs: int = 8
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeepPairs:
+    """For the screens: tokens, labels, attention patterns and the ten top logits at every position
+    of both sides for the first `pairs` examples, within `budget` bytes."""
+
+    id: str
+    data: str
+    runs: tuple[Run, ...]
+    pairs: int = 8
+    budget: int = 16_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A step under one context: `into` is measured with and without the step's own change.
+    `other` is the run that effects are normalised by; `columns` are added to the table's rows."""
+
+    into: Run
+    other: Run | None
+    columns: tuple[tuple[str, float | str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Change one unit at a time and measure: the result is a score table named `step`.
+    `rows` is the packing: rows (units x examples) a batch; `shard` is units a shard."""
+
+    id: str
+    step: str
+    variants: tuple[Variant, ...]
+    intervention: Intervention
+    metrics: tuple[Metric, ...]
+    reference: Run
+    rows: int | None = None
+    shard: int | None = None
+    key: str | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluate:
+    """The metrics of a model on a side, plain or under interventions: values only."""
+
+    id: str
+    step: str
+    variants: tuple[Variant, ...]
+    metrics: tuple[Metric, ...]
+    reference: Run
+    key: str | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Activations of N examples kept for looking at."""
+
+    id: str
+    step: str
+    run: Run
+    targets: tuple[Target, ...]
+    positions: Positions = ALL
+    keep: int = 8
+    key: str | None = None
+    place: Place | None = None
+
+
+Task = LoadModel | BuildData | Forward | SelfTest | KeepPairs | Sweep | Evaluate | Record
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """`text` as written; `test` evaluated on the finished tables."""
+
+    text: str
+    test: Expression
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the screens open with: a step and a form."""
+
+    step: str
+    form: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`seed` drives the bootstrap; `notes` are what the passes and the lowering want said."""
+
+    tasks: tuple[Task, ...]
+    claims: tuple[Claim, ...] = ()
+    views: tuple[View, ...] = ()
+    params: tuple[tuple[str, Json], ...] = ()
+    seed: int = 0
+    device: str = "auto"
+    notes: tuple[str, ...] = ()
