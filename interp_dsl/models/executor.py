@@ -1,0 +1,48 @@
+"""What the engine asks of a model: one forward pass with edits, captures and reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, device, dtype
+
+from interp_dsl.models.edits import Edit
+from interp_dsl.models.shape import ModelFacts
+from interp_dsl.plan.places import Site
+
+
+@dataclass(frozen=True)
+class Pass:
+    """logits: [B, r, d_vocab_out] at the read positions, float32; sites: canonical captures
+    [B, T, index, width] after all edits (for `hook`: the raw tensor)."""
+
+    logits: Tensor
+    sites: dict[Site, Tensor]
+
+
+class Executor(Protocol):
+    """A model in eval mode with frozen weights. `name` tells which executor runs (hooked)."""
+
+    name: str
+    facts: ModelFacts
+    device: device
+    dtype: dtype
+
+    def forward(
+        self,
+        tokens: Tensor,
+        reads: Tensor | None,
+        edits: Sequence[Edit] = (),
+        sites: Sequence[Site] = (),
+        mask: Tensor | None = None,
+    ) -> Pass:
+        """tokens [B, T]; reads [B, r] positions whose logits are wanted, None for all positions;
+        mask [B, T] True for tokens that may be attended to (None: plain right padding of a causal
+        model needs none). Edits at one site are made in the order given."""
+        ...
+
+    def fingerprint(self) -> str:
+        """sha256 of weights and configuration."""
+        ...
