@@ -1,0 +1,95 @@
+"""The event log: one JSON object a line, appended while the run goes on.
+
+Every event holds `time` (seconds since 1970) and `event` (its kind). The kinds and their fields:
+
+run_started    tasks: [{id, kind, step, total}], resumed
+task_started   task, step, total
+progress       task, done, total
+task_finished  task, step, seconds, reused
+top            step, rows: the leading rows so far
+claim          text, ok, value, low, high, message, file, line
+note           text
+failed         diagnostics
+run_finished   status, seconds
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Lock
+from typing import IO, Any
+
+from interp_dsl.runs.files import plain
+
+Event = dict[str, Any]
+
+
+class EventLog:
+    """The log at `path`, to append to and to read, in this process or another."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = Lock()
+        self._handle: IO[bytes] | None = None
+
+    def append(self, kind: str, **fields: Any) -> Event:
+        """Add one event; a reader sees it at once."""
+        event: Event = {"time": round(time.time(), 3), "event": kind, **plain(fields)}
+        line = json.dumps(event, ensure_ascii=False) + "\n"
+        with self._lock:
+            if self._handle is None:
+                self._handle = self._open()
+            self._handle.write(line.encode())
+            self._handle.flush()
+        return event
+
+    def close(self) -> None:
+        with self._lock:
+            if self._handle is not None:
+                self._handle.close()
+                self._handle = None
+
+    def _open(self) -> IO[bytes]:
+        handle = self.path.open("a+b")
+        if handle.tell():
+            handle.seek(-1, 2)
+            if handle.read(1) != b"\n":  # a killed writer's torn line must not swallow the next
+                handle.write(b"\n")
+        return handle
+
+    def read(self) -> Iterator[Event]:
+        """The events so far."""
+        yield from self._tail(lambda: True, poll=0)
+
+    def follow(self, is_over: Callable[[], bool], poll: float = 0.1) -> Iterator[Event]:
+        """The events so far and those to come, until `is_over` and the log is read to its end."""
+        yield from self._tail(is_over, poll)
+
+    def _tail(self, is_over: Callable[[], bool], poll: float) -> Iterator[Event]:
+        place, rest = 0, b""
+        while True:
+            last = is_over()
+            if self.path.exists():
+                with self.path.open("rb") as handle:
+                    handle.seek(place)
+                    read = handle.read()
+                place += len(read)
+                *lines, rest = (rest + read).split(b"\n")
+                for line in lines:
+                    yield from _event(line)
+            if last:
+                return
+            time.sleep(poll)
+
+
+def _event(line: bytes) -> Iterator[Event]:
+    """The event of a line; nothing for one that a killed writer left torn."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return
+    if isinstance(event, dict) and "event" in event:
+        yield event

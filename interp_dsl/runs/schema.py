@@ -1,0 +1,81 @@
+"""What a score table holds: the one place that says which columns, in which order, of which type.
+
+unit        the unit as the language writes it: `L9H6.q`, `L3.mlp`, `together(L0H1, L1H3)`
+layer       its layer; null where it has none or several
+head        its head; null where it has none or several
+index       its neuron or feature; null where it has none or several
+position    where it acts: `all`, a label, an index, `mixed`
+metric      the metric's name
+base        the metric on the `into` or `on` side without the step's own change
+value       the metric with the change
+effect      value - base; for `attribute` an estimate; null for `evaluate`
+normalized  effect / (other - base); null without another run or a gap worth dividing by
+low, high   bounds of the effect over examples (95 %, seeded bootstrap); for `evaluate` of the value
+n           examples
+
+A sweep's parameters, `under` and `side` follow as further columns. The values of single examples
+stand in the step's tensors: `base` and `value`, each [rows, n] in the order of the table's rows,
+NaN where a row has fewer examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Kind = Literal["text", "integer", "number"]
+
+SCORE_COLUMNS: dict[str, Kind] = {
+    "unit": "text",
+    "layer": "integer",
+    "head": "integer",
+    "index": "integer",
+    "position": "text",
+    "metric": "text",
+    "base": "number",
+    "value": "number",
+    "effect": "number",
+    "normalized": "number",
+    "low": "number",
+    "high": "number",
+    "n": "integer",
+}
+
+
+def dtypes(extra: Mapping[str, Kind] | None = None) -> dict[str, pl.DataType]:
+    """The score columns and then `extra`, as polars types."""
+    import polars as pl
+
+    types: dict[Kind, pl.DataType] = {
+        "text": pl.String(),
+        "integer": pl.Int64(),
+        "number": pl.Float64(),
+    }
+    return {name: types[kind] for name, kind in {**SCORE_COLUMNS, **(extra or {})}.items()}
+
+
+def score_table(
+    rows: Iterable[Mapping[str, Any]], extra: Mapping[str, Kind] | None = None
+) -> pl.DataFrame:
+    """A score table of rows; a column that a row leaves out is null, one that the schema does not
+    know is an error."""
+    import polars as pl
+
+    schema = dtypes(extra)
+    held: Sequence[Mapping[str, Any]] = list(rows)
+    unknown = {name for row in held for name in row} - schema.keys()
+    if unknown:
+        raise ValueError(f"no such score columns: {', '.join(sorted(unknown))}")
+    return pl.DataFrame({name: [row.get(name) for row in held] for name in schema}, schema=schema)
+
+
+def is_score_table(table: pl.DataFrame) -> bool:
+    """Whether a table has all the score columns (a circuit's edge table, say, has not)."""
+    return SCORE_COLUMNS.keys() <= set(table.columns)
+
+
+def extra_columns(table: pl.DataFrame) -> list[str]:
+    """The columns of a score table beyond the common ones: a sweep's parameters and the like."""
+    return [name for name in table.columns if name not in SCORE_COLUMNS]
