@@ -121,10 +121,12 @@ class Within(Node):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Clause(Node):
     """`word value, value`; `word` is from with on of at along by under measure until using as where
-    layers keep into to. Inside brackets a clause has one value."""
+    layers keep into to. Inside brackets a clause has one value. `named` holds options such as
+    `until tokens=50M`."""
 
     word: str
     values: tuple[Expr, ...]
+    named: tuple[Argument, ...] = ()
     word_span: Span = field(repr=False, compare=False)
 
 

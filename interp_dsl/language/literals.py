@@ -1,0 +1,64 @@
+"""What numbers and strings of the language stand for."""
+
+from __future__ import annotations
+
+import re
+
+_THOUSANDS = {"k": 3, "M": 6, "B": 9}
+_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([\s\S]))")
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
+
+
+class BadEscape(ValueError):
+    """An escape that means nothing; `start` and `end` are offsets in the literal."""
+
+    def __init__(self, text: str, start: int) -> None:
+        super().__init__(text)
+        self.start = start
+        self.end = start + len(text)
+
+
+def number(text: str) -> tuple[int | float, str]:
+    """Value and suffix (`%`, `x` or nothing) of a number.
+
+    `50M` and `1e6` are whole numbers, `1.0` is not. OverflowError when it is too large."""
+    digits = text.replace("_", "").rstrip("kMBx%")
+    suffix = text[-1] if text[-1] in "%x" else ""
+    mantissa, _, exponent = digits.replace("E", "e").partition("e")
+    if len(mantissa) > 1000 or len(exponent) > 5:
+        raise OverflowError(text)
+    shift = int(exponent or 0) + _THOUSANDS.get(text[-1], 0)
+    if "." not in mantissa and shift == 0:
+        return int(mantissa), suffix
+    value = float(f"{mantissa}e{shift}")
+    if value == float("inf"):
+        raise OverflowError(text)
+    return int(value) if shift > 0 and value.is_integer() else value, suffix
+
+
+def string(literal: str) -> str:
+    """The text that a string literal, quotes included, stands for."""
+    quotes = 3 if literal.startswith('"""') else 1
+    if "\\" not in literal:
+        return literal[quotes:-quotes]
+    parts, position = [], quotes
+    while (found := literal.find("\\", position, -quotes)) >= 0:
+        parts.append(literal[position:found])
+        escape = _ESCAPE.match(literal, found)
+        assert escape is not None, "a string's last character is a quote"
+        parts.append(_unescape(escape))
+        position = escape.end()
+    parts.append(literal[position:-quotes])
+    return "".join(parts)
+
+
+def _unescape(escape: re.Match[str]) -> str:
+    digits = escape[1] or escape[2] or escape[3]
+    if digits is None:
+        if escape[4] not in _ESCAPES:
+            raise BadEscape(escape[0], escape.start())
+        return _ESCAPES[escape[4]]
+    point = int(digits, 16)
+    if point > 0x10FFFF or 0xD800 <= point < 0xE000:
+        raise BadEscape(escape[0], escape.start())
+    return chr(point)
