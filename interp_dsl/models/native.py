@@ -8,19 +8,17 @@ import torch
 from torch import Tensor
 
 from interp_dsl.models.native_config import NativeConfig
-from interp_dsl.models.weights import Tensors
+from interp_dsl.models.weights import Source, Tensors
 
 
-def boot(
-    config: NativeConfig, tensors: Tensors, device: torch.device, dtype: torch.dtype
-) -> Any:
-    """A TransformerBridge with exactly these tensors (names and shapes as `weights.expected`)."""
+def boot(source: Source, device: torch.device, dtype: torch.dtype) -> Any:
+    """A TransformerBridge with exactly these tensors."""
     from transformer_lens.config import TransformerBridgeConfig
     from transformer_lens.model_bridge import TransformerBridge
 
-    cfg = TransformerBridgeConfig(**bridge_fields(config), device=str(device), dtype=dtype)
+    cfg = TransformerBridgeConfig(**bridge_fields(source.config), device=str(device), dtype=dtype)
     bridge = TransformerBridge.boot_native(cfg, device=device, dtype=dtype)
-    bridge.load_state_dict(bridge_state(config, tensors), strict=True)
+    bridge.load_state_dict(bridge_state(source.config, source.tensors), strict=True)
     return bridge
 
 

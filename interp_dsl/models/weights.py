@@ -5,15 +5,27 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from interp_dsl.models import native_config
 from interp_dsl.models.errors import failure, nearest
+from interp_dsl.models.files import Files, read_json
 from interp_dsl.models.native_config import NativeConfig
 
 Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model of plain weights as read: its configuration and exactly the `expected` tensors."""
+
+    config: NativeConfig
+    tensors: Tensors
+
 
 # Buffers that old checkpoints store beside their weights.
 BUFFERS = re.compile(r"blocks\.\d+\.attn\.(mask|IGNORE|rotary_sin|rotary_cos)")
@@ -46,6 +58,19 @@ def read(path: Path) -> Tensors:
     ):
         raise failure("E455", f"{path} does not map names to tensors", exit_code=3)
     return {str(name): tensor for name, tensor in content.items()}
+
+
+def source(found: Files) -> Source:
+    """A model of plain weights, read and checked. Raises InterpError E451-E455."""
+    config = native_config.parse(read_json(found.config), found.config)
+    if found.tensors is None:
+        raise failure(
+            "E455",
+            f"{found.folder} holds no weights that go with {found.config.name}, or several",
+            help="name the file of tensors, or call it model.safetensors",
+            exit_code=3,
+        )
+    return Source(config, complete(read(found.tensors), config, found.tensors))
 
 
 def expected(config: NativeConfig) -> dict[str, tuple[int, ...]]:

@@ -1,0 +1,152 @@
+"""The reference executor: TransformerLens's bridge, run with hooks that return new tensors."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interp_dsl.models.edits import Edit
+from interp_dsl.models.errors import failure, nearest
+from interp_dsl.models.executor import Pass
+from interp_dsl.models.fingerprint import digest
+from interp_dsl.models.shape import ModelFacts
+from interp_dsl.models.trace import Trace
+from interp_dsl.models.weights import Source
+from interp_dsl.plan.places import Site
+
+
+class HookedExecutor:
+    """Runs any model that TransformerLens's bridge wraps.
+
+    `processing` is raw, or compat where the bridge has folded and centred its weights. Gradients
+    flow only to values of edits that ask for them; the weights are frozen."""
+
+    name = "hooked"
+
+    def __init__(
+        self,
+        bridge: Any,
+        facts: ModelFacts,
+        source: Source | None = None,
+        processing: str = "raw",
+    ) -> None:
+        """`source` is what a bridge of plain weights was built from."""
+        bridge.eval()
+        bridge.requires_grad_(False)
+        weight = next(bridge.parameters())
+        self.bridge = bridge
+        self.facts = facts
+        self.source = source
+        self.processing = processing
+        self.device: torch.device = weight.device
+        self.dtype: torch.dtype = weight.dtype
+        self._output_weights: dict[int, Tensor] = {}
+        self._proven: set[Site] = set()
+        self._takes_positions = (
+            "position_ids" in inspect.signature(bridge.original_model.forward).parameters
+        )
+        self._fingerprint: str | None = None
+
+    def forward(
+        self,
+        tokens: Tensor,
+        reads: Tensor | None,
+        edits: Sequence[Edit] = (),
+        sites: Sequence[Site] = (),
+        mask: Tensor | None = None,
+    ) -> Pass:
+        """See Executor. Raises InterpError E600 when a hook did not fire exactly once, E601 for a
+        site that cannot be edited, E602 when a derived site does not add up, E603 for a hook that
+        the model lacks, E604 for prompts longer than the context."""
+        if tokens.shape[1] > self.facts.shape.n_ctx:
+            raise failure(
+                "E604",
+                f"prompts of {tokens.shape[1]} tokens are longer than the context of "
+                f"{self.facts.name}, {self.facts.shape.n_ctx} tokens",
+                exit_code=1,
+            )
+        with_gradient = torch.is_grad_enabled() and any(
+            edit.value is not None and edit.value.requires_grad for edit in edits
+        )
+        with torch.set_grad_enabled(with_gradient):
+            trace = Trace(self, tuple(tokens.shape), edits, sites)
+            with self.bridge.hooks(fwd_hooks=trace.hooks):
+                logits = self.bridge(tokens, return_type="logits", **self._masked(tokens, mask))
+            trace.check_fired()
+            if Site("logits") in sites:
+                trace.captured[Site("logits")] = logits.unsqueeze(2)
+            if reads is not None:
+                logits = logits.gather(1, reads[..., None].expand(-1, -1, logits.shape[-1]))
+        return Pass(logits.float(), trace.captured)
+
+    def output_weight(self, layer: int) -> Tensor:
+        """W_O of a layer [head, d_head, d_model], fetched from the bridge once."""
+        if layer not in self._output_weights:
+            weight = self.bridge.blocks[layer].attn.W_O
+            self._output_weights[layer] = weight.detach().to(self.dtype)
+        return self._output_weights[layer]
+
+    def output_bias(self, layer: int) -> Tensor | None:
+        """b_O of a layer [d_model], None where the model has none."""
+        bias: Tensor | None = getattr(self.bridge.blocks[layer].attn, "b_O", None)
+        return bias
+
+    def prove(self, site: Site, derived: Tensor, actual: Tensor) -> None:
+        """A derived site, checked against the model's own tensor at its first use in each layer.
+        Raises InterpError E602 where the two differ by more than rounding."""
+        if site in self._proven:
+            return
+        tolerance = 1e-4 if self.dtype in (torch.float32, torch.float64) else 5e-2
+        scale = actual.float().abs().max().clamp(min=1.0)
+        difference = (derived.float() - actual.float()).abs().max() / scale
+        if not difference <= tolerance and not torch.isnan(actual).any():
+            raise failure(
+                "E602",
+                f"{site.kind} of layer {site.layer} of {self.facts.name} does not add up to what "
+                "the model computes",
+                notes=(f"largest relative difference {float(difference):.2g}",),
+                exit_code=1,
+            )
+        self._proven.add(site)
+
+    def require_hook(self, name: str) -> None:
+        """Raises InterpError E603 where the bridge has no such hook."""
+        if name in self.bridge.hook_dict:
+            return
+        close = nearest(name, self.bridge.hook_dict)
+        raise failure(
+            "E603",
+            f"{self.facts.name} has no hook {name}",
+            help=f'did you mean "{close}"?' if close else None,
+            exit_code=1,
+        )
+
+    def fingerprint(self) -> str:
+        """sha256 over configuration and every tensor: name, dtype, shape, bytes."""
+        if self._fingerprint is None:
+            self._fingerprint = self._digest()
+        return self._fingerprint
+
+    def _digest(self) -> str:
+        run = {"processing": self.processing, "dtype": str(self.dtype)}
+        if self.source is not None:
+            return digest(run | asdict(self.source.config), self.source.tensors)
+        config = self.bridge.original_model.config.to_dict()
+        for name in ("_name_or_path", "transformers_version", "dtype"):
+            config.pop(name, None)
+        return digest(run | config, self.bridge.state_dict())
+
+    def _masked(self, tokens: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
+        """Positions are counted by index, masked tokens included; the bridge would skip them."""
+        if mask is None:
+            return {}
+        arguments = {"attention_mask": mask.long()}
+        if self._takes_positions:
+            positions = torch.arange(tokens.shape[1], device=tokens.device)
+            arguments["position_ids"] = positions.expand(tokens.shape[0], -1)
+        return arguments
