@@ -34,6 +34,8 @@ class EventLog:
         self.path = path
         self._lock = Lock()
         self._handle: IO[bytes] | None = None
+        self.listener: Callable[[Event], None] | None = None
+        """Told of every event that this process appends."""
 
     def append(self, kind: str, **fields: Any) -> Event:
         """Add one event; a reader sees it at once."""
@@ -44,6 +46,8 @@ class EventLog:
                 self._handle = self._open()
             self._handle.write(line.encode())
             self._handle.flush()
+        if self.listener is not None:
+            self.listener(event)
         return event
 
     def close(self) -> None:

@@ -186,7 +186,6 @@ class RunFolder:
     # ---- events
 
     def event(self, kind: str, **fields: Any) -> Event:
-        """Append an event and return it."""
         return self.log.append(kind, **fields)
 
     def events(self) -> Iterator[Event]:

@@ -1,0 +1,43 @@
+"""Check files: all errors and warnings, nothing executed. The findings go to stdout."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from interp_dsl.cli.options import add_program_options, settings
+from interp_dsl.cli.output import Output, is_colored
+from interp_dsl.language.diagnostics import Diagnostic
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", metavar="FILE", nargs="+", type=Path)
+    parser.add_argument("--format", choices=["text", "short", "json"], default="text")
+    parser.add_argument("--quiet", "-q", action="store_true", help="no summary")
+    add_program_options(parser)
+
+
+def command(args: argparse.Namespace, output: Output) -> int:
+    from interp_dsl.session import check_file, has_errors
+
+    given = settings(args)
+    found: list[Diagnostic] = []
+    for path in args.files:
+        found += check_file(path, given).diagnostics
+    if found or args.format == "json":
+        output.write(output.rendered(found, args.format, is_colored(sys.stdout)))
+    if not args.quiet and args.format == "text":
+        output.message(_summary(found, args.files))
+    return 2 if has_errors(found) else 0
+
+
+def _summary(found: Sequence[Diagnostic], files: Sequence[Path]) -> str:
+    where = str(files[0]) if len(files) == 1 else f"{len(files)} files"
+    counts = [
+        f"{n} {severity}{'s' * (n != 1)}"
+        for severity in ("error", "warning")
+        if (n := sum(d.severity == severity for d in found))
+    ]
+    return f"{where}: {', '.join(counts) or 'nothing to complain about'}"

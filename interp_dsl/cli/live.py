@@ -1,0 +1,116 @@
+"""The progress display of a terminal: a bar a task, rates, time left, the leading components."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live as Screen
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from interp_dsl.cli.output import Output, is_colored
+from interp_dsl.cli.text import decimals, duration, number, printable
+from interp_dsl.cli.watch import Quiet, task_name
+from interp_dsl.runs.events import Event
+from interp_dsl.runs.folder import RunFolder
+
+SHOWN = 5
+
+
+class Rate(ProgressColumn):
+    """Things a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="dim")
+
+
+class Live(Quiet):
+    """A display that events drive; it keeps what is done above and goes when the run ends."""
+
+    def __init__(self, output: Output, console: Console | None = None) -> None:
+        super().__init__(output)
+        import sys
+
+        self.console = console or Console(stderr=True, no_color=not is_colored(sys.stderr))
+        self._bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            Rate(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._leading: tuple[str, list[Mapping[str, Any]]] = ("", [])
+        self._screen = Screen(
+            get_renderable=self._picture, console=self.console, refresh_per_second=8, transient=True
+        )
+
+    def started(self, folder: RunFolder, resumed: bool) -> None:
+        self._say(f"{'going on in' if resumed else 'running in'} {folder.path}")
+        self._screen.start()
+
+    def close(self) -> None:
+        self._screen.stop()
+
+    def event(self, event: Event) -> None:
+        match event["event"]:
+            case "task_started":
+                total = event.get("total")
+                self._tasks[event["task"]] = self._bars.add_task(
+                    printable(task_name(event)), total=total or None
+                )
+            case "progress" if event["task"] in self._tasks:
+                self._bars.update(
+                    self._tasks[event["task"]],
+                    completed=event["done"],
+                    total=event.get("total") or None,
+                )
+            case "task_finished":
+                self._finish(event)
+            case "top":
+                self._leading = (str(event["step"]), list(event["rows"])[:SHOWN])
+            case "note":
+                self._say(f"note: {event['text']}")
+
+    def _finish(self, event: Event) -> None:
+        if event["task"] in self._tasks:
+            self._bars.remove_task(self._tasks.pop(event["task"]))
+        took = "taken over" if event.get("reused") else duration(event["seconds"])
+        self._say(f"✓ {task_name(event)}  {took}")
+
+    def _say(self, text: str) -> None:
+        self.console.print(Text(printable(text)))
+
+    def _picture(self) -> Group:
+        step, rows = self._leading
+        return Group(self._bars, leading_table(step, rows)) if rows else Group(self._bars)
+
+
+def leading_table(step: str, rows: list[Mapping[str, Any]]) -> Table:
+    """The leading components so far."""
+    table = Table(title=Text(f"{printable(step)} so far"), title_justify="left", box=None)
+    for name in ("unit", "position", "metric"):
+        table.add_column(name)
+    table.add_column("effect", justify="right")
+    places = decimals([row.get("effect") for row in rows])
+    for row in rows:
+        words = [Text(printable(str(row.get(n, "")))) for n in ("unit", "position", "metric")]
+        table.add_row(*words, Text(number(row.get("effect"), places)))
+    return table

@@ -1,0 +1,55 @@
+"""Run an experiment. A run that was stopped goes on where it was: same file, same parameters.
+
+stdout gets the results (with --json every event, a line each; with --quiet the folder alone),
+stderr the progress."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from interp_dsl.cli.options import add_run_options, settings
+from interp_dsl.cli.output import Output
+from interp_dsl.cli.results import Selection, claim_line, print_run
+from interp_dsl.cli.watch import again, watcher
+from interp_dsl.session import Ran, Settings, run_file
+
+EXIT = {"done": 0, "failed": 1, "cancelled": 130}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", type=Path)
+    parser.add_argument("--out", metavar="DIR", type=Path, help="the run's folder itself")
+    parser.add_argument("--json", action="store_true", help="events as lines of JSON")
+    parser.add_argument("--quiet", "-q", action="store_true", help="print the folder alone")
+    add_run_options(parser)
+
+
+def command(args: argparse.Namespace, output: Output) -> int:
+    ran = watched(args.file, settings(args), args, output)
+    if ran.status == "cancelled":
+        output.message(f"stopped; go on with: {again(args.file, args)}")
+    elif args.quiet:
+        for claim in ran.folder.claims:
+            if not claim["ok"]:
+                output.message(claim_line(claim, output))
+    elif not args.json:
+        print_run(ran.folder, Selection(), output)
+    if args.quiet:
+        output.write(str(ran.folder.path))
+    return exit_code(ran)
+
+
+def watched(path: Path, given: Settings, args: argparse.Namespace, output: Output) -> Ran:
+    """Run a file under the watcher that the options call for."""
+    watching = watcher(args, output)
+    try:
+        return run_file(path, given, watching)
+    finally:
+        watching.close()
+
+
+def exit_code(ran: Ran) -> int:
+    """1 where the run or a claim failed, 130 where it was stopped."""
+    code = EXIT[ran.status]
+    return 1 if code == 0 and not ran.claims_held else code

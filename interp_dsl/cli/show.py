@@ -1,0 +1,60 @@
+"""Show a run's results as tables. RUN is a folder, the beginning of its name, or `latest`."""
+
+from __future__ import annotations
+
+import argparse
+
+from interp_dsl.cli.options import add_runs_option
+from interp_dsl.cli.output import Output
+from interp_dsl.cli.results import TOP, Selection, print_run, print_step, select
+from interp_dsl.cli.which import LATEST, find_run, find_step
+from interp_dsl.runs.folder import RunFolder
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", nargs="?", default=LATEST)
+    parser.add_argument("step", metavar="STEP", nargs="?")
+    parser.add_argument("--top", metavar="N", type=int, default=TOP, help="rows of each step")
+    parser.add_argument("--all", action="store_true", help="every row")
+    parser.add_argument("--by", metavar="COLUMN", help="the column to order by")
+    parser.add_argument("--metric", help="the metric to show")
+    parser.add_argument("--json", action="store_true", help="the same rows as data")
+    add_runs_option(parser)
+
+
+def command(args: argparse.Namespace, output: Output) -> int:
+    folder = find_run(args.run, args.runs)
+    steps = [find_step(folder, args.step)] if args.step else folder.steps
+    selection = Selection(None if args.all else args.top, args.metric, args.by)
+    if args.json:
+        output.write_json(_data(folder, steps, selection))
+        return 0
+    if args.step:
+        print_step(folder, args.step, selection, output)
+    else:
+        _print_head(folder, output)
+        print_run(folder, selection, output)
+    return 0
+
+
+def _print_head(folder: RunFolder, output: Output) -> None:
+    manifest = folder.manifest
+    params = ", ".join(f"{k}={v}" for k, v in (manifest.get("params") or {}).items())
+    facts = [folder.status, str(manifest["created"])[:19].replace("T", " ")]
+    facts += [str(manifest["device"])] if manifest.get("device") else []
+    facts += [params] if params else []
+    output.write(f"{folder.path.name}: {' · '.join(facts)}\n")
+
+
+def _data(folder: RunFolder, steps: list[str], selection: Selection) -> dict[str, object]:
+    tables = {step: select(folder.read_table(step), step, selection)[0] for step in steps}
+    top = selection.top
+    return {
+        "run": folder.path,
+        "status": folder.status,
+        "steps": {
+            step: (rows if top is None else rows.head(top)).to_dicts()
+            for step, rows in tables.items()
+        },
+        "claims": folder.claims,
+    }

@@ -1,0 +1,137 @@
+"""Watchers of a run: what goes to the terminal while it works."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from interp_dsl.cli.output import Output
+from interp_dsl.cli.text import duration, printable
+from interp_dsl.language.diagnostics import Diagnostic
+from interp_dsl.runs.events import Event
+from interp_dsl.runs.folder import RunFolder
+
+STOPPING = "stopping after the shard in hand; Ctrl-C again stops at once"
+EVERY = 5.0
+
+
+class Quiet:
+    """Says only what is wrong."""
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
+
+    def checked(self, diagnostics: Sequence[Diagnostic]) -> None:
+        self.output.diagnostics(diagnostics)
+
+    def started(self, folder: RunFolder, resumed: bool) -> None:
+        """A quiet watcher has nothing to say of a beginning."""
+
+    def event(self, event: Event) -> None:
+        """A quiet watcher has nothing to say of what happens."""
+
+    def stopping(self) -> None:
+        """Written past the streams' locks, which the interrupted code may hold."""
+        os.write(2, f"\n{STOPPING}\n".encode())
+
+    def close(self) -> None:
+        """Nothing is on the screen that must go."""
+
+
+class Lines(Quiet):
+    """A line for each thing that happens: for logs and pipes."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__(output)
+        self._said: dict[str, float] = {}
+        self._steps: dict[str, str] = {}
+
+    def started(self, folder: RunFolder, resumed: bool) -> None:
+        self.output.message(f"{'going on in' if resumed else 'running in'} {folder.path}")
+
+    def event(self, event: Event) -> None:
+        line = self._line(event)
+        if line is not None:
+            self.output.message(printable(line))
+
+    def _line(self, event: Event) -> str | None:
+        match event["event"]:
+            case "task_started":
+                self._steps[event["task"]] = task_name(event)
+                self._said[event["task"]] = event["time"]
+                return None
+            case "progress":
+                return self._progress(event)
+            case "task_finished":
+                took = "taken over" if event.get("reused") else duration(event["seconds"])
+                return f"{task_name(event)}: done, {took}"
+            case "note":
+                return f"note: {event['text']}"
+            case "run_finished":
+                return f"{event['status']} after {duration(event['seconds'])}"
+            case _:
+                return None
+
+    def _progress(self, event: Event) -> str | None:
+        """Now and then how far a long task is."""
+        task, done, total = event["task"], event["done"], event.get("total")
+        if event["time"] - self._said.get(task, 0.0) < EVERY:
+            return None
+        self._said[task] = event["time"]
+        share = f" of {total:,} ({done / total:.0%})" if total else ""
+        return f"{self._steps.get(task, task)}: {done:,}{share}"
+
+
+class JsonLines(Quiet):
+    """Every event as a line of JSON on stdout, the folder first. A reader that goes away does not
+    stop the run."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__(output)
+        self._is_read = True
+
+    def started(self, folder: RunFolder, resumed: bool) -> None:
+        self._write({"event": "folder", "path": folder.path, "resumed": resumed})
+
+    def event(self, event: Event) -> None:
+        self._write(event)
+
+    def _write(self, value: dict[str, Any]) -> None:
+        if not self._is_read:
+            return
+        try:
+            self.output.write_json(value, indent=None)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            self._is_read = False
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def task_name(event: Event) -> str:
+    """What a task is called: its step, or its id where it belongs to none."""
+    return str(event.get("step") or event["task"])
+
+
+def watcher(args: argparse.Namespace, output: Output) -> Quiet:
+    """The watcher that the options and the terminal call for."""
+    if args.json:
+        return JsonLines(output)
+    if args.quiet:
+        return Quiet(output)
+    if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        from interp_dsl.cli.live import Live
+
+        return Live(output)
+    return Lines(output)
+
+
+def again(path: Path, args: argparse.Namespace) -> str:
+    """The command that goes on with a stopped run."""
+    words = ["interp", "run", str(path)]
+    words += [word for text in args.params for word in ("-p", text)]
+    words += ["--out", str(args.out)] if getattr(args, "out", None) else []
+    return " ".join(words)

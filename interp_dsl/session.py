@@ -1,0 +1,223 @@
+"""From a file to a finished run: the one way that the command line and Python both take.
+
+1. check the text; errors end it here
+2. make the plan
+3. take the folder: the newest unfinished run with the very same plan, else a new one
+4. execute, taking over finished steps of other runs; what happens goes to the folder and to a
+   watcher"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.language.source import Source
+from interp_dsl.runs.events import Event
+from interp_dsl.runs.find import UNFINISHED, resumable, with_finished_steps
+from interp_dsl.runs.folder import MANIFEST, RunFolder
+
+if TYPE_CHECKING:
+    from interp_dsl.check import Checked
+    from interp_dsl.plan.tasks import Plan
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a file is read and run. `out` names the run's folder itself, `runs` the folder of runs
+    where it gets one; `fresh` neither resumes nor reuses; `seed` replaces the plan's."""
+
+    params: Mapping[str, str] = field(default_factory=dict)
+    out: Path | None = None
+    runs: Path = RUNS
+    fresh: bool = False
+    trust: bool = False
+    allow: Sequence[Path] = ()
+    device: str | None = None
+    seed: int | None = None
+
+
+class Watcher(Protocol):
+    """Who wants to know how a run goes."""
+
+    def checked(self, diagnostics: Sequence[Diagnostic]) -> None: ...
+
+    def started(self, folder: RunFolder, resumed: bool) -> None: ...
+
+    def event(self, event: Event) -> None: ...
+
+    def stopping(self) -> None:
+        """Someone pressed Ctrl-C; called inside the signal handler."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What came of a run: done, failed or cancelled, and whether all claims held."""
+
+    folder: RunFolder
+    status: str
+    claims_held: bool
+
+
+def check_file(path: Path, settings: Settings) -> Checked:
+    """The checked experiment of a file, with all its diagnostics."""
+    from interp_dsl import check
+
+    read_source(path)
+    return check.check_file(path, dict(settings.params), list(settings.allow), settings.trust)
+
+
+def plan_file(path: Path, settings: Settings) -> tuple[Plan, list[Diagnostic]]:
+    """The plan of a file and what the checker had to say; InterpError where it is wrong."""
+    from interp_dsl import check
+
+    checked = check_file(path, settings)
+    if checked.experiment is None or has_errors(checked.diagnostics):
+        raise InterpError(*checked.diagnostics)
+    plan = check.plan_experiment(checked.experiment)
+    if settings.seed is not None:
+        plan = replace(plan, seed=settings.seed)
+    return plan, list(checked.diagnostics)
+
+
+def run_file(path: Path, settings: Settings, watcher: Watcher) -> Ran:
+    """Check, plan and execute a file. Errors of the program and of the run are InterpErrors."""
+    plan, diagnostics = plan_file(path, settings)
+    watcher.checked(diagnostics)
+    folder, resumed = _folder(path, plan, settings)
+    watcher.started(folder, resumed)
+    folder.log.listener = watcher.event
+    others = [] if settings.fresh else with_finished_steps(settings.runs)
+    reuse = [other for other in others if other.path != folder.path]
+    with _stoppable(folder, watcher):
+        return _execute(plan, folder, reuse, settings)
+
+
+def _execute(plan: Plan, folder: RunFolder, reuse: list[RunFolder], settings: Settings) -> Ran:
+    from interp_dsl.engine.execute import execute
+
+    status = "failed"
+    try:
+        outcome = execute(plan, folder, trusted=settings.trust, reuse=reuse, device=settings.device)
+        status = outcome.status
+    except KeyboardInterrupt:
+        status = "cancelled"
+    finally:
+        folder.release(status)
+    return Ran(folder, status, all(claim["ok"] for claim in folder.claims))
+
+
+def _folder(path: Path, plan: Plan, settings: Settings) -> tuple[RunFolder, bool]:
+    """The folder to write, taken, and whether a run goes on in it."""
+    from interp_dsl.plan import serialise
+
+    text = serialise.dumps(plan)
+    old = None if settings.fresh else _unfinished(path.stem, text, settings)
+    if old is not None and old.acquire():
+        return old, True
+    folder = _new_folder(path.stem, settings)
+    if not folder.acquire():
+        raise _taken(folder.path)
+    folder.write_experiment(read_source(path).text)
+    folder.write_plan(plan)
+    folder.update_manifest(
+        file=path.resolve(), params=dict(plan.params), seeds={"bootstrap": plan.seed}
+    )
+    return folder, False
+
+
+def _unfinished(stem: str, plan: str, settings: Settings) -> RunFolder | None:
+    if settings.out is None:
+        return resumable(settings.runs, stem, plan)
+    if not (settings.out / MANIFEST).is_file():
+        return None
+    folder = RunFolder.open(settings.out)
+    if folder.is_alive():
+        raise _taken(settings.out)
+    is_same = (settings.out / "plan.json").is_file() and folder.plan_text == plan
+    return folder if is_same and folder.status in UNFINISHED else None
+
+
+def _new_folder(stem: str, settings: Settings) -> RunFolder:
+    if settings.out is None:
+        return RunFolder.create(settings.runs, stem, datetime.now())
+    try:
+        return RunFolder.create_at(settings.out, stem, datetime.now())
+    except FileExistsError:
+        raise InterpError(
+            Diagnostic(
+                "E705",
+                f"{settings.out} is not empty and holds no unfinished run of this plan",
+                help="name another folder with --out, or leave --out away",
+            ),
+            exit_code=3,
+        ) from None
+
+
+@contextlib.contextmanager
+def _stoppable(folder: RunFolder, watcher: Watcher) -> Iterator[None]:
+    """The first Ctrl-C asks the run to stop after the shard in hand, the second stops it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupted(number: int, frame: Any) -> None:
+        if folder.cancelled:
+            raise KeyboardInterrupt
+        folder.cancel()
+        watcher.stopping()
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def require_file(path: Path) -> None:
+    """InterpError E700 where `path` is no file."""
+    if path.is_file():
+        return
+    near = sorted(path.parent.glob("*.interp"))[:8] if path.parent.is_dir() else []
+    raise InterpError(
+        Diagnostic(
+            "E700",
+            f"there is no file {path}",
+            notes=(f"here are: {', '.join(p.name for p in near)}",) if near else (),
+        ),
+        exit_code=3,
+    )
+
+
+def read_source(path: Path) -> Source:
+    """A file's text; InterpError E700 where there is none, E710 where it is no text."""
+    require_file(path)
+    try:
+        return Source(path.read_text(encoding="utf-8"), path)
+    except (UnicodeDecodeError, OSError) as error:
+        raise InterpError(
+            Diagnostic("E710", f"{path} cannot be read as text", notes=(str(error),)), exit_code=3
+        ) from None
+
+
+def has_errors(diagnostics: Sequence[Diagnostic]) -> bool:
+    return any(d.severity == "error" for d in diagnostics)
+
+
+def _taken(path: Path) -> InterpError:
+    return InterpError(
+        Diagnostic(
+            "E706",
+            f"another process is writing {path}",
+            help="wait for it to end, or stop it first",
+        ),
+        exit_code=3,
+    )
