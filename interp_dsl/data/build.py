@@ -1,0 +1,151 @@
+"""Every kind of dataset from its specification: `build(name, spec, facts)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from interp_dsl.data import tasks
+from interp_dsl.data.faults import closest, fault, listed
+from interp_dsl.data.marks import read_prompt
+from interp_dsl.data.prompts import assemble, check_counts, check_fits, text_side
+from interp_dsl.data.templates import build_template
+from interp_dsl.data.tokenizer import load_tokenizer
+from interp_dsl.data.types import Answer, Data, Ints, Side
+from interp_dsl.models.shape import ModelFacts
+
+Spec = Mapping[str, Any]
+Rows = Callable[[Path], list[dict[str, Any]]]
+KINDS = (
+    "prompts",
+    "template",
+    "file",
+    "repeated_tokens",
+    "task",
+    "tokens",
+    "corpus",
+    "python",
+)
+
+
+def build(
+    name: str,
+    spec: Spec,
+    facts: ModelFacts | None,
+    *,
+    base: Path | None = None,
+    rows: Rows | None = None,
+    trusted: bool = False,
+) -> Data:
+    """The dataset `name` of a specification, whose `kind` is one of KINDS. `facts` give the
+    tokenizer and the vocabulary; paths are taken from `base`; `rows` reads a file's records in
+    place of the readers by file ending; `python` runs only when `trusted`.
+
+    prompts          clean, corrupt, answer, wrong: lists of text with marks `{word@LABEL}`,
+                     `{@END}`; one answer for all prompts will do
+    template         clean, corrupt, answer, wrong: lists of templates; where: [{names, values,
+                     repeating}]; conditions; n; seed
+    file             path; clean, corrupt, answer, wrong: columns (guessed for known headers);
+                     answers="greater"; verbs: a list of verbs; where; n; seed
+    repeated_tokens  pairs, half, seed
+    task             name, n, seed, split
+    tokens           path of a safetensors file
+    corpus           paths (globs), context, n, text_column
+    python           target "module:function", arguments
+
+    Raises InterpError with a code E400 to E449 for whatever stands in the way."""
+    kind = str(spec.get("kind"))
+    match kind:
+        case "prompts":
+            data = _prompts(name, spec, _needed(name, facts))
+        case "template":
+            data = build_template(name, spec, _needed(name, facts))
+        case "repeated_tokens" | "task":
+            data = _task(name, spec, facts)
+        case _:
+            raise fault(
+                "E400",
+                f"there is no dataset kind {kind}",
+                f"the kinds are {listed(KINDS)}",
+                help=closest(kind, KINDS),
+            )
+    return check_fits(data, facts)
+
+
+def _needed(name: str, facts: ModelFacts | None) -> ModelFacts:
+    if facts is None:
+        raise fault(
+            "E401",
+            f"{name} is text, and no model says how to read it as tokens",
+            help="name a model in the experiment",
+        )
+    return facts
+
+
+def _prompts(name: str, spec: Spec, facts: ModelFacts) -> Data:
+    given = {key: list(spec[key]) for key in ("clean", "corrupt") if spec.get(key)}
+    if not given:
+        raise fault("E407", f"{name} has no prompts", help='write clean ["…", "…"]')
+    n = len(next(iter(given.values())))
+    check_counts(name, n, {key: len(texts) for key, texts in given.items()})
+    tokenizer = load_tokenizer(facts)
+    sides = [
+        text_side(key if len(given) == 2 else name, [*map(read_prompt, texts)], tokenizer, facts)
+        for key, texts in given.items()
+    ]
+    answers, wrongs = (_spread(spec.get(key), n) for key in ("answer", "wrong"))
+    return assemble(name, sides, answers, wrongs, tokenizer)
+
+
+def _spread(answers: Any, n: int) -> list[Any] | None:
+    """One answer stands for all prompts."""
+    if not answers:
+        return None
+    return list(answers) * n if len(answers) == 1 else list(answers)
+
+
+def _task(name: str, spec: Spec, facts: ModelFacts | None) -> Data:
+    seed = int(spec.get("seed") or 0)
+    try:
+        if spec["kind"] == "task":
+            split = str(spec.get("split") or "heldout")
+            drawn = tasks.task(str(spec["name"]), int(spec.get("n") or 128), seed, split)
+        else:
+            vocab, bos = _vocabulary(name, facts)
+            pairs, half = int(spec.get("pairs") or 128), int(spec.get("half") or 24)
+            drawn = tasks.repeated_tokens(pairs, half, vocab, bos, seed)
+    except ValueError as why:
+        raise fault("E443", str(why), help="`interp docs` lists what the generator takes") from None
+    return from_task(name, drawn, seed)
+
+
+def _vocabulary(name: str, facts: ModelFacts | None) -> tuple[int, int]:
+    if facts is None:
+        raise fault(
+            "E401",
+            f"{name} draws tokens of a model's vocabulary, and no model is known",
+            help="name a model in the experiment",
+        )
+    return facts.shape.d_vocab, 0 if facts.bos is None else facts.bos
+
+
+def from_task(name: str, drawn: tasks.TaskData, seed: int) -> Data:
+    """The dataset of a task's examples: two sides where it has pairs, else one named `name`."""
+
+    def side(key: str, tokens: Ints, texts: tuple[str, ...] | None) -> Side:
+        return Side(key, tokens, drawn.lengths, drawn.position, dict(drawn.labels), texts)
+
+    if drawn.corrupt is None:
+        sides = [side(name, drawn.clean, drawn.texts)]
+    else:
+        sides = [side("clean", drawn.clean, drawn.texts), side("corrupt", drawn.corrupt, None)]
+    return Data(
+        name,
+        {s.name: s for s in sides},
+        tuple(Answer(((int(token),),)) for token in drawn.answer),
+        tuple(Answer(((int(token),),)) for token in drawn.wrong),
+        {},
+        drawn.template,
+        seed,
+    )
