@@ -1,8 +1,8 @@
 """Facts of a model from its specification, without torch: `facts(spec)`.
 
-A specification is {"kind": …, "name": …, options}; of `weights` and `checkpoint` the name is the
-path (`folder` says the same). Options: `step` (bundled), `revision` (pretrained), `bos` (an id, or
-false for no BOS)."""
+A specification is {"kind": …} and the arguments of the language's function of that name:
+bundled(name, step), weights(folder), checkpoint(folder), pretrained(name, revision),
+python(target, folder). `bos` (an id, or false for none) overrules the model's own."""
 
 from __future__ import annotations
 
@@ -53,12 +53,13 @@ def kind_of(spec: Mapping[str, Any]) -> str:
 
 
 def name_of(spec: Mapping[str, Any]) -> str:
+    """The name of a `bundled` or `pretrained` model."""
     return str(spec["name"])
 
 
 def path_of(spec: Mapping[str, Any]) -> Path:
     """The path of a `weights` or `checkpoint` model."""
-    return Path(str(spec["folder"] if "folder" in spec else spec["name"]))
+    return Path(str(spec["folder"]))
 
 
 def with_bos(known: ModelFacts, spec: Mapping[str, Any]) -> ModelFacts:

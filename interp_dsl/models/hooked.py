@@ -23,8 +23,8 @@ from interp_dsl.plan.places import Site
 class HookedExecutor:
     """Runs any model that TransformerLens's bridge wraps.
 
-    `processing` is raw, or compat where the bridge has folded and centred its weights. Gradients
-    flow only to values of edits that ask for them; the weights are frozen."""
+    `processing` is none, or compatibility where the bridge has folded and centred its weights.
+    Gradients flow only to values of edits that ask for them; the weights are frozen."""
 
     name = "hooked"
 
@@ -33,7 +33,7 @@ class HookedExecutor:
         bridge: Any,
         facts: ModelFacts,
         source: Source | None = None,
-        processing: str = "raw",
+        processing: str = "none",
     ) -> None:
         """`source` is what a bridge of plain weights was built from."""
         bridge.eval()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from interp_dsl.models import files, native, weights
+from interp_dsl.models.checkpoint import python_model, transformers_model
 from interp_dsl.models.errors import failure, nearest
-from interp_dsl.models.facts import facts, kind_of, name_of, path_of, with_bos
+from interp_dsl.models.facts import facts, kind_of, name_of, path_of
 from interp_dsl.models.hooked import HookedExecutor
 
 DTYPES = {
@@ -19,7 +19,6 @@ DTYPES = {
     "float16": torch.float16,
     "float64": torch.float64,
 }
-PROCESSING = ("raw", "compat")
 
 
 def load(
@@ -30,23 +29,27 @@ def load(
 ) -> HookedExecutor:
     """The model that `spec` names (see facts.py), in eval mode with frozen weights.
 
-    `device` auto takes a GPU where there is one. `dtype` (else the option `dtype`, else float32)
-    is a name of torch's. Options of checkpoint and pretrained: `revision`, `processing` (raw, or
-    compat: layer norms folded, weights centred), `remote_code` (needs `trusted`, as any `python`
-    model does). Raises InterpError E450-E462."""
-    place = resolve_device(device)
+    `device` (the option `device` goes before it): auto takes a GPU where there is one. `dtype`
+    (else the option, else float32) is a name of torch's. The option `processing` of checkpoint and
+    pretrained: none, or compatibility (layer norms folded, weights centred). A `python` model, and
+    code that a checkpoint brings, run only when `trusted`. Raises InterpError E450-E462."""
+    place = resolve_device(str(spec.get("device") or device))
     precision = resolve_dtype(dtype or spec.get("dtype"))
     match kind_of(spec):
-        case "bundled":
-            return _native(
-                files.bundled_files(name_of(spec), spec.get("step")), spec, place, precision
-            )
-        case "weights":
-            return _native(files.weights_files(path_of(spec)), spec, place, precision)
+        case "bundled" | "weights":
+            return _native(spec, place, precision)
         case "python":
-            return python_model(spec, place, dtype and precision, trusted)
+            return python_model(spec, place, precision, trusted)
         case _:
             return transformers_model(spec, place, precision, trusted)
+
+
+def native_source(spec: Mapping[str, Any]) -> weights.Source:
+    """The configuration and tensors of a `bundled` or `weights` model, without TransformerLens.
+    Raises InterpError E450-E455, E460."""
+    if kind_of(spec) == "bundled":
+        return weights.source(files.bundled_files(name_of(spec), spec.get("step")))
+    return weights.source(files.weights_files(path_of(spec)))
 
 
 def resolve_device(device: str) -> torch.device:
@@ -84,10 +87,8 @@ def resolve_dtype(name: str | None) -> torch.dtype:
     return DTYPES[name]
 
 
-def _native(
-    found: files.Files, spec: Mapping[str, Any], device: torch.device, dtype: torch.dtype
-) -> HookedExecutor:
-    source = weights.source(found)
+def _native(spec: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> HookedExecutor:
     known = facts(spec)
     assert known is not None
+    source = native_source(spec)
     return HookedExecutor(native.boot(source, device, dtype), known, source)

@@ -121,7 +121,7 @@ def _norm(config: NativeConfig, name: str, is_final: bool = False) -> dict[str, 
     kind = config.normalization
     if kind in ("LNPre", "RMSPre") or (kind is None and not (is_final and config.final_rms)):
         return {}
-    size = (config.shape.d_model,)
+    size: tuple[int, ...] = (config.shape.d_model,)
     is_rms = kind == "RMS" or (is_final and config.final_rms)
     return {f"{name}.w": size} | ({} if is_rms else {f"{name}.b": size})
 

@@ -1,0 +1,196 @@
+"""Models that come as Hugging Face checkpoints, or from Python: wrapped by the bridge."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from interp_dsl.models import files, hf_config
+from interp_dsl.models.errors import failure
+from interp_dsl.models.facts import facts, kind_of, name_of, path_of, with_bos
+from interp_dsl.models.hooked import HookedExecutor
+from interp_dsl.models.shape import ModelFacts, Shape
+
+PROCESSING = ("none", "compatibility")
+
+
+def transformers_model(
+    spec: Mapping[str, Any], device: torch.device, dtype: torch.dtype, trusted: bool
+) -> HookedExecutor:
+    """A `checkpoint` or `pretrained` model. Raises InterpError E451, E456-E458, E462."""
+    processing = _processing(spec)
+    folder, name = _location(spec)
+    bridge = _boot(spec, folder, name, device, dtype, trusted)
+    if processing == "compatibility":
+        bridge.enable_compatibility_mode(disable_warnings=True)
+    known = facts(spec) or with_bos(bridge_facts(bridge, name, folder), spec)
+    return HookedExecutor(bridge, known, processing=processing)
+
+
+def python_model(
+    spec: Mapping[str, Any], device: torch.device, dtype: torch.dtype, trusted: bool
+) -> HookedExecutor:
+    """What `python("module:function")` returns: a TransformerBridge. `folder` is where the module
+    is looked for first. Raises InterpError E458, E459."""
+    target = str(spec["target"])
+    if not trusted:
+        raise _untrusted(f'python("{target}") runs code')
+    from transformer_lens.model_bridge import TransformerBridge
+
+    bridge = _call(target, spec.get("folder"))
+    if not isinstance(bridge, TransformerBridge):
+        raise failure(
+            "E459",
+            f'python("{target}") returned a {type(bridge).__name__}, not a TransformerBridge',
+            help="wrap the model: TransformerBridge.boot_transformers(…) or boot_native(…)",
+        )
+    bridge.to(device=device, dtype=dtype)
+    known = bridge_facts(bridge, target, None)
+    return HookedExecutor(bridge, with_bos(known, spec))
+
+
+def bridge_facts(bridge: Any, name: str, folder: Path | None) -> ModelFacts:
+    """The facts of a bridge of any architecture, from its own configuration."""
+    config = getattr(bridge.original_model, "config", None)
+    raw = {} if config is None else config.to_dict()
+    shape = hf_config.shape_of(raw) or shape_of_bridge(bridge.cfg)
+    tokenizer = files.tokenizer_in(folder) if folder else None
+    return ModelFacts(
+        name, shape, tokenizer, hf_config.bos_of(raw, {}), hf_config.pad_of(raw), folder
+    )
+
+
+def shape_of_bridge(cfg: Any) -> Shape:
+    """The shape as TransformerLens understood the model."""
+    positional = cfg.positional_embedding_type
+    out = cfg.d_vocab_out if cfg.d_vocab_out > 0 else cfg.d_vocab
+    return Shape(
+        n_layers=cfg.n_layers,
+        n_heads=cfg.n_heads,
+        n_kv_heads=cfg.n_key_value_heads or cfg.n_heads,
+        d_model=cfg.d_model,
+        d_head=cfg.d_head,
+        d_mlp=0 if cfg.attn_only else cfg.d_mlp,
+        d_vocab=cfg.d_vocab,
+        d_vocab_out=out,
+        n_ctx=cfg.n_ctx,
+        positional=positional if positional in ("standard", "rotary") else "none",
+        causal=cfg.attention_dir == "causal",
+        parallel=bool(cfg.parallel_attn_mlp),
+        gated=bool(cfg.gated_mlp),
+        post_norms=bool(cfg.use_normalization_before_and_after),
+        family=cfg.architecture or "native",
+    )
+
+
+def _processing(spec: Mapping[str, Any]) -> str:
+    processing = str(spec.get("processing") or "none")
+    if processing not in PROCESSING:
+        raise failure(
+            "E462",
+            f"there is no processing called {processing}",
+            notes=(
+                "none: the weights as they are; compatibility: layer norms folded, weights centred",
+            ),
+        )
+    return processing
+
+
+def _location(spec: Mapping[str, Any]) -> tuple[Path | None, str]:
+    """The folder to load from, None where the hub is to be asked, and the model's name."""
+    if kind_of(spec) == "pretrained":
+        snapshot = files.cached_snapshot(name_of(spec), spec.get("revision") or "main")
+        complete = snapshot is not None and files.has_weights(snapshot)
+        return (snapshot if complete else None), name_of(spec)
+    folder = path_of(spec)
+    files.read_json(folder / "config.json")
+    if not files.has_weights(folder):
+        raise failure(
+            "E455",
+            f"{folder} has a config.json and no weights",
+            help="name the folder that save_pretrained wrote, with model.safetensors in it",
+            exit_code=3,
+        )
+    return folder, folder.name
+
+
+def _boot(
+    spec: Mapping[str, Any],
+    folder: Path | None,
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    trusted: bool,
+) -> Any:
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    try:
+        return TransformerBridge.boot_transformers(
+            str(folder) if folder else name,
+            device=device,
+            dtype=dtype,
+            tokenizer=_stand_in_tokenizer(),
+            trust_remote_code=trusted,
+            revision=None if folder else spec.get("revision"),
+        )
+    except Exception as error:
+        raise _boot_failure(error, name, folder) from error
+
+
+def _boot_failure(error: Exception, name: str, folder: Path | None) -> Exception:
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if "trust_remote_code" in str(error):
+        return _untrusted(f"{name} brings Python code of its own")
+    if folder is None and isinstance(error, OSError):
+        return failure(
+            "E456",
+            f"{name} is not in the hub's cache, and the hub did not give it",
+            notes=(first, f"cache: {files.hub_cache()}"),
+            help="fetch it on a machine with a network and copy the cache (HF_HOME says where it "
+            'lies), or save it with save_pretrained and load checkpoint("folder")',
+            exit_code=3,
+        )
+    return failure("E457", f"TransformerLens cannot load {name}", notes=(first,), exit_code=3)
+
+
+def _untrusted(reason: str) -> Exception:
+    return failure(
+        "E458",
+        f"{reason}, which needs --trust",
+        help="run with --trust if you know where the file comes from and have read the code",
+    )
+
+
+def _stand_in_tokenizer() -> Any:
+    """The bridge wants a tokenizer and would load the checkpoint's own; it is only given ids."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(WordLevel({"<unk>": 0}, unk_token="<unk>"))
+    return PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", eos_token="<unk>")
+
+
+def _call(target: str, folder: str | None) -> Any:
+    """module:function, called without arguments."""
+    module, _, function = target.partition(":")
+    before = list(sys.path)
+    sys.path[:0] = [folder] if folder else []
+    try:
+        return getattr(import_module(module), function)()
+    except (ImportError, AttributeError, ValueError) as error:
+        raise failure(
+            "E459",
+            f'python("{target}") could not be called',
+            notes=(str(error),),
+            help='write python("module:function"), a function without arguments',
+        ) from error
+    finally:
+        sys.path[:] = before
