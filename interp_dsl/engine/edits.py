@@ -1,0 +1,180 @@
+"""Interventions lowered to edits of a packed batch.
+
+A row of a batch is one example under one unit's change. All changes of one site become one edit, so
+that a batch costs a few tensor operations a site, however many rows it has."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from interp_dsl.engine.slots import ends
+from interp_dsl.engine.sources import Address, values_of
+from interp_dsl.engine.state import State
+from interp_dsl.engine.vectors import basis
+from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.models.edits import Edit
+from interp_dsl.plan.algebra import Blocked, Intervention, Noise, Run
+from interp_dsl.plan.places import RESIDUAL_SITES, Positions, Site, Target, Unit
+
+_SINGLE = frozenset(("embed", "pos_embed", "logits", *RESIDUAL_SITES))
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows `start` to `start + len(examples)` of a batch: `unit` changed in those examples."""
+
+    unit: Unit
+    start: int
+    examples: Tensor
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """The rows of one site that are changed at the same named positions."""
+
+    rows: Tensor
+    index: Tensor
+    positions: Tensor
+    value: Tensor | None
+    keys: Tensor | None
+
+
+class Editor:
+    """Lowers one intervention on one run's side."""
+
+    def __init__(self, intervention: Intervention, into: Run, state: State) -> None:
+        self.state, self.into = state, into
+        self.source = intervention.source
+        self.blocks = isinstance(self.source, Blocked)
+        self.values = None if self.blocks else values_of(self.source, into, state)
+        self.basis = basis(intervention.along, state)
+
+    def edits(self, blocks: Iterable[Block], width: int) -> list[Edit]:
+        """The edits of a batch of prompts of `width` tokens. Rows whose prompt has no token at a
+        unit's positions are left as they are."""
+        held: dict[Site, list[_Piece]] = defaultdict(list)
+        for (site, positions), parts in _grouped(blocks, self._indices).items():
+            piece = self._piece(site, positions, parts, width)
+            if len(piece.rows):
+                held[site].append(piece)
+        return [self._edit(site, pieces) for site, pieces in held.items()]
+
+    def _indices(self, target: Target) -> Sequence[int]:
+        if target.index is not None:
+            return (target.index,)
+        if target.site.kind in _SINGLE:
+            return (0,)
+        return range(self.state.entry_shape(self.into, target.site)[0])
+
+    def _piece(self, site: Site, positions: Positions, parts: _Parts, width: int) -> _Piece:
+        device = self.state.device(self.into)
+        rows = torch.cat([torch.arange(s, s + len(e)) for s, e, _ in parts]).to(device)
+        examples = torch.cat([e for _, e, _ in parts]).to(device)
+        index = torch.cat([torch.full((len(e),), i) for _, e, i in parts]).to(device)
+        queries, named_keys = ends(positions)
+        at = self.state.slots(self.into, queries)
+        some = at.some[examples]
+        if named_keys is not None:
+            some = some & self.state.slots(self.into, named_keys).some[examples]
+        rows, examples, index = rows[some], examples[some], index[some]
+        keys = self._keys(site, named_keys, examples, width)
+        value = None
+        if self.values is not None and len(rows):
+            value = self.values(Address(site, positions, examples, index))
+            if site.kind == "pattern" and value.shape[2] > 1:
+                value = _fit(value, width)
+        if self.blocks:
+            self._check_blocked(positions, at.index[examples], keys, examples)
+        return _Piece(rows, index, at.index[examples], value, keys)
+
+    def _keys(
+        self, site: Site, named: Positions | None, examples: Tensor, width: int
+    ) -> Tensor | None:
+        """Which keys of a pattern's rows change [R, width]; all where none are named."""
+        if site.kind != "pattern":
+            return None
+        shape = (len(examples), width)
+        if named is None:
+            return torch.ones(shape, dtype=torch.bool, device=examples.device)
+        at = self.state.slots(self.into, named).index[examples]
+        return torch.zeros(shape, dtype=torch.bool, device=examples.device).scatter(1, at, True)
+
+    def _check_blocked(
+        self, positions: Positions, queries: Tensor, keys: Tensor | None, examples: Tensor
+    ) -> None:
+        """A query must keep one key; with none its attention would be 0 ÷ 0."""
+        assert keys is not None, "the checker lets only patterns be blocked"
+        side = self.state.side(self.into)
+        lengths = torch.from_numpy(side.lengths).to(keys.device)[examples]
+        at = torch.arange(keys.shape[1], device=keys.device)
+        seen = at[None, None] < lengths[:, None, None]
+        if self.state.executor(self.into).facts.shape.causal:
+            seen = seen & (at[None, None] <= queries[..., None])
+        left = (seen & ~keys[:, None]).any(2)
+        if not bool(left.all()):
+            raise InterpError(
+                Diagnostic(
+                    "E636",
+                    f"blocking {positions} leaves a query without any key to attend to",
+                    notes=("attention needs one key: position 0 sees only itself",),
+                    help="leave out the first position: at each -> each - first",
+                )
+            )
+
+    def _edit(self, site: Site, pieces: list[_Piece]) -> Edit:
+        k = max(p.positions.shape[1] for p in pieces)
+        positions = torch.cat([_widened(p.positions, k) for p in pieces])
+        value = None
+        if not self.blocks:
+            value = torch.cat([_full(p, k) for p in pieces]) if len(pieces) > 1 else pieces[0].value
+        keys = [p.keys for p in pieces if p.keys is not None]
+        return Edit(
+            site=site,
+            rows=torch.cat([p.rows for p in pieces]),
+            index=torch.cat([p.index for p in pieces]),
+            positions=positions,
+            valid=torch.ones_like(positions, dtype=torch.bool),
+            value=value,
+            op="block" if self.blocks else "add" if isinstance(self.source, Noise) else "set",
+            basis=self.basis,
+            keys=torch.cat(keys) if keys else None,
+        )
+
+
+_Parts = list[tuple[int, Tensor, int]]
+
+
+def _grouped(
+    blocks: Iterable[Block], indices: Callable[[Target], Sequence[int]]
+) -> dict[tuple[Site, Positions], _Parts]:
+    """Targets of all blocks by site and positions: (first row, examples, index)."""
+    groups: dict[tuple[Site, Positions], _Parts] = defaultdict(list)
+    for block in blocks:
+        for target in block.unit.targets:
+            for index in indices(target):
+                key = (target.site, target.positions)
+                groups[key].append((block.start, block.examples, index))
+    return groups
+
+
+def _widened(x: Tensor, k: int) -> Tensor:
+    """[R, j, …] as [R, k, …], repeating the first."""
+    more = x[:, :1].expand(-1, k - x.shape[1], *x.shape[2:])
+    return torch.cat([x, more], dim=1)
+
+
+def _full(piece: _Piece, k: int) -> Tensor:
+    assert piece.value is not None
+    shape = (len(piece.rows), piece.positions.shape[1], piece.value.shape[2])
+    return _widened(piece.value.expand(shape), k)
+
+
+def _fit(value: Tensor, width: int) -> Tensor:
+    """Pattern rows cut or filled with zeros to `width` keys."""
+    missing = width - value.shape[2]
+    return torch.nn.functional.pad(value, (0, missing)) if missing else value

@@ -1,0 +1,266 @@
+"""Metrics: a number per row of a batch, in float32, from the logits at the positions read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interp_dsl.data.types import Answer
+from interp_dsl.engine.reads import Reads, read_positions, reads_sequence
+from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.plan.algebra import Literal, Metric, MetricCall, MetricSum, MetricTerm
+from interp_dsl.plan.metrics import METRICS, calls
+from interp_dsl.plan.places import Positions
+
+Reference = Mapping[Positions | None, Tensor]
+"""The reference run's logits [n, d_vocab_out] at each `at` that a metric reads."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Token classes of n examples: ids, valid [n, most alternatives]."""
+
+    ids: Tensor
+    valid: Tensor
+
+    def of(self, logits: Tensor, rows: Tensor, fill: float) -> Tensor:
+        """Values of the classes' members in logits [R, V]; `fill` where a class is shorter."""
+        return logits.gather(1, self.ids[rows]).masked_fill(~self.valid[rows], fill)
+
+    def mean(self, logits: Tensor, rows: Tensor) -> Tensor:
+        return self.of(logits, rows, 0.0).sum(1) / self.valid[rows].sum(1)
+
+    def max(self, logits: Tensor, rows: Tensor) -> Tensor:
+        return self.of(logits, rows, -torch.inf).amax(1)
+
+    def logprob(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """Log of the class's summed probability."""
+        return self.of(logits.log_softmax(1), rows, -torch.inf).logsumexp(1)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a metric function sees: logits [R, V] at its position, the example of each row, the
+    answers, and the reference's logits [R, V] where it needs them."""
+
+    logits: Tensor
+    examples: Tensor
+    answer: Classes | None
+    wrong: Classes | None
+    reference: Tensor | None
+
+    @property
+    def to_answer(self) -> Classes:
+        assert self.answer is not None
+        return self.answer
+
+    @property
+    def to_wrong(self) -> Classes:
+        assert self.wrong is not None
+        return self.wrong
+
+    @property
+    def p(self) -> Tensor:
+        return self.logits.log_softmax(1)
+
+    @property
+    def q(self) -> Tensor:
+        assert self.reference is not None
+        return self.reference.log_softmax(1)
+
+
+def _logit_diff(r: Rows, wrong: str = "mean") -> Tensor:
+    other = r.to_wrong.max if wrong == "max" else r.to_wrong.mean
+    return r.to_answer.mean(r.logits, r.examples) - other(r.logits, r.examples)
+
+
+def _logprob(r: Rows) -> Tensor:
+    return r.to_answer.logprob(r.logits, r.examples)
+
+
+def _logprob_diff(r: Rows) -> Tensor:
+    return _logprob(r) - r.to_wrong.logprob(r.logits, r.examples)
+
+
+def _accuracy(r: Rows) -> Tensor:
+    best = r.logits.argmax(1, keepdim=True)
+    classes = r.to_answer
+    hit = (classes.ids[r.examples] == best) & classes.valid[r.examples]
+    return hit.any(1).float()
+
+
+def _rank(r: Rows) -> Tensor:
+    best = r.to_answer.max(r.logits, r.examples)
+    return 1.0 + (r.logits > best[:, None]).sum(1).float()
+
+
+def _divergence(p: Tensor, q: Tensor) -> Tensor:
+    """KL(p || q) of log probabilities [R, V]."""
+    return torch.nn.functional.kl_div(q, p, reduction="none", log_target=True).sum(1)
+
+
+def _js(r: Rows) -> Tensor:
+    middle = torch.logaddexp(r.p, r.q) - float(np.log(2))
+    return (_divergence(r.p, middle) + _divergence(r.q, middle)) / 2
+
+
+def _mean_abs_diff(r: Rows) -> Tensor:
+    assert r.reference is not None
+    return (r.logits - r.reference).abs().mean(1)
+
+
+FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "logit_diff": _logit_diff,
+    "logit": lambda r: r.to_answer.mean(r.logits, r.examples),
+    "logprob": _logprob,
+    "logprob_diff": _logprob_diff,
+    "prob": lambda r: _logprob(r).exp(),
+    "prob_diff": lambda r: _logprob(r).exp() - r.to_wrong.logprob(r.logits, r.examples).exp(),
+    "accuracy": _accuracy,
+    "rank": _rank,
+    "kl": lambda r: _divergence(r.q, r.p),
+    "js": _js,
+    "mean_abs_diff": _mean_abs_diff,
+    "entropy": lambda r: -(r.p.exp() * r.p).nan_to_num(0.0).sum(1),
+}
+
+
+class Meter:
+    """Measures metrics on rows of one side. `reference` is given when a metric needs it."""
+
+    def __init__(
+        self,
+        reads: Reads,
+        metrics: Sequence[Metric],
+        d_vocab_out: int,
+        reference: Reference | None,
+        device: torch.device,
+    ) -> None:
+        self.reads = reads
+        self.metrics = tuple(metrics)
+        self.reference = reference
+        self.device = device
+        self._answers = {
+            "answer": _classes(reads.data.answers, d_vocab_out, device),
+            "wrong": _classes(reads.data.wrongs, d_vocab_out, device),
+        }
+        self._positions = torch.from_numpy(
+            read_positions(reads.side, reads.variants["plain"].slots)
+        ).to(device)
+
+    def measure(self, logits: Mapping[str, Tensor], examples: Tensor) -> Tensor:
+        """Values [metrics, R] of rows whose logits [R, r, V] each variant gave."""
+        return torch.stack([self._term(m.term, logits, examples) for m in self.metrics])
+
+    def _term(self, term: MetricTerm, logits: Mapping[str, Tensor], examples: Tensor) -> Tensor:
+        match term:
+            case Literal(value=value):
+                assert isinstance(value, int | float)
+                return torch.full((len(examples),), float(value), device=self.device)
+            case MetricCall():
+                return self._call(term, logits, examples)
+            case MetricSum(op=op, operands=operands):
+                return ARITHMETIC[op](*[self._term(t, logits, examples) for t in operands])
+
+    def _call(self, call: MetricCall, logits: Mapping[str, Tensor], examples: Tensor) -> Tensor:
+        if reads_sequence(call, self.reads.data):
+            scores = {
+                name: self._sequence(name, logits[name], examples)
+                for name in METRICS[call.function].needs
+            }
+            return SEQUENCES[call.function](**scores)
+        if call.function == "loss":
+            return self._loss(logits["plain"], examples)
+        rows = Rows(
+            self.at(call.at, logits["plain"], examples),
+            examples,
+            self._answers["answer"],
+            self._answers["wrong"],
+            None if self.reference is None else self.reference.get(call.at, [None])[examples],
+        )
+        return FUNCTIONS[call.function](rows, **dict(call.arguments))
+
+    def at(self, at: Positions | None, plain: Tensor, examples: Tensor) -> Tensor:
+        """Logits [R, V] of the plain variant at a metric's position."""
+        variant = self.reads.variants["plain"]
+        slot = variant.slots[at]
+        if variant.reads is not None:
+            return plain[:, slot]
+        where = self._positions[examples, slot]
+        return plain[torch.arange(len(plain), device=plain.device), where]
+
+    def _sequence(self, name: str, logits: Tensor, examples: Tensor) -> Tensor:
+        """Log probability of each row's whole answer: the sum over its tokens."""
+        answers = self.reads.data.answers if name == "answer" else self.reads.data.wrongs
+        assert answers is not None
+        tokens = [answers[i].alternatives[0] for i in examples.tolist()]
+        ids = torch.zeros(logits.shape[:2], dtype=torch.long)
+        for row, sequence in enumerate(tokens):
+            ids[row, : len(sequence)] = torch.tensor(sequence)
+        lengths = torch.tensor([len(t) for t in tokens], device=self.device)
+        steps = torch.arange(ids.shape[1], device=self.device)
+        scores = logits.log_softmax(2).gather(2, ids.to(self.device)[..., None])[..., 0]
+        return scores.masked_fill(steps[None] >= lengths[:, None], 0.0).sum(1)
+
+    def _loss(self, logits: Tensor, examples: Tensor) -> Tensor:
+        side = self.reads.side
+        tokens = torch.from_numpy(side.tokens).to(self.device)[examples][:, 1:]
+        lengths = torch.from_numpy(side.lengths).to(self.device)[examples]
+        if int(tokens.max()) >= logits.shape[2]:
+            raise _no_output(int(tokens.max()), logits.shape[2], "loss")
+        scores = logits[:, :-1].log_softmax(2).gather(2, tokens[..., None])[..., 0]
+        padding = torch.arange(1, logits.shape[1], device=self.device)[None] >= lengths[:, None]
+        return -scores.masked_fill(padding, 0.0).sum(1) / (lengths - 1)
+
+
+ARITHMETIC: dict[str, Callable[..., Tensor]] = {
+    "+": torch.add,
+    "-": torch.sub,
+    "*": torch.mul,
+    "/": torch.div,
+    "neg": torch.neg,
+}
+SEQUENCES: dict[str, Callable[..., Tensor]] = {
+    "logprob": lambda answer: answer,
+    "logprob_diff": lambda answer, wrong: answer - wrong,
+    "prob": lambda answer: answer.exp(),
+}
+
+
+def reference_reads(metrics: Sequence[Metric]) -> tuple[Positions | None, ...]:
+    """Where metrics read the reference's logits."""
+    wanted = (c for m in metrics for c in calls(m.term))
+    return tuple(
+        dict.fromkeys(c.at for c in wanted if "reference" in METRICS[c.function].needs)
+    )
+
+
+def _classes(
+    answers: Sequence[Answer] | None, d_vocab_out: int, device: torch.device
+) -> Classes | None:
+    """Classes by first token; a sequence is read elsewhere."""
+    if not answers:
+        return None
+    members = [[a[0] for a in answer.alternatives] for answer in answers]
+    ids = torch.zeros(len(members), max(map(len, members)), dtype=torch.long)
+    valid = torch.zeros_like(ids, dtype=torch.bool)
+    for row, tokens in enumerate(members):
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+        valid[row, : len(tokens)] = True
+    if int(ids.max()) >= d_vocab_out:
+        raise _no_output(int(ids.max()), d_vocab_out, "an answer")
+    return Classes(ids.to(device), valid.to(device))
+
+
+def _no_output(token: int, d_vocab_out: int, who: str) -> InterpError:
+    return InterpError(
+        Diagnostic(
+            "E625",
+            f"{who} needs the model's output for token {token}, and it has {d_vocab_out} outputs",
+            help="measure answers that the model can give, counted from 0",
+        )
+    )

@@ -1,0 +1,49 @@
+"""Named positions as tensors, on the side that is changed and on the side that values come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from interp_dsl.data.positions import resolve
+from interp_dsl.data.types import Ints, Side
+from interp_dsl.plan.places import Positions
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Token positions [n, k] of n prompts, k the most that any prompt has. A prompt with fewer
+    repeats its first, so that the same change is made twice and nothing else; `some` [n] is False
+    where a prompt has none, `count` [n] is how many it has."""
+
+    index: Tensor
+    some: Tensor
+    count: Tensor
+
+
+def slots(positions: Positions, side: Side, device: torch.device) -> Slots:
+    """The token positions that `positions` names in each prompt of a side. O(n k)."""
+    index, valid = resolve(positions, side)
+    return Slots(
+        torch.from_numpy(_filled(index, valid)).to(device),
+        torch.from_numpy(valid.any(1)).to(device),
+        torch.from_numpy(valid.sum(1)).to(device),
+    )
+
+
+def _filled(index: Ints, valid: NDArray[np.bool_]) -> Ints:
+    first = np.take_along_axis(index, valid.argmax(1)[:, None], axis=1)
+    filled: Ints = np.where(valid, index, np.where(valid.any(1)[:, None], first, 0))
+    return filled
+
+
+def ends(positions: Positions) -> tuple[Positions, Positions | None]:
+    """The positions along the site's own axis, and those of a pattern entry's keys."""
+    if positions.kind == "entry":
+        keys, queries = positions.parts
+        return queries, keys
+    return positions, None

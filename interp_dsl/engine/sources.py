@@ -1,0 +1,178 @@
+"""What places are set to: the values of a source, gathered for many rows at once.
+
+A value is asked for by site, named positions, rows' examples and rows' indices, and comes as
+[R, k, width] or something that broadcasts to it. k counts the named positions of the changed side;
+where values come from another run, its k-th token of a name answers to the changed side's k-th."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from interp_dsl.engine.means import Means
+from interp_dsl.engine.slots import ends
+from interp_dsl.engine.state import State
+from interp_dsl.engine.statistics import generator
+from interp_dsl.engine.vectors import vector
+from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.plan.algebra import (
+    Blocked,
+    Constant,
+    FromRun,
+    Mean,
+    Noise,
+    Resample,
+    Run,
+    Source,
+    ToVector,
+    Zero,
+)
+from interp_dsl.plan.places import Positions, Site
+
+
+@dataclass(frozen=True)
+class Address:
+    """Rows of one site at the same named positions: examples, index [R]."""
+
+    site: Site
+    positions: Positions
+    examples: Tensor
+    index: Tensor
+
+
+Values = Callable[[Address], Tensor]
+
+
+def values_of(source: Source, into: Run, state: State) -> Values:
+    """How to get the values of a source when places of `into` are changed."""
+    device, dtype = state.device(into), state.executor(into).dtype
+    match source:
+        case FromRun(run=run):
+            n = state.data[into.data].n
+            return _Elsewhere(state, run, into, torch.arange(n, device=device))
+        case Resample(run=run, seed=seed):
+            return _Elsewhere(state, run, into, draws(run, into, seed, state).to(device))
+        case Mean():
+            return Means(state, source, into)
+        case Zero():
+            return lambda at: torch.zeros(1, 1, 1, device=device, dtype=dtype)
+        case Constant(value=value):
+            return lambda at: torch.full((1, 1, 1), value, device=device, dtype=dtype)
+        case ToVector(vector=wanted):
+            held = vector(wanted, state).to(device)
+            return lambda at: held[None, None]
+        case Noise():
+            return _Noises(state, source, into)
+        case Blocked():
+            raise AssertionError("blocking has no value")
+
+
+def draws(run: Run, into: Run, seed: int, state: State) -> Tensor:
+    """For each example of `into` another example of `run`, at random [n]; never itself where both
+    are of the same data. Depends on the seed and the sizes alone."""
+    n, pool = state.data[into.data].n, state.data[run.data].n
+    if run.data != into.data:
+        return torch.randint(0, pool, (n,), generator=generator(seed, "resample"))
+    if n < 2:
+        raise InterpError(
+            Diagnostic(
+                "E630",
+                f"resample draws another example, and {state.data[run.data].name} has only one",
+                help="use more examples, or mean(…) of another side",
+            )
+        )
+    drawn = torch.randint(0, n - 1, (n,), generator=generator(seed, "resample"))
+    return drawn + (drawn >= torch.arange(n))
+
+
+class _Elsewhere:
+    """Values of another run: example i of the changed side takes those of example pairs[i]."""
+
+    def __init__(self, state: State, run: Run, into: Run, pairs: Tensor) -> None:
+        self.state, self.run, self.into, self.pairs = state, run, into, pairs
+        self._pairings: dict[Positions, Tensor] = {}
+        if int(pairs.max()) >= state.data[run.data].n:
+            raise InterpError(
+                Diagnostic(
+                    "E631",
+                    f"{state.data[into.data].name} has {len(pairs)} examples and "
+                    f"{state.data[run.data].name} only {state.data[run.data].n}",
+                    help="values go from example to example: use sides of one dataset",
+                )
+            )
+
+    def __call__(self, at: Address) -> Tensor:
+        captured = self.state.captured(self.run, at.site)
+        queries, keys = ends(at.positions)
+        mine = self.pairs[at.examples]
+        where = self._paired(queries)[at.examples]
+        values = captured[mine[:, None], where, at.index[:, None]]
+        if keys is None:
+            return values
+        theirs = self._paired(keys)[at.examples]
+        ours = self.state.slots(self.into, keys).index[at.examples]
+        return place_keys(values, theirs, ours, self.state.side(self.into).tokens.shape[1])
+
+    def _paired(self, positions: Positions) -> Tensor:
+        """The source's positions [n, k] that answer to each changed prompt's."""
+        if positions not in self._pairings:
+            self._pairings[positions] = self._pair(positions)
+        return self._pairings[positions]
+
+    def _pair(self, positions: Positions) -> Tensor:
+        ours = self.state.slots(self.into, positions)
+        theirs = self.state.slots(self.run, positions)
+        unlike = (ours.count != theirs.count[self.pairs]).nonzero()
+        if len(unlike):
+            raise _unlike(self.state, self.into, positions, int(unlike[0]), ours.count)
+        k = ours.index.shape[1]
+        index = theirs.index[self.pairs]
+        more = index[:, :1].expand(-1, max(0, k - index.shape[1]))
+        return torch.cat([index, more], dim=1)[:, :k]
+
+
+def place_keys(values: Tensor, theirs: Tensor, ours: Tensor, width: int) -> Tensor:
+    """Pattern rows [R, k, keys] of a source with its key positions `theirs` [R, m] moved to `ours`
+    [R, m], in rows of `width` keys that are zero elsewhere."""
+    k = values.shape[1]
+    picked = values.gather(2, theirs[:, None].expand(-1, k, -1))
+    empty = values.new_zeros(len(values), k, width)
+    return empty.scatter(2, ours[:, None].expand(-1, k, -1), picked)
+
+
+class _Noises:
+    """Gaussian noise for every entry of a site, drawn by (seed, site, example), so that all units
+    see the same."""
+
+    def __init__(self, state: State, source: Noise, into: Run) -> None:
+        self.state, self.source, self.into = state, source, into
+
+    def __call__(self, at: Address) -> Tensor:
+        own, _ = ends(at.positions)
+        where = self.state.slots(self.into, own).index[at.examples]
+        key = ("noise", self.source, self.into, at.site)
+        drawn = self.state.once(key, lambda: self._draw(at.site))
+        return drawn[at.examples[:, None], where, at.index[:, None]]
+
+    def _draw(self, site: Site) -> Tensor:
+        n, width = self.state.side(self.into).tokens.shape
+        shape = (width, *self.state.entry_shape(self.into, site))
+        seeds = (generator(self.source.seed, site, i) for i in range(n))
+        noise = torch.stack([torch.randn(shape, generator=g) for g in seeds])
+        return (noise * self.source.std).to(self.state.device(self.into))
+
+
+def _unlike(
+    state: State, into: Run, positions: Positions, example: int, count: Tensor
+) -> InterpError:
+    return InterpError(
+        Diagnostic(
+            "E632",
+            f"{positions} is {int(count[example])} tokens in example {example} of {into.side}, "
+            "and another number in the prompt that its values come from",
+            help="patch at labels of equal numbers of tokens, or pick one token: LABEL.last",
+        )
+    )

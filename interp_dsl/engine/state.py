@@ -1,0 +1,114 @@
+"""What a run knows so far: models, data, runs kept, results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from interp_dsl.data.types import Data, Side
+from interp_dsl.engine.slots import Slots, slots
+from interp_dsl.models.executor import Executor
+from interp_dsl.plan.algebra import MetricTerm, Run, Units
+from interp_dsl.plan.expressions import Row
+from interp_dsl.plan.places import Positions, Site, Unit
+from interp_dsl.plan.units import expand
+
+T = TypeVar("T")
+
+
+@dataclass
+class Kept:
+    """What forwards of one run have left: sites [n, T, index, width] on the device, values [n] of
+    metrics, logits [n, d_vocab_out] where they serve as a reference."""
+
+    sites: dict[Site, Tensor] = field(default_factory=dict)
+    values: dict[MetricTerm, Tensor] = field(default_factory=dict)
+    logits: dict[Positions | None, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished step: its rows, and the values of single examples `base` and `value`
+    [rows, n]."""
+
+    rows: list[Row]
+    tensors: dict[str, NDArray[np.generic]]
+
+
+@dataclass
+class State:
+    """All by task id, by run, by step."""
+
+    seed: int
+    models: dict[str, Executor] = field(default_factory=dict)
+    data: dict[str, Data] = field(default_factory=dict)
+    runs: dict[Run, Kept] = field(default_factory=dict)
+    results: dict[str, Result] = field(default_factory=dict)
+    _made: dict[Hashable, Any] = field(default_factory=dict)
+
+    def executor(self, run: Run) -> Executor:
+        return self.models[run.model]
+
+    def side(self, run: Run) -> Side:
+        return self.data[run.data].sides[run.side]
+
+    def device(self, run: Run) -> torch.device:
+        return self.models[run.model].device
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` returned when this key was first asked for."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made
+
+    def slots(self, run: Run, positions: Positions) -> Slots:
+        """Named positions in the prompts of a run's side, on its model's device."""
+        key = ("slots", run.model, run.data, run.side, positions)
+        return self.once(key, lambda: slots(positions, self.side(run), self.device(run)))
+
+    def entry_shape(self, run: Run, site: Site) -> tuple[int, int]:
+        """How many indices a site has, and how wide each is, by a forward of one prompt."""
+
+        def probe() -> tuple[int, int]:
+            tokens = torch.from_numpy(self.side(run).tokens[:1]).to(self.device(run))
+            found = self.executor(run).forward(tokens, tokens[:, :1] * 0, sites=(site,))
+            shape = canonical(found.sites[site]).shape
+            return shape[2], shape[3]
+
+        return self.once(("shape", run.model, run.data, run.side, site), probe)
+
+    def kept(self, run: Run) -> Kept:
+        return self.runs.setdefault(run, Kept())
+
+    def captured(self, run: Run, site: Site) -> Tensor:
+        """A site of a run [n, T, index, width], as an earlier forward kept it."""
+        assert run in self.runs and site in self.runs[run].sites, (
+            f"the plan has no forward that keeps {site} of {run.side}"
+        )
+        return self.runs[run].sites[site]
+
+    def rows(self, step: str) -> list[Row]:
+        assert step in self.results, f"the plan reads step {step} before it has run"
+        return self.results[step].rows
+
+    def units(self, units: Units, run: Run) -> tuple[Unit, ...]:
+        """The units of an expression, for the prompts of a run."""
+        return expand(units, self.rows, int(self.side(run).lengths.max()))
+
+
+def reference_of(run: Run, data: Data) -> Run:
+    """The run that divergences start from: the clean side of a pair, or the one side there is,
+    with no intervention."""
+    return Run(run.model, run.data, data.first_side)
+
+
+def canonical(captured: Tensor) -> Tensor:
+    """A captured site as [batch, position, index, width]; a raw hook without indices has one."""
+    return captured.unsqueeze(2) if captured.dim() == 3 else captured

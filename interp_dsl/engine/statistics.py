@@ -1,0 +1,71 @@
+"""Means over examples and how sure they are: a seeded percentile bootstrap, standard errors, the
+normalised effect.
+
+The draws are those of transformer_lens.utilities.statistics.bootstrap_ci with the same generator:
+resamples of `n` indices in chunks of 256. As a mean needs only how often each example was drawn,
+the resamples are one matrix [B, n] of counts ÷ n, made once and multiplied with the values of all
+cells."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+CONFIDENCE = 0.95
+RESAMPLES = 1000
+GAP_FLOOR = 0.5  # logits; lint 11: a smaller gap divides by next to nothing
+_CHUNK = 256
+_CELLS = 4096
+
+
+def generator(seed: int, *labels: object) -> torch.Generator:
+    """A CPU generator for a seed and labels, the same in every process (SHA-256 of both)."""
+    key = ":".join([str(seed), *map(str, labels)]).encode()
+    derived = int.from_bytes(hashlib.sha256(key).digest()[:8], "little") & (2**63 - 1)
+    return torch.Generator().manual_seed(derived)
+
+
+@lru_cache(maxsize=8)
+def resampling(n: int, seed: int, resamples: int = RESAMPLES) -> Tensor:
+    """Weights [resamples, n], float64, rows summing to 1: how often a resample drew each of n
+    examples, ÷ n."""
+    drawn, source = [], generator(seed)
+    for start in range(0, resamples, _CHUNK):
+        count = min(_CHUNK, resamples - start)
+        index = torch.randint(0, n, (count, n), generator=source)
+        drawn.append(torch.zeros(count, n).scatter_add_(1, index, torch.ones(count, n)))
+    return torch.cat(drawn).double() / n
+
+
+def bounds(values: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """The 95 % percentile bootstrap interval of the mean: values [n, cells] -> low, high [cells],
+    float64."""
+    weights = resampling(len(values), seed)
+    tails = torch.tensor([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], dtype=torch.float64)
+    parts = [
+        torch.quantile(weights @ chunk.double(), tails, dim=0)
+        for chunk in values.split(_CELLS, dim=1)
+    ]
+    low, high = torch.cat(parts, dim=1)
+    return low, high
+
+
+def standard_error(values: Tensor) -> float:
+    """Standard error of the mean of values [n]; 0 for a single example, which has no spread."""
+    return float(values.double().std()) / math.sqrt(len(values)) if len(values) > 1 else 0.0
+
+
+def gap(base: Tensor, other: Tensor | None, in_logits: bool) -> float | None:
+    """The mean of other − base [n], by which effects are normalised; None where there is no other
+    run or the gap is under lint 11's floor: two standard errors of the paired gap, for metrics
+    counted in logits also half a logit."""
+    if other is None:
+        return None
+    paired = other.double() - base.double()
+    mean = float(paired.mean())
+    floor = max(2 * standard_error(paired), GAP_FLOOR if in_logits else 0.0)
+    return None if mean == 0 or abs(mean) < floor else mean

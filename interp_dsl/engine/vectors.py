@@ -1,0 +1,54 @@
+"""Vectors of a site's width, and the spans that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from interp_dsl.engine.state import State
+from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.plan.algebra import LinearVector, MeanVector, Run, Vector
+from interp_dsl.plan.places import Target
+
+_RANK = 1e-4
+
+
+def vector(wanted: Vector, state: State) -> Tensor:
+    """A vector [width], float32."""
+    match wanted:
+        case MeanVector(run=run, target=target):
+            return activations(run, target, state).mean(0)
+        case LinearVector(terms=terms):
+            return torch.stack([c * vector(v, state) for c, v in terms]).sum(0)
+
+
+def activations(run: Run, target: Target, state: State) -> Tensor:
+    """The activations [m, width], float32, of a place at its positions in all examples."""
+    captured = state.captured(run, target.site)
+    at = state.slots(run, target.positions)
+    examples = torch.arange(len(captured), device=captured.device)[:, None].expand_as(at.index)
+    # A prompt with fewer tokens than others repeats its first: take each token once.
+    once = torch.unique(torch.stack([examples[at.some], at.index[at.some]]).flatten(1), dim=1)
+    return captured[once[0], once[1], target.index or 0].float()
+
+
+def basis(vectors: Sequence[Vector], state: State) -> Tensor | None:
+    """Orthonormal columns [width, m] that span the vectors; None for no vectors. Raises
+    InterpError E633 where they are not independent."""
+    if not vectors:
+        return None
+    columns = torch.stack([vector(v, state) for v in vectors], dim=1)
+    lengths = columns.norm(dim=0)
+    q, r = torch.linalg.qr(columns / lengths.clamp(min=1e-30))
+    if bool((lengths == 0).any()) or bool((r.diagonal().abs() < _RANK).any()):
+        raise InterpError(
+            Diagnostic(
+                "E633",
+                f"the {len(vectors)} directions of `along` span fewer dimensions",
+                notes=("one is zero, or a sum of the others",),
+                help="leave out the direction that the others span",
+            )
+        )
+    return q

@@ -1,0 +1,266 @@
+"""Expressions over results: claims and filters, evaluated in three-valued logic.
+
+A null in a table (an effect that has no normalised form) makes a comparison null; `and`, `or` and
+`not` follow Kleene: `false and null` is false, `true and null` is null."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.language.suggest import suggest
+from interp_dsl.plan.algebra import (
+    ColumnOf,
+    Expression,
+    Literal,
+    Operation,
+    ScoreOf,
+    SetOfUnits,
+    Units,
+)
+from interp_dsl.plan.places import Unit
+
+Row = Mapping[str, Any]
+Rows = Callable[[str], Sequence[Row]]
+Value = float | str | bool | None | frozenset[Any]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A value that an expression read from a table, with its bounds where the column has any."""
+
+    text: str
+    value: float | str | bool | None
+    low: float | None = None
+    high: float | None = None
+
+
+class Lookup(Protocol):
+    """Where an expression's leaves find their values."""
+
+    def score(self, ref: ScoreOf) -> Found: ...
+
+    def column(self, name: str) -> Value: ...
+
+    def units(self, units: Units) -> frozenset[str]: ...
+
+
+def evaluate(expression: Expression, lookup: Lookup) -> Value:
+    """The value of an expression: a number, string, truth, set, or None where it is unknown.
+
+    Operands of `within` are value, tolerance, target; a tolerance written as a string `5%` is a
+    share of |target|. Raises InterpError (E610, E611, E613) where a score is not to be found, and
+    E614 where an operator cannot take its operands."""
+    match expression:
+        case Literal(value=value):
+            return value
+        case ScoreOf():
+            return lookup.score(expression).value
+        case ColumnOf(name=name):
+            return lookup.column(name)
+        case SetOfUnits(units=units):
+            return lookup.units(units)
+        case Operation(op=op, operands=operands):
+            return _operate(op, [evaluate(o, lookup) for o in operands])
+
+
+def scores_of(expression: Expression) -> tuple[ScoreOf, ...]:
+    """The scores that an expression reads, in the order they are written, each once."""
+    match expression:
+        case ScoreOf():
+            return (expression,)
+        case Operation(operands=operands):
+            return tuple(dict.fromkeys(s for o in operands for s in scores_of(o)))
+        case _:
+            return ()
+
+
+def _operate(op: str, operands: list[Value]) -> Value:
+    if op in ("and", "or"):
+        stop = op == "or"
+        if any(o is stop for o in operands):
+            return stop
+        return None if None in operands else not stop
+    if op == "set":
+        return frozenset(operands)
+    if any(o is None for o in operands):
+        return None
+    try:
+        return _OPERATORS[op](*operands)
+    except (TypeError, ZeroDivisionError) as error:
+        written = " and ".join(_written(o) for o in operands)
+        raise InterpError(
+            Diagnostic("E614", f"`{op}` cannot take {written}", notes=(str(error),))
+        ) from error
+
+
+def _written(value: Value) -> str:
+    return f"a set of {len(value)}" if isinstance(value, frozenset) else repr(value)
+
+
+def _within(value: float, tolerance: float | str, target: float) -> bool:
+    if isinstance(tolerance, str):
+        tolerance = float(tolerance.removesuffix("%")) / 100 * abs(target)
+    return abs(value - target) <= tolerance
+
+
+def _jaccard(left: frozenset[Any], right: frozenset[Any]) -> float:
+    """Shared share of two sets; two empty ones are alike."""
+    return len(left & right) / len(left | right) if left | right else 1.0
+
+
+_OPERATORS: dict[str, Callable[..., Value]] = {
+    "not": lambda a: not a,
+    "==": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+    "in": lambda a, b: a in b,
+    "not in": lambda a, b: a not in b,
+    "within": _within,
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b,
+    "neg": lambda a: -a,
+    "abs": abs,
+    "size": len,
+    "jaccard": _jaccard,
+}
+
+
+# ---- lookup in score tables
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Scores by step, as rows. `unit` is the unit in question, in a filter of units.
+
+    `expand` evaluates unit expressions (plan/units.py), `n_positions` is what it needs for
+    `each`."""
+
+    rows: Rows
+    expand: Callable[[Units, Rows, int | None], tuple[Unit, ...]]
+    unit: Unit | None = None
+    n_positions: int | None = None
+
+    def score(self, ref: ScoreOf) -> Found:
+        """The one row that `ref` means; E610 when there is none, E611 when there are several."""
+        rows = self.metric_rows(ref.step, ref.metric)
+        for name, value in ref.where:
+            rows = [r for r in rows if r.get(name) == value]
+        if not rows:
+            fixed = ", ".join(f"{k}={v}" for k, v in ref.where)
+            raise InterpError(Diagnostic("E610", f"step {ref.step} has no row where {fixed}"))
+        named = self._named(ref, rows)
+        if len(named) > 1:
+            raise _several(ref, named)
+        row = named[0]
+        bounded = "value" if row["effect"] is None else "effect"
+        bounds = (row["low"], row["high"]) if ref.column == bounded else (None, None)
+        return Found(written(ref), row[ref.column], *bounds)
+
+    def column(self, name: str) -> Value:
+        raise InterpError(Diagnostic("E614", f"{name} is a column of examples, not of units"))
+
+    def units(self, units: Units) -> frozenset[str]:
+        """The units as the language writes them."""
+        return frozenset(map(str, self.expand(units, self.rows, self.n_positions)))
+
+    def metric_rows(self, step: str, metric: str) -> list[Row]:
+        """A step's rows of one metric; E613 when the step did not measure it."""
+        rows = self.rows(step)
+        found = [r for r in rows if r["metric"] == metric]
+        if not found:
+            measured = list(dict.fromkeys(str(r["metric"]) for r in rows))
+            near = suggest(metric, measured)
+            raise InterpError(
+                Diagnostic(
+                    "E613",
+                    f"step {step} did not measure {metric}",
+                    notes=(f"it measured {', '.join(measured) or 'nothing'}",),
+                    help=f"did you mean {near}?" if near else None,
+                )
+            )
+        return found
+
+    def has_rows(self, steps: set[str]) -> bool:
+        """Whether every one of these steps measured the unit in question."""
+        assert self.unit is not None
+        return all(_of_unit(self.unit, self.rows(s)) for s in steps)
+
+    def _named(self, ref: ScoreOf, rows: list[Row]) -> list[Row]:
+        if ref.unit is not None:
+            named = [r for r in rows if r["unit"] == ref.unit]
+            if ref.position is not None:
+                named = [r for r in named if r["position"] == ref.position]
+            if not named:
+                raise _missing(ref, rows)
+            return named
+        return rows if self.unit is None else _of_unit(self.unit, rows)
+
+
+def _of_unit(unit: Unit, rows: Sequence[Row]) -> list[Row]:
+    """The unit's rows at its own position; those at other positions where it acts everywhere."""
+    place = [r for r in rows if r["unit"] == unit.place]
+    exact = [r for r in place if r["position"] == unit.position]
+    return exact or (place if unit.position == "all" else [])
+
+
+def written(ref: ScoreOf) -> str:
+    """A score as the language writes it."""
+    inside = [] if ref.unit is None else [ref.unit]
+    if ref.position is not None:
+        inside = [f"{inside[0]} at {ref.position}" if inside else f"at {ref.position}"]
+    inside += [f"{k}={v}" for k, v in ref.where]
+    bracket = f"[{', '.join(inside)}]" if inside else ""
+    return f"{ref.step}{bracket}.{ref.metric}.{ref.column}"
+
+
+def _name(row: Row) -> str:
+    position = row["position"]
+    return str(row["unit"]) if position in ("all", "mixed") else f"{row['unit']} at {position}"
+
+
+def _missing(ref: ScoreOf, rows: list[Row]) -> InterpError:
+    names = list(dict.fromkeys(map(_name, rows)))
+    wanted = ref.unit if ref.position is None else f"{ref.unit} at {ref.position}"
+    near = suggest(str(wanted), names)
+    return InterpError(
+        Diagnostic(
+            "E610",
+            f"step {ref.step} has no row for {wanted}",
+            notes=(f"its {len(names)} units are {_listed(names)}",),
+            help=f"did you mean {near}?" if near else None,
+        )
+    )
+
+
+def _several(ref: ScoreOf, rows: list[Row]) -> InterpError:
+    names = list(dict.fromkeys(map(_name, rows)))
+    help_ = f"pick one, such as {ref.step}[{names[0]}].{ref.metric}.{ref.column}"
+    notes = (f"they are {_listed(names)}",)
+    if len(names) == 1:
+        varied = [k for k in rows[0] if len({r[k] for r in rows}) > 1 and k not in _MEASURED]
+        notes = tuple(f"{k} is {_listed([str(r[k]) for r in rows])}" for k in varied)
+        help_ = f"fix one: {ref.step}[{', '.join(f'{k}={rows[0][k]}' for k in varied)}]"
+    return InterpError(
+        Diagnostic(
+            "E611",
+            f"{written(ref)} stands for {len(rows)} rows; only a one-row result is a number",
+            notes=notes,
+            help=help_,
+        )
+    )
+
+
+_MEASURED = ("base", "value", "effect", "normalized", "low", "high", "n")
+
+
+def _listed(names: list[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

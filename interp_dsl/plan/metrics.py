@@ -1,0 +1,138 @@
+"""Which metrics there are and what each of them needs. The functions stand in engine/metrics.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal as OneOf
+
+from interp_dsl.plan.algebra import Literal, MetricCall, MetricSum, MetricTerm
+
+Need = OneOf["answer", "wrong", "reference", "all_positions"]
+
+
+@dataclass(frozen=True)
+class Param:
+    """A keyword argument of a metric: its type's name, its default, what it does and, where only
+    some values may stand, those."""
+
+    type: str
+    default: float | str | bool | None
+    doc: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MetricFacts:
+    """What a metric is, read by the checker, the reference pages and the engine.
+
+    `needs`: answer, wrong (of the data), reference (the logits of the undisturbed clean run),
+    all_positions (logits everywhere). `sequence`: reads answers of several tokens, teacher-forced.
+    `in_logits`: counted in logits, so that half a logit is the least gap worth dividing by."""
+
+    name: str
+    doc: str
+    needs: frozenset[Need] = frozenset()
+    sequence: bool = False
+    in_logits: bool = False
+    params: dict[str, Param] = field(default_factory=dict)
+
+
+_ANSWER: frozenset[Need] = frozenset({"answer"})
+_BOTH: frozenset[Need] = frozenset({"answer", "wrong"})
+_REFERENCE: frozenset[Need] = frozenset({"reference"})
+
+_ALL = (
+    MetricFacts(
+        "logit_diff",
+        "Logit of the answer minus logit of the wrong answer; of a class, the mean of its logits.",
+        _BOTH,
+        in_logits=True,
+        params={
+            "wrong": Param(
+                "string",
+                "mean",
+                "how a class of wrong answers is read: its mean logit, or its largest",
+                ("mean", "max"),
+            )
+        },
+    ),
+    MetricFacts("logit", "Logit of the answer; of a class, the mean.", _ANSWER, in_logits=True),
+    MetricFacts(
+        "logprob",
+        "Log probability of the answer, in nats; of a class, the log of the summed probability; "
+        "of a sequence, the sum over its tokens.",
+        _ANSWER,
+        sequence=True,
+    ),
+    MetricFacts(
+        "logprob_diff",
+        "Log probability of the answer minus that of the wrong answer, in nats.",
+        _BOTH,
+        sequence=True,
+        in_logits=True,
+    ),
+    MetricFacts("prob", "Probability of the answer, summed over a class.", _ANSWER, sequence=True),
+    MetricFacts(
+        "prob_diff",
+        "Probability of the answer minus that of the wrong answer, each summed over its class.",
+        _BOTH,
+    ),
+    MetricFacts(
+        "accuracy",
+        "1 where the most likely token of the whole vocabulary is an answer, else 0.",
+        _ANSWER,
+    ),
+    MetricFacts(
+        "rank",
+        "Rank of the answer among all tokens, 1 for the most likely; of a class, the best.",
+        _ANSWER,
+    ),
+    MetricFacts(
+        "kl", "KL divergence from the reference to the measured run, in nats.", _REFERENCE
+    ),
+    MetricFacts(
+        "js",
+        "Jensen-Shannon divergence between the reference and the measured run, in nats.",
+        _REFERENCE,
+    ),
+    MetricFacts(
+        "mean_abs_diff",
+        "Mean over the outputs of the absolute difference from the reference run.",
+        _REFERENCE,
+    ),
+    MetricFacts("entropy", "Entropy of the predicted distribution, in nats."),
+    MetricFacts(
+        "loss",
+        "Mean next-token cross-entropy over the prompt's real tokens, in nats.",
+        frozenset({"all_positions"}),
+    ),
+)
+
+METRICS: dict[str, MetricFacts] = {m.name: m for m in _ALL}
+
+
+def calls(term: MetricTerm) -> tuple[MetricCall, ...]:
+    """The metric functions that a term calls, in order."""
+    match term:
+        case MetricCall():
+            return (term,)
+        case MetricSum():
+            return tuple(c for t in term.operands for c in calls(t))
+        case Literal():
+            return ()
+
+
+def needs(term: MetricTerm) -> frozenset[Need]:
+    """All that a term needs of the data and of the plan."""
+    return frozenset(n for c in calls(term) for n in METRICS[c.function].needs)
+
+
+def in_logits(term: MetricTerm) -> bool:
+    """Whether a term is counted in logits: sums and differences of such terms are."""
+    match term:
+        case MetricCall():
+            return METRICS[term.function].in_logits
+        case MetricSum(op=op, operands=operands):
+            return op in ("+", "-", "neg") and any(in_logits(t) for t in operands)
+        case Literal():
+            return False

@@ -1,0 +1,75 @@
+"""Units read back from a score table's `unit` and `position` columns: the inverse of Unit.place
+and Unit.position."""
+
+from __future__ import annotations
+
+import re
+
+from interp_dsl.plan.places import ALL, HEAD_SITES, Positions, Site, Target, Unit
+
+_PLAIN = ("all", "each", "first", "last")
+
+
+def unit_of(place: str, position: str) -> Unit:
+    """The unit whose place and position these are; ValueError for text that is none."""
+    shared = ALL if position == "mixed" else positions_of(position)
+    if not (place.startswith("together(") and place.endswith(")")):
+        return Unit((target_of(place, shared),))
+    parts = _split(place[len("together(") : -1], ", ")
+    if position != "mixed":
+        return Unit(tuple(target_of(p, shared) for p in parts))
+    split = (p.partition(" at ") for p in parts)
+    return Unit(tuple(target_of(a, positions_of(b) if b else ALL) for a, _, b in split))
+
+
+def target_of(place: str, positions: Positions = ALL) -> Target:
+    """The target of a place such as `L9H6.q`, `L3.mlp[512]`, `L5.resid_pre`, `embed`."""
+    if place.startswith('"'):
+        return Target(Site("hook", None, place.strip('"')), None, positions)
+    head = re.fullmatch(r"L(\d+)H(\d+)(?:\.(\w+))?", place)
+    if head:
+        kind = head[3] or "head"
+        if kind not in HEAD_SITES:
+            raise ValueError(f"{place!r} is no place")
+        return Target(Site(kind, int(head[1])), int(head[2]), positions)
+    neuron = re.fullmatch(r"L(\d+)\.mlp\[(\d+)\]", place)
+    if neuron:
+        return Target(Site("neuron", int(neuron[1])), int(neuron[2]), positions)
+    layered = re.fullmatch(r"L(\d+)\.(\w+)", place)
+    if layered:
+        kind = "mlp_out" if layered[2] == "mlp" else layered[2]
+        return Target(Site(kind, int(layered[1])), None, positions)
+    if not place.isidentifier():
+        raise ValueError(f"{place!r} is no place")
+    return Target(Site(place), None, positions)
+
+
+def positions_of(text: str) -> Positions:
+    """The positions that str(Positions) wrote."""
+    ends = _split(text, " -> ")
+    if len(ends) == 2:
+        return Positions("entry", parts=(positions_of(ends[0]), positions_of(ends[1])))
+    terms = _split(text, " - ")
+    if len(terms) > 1:
+        left = positions_of(" - ".join(terms[:-1]))
+        return Positions("minus", parts=(left, positions_of(terms[-1])))
+    if text.startswith("together(") and text.endswith(")"):
+        inner = _split(text[len("together(") : -1], ", ")
+        return Positions("union", parts=tuple(map(positions_of, inner)))
+    if text in _PLAIN:
+        return Positions(text)
+    if text.isdigit():
+        return Positions("index", index=int(text))
+    label, _, pick = text.partition(".")
+    return Positions("label", label=label, pick=pick or None)
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Split outside brackets."""
+    parts, depth, start = [], 0, 0
+    for i, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if depth == 0 and text.startswith(separator, i):
+            parts.append(text[start:i])
+            start = i + len(separator)
+    return [*parts, text[start:]]
