@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from interp_dsl.data import tasks
+from interp_dsl.data.conditions import matches, select
 from interp_dsl.data.faults import closest, fault, listed
 from interp_dsl.data.marks import read_prompt
-from interp_dsl.data.prompts import assemble, check_counts, check_fits, text_side
+from interp_dsl.data.prompts import assemble, check_counts, check_fits, own_side, text_side
 from interp_dsl.data.templates import build_template
 from interp_dsl.data.tokenizer import load_tokenizer
 from interp_dsl.data.types import Answer, Data, Ints, Side
 from interp_dsl.models.shape import ModelFacts
+
+__all__ = ["KINDS", "build", "matches", "select"]
 
 Spec = Mapping[str, Any]
 Rows = Callable[[Path], list[dict[str, Any]]]
@@ -91,7 +94,9 @@ def _prompts(name: str, spec: Spec, facts: ModelFacts) -> Data:
     check_counts(name, n, {key: len(texts) for key, texts in given.items()})
     tokenizer = load_tokenizer(facts)
     sides = [
-        text_side(key if len(given) == 2 else name, [*map(read_prompt, texts)], tokenizer, facts)
+        text_side(
+            key if len(given) == 2 else own_side(name), [*map(read_prompt, texts)], tokenizer, facts
+        )
         for key, texts in given.items()
     ]
     answers, wrongs = (_spread(spec.get(key), n) for key in ("answer", "wrong"))
@@ -137,7 +142,7 @@ def from_task(name: str, drawn: tasks.TaskData, seed: int) -> Data:
         return Side(key, tokens, drawn.lengths, drawn.position, dict(drawn.labels), texts)
 
     if drawn.corrupt is None:
-        sides = [side(name, drawn.clean, drawn.texts)]
+        sides = [side(own_side(name), drawn.clean, drawn.texts)]
     else:
         sides = [side("clean", drawn.clean, drawn.texts), side("corrupt", drawn.corrupt, None)]
     return Data(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from interp_dsl.data.conditions import evaluate, names_in
+from interp_dsl.data.conditions import holds, names_in
 from interp_dsl.data.faults import fault
 from interp_dsl.plan.algebra import Expression
 
@@ -89,7 +89,7 @@ class Choices:
                 picks = rng.choice(len(binding.values), size=len(own), replace=binding.repeating)
                 row |= {name: binding.values[i] for name, i in zip(own, picks, strict=True)}
         tests = [t for t in self.conditions if names_in(t) <= set(row)]
-        return row if all(evaluate(t, row.__getitem__) for t in tests) else None
+        return row if all(holds(t, row) for t in tests) else None
 
     def _binding(self, slot: str) -> Binding:
         return next(b for b in self.bindings if slot in b.names)
@@ -104,7 +104,7 @@ _UNSET = object()
 
 def _hold(tests: Sequence[Expression], latest: str, row: Row) -> bool:
     ready = (t for t in tests if latest in names_in(t) and names_in(t) <= row.keys())
-    return all(evaluate(t, row.__getitem__) for t in ready)
+    return all(holds(t, row) for t in ready)
 
 
 def choose(

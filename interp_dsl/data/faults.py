@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.language.suggest import suggest
 
 
 def fault(code: str, message: str, *notes: str, help: str | None = None) -> InterpError:  # noqa: A002
@@ -15,8 +15,8 @@ def fault(code: str, message: str, *notes: str, help: str | None = None) -> Inte
 
 def closest(word: str, known: Iterable[str]) -> str | None:
     """`did you mean X?` for the known word nearest to `word`, None when none is near."""
-    near = get_close_matches(word, sorted(known), n=1)
-    return f"did you mean {near[0]}?" if near else None
+    near = suggest(word, known)
+    return f"did you mean {near}?" if near else None
 
 
 def listed(words: Sequence[object], most: int = 8) -> str:

@@ -14,6 +14,11 @@ from interp_dsl.data.types import Data, Ints, Side
 from interp_dsl.models.shape import ModelFacts
 
 
+def own_side(name: str) -> str:
+    """What data with one side calls it: the dataset's own name, without an import's alias."""
+    return name.rpartition(".")[2]
+
+
 def text_side(
     name: str, prompts: Sequence[Marked], tokenizer: Tokenizer, facts: ModelFacts
 ) -> Side:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from interp_dsl.data.choices import Choices, Row, choose
-from interp_dsl.data.conditions import names_in
+from interp_dsl.data.conditions import conditions_of, names_in
 from interp_dsl.data.faults import closest, count, fault, listed
 from interp_dsl.data.marks import Part, fill, read_template, slots
-from interp_dsl.data.prompts import assemble, text_side
+from interp_dsl.data.prompts import assemble, own_side, text_side
 from interp_dsl.data.tokenizer import load_tokenizer
 from interp_dsl.data.types import Data
 from interp_dsl.models.shape import ModelFacts
@@ -27,7 +27,7 @@ def build_template(name: str, spec: Mapping[str, Any], facts: ModelFacts) -> Dat
     columns hold the slots' values (None where a row's template lacks the slot)."""
     sides, answers = _read(spec, "clean", "corrupt"), _read(spec, "answer", "wrong")
     forms = _forms(name, sides)
-    choices = Choices.of(spec.get("where") or (), spec.get("conditions") or ())
+    choices = Choices.of(spec.get("where") or (), conditions_of(spec))
     _check_bound([*forms, *(parts for texts in answers.values() for parts in texts)], choices)
     standing = {slot for parts in forms for slot in slots(parts)}
     asked = [s for texts in answers.values() for parts in texts for s in slots(parts)]
@@ -47,7 +47,7 @@ def build_template(name: str, spec: Mapping[str, Any], facts: ModelFacts) -> Dat
     paired = len(sides) == 2
     built = [
         text_side(
-            key if paired else name,
+            key if paired else own_side(name),
             [fill(texts[form], row) for form, row in rows],
             tokenizer,
             facts,
