@@ -9,7 +9,8 @@ import lark
 
 from interp_dsl.language import literals, tree
 from interp_dsl.language.diagnostics import Diagnostic
-from interp_dsl.language.keywords import CLAUSES, RESERVED
+from interp_dsl.language.keywords import RESERVED
+from interp_dsl.language.mistakes import refusals
 from interp_dsl.language.source import Source, Span
 
 #: Trees nested deeper than this are refused, so that whoever walks one may recurse.
@@ -21,19 +22,24 @@ Parsed: TypeAlias = lark.Tree[lark.Token]
 class Refused(Exception):
     """A statement that the grammar takes and the language does not."""
 
-    def __init__(self, diagnostic: Diagnostic) -> None:
-        super().__init__(diagnostic.message)
-        self.diagnostic = diagnostic
+    def __init__(self, diagnostics: list[Diagnostic]) -> None:
+        super().__init__("; ".join(d.message for d in diagnostics))
+        self.diagnostics = diagnostics
 
 
 def build(source: Source, parsed: Parsed) -> tree.Statement:
     """The statement that a parse tree says; raises `Refused`."""
-    return _Builder(source).statement(parsed)
+    builder = _Builder(source)
+    statement = builder.statement(parsed)
+    if builder.problems:
+        raise Refused(builder.problems)
+    return statement
 
 
 class _Builder:
     def __init__(self, source: Source) -> None:
         self.source = source
+        self.problems: list[Diagnostic] = []
         self.depth = 0
         self.expressions: dict[str, Callable[[Parsed, Span], tree.Expr]] = {
             "name": self._name,
@@ -100,15 +106,19 @@ class _Builder:
 
     def _free(self, name: lark.Token) -> None:
         if name in RESERVED:
-            raise Refused(reserved_name(str(name), self._token_span(name)))
+            self.problems.append(refusals.reserved_name(str(name), self._token_span(name)))
 
     def _sentence(self, parsed: Parsed) -> tree.Phrase:
         verb, objects = _tree(parsed, 2), _tree(parsed, 3)
+        word = self._named(_token(verb, 0))
+        if word.id in RESERVED:
+            name = str(_token(parsed, 1))
+            self.problems.append(refusals.missing_verb(name, word.span))
         return tree.Phrase(
-            verb=self._named(_token(verb, 0)),
+            verb=word,
             objects=tuple(self.expr(child) for child in _trees(objects)),
             clauses=tuple(self._clause(child) for child in _trees(parsed)[2:]),
-            span=Span(self.source, self._span(verb).start, self._span(parsed).end),
+            span=Span(self.source, word.span.start, self._span(parsed).end),
         )
 
     # ---- dataset bodies
@@ -122,9 +132,22 @@ class _Builder:
         word, *_ = parsed.children
         values = tuple(self.expr(child) for child in _trees(parsed))
         if parsed.data == "where":
-            return _restriction(values, span)
+            return self._restriction(values, span)
         name_span = self._token_span(cast(lark.Token, word))
         return tree.Field(name=str(word), values=values, name_span=name_span, span=span)
+
+    def _restriction(
+        self, values: tuple[tree.Expr, ...], span: Span
+    ) -> tree.Binding | tree.Condition:
+        """`where A, B in L` parses as a list whose last item is `B in L`: it is one binding."""
+        *names, last = values
+        if isinstance(last, tree.Binary) and last.op == "in":
+            bound = [name for name in (*names, last.left) if isinstance(name, tree.Name)]
+            if len(bound) == len(values):
+                return tree.Binding(names=tuple(bound), choices=last.right, span=span)
+        if names:
+            self.problems.append(refusals.odd_restriction(span))
+        return tree.Condition(test=last, span=span)
 
     # ---- phrases
 
@@ -154,7 +177,7 @@ class _Builder:
         self.depth += 1
         span = self._span(parsed)
         if self.depth > MAX_DEPTH:
-            raise Refused(too_deep(span))
+            raise Refused([refusals.too_deep(span, MAX_DEPTH)])
         made = self.expressions[parsed.data](parsed, span)
         self.depth -= 1
         return made
@@ -164,32 +187,18 @@ class _Builder:
 
     def _number(self, parsed: Parsed, span: Span) -> tree.Expr:
         try:
-            value, suffix = literals.number(str(parsed.children[0]))
+            value, suffix = literals.number(span.text)
         except OverflowError:
-            raise Refused(
-                Diagnostic(
-                    "E117",
-                    "this number is out of range",
-                    span,
-                    "numbers reach to about 1.8e308",
-                )
-            ) from None
+            self.problems.append(refusals.huge_number(span))
+            value, suffix = 0, ""
         return tree.Number(value=value, suffix=suffix, span=span)
 
     def _string(self, parsed: Parsed, span: Span) -> tree.Expr:
-        try:
-            return tree.String(value=literals.string(str(parsed.children[0])), span=span)
-        except literals.BadEscape as bad:
-            at = Span(self.source, span.start + bad.start, span.start + bad.end)
-        raise Refused(
-            Diagnostic(
-                "E116",
-                "this escape means nothing",
-                at,
-                r"escapes are \n \t \r \" \\ \x41 \u0041 \U0001f600",
-                help=r"write \\ for a backslash",
-            )
-        )
+        value, bad = literals.string(span.text)
+        for start, end in bad:
+            place = Span(self.source, span.start + start, span.start + end)
+            self.problems.append(refusals.bad_escape(place))
+        return tree.String(value=value, span=span)
 
     def _list(self, parsed: Parsed, span: Span) -> tree.Expr:
         return tree.ListOf(items=self._items(parsed), span=span)
@@ -208,7 +217,8 @@ class _Builder:
         function = self.expr(_tree(parsed, 0))
         name = _dotted(function)
         if name is None:
-            raise Refused(Diagnostic("E118", "only a function's name can be called", function.span))
+            self.problems.append(refusals.not_a_function(function.span))
+            name = ""
         arguments = self._arguments(_tree(parsed, 1))
         return tree.Call(function=name, arguments=arguments, name_span=function.span, span=span)
 
@@ -283,39 +293,3 @@ def _dotted(function: tree.Expr) -> str | None:
         owner = _dotted(function.value)
         return None if owner is None else f"{owner}.{function.name}"
     return None
-
-
-def _restriction(values: tuple[tree.Expr, ...], span: Span) -> tree.Binding | tree.Condition:
-    """`where A, B in L` parses as a list whose last item is `B in L`: read it as one binding."""
-    *names, last = values
-    if isinstance(last, tree.Binary) and last.op == "in":
-        bound = [name for name in (*names, last.left) if isinstance(name, tree.Name)]
-        if len(bound) == len(values):
-            return tree.Binding(names=tuple(bound), choices=last.right, span=span)
-    if names:
-        raise Refused(
-            Diagnostic(
-                "E119",
-                "this `where` is neither a choice nor a condition",
-                span,
-                help="write `where A, B in [...]` for a choice, `where A > B` for a condition",
-            )
-        )
-    return tree.Condition(test=last, span=span)
-
-
-def reserved_name(name: str, span: Span) -> Diagnostic:
-    """A declaration whose name is a word of the language."""
-    kind = "clause" if name in CLAUSES else "statement" if name not in ("or",) else "operator"
-    return Diagnostic("E113", f"`{name}` is a {kind} word and cannot be a name", span)
-
-
-def too_deep(span: Span) -> Diagnostic:
-    """An expression nested beyond what anything that walks it is asked to bear."""
-    return Diagnostic(
-        "E115",
-        "this is nested too deep",
-        span,
-        f"more than {MAX_DEPTH} levels",
-        help="give a part of it a name with `let` or `units`, or write a set `{a, b, c}`",
-    )

@@ -9,15 +9,6 @@ _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\"}
 
 
-class BadEscape(ValueError):
-    """An escape that means nothing; `start` and `end` are offsets in the literal."""
-
-    def __init__(self, text: str, start: int) -> None:
-        super().__init__(text)
-        self.start = start
-        self.end = start + len(text)
-
-
 def number(text: str) -> tuple[int | float, str]:
     """Value and suffix (`%`, `x` or nothing) of a number.
 
@@ -36,29 +27,23 @@ def number(text: str) -> tuple[int | float, str]:
     return int(value) if shift > 0 and value.is_integer() else value, suffix
 
 
-def string(literal: str) -> str:
-    """The text that a string literal, quotes included, stands for."""
+def string(literal: str) -> tuple[str, list[tuple[int, int]]]:
+    """The text of a string literal (quotes included), and where its bad escapes are."""
     quotes = 3 if literal.startswith('"""') else 1
-    if "\\" not in literal:
-        return literal[quotes:-quotes]
-    parts, position = [], quotes
-    while (found := literal.find("\\", position, -quotes)) >= 0:
-        parts.append(literal[position:found])
-        escape = _ESCAPE.match(literal, found)
-        assert escape is not None, "a string's last character is a quote"
-        parts.append(_unescape(escape))
-        position = escape.end()
-    parts.append(literal[position:-quotes])
-    return "".join(parts)
+    bad: list[tuple[int, int]] = []
+
+    def unescape(escape: re.Match[str]) -> str:
+        found = _character(escape)
+        if found is None:
+            bad.append((escape.start() + quotes, escape.end() + quotes))
+        return found or ""
+
+    return _ESCAPE.sub(unescape, literal[quotes:-quotes]), bad
 
 
-def _unescape(escape: re.Match[str]) -> str:
+def _character(escape: re.Match[str]) -> str | None:
     digits = escape[1] or escape[2] or escape[3]
     if digits is None:
-        if escape[4] not in _ESCAPES:
-            raise BadEscape(escape[0], escape.start())
-        return _ESCAPES[escape[4]]
+        return _ESCAPES.get(escape[4])
     point = int(digits, 16)
-    if point > 0x10FFFF or 0xD800 <= point < 0xE000:
-        raise BadEscape(escape[0], escape.start())
-    return chr(point)
+    return None if point > 0x10FFFF or 0xD800 <= point < 0xE000 else chr(point)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import lark
 
-from interp_dsl.language import mistakes
-from interp_dsl.language.build import MAX_DEPTH, Refused, build, too_deep
+from interp_dsl.language.build import MAX_DEPTH, Refused, build
 from interp_dsl.language.diagnostics import Diagnostic
 from interp_dsl.language.grammar import parser
+from interp_dsl.language.mistakes import explain, refusals
 from interp_dsl.language.scan import Slice, code, cut, deepest, openings
 from interp_dsl.language.source import Source, Span
 from interp_dsl.language.tree import Program, Statement
@@ -44,14 +44,14 @@ def _read(
 
 def _statement(source: Source, piece: Slice) -> Statement | list[Diagnostic]:
     if piece.unclosed:
-        return [mistakes.unclosed_string(span) for span in piece.unclosed]
+        return [refusals.unclosed_string(span) for span in piece.unclosed]
     deep = deepest(source.text, piece, MAX_DEPTH)
     if deep is not None:
-        return [too_deep(Span(source, deep, deep + 1))]
+        return [refusals.too_deep(Span(source, deep, deep + 1), MAX_DEPTH)]
     try:
         text = lark.TextSlice(source.text, piece.start, piece.end)
         return build(source, parser().parse(text))
     except Refused as refused:
-        return [refused.diagnostic]
+        return refused.diagnostics
     except lark.UnexpectedInput as error:
-        return [mistakes.explain(source, piece, error)]
+        return [explain(source, piece, error)]

@@ -113,7 +113,7 @@ _TOKEN = re.compile(
   | (?P<number> [0-9](?: [eE][+-][0-9] | \.[0-9] | \w )* %? )
   | (?P<word> [^\W\d]\w* )
   | (?P<mark> -> | \.\. | == | != | <= | >= | [-+*/<>=|&.,()\[\]{{}}] )
-  | (?P<odd> [^\s\ufeff] )
+  | (?P<odd> [^ \t\r\n\f] )
     """,
     re.VERBOSE,
 )
@@ -144,7 +144,7 @@ def _seems_to_open(line: list[Token], depth: int) -> bool:
     if word.text in CLAUSES or word.text in OPERATORS or not rest:
         return False
     if rest[0].text == "=":
-        return depth <= 0 and word.text not in STATEMENTS
+        return depth <= 0
     if word.text in STATEMENTS and rest[0].kind in ("word", "string"):
         return True
     return rest[0].kind == "word" and [token.text for token in rest[1:]] == ["="]

@@ -1,0 +1,79 @@
+"""Mistakes within a token: numbers, quotes, characters from elsewhere."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from interp_dsl.language.diagnostics import Diagnostic
+from interp_dsl.language.mistakes.failure import Failure
+from interp_dsl.language.source import Span
+
+_NUMBER = re.compile(r"[0-9]+(?:_[0-9]+)*(?:\.[0-9]+(?:_[0-9]+)*)?(?:[eE][+-]?[0-9]+)?[kMBx%]?")
+_QUOTED = re.compile(r"'([^'\r\n]{0,60})'?")
+_PLAINLY = {
+    "“": '"',
+    "”": '"',
+    "„": '"',
+    "«": '"',
+    "»": '"',
+    "‘": '"',
+    "’": '"',
+    "`": '"',
+    "−": "-",
+    "–": "-",
+    "→": "->",
+    "…": "..",
+    "≤": "<=",
+    "≥": ">=",
+    "≠": "!=",
+    "×": "*",
+    "·": "*",
+    "!": "not",
+    "\N{NO-BREAK SPACE}": "a plain space",
+}
+
+
+def number(failure: Failure) -> Diagnostic | None:
+    token = failure.token
+    if token is None or token.kind != "number" or _NUMBER.fullmatch(token.text):
+        return None
+    return Diagnostic(
+        "E109",
+        f"`{token.text}` is not a number",
+        failure.span(token),
+        "a number takes one suffix of `k`, `M`, `B`, `%`, `x`, and nothing after it",
+        help="for a product put `*` between; for a name begin with a letter",
+    )
+
+
+def quotes(failure: Failure) -> Diagnostic | None:
+    token = failure.token
+    if token is None or token.text != "'":
+        return None
+    quoted = _QUOTED.match(failure.source.text, token.start)
+    assert quoted is not None, "it begins with the quote that was found"
+    return Diagnostic(
+        "E110",
+        "a string is written in double quotes",
+        Span(failure.source, token.start, quoted.end()),
+        help=f'write `"{quoted[1]}"`',
+    )
+
+
+def character(failure: Failure) -> Diagnostic | None:
+    token = failure.token
+    if token is None or (token.kind != "odd" and token.text.isascii()):
+        return None
+    start = max(failure.offset, token.start)
+    character = failure.source.text[start]
+    name = unicodedata.name(character, f"U+{ord(character):04X}").lower()
+    plain = _PLAINLY.get(character)
+    shown = f"`{character}` ({name})" if character.isprintable() else f"a {name}"
+    return Diagnostic(
+        "E111",
+        f"{shown} means nothing here",
+        Span(failure.source, start, start + 1),
+        "names are made of the letters a to z, digits and `_`" if character.isalpha() else "",
+        help=f"did you mean `{plain}`?" if plain else None,
+    )
