@@ -1,0 +1,175 @@
+"""What each bundled model is trained on and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from interp_dsl.data import tasks
+from interp_dsl.training.model import Shape, Transformer
+
+Figures = dict[str, float]
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Batch:
+    """tokens: [n, T]; read: [n] where the next token is the task's answer, None without one."""
+
+    tokens: Tensor
+    read: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """AdamW's settings. The rate rises over `warmup` steps, stays at `lr` up to the share `hold`
+    of all steps, and falls linearly to `floor` times `lr`."""
+
+    steps: int
+    lr: float
+    weight_decay: float
+    hold: float
+    batch: int
+    warmup: int = 100
+    floor: float = 0.05
+    clip: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.98)
+
+    def rate(self, step: int, steps: int) -> float:
+        """Learning rate of the step numbered `step` from 0, of `steps` in all."""
+        start = self.hold * steps
+        fall = max(0.0, step - start) / max(1.0, steps - start)
+        return self.lr * min(1.0, (step + 1) / self.warmup) * (1 - (1 - self.floor) * fall)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """`sample(step)` is the batch of a step, a function of the seed and the step alone, so that a
+    resumed run draws what an uninterrupted one does. `evaluate` measures a model on data that
+    `sample` never gives. `snapshots` are the steps whose weights are kept."""
+
+    name: str
+    shape: Shape
+    schedule: Schedule
+    sample: Callable[[int], Batch]
+    evaluate: Callable[[Transformer], Figures]
+    pad: int | None = None
+    snapshots: tuple[int, ...] = ()
+    evaluate_every: int = 250
+    seed: int = 0
+
+
+def loss(model: Transformer, batch: Batch, pad: int | None) -> Tensor:
+    """Mean cross-entropy of all next tokens that are not padding, in nats, plus that of the
+    answers where the batch has any."""
+    logits = model(batch.tokens)
+    target = torch.full_like(batch.tokens, IGNORED)
+    target[:, :-1] = batch.tokens[:, 1:]
+    if pad is not None:
+        target.masked_fill_(target == pad, IGNORED)
+    total = F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=IGNORED)
+    if batch.read is not None:
+        rows = torch.arange(len(batch.tokens), device=logits.device)
+        total = total + F.cross_entropy(
+            logits[rows, batch.read], batch.tokens[rows, batch.read + 1]
+        )
+    return total
+
+
+# ** induction-2l **
+
+INDUCTION = Shape(n_layers=2, n_heads=4, d_model=64, d_head=16, n_ctx=64, d_vocab=256, norm=None)
+SNAPSHOTS = (0, 200, 300, 350, 400, 450, 500, 750, 1000, 3000)
+
+
+def induction(seed: int = 0) -> Recipe:
+    schedule = Schedule(steps=3000, lr=3e-3, weight_decay=0.01, hold=0.7, batch=128)
+
+    def sample(step: int) -> Batch:
+        rng = np.random.default_rng((seed, 0, step))
+        tokens, _ = tasks.induction_blocks(128, INDUCTION.n_ctx, INDUCTION.d_vocab, rng)
+        return Batch(torch.from_numpy(tokens))
+
+    return Recipe(
+        "induction-2l",
+        INDUCTION,
+        schedule,
+        sample,
+        induction_figures,
+        snapshots=SNAPSHOTS,
+        evaluate_every=100,
+        seed=seed,
+    )
+
+
+@torch.no_grad()
+def induction_figures(model: Transformer, n: int = 512, seed: int = 0) -> Figures:
+    """Accuracy and cross-entropy (nats) on fresh tiled blocks. `repeat` counts the tokens that
+    stood one period earlier after the same token, `first` those of the first copy."""
+    rng = np.random.default_rng((seed, 1))
+    tokens, period = tasks.induction_blocks(n, model.shape.n_ctx, model.shape.d_vocab, rng)
+    x = torch.from_numpy(tokens)
+    logits = model(x)[:, :-1]
+    target = x[:, 1:]
+    nll = F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
+    place = torch.arange(1, x.shape[1])[None, :]
+    periods = torch.from_numpy(period)[:, None]
+    repeat, first = place >= periods + 2, place <= periods
+    right = logits.argmax(-1) == target
+    return {
+        "repeat_accuracy": right[repeat].float().mean().item(),
+        "repeat_loss": nll[repeat].mean().item(),
+        "first_copy_loss": nll[first].mean().item(),
+    }
+
+
+# ** ioi-3l **
+
+IOI = Shape(
+    n_layers=3,
+    n_heads=4,
+    d_model=64,
+    d_head=16,
+    n_ctx=32,
+    d_vocab=len(tasks.IOI_WORDS),
+    d_mlp=256,
+    act="gelu",
+)
+
+
+def ioi(seed: int = 0) -> Recipe:
+    schedule = Schedule(steps=1500, lr=2e-3, weight_decay=0.05, hold=0.6, batch=128)
+
+    def sample(step: int) -> Batch:
+        rng = np.random.default_rng((seed, 0, step))
+        tokens, read = tasks.ioi_sentences(128, "train", rng)
+        return Batch(torch.from_numpy(tokens), torch.from_numpy(read))
+
+    return Recipe("ioi-3l", IOI, schedule, sample, pair_figures("ioi-3l"), tasks.PAD, seed=seed)
+
+
+def pair_figures(name: str, n: int = 2048, seed: int = 1) -> Callable[[Transformer], Figures]:
+    """Measures on a task's held-out pairs: the share of answers that have the highest logit, and
+    the mean logit difference answer - wrong on both sides."""
+
+    @torch.no_grad()
+    def measure(model: Transformer) -> Figures:
+        data = tasks.task(name, n, seed, "heldout")
+        assert data.corrupt is not None
+        rows = torch.arange(n)
+        answer, wrong = torch.from_numpy(data.answer), torch.from_numpy(data.wrong)
+        read = torch.from_numpy(data.position)
+        clean = model(torch.from_numpy(data.clean))[rows, read]
+        corrupt = model(torch.from_numpy(data.corrupt))[rows, read]
+        return {
+            "accuracy": (clean.argmax(-1) == answer).float().mean().item(),
+            "logit_diff": (clean[rows, answer] - clean[rows, wrong]).mean().item(),
+            "corrupt_logit_diff": (corrupt[rows, answer] - corrupt[rows, wrong]).mean().item(),
+        }
+
+    return measure
