@@ -31,7 +31,9 @@ INTEGERS = _words(
     "bos_token_id eos_token_id pad_token_id"
 )
 NUMBERS = _words("eps rotary_base attn_scale attn_scores_soft_cap output_logits_soft_cap")
-SWITCHES = _words("attn_only gated_mlp final_rms tie_word_embeddings use_attn_scale")
+SWITCHES = _words(
+    "attn_only gated_mlp final_rms tie_word_embeddings use_attn_scale default_prepend_bos"
+)
 CHOICES: dict[str, dict[Any, Any]] = {
     "act_fn": {
         **{name: name for name in ("relu", "gelu", "gelu_new", "silu", "solu", "solu_ln")},
@@ -50,12 +52,21 @@ CHOICES: dict[str, dict[Any, Any]] = {
 REMARKS = _words(
     "architecture biases description device dtype init_mode init_weights initializer_range "
     "licence license model_name name n_params seed source source_config source_data_config "
-    "source_model_config task token_of_value tokenizer_name vocab"
+    "source_model_config task token_of_value tokenizer_name vocab uses_rms_norm n_devices "
+    "tokenizer_prepends_bos tokenizer_appends_eos default_padding_side original_architecture "
+    "from_checkpoint checkpoint_index checkpoint_label_type checkpoint_value decoder_start_token_id "
+    "trust_remote_code rotary_adjacent_pairs attn_implementation split_attention_weights "
+    "use_attn_result use_split_qkv_input use_hook_mlp_in use_attn_in use_hook_tokens "
+    "NTK_by_parts_low_freq_factor NTK_by_parts_high_freq_factor NTK_by_parts_factor"
 )
 UNSUPPORTED = _words(
     "parallel_attn_mlp use_qk_norm use_local_attn window_size attn_types post_embedding_ln "
     "scale_attn_by_inverse_layer_idx use_normalization_before_and_after rmsnorm_uses_offset "
-    "num_experts experts_per_token rope_scaling use_NTK_by_parts_rope"
+    "num_experts experts_per_token rope_scaling use_NTK_by_parts_rope layer_norm_folding "
+    "qk_norm_after_rope rotary_interleaved_cos_sin load_in_4bit per_layer_head_dim scale_embedding "
+    "per_layer_num_key_value_heads relative_attention_max_distance is_stateful is_multimodal "
+    "relative_attention_num_buckets is_audio_model is_visual_model vision_hidden_size "
+    "vision_num_layers vision_num_heads mm_tokens_per_image"
 )
 KNOWN = frozenset((*ALIASES, *INTEGERS, *NUMBERS, *SWITCHES, *CHOICES, *REMARKS, *UNSUPPORTED))
 REQUIRED = ("n_layers", "d_model", "n_ctx", "d_vocab")
@@ -97,7 +108,8 @@ def parse(raw: Mapping[str, Any], path: Path) -> NativeConfig:
         if fields[name] < 1:
             raise failure("E453", f"{path.name}: {name} must be positive, not {fields[name]}")
     shape = _shape(fields, path)
-    bos, pad = fields.get("bos_token_id"), fields.get("pad_token_id")
+    bos = fields.get("bos_token_id") if fields.get("default_prepend_bos", True) else None
+    pad = fields.get("pad_token_id")
     scale = fields.get("attn_scale", -1)
     return NativeConfig(
         shape=shape,

@@ -25,6 +25,28 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelSize:
+    """What estimates need of a model, where its configuration is at hand when planning."""
+
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    d_model: int
+    d_head: int
+    d_mlp: int
+    d_vocab: int
+    is_gated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DataSize:
+    """`n` examples of at most `width` tokens."""
+
+    n: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
 class LoadModel:
     """`spec` = {"kind": "bundled|pretrained|checkpoint|weights|python", "name": …, options}.
     Paths in it are absolute."""
@@ -33,6 +55,7 @@ class LoadModel:
     name: str
     spec: dict[str, Json] = field(hash=False)
     place: Place | None = None
+    size: ModelSize | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +70,7 @@ class BuildData:
     parent: str | None = None
     test: Expression | None = None
     place: Place | None = None
+    size: DataSize | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,17 @@
+"""The verbs of the language: one file each, its signature, its checks and how it lowers."""
 
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from interp_dsl.verbs.signature import Verb
+
+
+@cache
+def verbs() -> dict[str, Verb]:
+    """Every verb by name."""
+    from interp_dsl.verbs import ablate, evaluate, patch, record
+
+    return {m.VERB.name: m.VERB for m in (patch, ablate, record, evaluate)}

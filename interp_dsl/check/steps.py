@@ -1,0 +1,191 @@
+"""Steps: a verb's objects and clauses evaluated as its signature says, then checked by the verb."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from interp_dsl.check import datasets, sources, units
+from interp_dsl.check.literals import literal
+from interp_dsl.check.metrics import metric
+from interp_dsl.check.models import model
+from interp_dsl.check.scope import Declared, Rejected, Scope
+from interp_dsl.check.stepchecks import StepChecks
+from interp_dsl.language import tree
+from interp_dsl.language.source import Span
+from interp_dsl.language.suggest import suggest
+from interp_dsl.language.tree import Expr, Phrase
+from interp_dsl.verbs import verbs
+from interp_dsl.verbs.signature import Clause, Verb
+from interp_dsl.verbs.values import Call, Side, Step, UnitSet
+
+_NARROWING = ("layers", "at", "where")
+
+
+def declared_step(declared: Declared) -> Step:
+    value: Step = declared.evaluate(lambda: _check(declared))
+    return value
+
+
+def _check(declared: Declared) -> Step:
+    scope = declared.scope
+    verb, call = evaluate_call(declared)
+    before = len(scope.session.diagnostics)
+    step = verb.check(call, StepChecks(scope))
+    if any(d.severity == "error" for d in scope.session.diagnostics[before:]):
+        raise Rejected
+    scope.session.steps[step.name] = step
+    scope.session.calls[step.name] = (verb, call)
+    return step
+
+
+def evaluate_call(declared: Declared) -> tuple[Verb, Call]:
+    """The verb of a step and its evaluated parts; every wrong part is reported, then Rejected."""
+    scope = declared.scope
+    phrase = declared.node.value  # type: ignore[union-attr]
+    assert isinstance(phrase, Phrase) and phrase.verb is not None
+    verb = _verb(phrase, scope)
+    spans: dict[str, Span] = {}
+    failed = False
+    clauses: dict[str, tuple[Any, ...]] = {}
+    narrowing: list[tree.Clause] = []
+    for clause in phrase.clauses:
+        try:
+            signature = _signature(clause, verb, spans, scope)
+            if clause.word in _NARROWING:
+                narrowing.append(clause)
+            else:
+                clauses[clause.word] = _values(clause, signature, scope)
+        except Rejected:
+            failed = True
+    failed |= _missing(verb, spans, phrase, scope)
+    try:
+        objects = _objects(phrase, verb, narrowing, spans, scope)
+    except Rejected:
+        failed = True
+    if failed:
+        raise Rejected
+    call = Call(
+        declared.id, verb.name, phrase.span, phrase.verb.span, objects, clauses, spans
+    )
+    return verb, call
+
+
+def _verb(phrase: Phrase, scope: Scope) -> Verb:
+    assert phrase.verb is not None
+    name, known = phrase.verb.id, verbs()
+    if name in known:
+        return known[name]
+    near = suggest(name, list(known))
+    raise scope.reject(
+        "E204",
+        f"there is no verb `{name}`",
+        phrase.verb.span,
+        label=f"the verbs: {', '.join(known)}",
+        help=f"did you mean `{near}`?" if near else None,
+    )
+
+
+def _signature(
+    clause: tree.Clause, verb: Verb, spans: dict[str, Span], scope: Scope
+) -> Clause:
+    known = verb.clauses
+    if clause.word not in known:
+        near = suggest(clause.word, list(known))
+        raise scope.reject(
+            "E210",
+            f"`{verb.name}` takes no clause `{clause.word}`",
+            clause.word_span,
+            label=f"it takes {', '.join(known)}",
+            help=f"did you mean `{near}`?" if near else None,
+        )
+    if clause.word in spans:
+        raise scope.reject(
+            "E304", f"`{clause.word}` is given twice", clause.word_span,
+            help="one clause takes several values with commas, where it takes several",
+        )
+    spans[clause.word] = clause.span
+    if len(clause.values) > 1 and not known[clause.word].many:
+        raise scope.reject(
+            "E304", f"`{clause.word}` takes one value", clause.values[1].span, label="a second one"
+        )
+    return known[clause.word]
+
+
+def _missing(verb: Verb, spans: dict[str, Span], phrase: Phrase, scope: Scope) -> bool:
+    assert phrase.verb is not None
+    missing = [w for w, c in verb.clauses.items() if c.required and w not in spans]
+    for word in missing:
+        scope.error(
+            "E303",
+            f"`{verb.name}` needs `{word}`",
+            phrase.verb.span,
+            label=verb.clauses[word].doc,
+            help=f"write for example: {verb.example}",
+        )
+    return bool(missing)
+
+
+def _objects(
+    phrase: Phrase, verb: Verb, narrowing: list[tree.Clause], spans: dict[str, Span], scope: Scope
+) -> tuple[Any, ...]:
+    assert phrase.verb is not None
+    if not phrase.objects:
+        raise scope.reject(
+            "E303", f"`{verb.name}` of what?", phrase.verb.span, label=verb.objects.doc,
+            help=f"write for example: {verb.example}",
+        )
+    spans["objects"] = phrase.objects[0].span.to(phrase.objects[-1].span)
+    if len(phrase.objects) > 1 and not verb.objects.many:
+        raise scope.reject(
+            "E304", f"`{verb.name}` takes one object", phrase.objects[1].span, label="a second one"
+        )
+    if verb.objects.kind == "units":
+        joined = Phrase(
+            span=spans["objects"], verb=None, objects=phrase.objects, clauses=tuple(narrowing)
+        )
+        found: UnitSet = units.units(joined, scope)
+        return (found,)
+    return tuple(_EVALUATORS[verb.objects.kind](o, scope) for o in phrase.objects)
+
+
+def _values(clause: tree.Clause, signature: Clause, scope: Scope) -> tuple[Any, ...]:
+    """The values of a clause; all of them are looked at before the first wrong one stops it."""
+    values, failed = [], False
+    for expr in clause.values:
+        try:
+            values.append(_EVALUATORS[signature.kind](expr, scope))
+        except Rejected:
+            failed = True
+    if failed:
+        raise Rejected
+    return tuple(values)
+
+
+def _data(expr: Expr, scope: Scope) -> Side:
+    """A side, or a dataset's clean side."""
+    declared = datasets.find_dataset(expr, scope)
+    if declared or (isinstance(expr, Phrase) and any(c.word == "where" for c in expr.clauses)):
+        found = datasets.dataset(expr, scope)
+        return Side(found, found.first_side)
+    return datasets.side(expr, scope)
+
+
+def _integer(expr: Expr, scope: Scope) -> int:
+    value = literal(expr, scope)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise scope.reject("E300", "a whole number is wanted here", expr.span)
+    return value
+
+
+_EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
+    "units": units.units,
+    "side": datasets.side,
+    "data": _data,
+    "source": sources.source,
+    "metric": metric,
+    "context": sources.context,
+    "vector": sources.vector,
+    "int": _integer,
+    "model": model,
+}

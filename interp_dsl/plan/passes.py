@@ -1,0 +1,91 @@
+"""The plan's passes: functions from plan to plan that leave the results as they are.
+
+share_forwards   one forward pass a run: it keeps every site and measures every metric wanted
+drop_doubles     a task that stands twice is done once
+pack             how many rows go through the model at once, from a memory estimate"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TypeVar
+
+from interp_dsl.plan.algebra import Run
+from interp_dsl.plan.cost import row_bytes, sizes
+from interp_dsl.plan.tasks import Forward, Plan, Sweep, Task
+
+BUDGET = 512_000_000
+MOST_ROWS = 2048
+BATCHES_A_SHARD = 4
+
+T = TypeVar("T")
+
+
+def share_forwards(plan: Plan) -> Plan:
+    """Forward(run, a) + Forward(run, b) = Forward(run, a ∪ b), where the first stands."""
+    merged: dict[Run, Forward] = {}
+    for task in plan.tasks:
+        if isinstance(task, Forward):
+            first = merged.setdefault(task.run, task)
+            merged[task.run] = replace(
+                first,
+                sites=_union(first.sites, task.sites),
+                metrics=_union(first.metrics, task.metrics),
+            )
+    tasks: list[Task] = []
+    for task in plan.tasks:
+        if not isinstance(task, Forward):
+            tasks.append(task)
+        elif task.run in merged:
+            shared = merged.pop(task.run)
+            tasks.append(replace(shared, id=f"forward:{_count(tasks) + 1}"))
+    return replace(plan, tasks=tuple(tasks))
+
+
+def _count(tasks: list[Task]) -> int:
+    return sum(isinstance(t, Forward) for t in tasks)
+
+
+def drop_doubles(plan: Plan) -> Plan:
+    """A + A = A."""
+    seen: set[str] = set()
+    kept = []
+    for task in plan.tasks:
+        if task.id not in seen:
+            kept.append(task)
+        seen.add(task.id)
+    return replace(plan, tasks=tuple(kept))
+
+
+def pack(plan: Plan) -> Plan:
+    """Rows a batch within the memory budget; shards of a few batches each."""
+    known = sizes(plan)
+    tasks: list[Task] = []
+    for task in plan.tasks:
+        if isinstance(task, Forward):
+            task = replace(task, batch=_rows(row_bytes(task.run, known)))
+        elif isinstance(task, Sweep):
+            rows = _rows(row_bytes(task.variants[0].into, known))
+            data = known.data.get(task.variants[0].into.data)
+            units = max(1, rows // data.n) if data else 1
+            task = replace(task, rows=rows, shard=BATCHES_A_SHARD * units)
+        tasks.append(task)
+    return replace(plan, tasks=tuple(tasks))
+
+
+def _rows(one: int | None) -> int:
+    return 64 if one is None else max(1, min(MOST_ROWS, BUDGET // one))
+
+
+def _union(first: Iterable[T], second: Iterable[T]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys((*first, *second)))
+
+
+PASSES: tuple[Callable[[Plan], Plan], ...] = (share_forwards, drop_doubles, pack)
+
+
+def optimise(plan: Plan) -> Plan:
+    """All passes in order."""
+    for a_pass in PASSES:
+        plan = a_pass(plan)
+    return plan

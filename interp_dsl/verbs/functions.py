@@ -1,0 +1,142 @@
+"""The functions that make models and datasets: what each takes."""
+
+from __future__ import annotations
+
+from interp_dsl.verbs.signature import Function, Parameter
+
+_DTYPES = ("float32", "bfloat16", "float16", "float64")
+_DTYPE = Parameter("word", None, "the precision of weights and activations", _DTYPES)
+_DEVICE = Parameter("string", None, "cpu, cuda, cuda:1 or mps; the command line's by default")
+_PROCESSING = Parameter(
+    "word",
+    "none",
+    "none keeps the raw weights; compatibility folds layer norms and centres weights",
+    ("none", "compatibility"),
+)
+_SEED = Parameter("int", 0, "the seed of the draw")
+_TARGET = Parameter("string", doc='"module:function", called without arguments')
+
+MODELS: dict[str, Function] = {
+    f.name: f
+    for f in (
+        Function(
+            "bundled",
+            "A small trained model that comes with the package; `interp models` lists them.",
+            {
+                "name": Parameter("string", doc="the model's name"),
+                "step": Parameter("int", None, "a step of its training, where some were kept"),
+                "dtype": _DTYPE,
+                "device": _DEVICE,
+            },
+        ),
+        Function(
+            "pretrained",
+            "A model of the Hugging Face hub, or of its cache on this machine.",
+            {
+                "name": Parameter("string", doc="the model's name on the hub"),
+                "dtype": _DTYPE,
+                "device": _DEVICE,
+                "revision": Parameter("string", None, "a commit, tag or branch"),
+                "processing": _PROCESSING,
+            },
+        ),
+        Function(
+            "checkpoint",
+            "A Hugging Face model saved to a folder.",
+            {
+                "folder": Parameter("path", doc="a folder with config.json and weights"),
+                "dtype": _DTYPE,
+                "device": _DEVICE,
+                "processing": _PROCESSING,
+            },
+        ),
+        Function(
+            "weights",
+            "Plain tensors with TransformerLens's names, and a config.json.",
+            {
+                "folder": Parameter("path", doc="a folder with config.json and model.safetensors"),
+                "dtype": _DTYPE,
+                "device": _DEVICE,
+            },
+        ),
+        Function("python", "A model made by your own code; needs --trust.", {"target": _TARGET}),
+    )
+}
+
+_TEXTS = Parameter("texts", None)
+
+DATASETS: dict[str, Function] = {
+    f.name: f
+    for f in (
+        Function(
+            "prompts",
+            "Prompts written out: lists that pair by place, or the fields of a body.",
+            {
+                "clean": Parameter("texts", None, "the prompts; the only side where no other is"),
+                "corrupt": Parameter("texts", None, "their counterparts"),
+                "answer": Parameter("answers", None, "the right continuations"),
+                "wrong": Parameter("answers", None, "the wrong ones"),
+            },
+        ),
+        Function(
+            "template",
+            "Prompts made from sentences with slots; the body gives sentences and choices.",
+            {
+                "n": Parameter("int", None, "how many pairs; every combination when left out"),
+                "seed": _SEED,
+            },
+        ),
+        Function(
+            "file",
+            "Pairs from a jsonl, json, csv or parquet file, columns by name.",
+            {
+                "path": Parameter("path", doc="the file"),
+                "clean": Parameter("string", None, "the column of the clean prompts"),
+                "corrupt": Parameter("string", None, "the column of the corrupt prompts"),
+                "answer": Parameter("string", None, "the column of the answers"),
+                "wrong": Parameter("string", None, "the column of the wrong answers"),
+                "answers": Parameter(
+                    "word", None, "a class made from the answer: greater", ("greater",)
+                ),
+                "verbs": Parameter("path", None, "the verb list of subject-verb agreement files"),
+                "n": Parameter("int", None, "how many rows; all when left out"),
+                "seed": Parameter("int", None, "shuffle by this seed before taking n"),
+            },
+        ),
+        Function(
+            "repeated_tokens",
+            "A block of distinct random tokens and its repeat; the induction task.",
+            {
+                "pairs": Parameter("int", 64, "how many pairs"),
+                "half": Parameter("int", 24, "tokens in a block"),
+                "seed": _SEED,
+            },
+        ),
+        Function(
+            "task",
+            "The task that a bundled model was trained on, from its own generator.",
+            {
+                "name": Parameter("string", doc="the bundled model's name"),
+                "n": Parameter("int", 64, "how many examples"),
+                "seed": _SEED,
+                "split": Parameter("word", "heldout", "which pairs", ("train", "heldout")),
+            },
+        ),
+        Function(
+            "tokens",
+            "Token ids from a safetensors file: clean, corrupt, answer, wrong, position, mask.",
+            {"path": Parameter("path", doc="the file")},
+        ),
+        Function(
+            "corpus",
+            "Plain text files packed into contexts; one side.",
+            {
+                "paths": Parameter("paths", doc="a path or a pattern such as texts/*.txt"),
+                "context": Parameter("int", 128, "tokens in a context"),
+                "n": Parameter("int", None, "how many contexts; all when left out"),
+                "column": Parameter("string", None, "the text's column in jsonl files"),
+            },
+        ),
+        Function("python", "Data made by your own code; needs --trust.", {"target": _TARGET}),
+    )
+}

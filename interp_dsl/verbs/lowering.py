@@ -1,0 +1,222 @@
+"""From checked steps to tasks. Lowering is naive: every step asks for the forward passes it needs,
+and the plan's passes merge what is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from interp_dsl.data.types import Data
+from interp_dsl.language.source import Span
+from interp_dsl.plan import algebra
+from interp_dsl.plan.algebra import (
+    Combined,
+    Explicit,
+    Filtered,
+    FromRun,
+    Grouped,
+    Intervention,
+    LinearVector,
+    Mean,
+    MeanVector,
+    Metric,
+    Placed,
+    Resample,
+    Run,
+    Source,
+    Top,
+    ToVector,
+    Units,
+    Vector,
+)
+from interp_dsl.plan.metrics import needs
+from interp_dsl.plan.places import Site
+from interp_dsl.plan.tasks import (
+    BuildData,
+    DataSize,
+    Forward,
+    KeepPairs,
+    LoadModel,
+    ModelSize,
+    Place,
+    SelfTest,
+    Task,
+)
+from interp_dsl.plan.units import depends, steps_of
+from interp_dsl.verbs.values import Change, Dataset, Model, Side, SourceTerm, Step, VectorTerm
+
+
+def place_of(span: Span) -> Place:
+    path = span.source.path
+    return Place(str(path) if path else span.source.name, span.line, span.column)
+
+
+@dataclass(eq=False)
+class Lowering:
+    """Collects the tasks of a plan in an order that runs.
+
+    `before(step)` lowers a step whose results are needed, before the caller's tasks are added."""
+
+    before: Callable[[str], None]
+    steps: dict[str, Step]
+    data: dict[tuple[int, str], Data | None]
+    several_models: bool = False
+    tasks: list[Task] = field(default_factory=list)
+    _known: dict[str, str] = field(default_factory=dict)
+
+    def add(self, task: Task) -> None:
+        self.tasks.append(task)
+
+    # ---- models, data, runs
+
+    def model(self, model: Model) -> str:
+        """The id of the model's task, added once."""
+        if model.id not in self._known:
+            self._known[model.id] = model.id
+            self.add(
+                LoadModel(
+                    model.id, model.name, dict(model.spec), place_of(model.span), model_size(model)
+                )
+            )
+        return model.id
+
+    def dataset(self, found: Dataset, model: Model) -> str:
+        """The id of the data as this model reads it, added once with what it depends on."""
+        name = f"data:{found.name}@{model.name}" if self.several_models else f"data:{found.name}"
+        key = f"{id(found)}:{model.name}"
+        if key in self._known:
+            return self._known[key]
+        self._known[key] = name
+        owner = self.model(model)
+        parent = self.dataset(found.parent, model) if found.parent else None
+        if found.test is not None:
+            self.require(steps_of(found.test))
+        place, size = place_of(found.span), data_size(self.data.get((id(found), model.name)))
+        self.add(
+            BuildData(
+                name, found.name, dict(found.spec), owner, parent, found.test, place, size
+            )
+        )
+        return name
+
+    def require(self, steps: Iterable[str]) -> None:
+        """Lower the steps whose results the next task reads."""
+        for name in steps:
+            self.before(name)
+
+    def run(self, side: Side, model: Model) -> Run:
+        under = tuple(self.intervention(c, model, side) for c in side.under)
+        return Run(self.model(model), self.dataset(side.dataset, model), side.side, under)
+
+    def reference(self, side: Side, model: Model) -> Run:
+        """The undisturbed run that divergences are measured from."""
+        return Run(
+            self.model(model), self.dataset(side.dataset, model), side.dataset.first_side
+        )
+
+    def variant_run(self, side: Side, changes: tuple[Change, ...], model: Model) -> Run:
+        """A side under the context of a step, on top of its own."""
+        base = self.run(side, model)
+        under = tuple(self.intervention(c, model, side) for c in changes)
+        return Run(base.model, base.data, base.side, base.under + under)
+
+    # ---- interventions
+
+    def intervention(self, change: Change, model: Model, into: Side) -> Intervention:
+        """A change bound to a model, its forward passes asked for."""
+        self.require(depends(change.units.units))
+        source = self.source(change.source, model, sites(change.units.units, self.steps))
+        along = tuple(self.vector(v, model) for v in change.along)
+        return Intervention(change.units.units, source, along)
+
+    def source(self, term: SourceTerm, model: Model, wanted: tuple[Site, ...]) -> Source:
+        match term.kind:
+            case "zero":
+                return algebra.Zero()
+            case "constant":
+                return algebra.Constant(term.number)
+            case "noise":
+                return algebra.Noise(term.number, term.seed)
+            case "blocked":
+                return algebra.Blocked()
+            case "vector":
+                assert term.vector is not None
+                return ToVector(self.vector(term.vector, model))
+        assert term.side is not None
+        run = self.run(term.side, model)
+        self.forward(run, sites=wanted)
+        match term.kind:
+            case "mean":
+                return Mean(run, term.per)
+            case "resample":
+                return Resample(run, term.seed)
+        return FromRun(run)
+
+    def vector(self, term: VectorTerm, model: Model) -> Vector:
+        terms: list[tuple[float, Vector]] = []
+        for coefficient, target, side in term.terms:
+            run = self.run(side, model)
+            self.forward(run, sites=(target.site,))
+            terms.append((coefficient, MeanVector(run, target)))
+        if len(terms) == 1 and terms[0][0] == 1.0:
+            return terms[0][1]
+        return LinearVector(tuple(terms))
+
+    # ---- forward passes
+
+    def forward(
+        self, run: Run, sites: tuple[Site, ...] = (), metrics: tuple[Metric, ...] = ()
+    ) -> None:
+        self.add(Forward(f"forward:{len(self.tasks)}", run, sites, metrics))
+
+    def measured(self, run: Run, metrics: tuple[Metric, ...], reference: Run) -> None:
+        """The passes that a measurement of `run` needs: itself, and the reference where a metric
+        compares with it."""
+        self.forward(run, metrics=metrics)
+        if any("reference" in needs(m.term) for m in metrics):
+            self.forward(reference)
+
+    def checks(self, side: Side, model: Model) -> None:
+        """The sanity tests of a model on a pair of sides, and what is kept for the screens."""
+        found = side.dataset
+        built = self.data.get((id(found), model.name))
+        names = tuple(built.sides) if built else found.sides[:2]
+        runs = tuple(Run(self.model(model), self.dataset(found, model), s) for s in names)
+        clean = next((r for r in runs if r.side == "clean"), runs[0])
+        corrupt = next((r for r in runs if r.side == "corrupt"), None)
+        self.add(SelfTest(f"selftest:{clean.data}", clean, corrupt))
+        self.add(KeepPairs(f"keep:{clean.data}", clean.data, runs))
+
+
+def model_size(model: Model) -> ModelSize | None:
+    if model.facts is None:
+        return None
+    s = model.facts.shape
+    return ModelSize(
+        s.n_layers, s.n_heads, s.n_kv_heads, s.d_model, s.d_head, s.d_mlp, s.d_vocab_out, s.gated
+    )
+
+
+def data_size(data: Data | None) -> DataSize | None:
+    if data is None:
+        return None
+    return DataSize(data.n, max(side.tokens.shape[1] for side in data.sides.values()))
+
+
+def sites(units: Units, steps: dict[str, Step]) -> tuple[Site, ...]:
+    """Every site that units may touch, in order; those of a step's units for `top(step)`."""
+    return tuple(dict.fromkeys(_sites(units, steps)))
+
+
+def _sites(units: Units, steps: dict[str, Step]) -> list[Site]:
+    match units:
+        case Explicit(units=items):
+            return [t.site for u in items for t in u.targets]
+        case Combined(op=op, left=left, right=right):
+            return _sites(left, steps) + (_sites(right, steps) if op == "|" else [])
+        case Top(step=step):
+            ranked = steps[step].units
+            return _sites(ranked, steps) if ranked is not None else []
+        case Filtered(units=inner) | Grouped(units=inner) | Placed(units=inner):
+            return _sites(inner, steps)
+

@@ -1,0 +1,84 @@
+"""What a verb, a clause and a function take: the one description that the checker, the messages,
+the completions and the reference pages read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from interp_dsl.language.source import Span
+from interp_dsl.verbs.values import Call, Dataset, Model, Side, Step
+
+if TYPE_CHECKING:
+    from interp_dsl.data.types import Data
+    from interp_dsl.verbs.lowering import Lowering
+
+Kind = Literal[
+    "units", "side", "data", "source", "metric", "positions", "context", "vector", "int", "model"
+]
+
+REQUIRED: Any = object()
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An argument of a function. `type` is int, number, string, word, bool, path, texts (one or
+    a list of strings) or paths; `choices` lists the words or strings that it may be."""
+
+    type: str
+    default: Any = REQUIRED
+    doc: str = ""
+    choices: tuple[str, ...] = ()
+
+    @property
+    def is_required(self) -> bool:
+        return self.default is REQUIRED
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of the language; parameters in the order in which they may stand unnamed."""
+
+    name: str
+    doc: str
+    parameters: dict[str, Parameter] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Clause:
+    """A clause of a verb: the kind of its values, whether it must stand, whether it may have
+    several values."""
+
+    kind: Kind
+    doc: str
+    required: bool = False
+    many: bool = False
+
+
+class Checks(Protocol):
+    """What the checker lends a verb: errors, the data as far as it is at hand, the model."""
+
+    def error(self, code: str, message: str, span: Span, **parts: Any) -> None: ...
+
+    def model_of(self, call: Call) -> Model | None: ...
+
+    def data(self, dataset: Dataset, model: Model | None, span: Span) -> Data | None: ...
+
+    def check_sweep(self, call: Call, step: Step, into: Side | None, source: Side | None) -> None: ...
+
+    def check_metrics(self, call: Call, step: Step, side: Side) -> None: ...
+
+
+@dataclass(frozen=True)
+class Verb:
+    """`check` turns an evaluated call into a Step and reports what is wrong with it; `lower` adds
+    its tasks to a plan."""
+
+    name: str
+    doc: str
+    objects: Clause
+    clauses: dict[str, Clause]
+    check: Callable[[Call, Checks], Step]
+    lower: Callable[[Call, Step, Lowering], None]
+    example: str = ""

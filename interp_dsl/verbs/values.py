@@ -1,0 +1,132 @@
+"""What a checked expression is worth: typed values, without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from interp_dsl.language.source import Span
+from interp_dsl.models.shape import ModelFacts
+from interp_dsl.plan.algebra import Expression, Metric, Units
+from interp_dsl.plan.places import Target
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A declared model. `facts` is None where its config is not at hand before the run."""
+
+    name: str
+    spec: dict[str, Any]
+    facts: ModelFacts | None
+    span: Span
+
+    @property
+    def id(self) -> str:
+        return f"model:{self.name}"
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A declared dataset, or a filtered one (`parent` and `test`).
+
+    `sides` are the names it may have as far as the text tells; the data itself depends on the
+    model that tokenises it (check/datasets.py builds it)."""
+
+    name: str
+    spec: dict[str, Any]
+    sides: tuple[str, ...]
+    span: Span
+    parent: Dataset | None = None
+    test: Expression | None = None
+
+    @property
+    def first_side(self) -> str:
+        return "clean" if "clean" in self.sides else self.sides[0]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a dataset, possibly under interventions."""
+
+    dataset: Dataset
+    side: str
+    under: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True)
+class UnitSet:
+    """Places of one model; `model` is None while no prefix has said which."""
+
+    units: Units
+    model: Model | None = None
+
+
+@dataclass(frozen=True)
+class SourceTerm:
+    """A source before its model is known: `kind` is side, zero, mean, resample, noise, constant,
+    vector or blocked."""
+
+    kind: str
+    side: Side | None = None
+    per: str = "position"
+    seed: int = 0
+    number: float = 0.0
+    vector: VectorTerm | None = None
+
+
+@dataclass(frozen=True)
+class VectorTerm:
+    """A vector before its model is known: a sum of coefficient x mean activation."""
+
+    terms: tuple[tuple[float, Target, Side], ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """An intervention before its model is known: what a step without `measure` is."""
+
+    units: UnitSet
+    source: SourceTerm
+    along: tuple[VectorTerm, ...]
+
+
+@dataclass(frozen=True)
+class Context:
+    """One value of an `under` clause: changes that hold together, and its name in the table."""
+
+    name: str
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A checked step. `result` is scores, recording or intervention."""
+
+    name: str
+    verb: str
+    result: str
+    model: Model | None
+    metrics: tuple[Metric, ...] = ()
+    units: Units | None = None
+    change: Change | None = None
+    has_effect: bool = True
+    contexts: tuple[str, ...] = ()
+    n_rows: int | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    """A verb with its evaluated objects and clauses; spans tell where each stood."""
+
+    name: str
+    verb: str
+    span: Span
+    verb_span: Span
+    objects: tuple[Any, ...]
+    clauses: dict[str, tuple[Any, ...]]
+    spans: dict[str, Span] = field(default_factory=dict)
+
+    def one(self, word: str) -> Any:
+        """The single value of a clause, None when it is absent."""
+        values = self.clauses.get(word)
+        return values[0] if values else None
