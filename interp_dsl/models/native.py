@@ -7,17 +7,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from interp_dsl.models.errors import failure
 from interp_dsl.models.native_config import NativeConfig
 from interp_dsl.models.weights import Source, Tensors
 
 
 def boot(source: Source, device: torch.device, dtype: torch.dtype) -> Any:
-    """A TransformerBridge with exactly these tensors."""
+    """A TransformerBridge with exactly these tensors. Raises InterpError E453 for sizes that do
+    not go together."""
     from transformer_lens.config import TransformerBridgeConfig
     from transformer_lens.model_bridge import TransformerBridge
 
     cfg = TransformerBridgeConfig(**bridge_fields(source.config), device=str(device), dtype=dtype)
-    bridge = TransformerBridge.boot_native(cfg, device=device, dtype=dtype)
+    try:
+        bridge = TransformerBridge.boot_native(cfg, device=device, dtype=dtype)
+    except ValueError as error:
+        raise failure(
+            "E453", "no model can be built from this configuration", notes=(str(error),)
+        ) from error
     bridge.load_state_dict(bridge_state(source.config, source.tensors), strict=True)
     return bridge
 
