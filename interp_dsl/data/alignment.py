@@ -81,11 +81,11 @@ def _inside(cell: tuple[int | None, int | None], marked: Sequence[tuple[int, int
 
 def _window(widths: list[int], columns: list[int]) -> tuple[int, int]:
     """The columns that are shown: all where they fit, else as many as fit around the mark."""
-    first = min(columns, default=0)
-    last = first + 1
+    mark = (min(columns, default=0), max(columns, default=0))
+    first, last = mark[0], mark[0] + 1
     room = WIDTH - widths[first] if widths else 0
     while room > 0 and (first > 0 or last < len(widths)):
-        if last < len(widths) and (first == 0 or last - max(columns) <= min(columns) - first):
+        if last < len(widths) and (first == 0 or last - mark[1] <= mark[0] - first):
             room -= widths[last] + 1
             last += 1
         else:

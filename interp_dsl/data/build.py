@@ -9,10 +9,14 @@ from typing import Any
 from interp_dsl.data import tasks
 from interp_dsl.data.conditions import matches, select
 from interp_dsl.data.faults import closest, fault, listed
+from interp_dsl.data.files import build_file
 from interp_dsl.data.marks import read_prompt
 from interp_dsl.data.prompts import assemble, check_counts, check_fits, own_side, text_side
+from interp_dsl.data.python import build_python
+from interp_dsl.data.records import read_records
 from interp_dsl.data.templates import build_template
 from interp_dsl.data.tokenizer import load_tokenizer
+from interp_dsl.data.tokens import build_corpus, build_tokens, expand
 from interp_dsl.data.types import Answer, Data, Ints, Side
 from interp_dsl.models.shape import ModelFacts
 
@@ -54,8 +58,8 @@ def build(
     repeated_tokens  pairs, half, seed
     task             name, n, seed, split
     tokens           path of a safetensors file
-    corpus           paths (globs), context, n, text_column
-    python           target "module:function", arguments
+    corpus           paths (globs), context, n, column
+    python           target "module:function", folder where the module lies
 
     Raises InterpError with a code E400 to E449 for whatever stands in the way."""
     kind = str(spec.get("kind"))
@@ -66,6 +70,16 @@ def build(
             data = build_template(name, spec, _needed(name, facts))
         case "repeated_tokens" | "task":
             data = _task(name, spec, facts)
+        case "file":
+            verbs = _path(spec["verbs"], base) if spec.get("verbs") else None
+            path, known = _path(spec["path"], base), _needed(name, facts)
+            data = build_file(name, spec, known, path, verbs, rows or read_records)
+        case "tokens":
+            data = build_tokens(name, _path(spec["path"], base))
+        case "corpus":
+            data = _corpus(name, spec, _needed(name, facts), base)
+        case "python":
+            data = _python(name, spec, facts, base, trusted)
         case _:
             raise fault(
                 "E400",
@@ -84,6 +98,36 @@ def _needed(name: str, facts: ModelFacts | None) -> ModelFacts:
             help="name a model in the experiment",
         )
     return facts
+
+
+def _path(path: str, base: Path | None) -> Path:
+    return (base or Path()) / path
+
+
+def _corpus(name: str, spec: Spec, facts: ModelFacts, base: Path | None) -> Data:
+    n, context = spec.get("n"), int(spec.get("context") or 128)
+    return build_corpus(
+        name,
+        expand(list(spec["paths"]), base),
+        context,
+        None if n is None else int(n),
+        spec.get("column"),
+        load_tokenizer(facts),
+    )
+
+
+def _python(
+    name: str, spec: Spec, facts: ModelFacts | None, base: Path | None, trusted: bool
+) -> Data:
+    target = str(spec["target"])
+    if not trusted:
+        raise fault(
+            "E435",
+            f'python("{target}") runs code of its own, which is not trusted',
+            help="read the code, then run with --trust",
+        )
+    folder = _path(spec["folder"], base) if spec.get("folder") else base
+    return build_python(name, target, folder, facts)
 
 
 def _prompts(name: str, spec: Spec, facts: ModelFacts) -> Data:
@@ -115,10 +159,10 @@ def _task(name: str, spec: Spec, facts: ModelFacts | None) -> Data:
     try:
         if spec["kind"] == "task":
             split = str(spec.get("split") or "heldout")
-            drawn = tasks.task(str(spec["name"]), int(spec.get("n") or 128), seed, split)
+            drawn = tasks.task(str(spec["name"]), int(spec.get("n") or 64), seed, split)
         else:
             vocab, bos = _vocabulary(name, facts)
-            pairs, half = int(spec.get("pairs") or 128), int(spec.get("half") or 24)
+            pairs, half = int(spec.get("pairs") or 64), int(spec.get("half") or 24)
             drawn = tasks.repeated_tokens(pairs, half, vocab, bos, seed)
     except ValueError as why:
         raise fault("E443", str(why), help="`interp docs` lists what the generator takes") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -41,7 +41,11 @@ def _add(digest: hashlib._Hash, key: str, value: str | bytes) -> None:
     digest.update(data)
 
 
-def _written(answers: Iterable[Answer]) -> str:
-    return ";".join(
-        ",".join(" ".join(map(str, ids)) for ids in answer.alternatives) for answer in answers
-    )
+def _written(answers: Sequence[Answer]) -> str:
+    digests = {id(answer): _digest(answer) for answer in {id(a): a for a in answers}.values()}
+    return " ".join(digests[id(answer)] for answer in answers)
+
+
+def _digest(answer: Answer) -> str:
+    text = ",".join(" ".join(map(str, ids)) for ids in answer.alternatives)
+    return hashlib.sha256(text.encode()).hexdigest()

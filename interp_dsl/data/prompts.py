@@ -123,7 +123,8 @@ def check_fits(data: Data, facts: ModelFacts | None) -> Data:
         real = np.arange(side.tokens.shape[1]) < side.lengths[:, None]
         _check_ids(data.name, side.tokens[real], shape.d_vocab, facts.name)
     for answers in (data.answers, data.wrongs):
-        ids = [i for answer in answers or () for one in answer.alternatives for i in one]
+        distinct = {id(answer): answer for answer in answers or ()}.values()
+        ids = [i for answer in distinct for one in answer.alternatives for i in one]
         _check_ids(data.name, np.array(ids, dtype=np.int64), shape.d_vocab_out, facts.name)
     return data
 
