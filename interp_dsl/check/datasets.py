@@ -293,8 +293,7 @@ def _build(found: Dataset, used: Model | None, span: Span, scope: Scope) -> Data
 def _select(found: Dataset, used: Model, span: Span, scope: Scope) -> Data | None:
     """The kept examples of a filter that needs no results."""
     from interp_dsl.check.expressions import depends
-    from interp_dsl.data.conditions import matches
-    from interp_dsl.data.select import select
+    from interp_dsl.data.conditions import matches, select
 
     assert found.parent is not None and found.test is not None
     parent = build_data(found.parent, used, span, scope)

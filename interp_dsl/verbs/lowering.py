@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from interp_dsl.data.types import Data
 from interp_dsl.language.source import Span
@@ -75,7 +76,7 @@ class Lowering:
             self._known[model.id] = model.id
             self.add(
                 LoadModel(
-                    model.id, model.name, dict(model.spec), place_of(model.span), model_size(model)
+                    model.id, model.name, frozen(model.spec), place_of(model.span), model_size(model)
                 )
             )
         return model.id
@@ -94,7 +95,7 @@ class Lowering:
         place, size = place_of(found.span), data_size(self.data.get((id(found), model.name)))
         self.add(
             BuildData(
-                name, found.name, dict(found.spec), owner, parent, found.test, place, size
+                name, found.name, frozen(found.spec), owner, parent, found.test, place, size
             )
         )
         return name
@@ -186,6 +187,17 @@ class Lowering:
         corrupt = next((r for r in runs if r.side == "corrupt"), None)
         self.add(SelfTest(f"selftest:{clean.data}", clean, corrupt))
         self.add(KeepPairs(f"keep:{clean.data}", clean.data, runs))
+
+
+def frozen(spec: dict[str, Any]) -> dict[str, Any]:
+    """A specification with tuples for lists, as it comes back from JSON."""
+
+    def freeze(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return tuple(freeze(v) for v in value)
+        return frozen(value) if isinstance(value, dict) else value
+
+    return {key: freeze(value) for key, value in spec.items()}
 
 
 def model_size(model: Model) -> ModelSize | None:
