@@ -19,6 +19,7 @@ from interp_dsl.data import tasks
 from interp_dsl.training import cards, measure
 from interp_dsl.training.loop import Trainer, halved
 from interp_dsl.training.model import Shape, Transformer
+from interp_dsl.training.recipes import Figures
 
 Weights = dict[str, Tensor]
 JSON = dict[str, Any]
@@ -41,6 +42,7 @@ def write(trainer: Trainer, folder: Path) -> JSON:
     story = cards.STORIES[recipe.name]
     extra = story.files(trainer.out, folder)
     heads = measure.heads(model, data)
+    formation = _formation(trainer, folder)
     card = {
         "name": recipe.name,
         "summary": story.summary,
@@ -50,7 +52,8 @@ def write(trainer: Trainer, folder: Path) -> JSON:
         "parameters": sum(w.numel() for w in weights.values()),
         "measured": {k: round(v, 4) for k, v in story.measure(model, trainer.out).items()},
         "circuit": {"summary": story.circuit(heads), "heads": heads},
-        "steps": sorted(int(f.stem[5:]) for f in (folder / "steps").glob("*.safetensors")),
+        "steps": [int(row["step"]) for row in formation],
+        "formation": formation,
         "curve": [{k: round(v, 4) for k, v in row.items()} for row in trainer.curve],
         "licence": "MIT",
         "limits": list(story.limits),
@@ -58,6 +61,19 @@ def write(trainer: Trainer, folder: Path) -> JSON:
     }
     _write_json(folder / "card.json", card)
     return card
+
+
+def _formation(trainer: Trainer, folder: Path) -> list[Figures]:
+    """For each kept step the recipe's figures and each stripe's highest value over the heads."""
+    rows = []
+    for step in sorted(int(file.stem[5:]) for file in (folder / "steps").glob("*.safetensors")):
+        weights = load_file(folder / "steps" / f"step-{step}.safetensors")
+        model = Transformer.of(trainer.recipe.shape, weights)
+        heads = measure.stripes(model).values()
+        best = {name: max(row[name] for row in heads) for name in ("previous_token", "induction")}
+        figures = {**trainer.recipe.evaluate(model), **best}
+        rows.append({"step": step, **{k: round(v, 4) for k, v in figures.items()}})
+    return rows
 
 
 def head_order(shape: Shape, weights: Weights, data: tasks.TaskData | None) -> list[list[int]]:

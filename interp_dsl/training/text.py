@@ -30,6 +30,7 @@ Stream = NDArray[np.uint16]
 BOS = 0
 HELDOUT_TOKENS = 1_000_000
 HELDOUT_BYTES = 4_800_000
+HELP_PAGES = "pydoc_data/topics.py"
 SKIPPED = ("site-packages", "dist-packages", "__pycache__", "encodings")
 TEXT = Shape(n_layers=1, n_heads=4, d_model=128, d_head=32, n_ctx=128, d_vocab=2048, d_mlp=512)
 
@@ -130,8 +131,9 @@ def _build(work: Path, prose: Sequence[Path]) -> None:
 
 
 def library() -> list[tuple[str, str]]:
-    """(path inside the library, source) of the standard library's Python files in UTF-8, in the
-    order of their paths' hashes. Code page tables are left out."""
+    """(path inside the library, text) of the standard library's Python files in UTF-8, in the order
+    of their paths' hashes. Code page tables are left out; the help pages, all strings of one file,
+    come one by one."""
     root = Path(sysconfig.get_path("stdlib"))
     found = []
     for path in root.rglob("*.py"):
@@ -141,7 +143,22 @@ def library() -> list[tuple[str, str]]:
                 found.append((inside.as_posix(), path.read_text(encoding="utf-8")))
             except UnicodeDecodeError:
                 continue
+    found = [item for name, source in found for item in _pages(name, source)]
     return sorted(found, key=lambda item: hashlib.sha256(item[0].encode()).digest())
+
+
+def _pages(name: str, source: str) -> list[tuple[str, str]]:
+    """A file as it is; the file of help pages as its pages."""
+    if name != HELP_PAGES:
+        return [(name, source)]
+    pages = {
+        ast.literal_eval(key): ast.literal_eval(value)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values, strict=True)
+        if key is not None
+    }
+    return [(f"{name}#{topic}", page) for topic, page in pages.items()]
 
 
 def _split(

@@ -122,9 +122,12 @@ def test_the_subject_is_taken_away_by_a_head_that_reads_s2() -> None:
 
 
 def test_induction_forms_between_its_steps() -> None:
-    steps = read("induction-2l", "card.json")["steps"]
+    card = read("induction-2l", "card.json")
+    steps = card["steps"]
     folder = BUNDLED / "induction-2l"
     assert steps == sorted(recipes.SNAPSHOTS) and len(steps) == 10
+    accuracy = {row["step"]: row["repeat_accuracy"] for row in card["formation"]}
+    assert accuracy[300] < 0.1 and 0.1 < accuracy[400] < 0.5 and accuracy[500] > 0.8
     last = load_file(folder / "steps" / "step-3000.safetensors")
     final = load_file(folder / "model.safetensors")
     assert all((last[name] == final[name]).all() for name in final)

@@ -138,3 +138,24 @@ def test_docstrings_are_those_of_more_than_one_line() -> None:
     source = 'def f():\n    """One.\n\n    Two."""\n\ndef g():\n    """Short."""\n'
     assert list(text.docstrings(source)) == ["One.\n\nTwo."]
     assert list(text.docstrings("def (")) == []
+
+
+def test_help_pages_come_one_by_one() -> None:
+    source = "# made by a tool\ntopics = {'if': 'The if\\n', 'while': 'The ' 'while'}\n"
+    assert text._pages(text.HELP_PAGES, source) == [
+        (f"{text.HELP_PAGES}#if", "The if\n"),
+        (f"{text.HELP_PAGES}#while", "The while"),
+    ]
+    assert text._pages("abc.py", source) == [("abc.py", source)]
+
+
+def test_held_out_files_are_no_training_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [(f"m{i}.py", f"value_{i} = {i}\n" * 40) for i in range(30)]
+    monkeypatch.setattr(text, "library", lambda: files)
+    data = text.corpus(tmp_path)
+    kept, held = (data.tokenizer.decode(s.tolist()) for s in (data.train, data.heldout))
+    assert all((source in kept) != (source in held) for _, source in files)
+    assert data.facts["heldout_files"] == 6 and data.heldout[0] == text.BOS
+    assert (text.corpus(tmp_path).train == data.train).all()
