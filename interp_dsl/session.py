@@ -24,10 +24,11 @@ from interp_dsl.runs.find import UNFINISHED, resumable, with_finished_steps
 from interp_dsl.runs.folder import MANIFEST, RunFolder
 
 if TYPE_CHECKING:
-    from interp_dsl.check import Checked
+    from interp_dsl.check import Checked, Experiment
     from interp_dsl.plan.tasks import Plan
 
 RUNS = Path("runs")
+STOPPING = "stopping after the shard in hand; Ctrl-C again stops at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,32 +68,34 @@ class Ran:
     claims_held: bool
 
 
-def check_file(path: Path, settings: Settings) -> Checked:
-    """The checked experiment of a file, with all its diagnostics."""
-    from interp_dsl import check
+def checked(source: Source, settings: Settings) -> Checked:
+    """A checked text with all its diagnostics."""
+    from interp_dsl.check import check_source
 
-    read_source(path)
-    return check.check_file(path, dict(settings.params), list(settings.allow), settings.trust)
+    return check_source(source, settings.params, settings.allow, settings.trust)
 
 
-def plan_file(path: Path, settings: Settings) -> tuple[Plan, list[Diagnostic]]:
-    """The plan of a file and what the checker had to say; InterpError where it is wrong."""
-    from interp_dsl import check
+def experiment_of(found: Checked) -> Experiment:
+    """The experiment of a checked text; InterpError where it has errors."""
+    if found.experiment is None:
+        raise InterpError(*found.diagnostics)
+    return found.experiment
 
-    checked = check_file(path, settings)
-    if checked.experiment is None or has_errors(checked.diagnostics):
-        raise InterpError(*checked.diagnostics)
-    plan = check.plan_experiment(checked.experiment)
-    if settings.seed is not None:
-        plan = replace(plan, seed=settings.seed)
-    return plan, list(checked.diagnostics)
+
+def plan_of(found: Checked, settings: Settings) -> Plan:
+    """The plan of a checked text; InterpError where it has errors."""
+    from interp_dsl.check import plan_experiment
+
+    plan = plan_experiment(experiment_of(found))
+    return plan if settings.seed is None else replace(plan, seed=settings.seed)
 
 
 def run_file(path: Path, settings: Settings, watcher: Watcher) -> Ran:
     """Check, plan and execute a file. Errors of the program and of the run are InterpErrors."""
-    plan, diagnostics = plan_file(path, settings)
-    watcher.checked(diagnostics)
-    folder, resumed = _folder(path, plan, settings)
+    found = checked(read_source(path), settings)
+    plan = plan_of(found, settings)
+    watcher.checked(found.diagnostics)
+    folder, resumed = _folder(found.source, plan, settings)
     watcher.started(folder, resumed)
     folder.log.listener = watcher.event
     others = [] if settings.fresh else with_finished_steps(settings.runs)
@@ -115,23 +118,31 @@ def _execute(plan: Plan, folder: RunFolder, reuse: list[RunFolder], settings: Se
     return Ran(folder, status, all(claim["ok"] for claim in folder.claims))
 
 
-def _folder(path: Path, plan: Plan, settings: Settings) -> tuple[RunFolder, bool]:
+def _folder(source: Source, plan: Plan, settings: Settings) -> tuple[RunFolder, bool]:
     """The folder to write, taken, and whether a run goes on in it."""
     from interp_dsl.plan import serialise
 
     text = serialise.dumps(plan)
-    old = None if settings.fresh else _unfinished(path.stem, text, settings)
+    stem = source.path.stem if source.path else "text"
+    old = None if settings.fresh else _unfinished(stem, text, settings)
     if old is not None and old.acquire():
         return old, True
-    folder = _new_folder(path.stem, settings)
+    folder = _new_folder(stem, settings)
     if not folder.acquire():
         raise _taken(folder.path)
-    folder.write_experiment(read_source(path).text)
+    folder.write_experiment(source.text)
     folder.write_plan(plan)
-    folder.update_manifest(
-        file=path.resolve(), params=dict(plan.params), seeds={"bootstrap": plan.seed}
-    )
+    folder.update_manifest(file=source.path, params=dict(plan.params), seeds=_seeds(plan))
     return folder, False
+
+
+def _seeds(plan: Plan) -> dict[str, Any]:
+    """Every seed of a plan: the bootstrap's, and each dataset's by its name."""
+    from interp_dsl.plan.tasks import BuildData
+
+    data = [task for task in plan.tasks if isinstance(task, BuildData)]
+    drawn = {task.name: task.spec["seed"] for task in data if "seed" in task.spec}
+    return {"bootstrap": plan.seed, **drawn}
 
 
 def _unfinished(stem: str, plan: str, settings: Settings) -> RunFolder | None:
@@ -206,10 +217,6 @@ def read_source(path: Path) -> Source:
         raise InterpError(
             Diagnostic("E710", f"{path} cannot be read as text", notes=(str(error),)), exit_code=3
         ) from None
-
-
-def has_errors(diagnostics: Sequence[Diagnostic]) -> bool:
-    return any(d.severity == "error" for d in diagnostics)
 
 
 def _taken(path: Path) -> InterpError:

@@ -20,17 +20,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command(args: argparse.Namespace, output: Output) -> int:
-    from interp_dsl.session import check_file, has_errors
+    from interp_dsl.session import checked, read_source
 
     given = settings(args)
     found: list[Diagnostic] = []
+    waiting: list[str] = []
     for path in args.files:
-        found += check_file(path, given).diagnostics
+        one = checked(read_source(path), given)
+        found += one.diagnostics
+        waiting += one.waiting
     if found or args.format == "json":
         output.write(output.rendered(found, args.format, is_colored(sys.stdout)))
     if not args.quiet and args.format == "text":
+        for note in dict.fromkeys(waiting):
+            output.message(f"note: {note}")
         output.message(_summary(found, args.files))
-    return 2 if has_errors(found) else 0
+    return 2 if any(d.severity == "error" for d in found) else 0
 
 
 def _summary(found: Sequence[Diagnostic], files: Sequence[Path]) -> str:

@@ -23,10 +23,10 @@ from rich.table import Table
 from rich.text import Text
 
 from interp_dsl.cli.output import Output, is_colored
-from interp_dsl.cli.text import decimals, duration, number, printable
 from interp_dsl.cli.watch import Quiet, task_name
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.text import decimals, duration, number, printable
 
 SHOWN = 5
 

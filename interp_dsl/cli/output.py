@@ -47,6 +47,11 @@ class Output:
 
         return render(found, style=style, color=color).rstrip("\n")
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether data goes to a terminal."""
+        return sys.stdout.isatty()
+
     def toned(self, text: str, tone: Tone) -> str:
         """Data in a tone, where stdout is a terminal that wants colour."""
         return f"\x1b[{TONES[tone]}m{text}\x1b[0m" if is_colored(sys.stdout) else text

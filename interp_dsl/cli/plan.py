@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interp_dsl.cli.options import add_program_options, settings
 from interp_dsl.cli.output import Output
+
+if TYPE_CHECKING:
+    from interp_dsl.check import Checked
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,9 +24,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def command(args: argparse.Namespace, output: Output) -> int:
     from interp_dsl.plan import serialise
     from interp_dsl.plan.explain import explain
-    from interp_dsl.session import plan_file
+    from interp_dsl.session import checked, plan_of, read_source
 
-    plan, diagnostics = plan_file(args.file, settings(args))
-    output.diagnostics(diagnostics)
-    output.write(serialise.dumps(plan) if args.json else explain(plan, passes=args.passes))
+    given = settings(args)
+    found = checked(read_source(args.file), given)
+    plan = plan_of(found, given)
+    output.diagnostics(found.diagnostics)
+    if args.json:
+        output.write(serialise.dumps(plan))
+    else:
+        output.write(_passes(found) if args.passes else explain(plan))
     return 0
+
+
+def _passes(found: Checked) -> str:
+    from interp_dsl.check.lower import lower
+    from interp_dsl.plan.explain import explain_passes
+    from interp_dsl.session import experiment_of
+
+    return explain_passes(lower(experiment_of(found)))

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from interp_dsl.cli.options import add_run_options, settings
 from interp_dsl.cli.output import Output
-from interp_dsl.cli.results import Selection, claim_line, print_run
+from interp_dsl.cli.results import claim_line, print_run
 from interp_dsl.cli.watch import again, watcher
+from interp_dsl.runs.select import Selection
 from interp_dsl.session import Ran, Settings, run_file
 
 EXIT = {"done": 0, "failed": 1, "cancelled": 130}

@@ -6,9 +6,10 @@ import argparse
 
 from interp_dsl.cli.options import add_runs_option
 from interp_dsl.cli.output import Output
-from interp_dsl.cli.results import TOP, Selection, print_run, print_step, select
+from interp_dsl.cli.results import print_run, print_step
 from interp_dsl.cli.which import LATEST, find_run, find_step
 from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.select import TOP, Selection, select
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

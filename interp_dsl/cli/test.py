@@ -9,8 +9,8 @@ from interp_dsl.cli.options import add_run_options, settings
 from interp_dsl.cli.output import Output
 from interp_dsl.cli.results import claim_line
 from interp_dsl.cli.run import watched
-from interp_dsl.cli.text import count
 from interp_dsl.language.diagnostics import InterpError
+from interp_dsl.runs.text import count
 from interp_dsl.session import Ran
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from interp_dsl.cli.output import Output
-from interp_dsl.cli.text import duration, printable
 from interp_dsl.language.diagnostics import Diagnostic
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.text import duration, printable
+from interp_dsl.session import STOPPING
 
-STOPPING = "stopping after the shard in hand; Ctrl-C again stops at once"
 EVERY = 5.0
 
 

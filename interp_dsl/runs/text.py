@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from interp_dsl.language.cells import cells, clean
+
 MISSING = "·"
 
 
@@ -25,19 +27,15 @@ def layout(columns: Sequence[Column], gap: str = "  ") -> list[str]:
 
 
 def _aligned(column: Column) -> list[str]:
-    from rich.cells import cell_len
-
-    cells = [printable(cell) for cell in (column.name, *column.cells)]
-    width = max(map(cell_len, cells))
-    spaces = [" " * (width - cell_len(cell)) for cell in cells]
-    return [s + c if column.right else c + s for c, s in zip(cells, spaces, strict=True)]
+    shown = [printable(cell) for cell in (column.name, *column.cells)]
+    width = max(map(cells, shown))
+    spaces = [" " * (width - cells(cell)) for cell in shown]
+    return [s + c if column.right else c + s for c, s in zip(shown, spaces, strict=True)]
 
 
 def printable(text: str) -> str:
-    """Text from data, harmless to a terminal: what does not print is shown by its escape."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """Text from data on one line, harmless to a terminal."""
+    return clean(text.replace("\n", "⏎").replace("\t", "⇥"))
 
 
 def decimals(values: Iterable[float | None]) -> int:

@@ -1,0 +1,109 @@
+"""Which rows of a table a person sees first, and how their numbers read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.runs.rank import metrics, ranked, ranking_column
+from interp_dsl.runs.schema import extra_columns, is_score_table
+from interp_dsl.runs.text import Column, count, decimals, number, printable
+
+if TYPE_CHECKING:
+    import polars as pl
+
+TOP = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rows are shown: the first `top` (None: all) of a metric, ordered by a column."""
+
+    top: int | None = TOP
+    metric: str | None = None
+    by: str | None = None
+
+
+def select(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.DataFrame, str]:
+    """The rows of a selection in their order, and in words what they are."""
+    if not is_score_table(table):
+        rows = _sorted(table, step, selection.by) if selection.by else table
+        return rows, count(len(table), "row")
+    names = metrics(table)
+    if selection.metric is None and len(table) == len(names) and selection.by is None:
+        return table, count(len(names), "metric")
+    metric = selection.metric or (names[0] if names else "")
+    if names and metric not in names:
+        raise _no_such("metric", metric, step, names)
+    by = selection.by or ranking_column(table)
+    if by not in table.columns:
+        raise _no_such("column", by, step, table.columns)
+    others = [name for name in names if name != metric]
+    also = f" (also: {', '.join(map(printable, others))}; choose with --metric)" if others else ""
+    return ranked(table, metric, by), f"{printable(metric)} by |{by}|{also}"
+
+
+def _sorted(table: pl.DataFrame, step: str, by: str) -> pl.DataFrame:
+    if by not in table.columns:
+        raise _no_such("column", by, step, table.columns)
+    return table.sort(by, descending=True, nulls_last=True, maintain_order=True)
+
+
+def columns_of(rows: pl.DataFrame) -> list[Column]:
+    """The columns of a step's rows as a person reads them."""
+    return score_columns(rows) if is_score_table(rows) else plain_columns(rows)
+
+
+def score_columns(rows: pl.DataFrame) -> list[Column]:
+    """The columns of a score table as a person reads them."""
+    values_only = ranking_column(rows) == "value"
+    shown = "value" if values_only else "effect"
+    places = decimals(rows[shown])
+    columns = [_text(rows, name) for name in ("unit", "position", *extra_columns(rows), "metric")]
+    if not values_only:
+        columns.append(_numbers(rows, "base", decimals(rows["base"]), signed=False))
+    columns.append(_numbers(rows, shown, places, signed=not values_only))
+    columns.append(
+        Column("95% interval", [interval(a, b, places) for a, b in _pairs(rows)], right=True)
+    )
+    if not rows["normalized"].is_null().all():
+        columns.append(_numbers(rows, "normalized", 3))
+    columns.append(Column("n", [f"{n}" if n is not None else "·" for n in rows["n"]], right=True))
+    return columns
+
+
+def plain_columns(rows: pl.DataFrame) -> list[Column]:
+    """The columns of any other table."""
+    return [
+        _numbers(rows, name, decimals(rows[name])) if dtype.is_float() else _text(rows, name)
+        for name, dtype in rows.schema.items()
+    ]
+
+
+def interval(low: float | None, high: float | None, places: int) -> str:
+    """Two bounds in brackets."""
+    if low is None or high is None:
+        return "·"
+    return f"[{number(low, places)}, {number(high, places)}]"
+
+
+def _pairs(rows: pl.DataFrame) -> list[tuple[float | None, float | None]]:
+    return list(zip(rows["low"], rows["high"], strict=True))
+
+
+def _numbers(rows: pl.DataFrame, name: str, places: int, signed: bool = True) -> Column:
+    return Column(name, [number(v, places, signed) for v in rows[name]], right=True)
+
+
+def _text(rows: pl.DataFrame, name: str) -> Column:
+    cells = ["·" if value is None else str(value) for value in rows[name]]
+    return Column(name, cells, right=rows.schema[name].is_numeric())
+
+
+def _no_such(kind: str, name: str, step: str, names: list[str]) -> InterpError:
+    return InterpError(
+        Diagnostic(
+            "E707", f"step {step} has no {kind} {name}", notes=(f"it has: {', '.join(names)}",)
+        )
+    )
