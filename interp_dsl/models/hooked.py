@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
@@ -75,7 +76,8 @@ class HookedExecutor:
         )
         with torch.set_grad_enabled(with_gradient):
             trace = Trace(self, tuple(tokens.shape), edits, sites)
-            with self.bridge.hooks(fwd_hooks=trace.hooks):
+            with ExitStack() as attached:
+                self._attach(trace, attached)
                 logits = self.bridge(tokens, return_type="logits", **self._masked(tokens, mask))
             trace.check_fired()
             if Site("logits") in sites:
@@ -83,6 +85,18 @@ class HookedExecutor:
             if reads is not None:
                 logits = logits.gather(1, reads[..., None].expand(-1, -1, logits.shape[-1]))
         return Pass(logits.float(), trace.captured)
+
+    def _attach(self, trace: Trace, attached: ExitStack) -> None:
+        try:
+            attached.enter_context(self.bridge.hooks(fwd_hooks=trace.hooks))
+        except ValueError as error:  # a hook that TransformerLens keeps switched off
+            raise failure(
+                "E601",
+                f"{self.facts.name} does not run one of these hooks",
+                notes=(str(error),),
+                help="take one of the language's own places, such as L0H0",
+                exit_code=1,
+            ) from error
 
     def output_weight(self, layer: int) -> Tensor:
         """W_O of a layer [head, d_head, d_model], fetched from the bridge once."""

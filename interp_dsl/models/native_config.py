@@ -54,10 +54,10 @@ REMARKS = _words(
     "licence license model_name name n_params seed source source_config source_data_config "
     "source_model_config task token_of_value tokenizer_name vocab uses_rms_norm n_devices "
     "tokenizer_prepends_bos tokenizer_appends_eos default_padding_side original_architecture "
-    "from_checkpoint checkpoint_index checkpoint_label_type checkpoint_value decoder_start_token_id "
-    "trust_remote_code rotary_adjacent_pairs attn_implementation split_attention_weights "
-    "use_attn_result use_split_qkv_input use_hook_mlp_in use_attn_in use_hook_tokens "
-    "NTK_by_parts_low_freq_factor NTK_by_parts_high_freq_factor NTK_by_parts_factor"
+    "from_checkpoint checkpoint_index checkpoint_label_type checkpoint_value "
+    "decoder_start_token_id trust_remote_code rotary_adjacent_pairs attn_implementation "
+    "split_attention_weights use_attn_result use_split_qkv_input use_hook_mlp_in use_attn_in "
+    "use_hook_tokens NTK_by_parts_low_freq_factor NTK_by_parts_high_freq_factor NTK_by_parts_factor"
 )
 UNSUPPORTED = _words(
     "parallel_attn_mlp use_qk_norm use_local_attn window_size attn_types post_embedding_ln "

@@ -213,14 +213,17 @@ def one(site: Site, width: int) -> Edit:
         ("qwen3", Site("hook", hook="blocks.0.attn.q_norm.hook_out"), "E601"),
         ("gpt2", Site("hook", hook="blocks.0.hook_resid_pry"), "E603"),
         ("rotary", Site("pos_embed"), "E603"),
-        ("plain", Site("hook", hook="blocks.0.attn.hook_result"), "E600"),
+        ("plain", Site("hook", hook="blocks.0.attn.hook_result"), "E601"),
     ],
 )
 def test_a_place_that_cannot_be_changed_is_an_error(name: str, site: Site, code: str) -> None:
     model = executor(name)
+    tokens = prompts(model, 2, 6)
+    before = model.forward(tokens, None).logits
     with pytest.raises(InterpError) as caught:
-        model.forward(prompts(model, 2, 6), None, [one(site, 1)])
+        model.forward(tokens, None, [one(Site("resid_pre", 0), 32), one(site, 1)])
     assert caught.value.diagnostics[0].code == code
+    assert torch.equal(model.forward(tokens, None).logits, before)  # no hook stayed behind
 
 
 def test_prompts_longer_than_the_context() -> None:
