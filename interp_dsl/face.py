@@ -78,7 +78,7 @@ def run(
     )
     watcher = _Collect()
     ran = session.run_file(Path(path), settings, watcher)
-    if ran.status == "cancelled":
+    if ran.was_stopped:
         raise KeyboardInterrupt(f"the run stopped; what is done is kept in {ran.folder.path}")
     return Run(ran.folder.path, watcher.diagnostics)
 
@@ -102,7 +102,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """created, running, interrupted, done, failed or cancelled."""
+        """created, running, done, failed, cancelled, or interrupted (its process is gone)."""
         return self.folder.status
 
     @property
@@ -185,9 +185,6 @@ class _Collect:
     def event(self, event: Event) -> None:
         """The events stand in the folder."""
 
-    def stopping(self) -> None:
-        os.write(2, f"\n{session.STOPPING}\n".encode())
-
 
 def _settings(
     params: Mapping[str, Any] | None, *, allow: Sequence[Location] = (), **rest: Any
@@ -198,7 +195,7 @@ def _settings(
 
 def _source(given: Location) -> Source:
     """A file's text, or the text itself."""
-    if isinstance(given, str) and not Path(given).suffix == ".interp" and set("=\n") & set(given):
+    if isinstance(given, str) and Path(given).suffix != ".interp" and set("=\n") & set(given):
         return Source(given)
     return session.read_source(Path(given))
 

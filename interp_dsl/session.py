@@ -8,10 +8,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
     from interp_dsl.plan.tasks import Plan
 
 RUNS = Path("runs")
-STOPPING = "stopping after the shard in hand; Ctrl-C again stops at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +51,19 @@ class Watcher(Protocol):
 
     def event(self, event: Event) -> None: ...
 
-    def stopping(self) -> None:
-        """Someone pressed Ctrl-C; called inside the signal handler."""
-
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What came of a run: done, failed or cancelled, and whether all claims held."""
+    """What came of a run: done, failed, or stopped (cancelled by a mark, interrupted by Ctrl-C);
+    and whether all claims that were checked held."""
 
     folder: RunFolder
     status: str
     claims_held: bool
+
+    @property
+    def was_stopped(self) -> bool:
+        return self.status in ("cancelled", "interrupted")
 
 
 def checked(source: Source, settings: Settings) -> Checked:
@@ -100,8 +98,7 @@ def run_file(path: Path, settings: Settings, watcher: Watcher) -> Ran:
     folder.log.listener = watcher.event
     others = [] if settings.fresh else with_finished_steps(settings.runs)
     reuse = [other for other in others if other.path != folder.path]
-    with _stoppable(folder, watcher):
-        return _execute(plan, folder, reuse, settings)
+    return _execute(plan, folder, reuse, settings)
 
 
 def _execute(plan: Plan, folder: RunFolder, reuse: list[RunFolder], settings: Settings) -> Ran:
@@ -112,7 +109,7 @@ def _execute(plan: Plan, folder: RunFolder, reuse: list[RunFolder], settings: Se
         outcome = execute(plan, folder, trusted=settings.trust, reuse=reuse, device=settings.device)
         status = outcome.status
     except KeyboardInterrupt:
-        status = "cancelled"
+        status = "interrupted"
     finally:
         folder.release(status)
     return Ran(folder, status, all(claim["ok"] for claim in folder.claims))
@@ -171,26 +168,6 @@ def _new_folder(stem: str, settings: Settings) -> RunFolder:
             ),
             exit_code=3,
         ) from None
-
-
-@contextlib.contextmanager
-def _stoppable(folder: RunFolder, watcher: Watcher) -> Iterator[None]:
-    """The first Ctrl-C asks the run to stop after the shard in hand, the second stops it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupted(number: int, frame: Any) -> None:
-        if folder.cancelled:
-            raise KeyboardInterrupt
-        folder.cancel()
-        watcher.stopping()
-
-    before = signal.signal(signal.SIGINT, interrupted)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def require_file(path: Path) -> None:

@@ -48,15 +48,17 @@ def claim_line(claim: Mapping[str, Any], output: Output) -> str:
     held = bool(claim["ok"])
     mark = output.toned("✓", "good") if held else output.toned("✗", "bad")
     parts = [f"{mark} {printable(str(claim['text']))}"]
-    value, low, high = claim.get("value"), claim.get("low"), claim.get("high")
-    if isinstance(value, float) and not isinstance(value, bool):
-        places = max(decimals([value, low, high]), -1)
-        bounds = f" {interval(low, high, places)}" if low is not None else ""
-        parts.append(f"found {number(value, places)}{bounds}")
-    elif value is not None:
-        parts.append(f"found {printable(str(value))}")
-    if claim.get("message"):
-        parts.append(printable(str(claim["message"])))
+    parts.append(printable(str(claim.get("message") or _found(claim))))
     if not held and claim.get("file"):
         parts.append(f"{printable(str(claim['file']))}:{claim.get('line')}")
     return "  ".join(parts)
+
+
+def _found(claim: Mapping[str, Any]) -> str:
+    """The value found with its interval."""
+    value, low, high = claim.get("value"), claim.get("low"), claim.get("high")
+    if not isinstance(value, float):
+        return f"found {value}"
+    places = decimals([value, low, high])
+    bounds = "" if low is None else f" {interval(low, high, places)}"
+    return f"found {number(value, places)}{bounds}"

@@ -15,7 +15,7 @@ from interp_dsl.cli.watch import again, watcher
 from interp_dsl.runs.select import Selection
 from interp_dsl.session import Ran, Settings, run_file
 
-EXIT = {"done": 0, "failed": 1, "cancelled": 130}
+EXIT = {"done": 0, "failed": 1, "cancelled": 130, "interrupted": 130}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(args: argparse.Namespace, output: Output) -> int:
     ran = watched(args.file, settings(args), args, output)
-    if ran.status == "cancelled":
+    if ran.was_stopped:
         output.message(f"stopped; go on with: {again(args.file, args)}")
     elif args.quiet:
         for claim in ran.folder.claims:

@@ -36,7 +36,7 @@ def command(args: argparse.Namespace, output: Output) -> int:
         held += sum(bool(c["ok"]) for c in claims)
         failed += sum(not c["ok"] for c in claims)
         codes.append(_report(path, ran, args, output))
-        if ran.status == "cancelled":
+        if ran.was_stopped:
             return 130
     if not args.json:
         broken = sum(code > 1 for code in codes)

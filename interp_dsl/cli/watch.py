@@ -14,7 +14,6 @@ from interp_dsl.language.diagnostics import Diagnostic
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.text import duration, printable
-from interp_dsl.session import STOPPING
 
 EVERY = 5.0
 
@@ -33,10 +32,6 @@ class Quiet:
 
     def event(self, event: Event) -> None:
         """A quiet watcher has nothing to say of what happens."""
-
-    def stopping(self) -> None:
-        """Written past the streams' locks, which the interrupted code may hold."""
-        os.write(2, f"\n{STOPPING}\n".encode())
 
     def close(self) -> None:
         """Nothing is on the screen that must go."""

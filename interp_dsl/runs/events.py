@@ -18,9 +18,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
-from threading import Lock
-from typing import IO, Any
+from threading import RLock
+from typing import Any
 
 from interp_dsl.runs.files import plain
 
@@ -32,8 +33,8 @@ class EventLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = Lock()
-        self._handle: IO[bytes] | None = None
+        self._lock = RLock()  # a signal's handler may append while its thread does
+        self._handle: FileIO | None = None
         self.listener: Callable[[Event], None] | None = None
         """Told of every event that this process appends."""
 
@@ -45,7 +46,6 @@ class EventLog:
             if self._handle is None:
                 self._handle = self._open()
             self._handle.write(line.encode())
-            self._handle.flush()
         if self.listener is not None:
             self.listener(event)
         return event
@@ -56,8 +56,8 @@ class EventLog:
                 self._handle.close()
                 self._handle = None
 
-    def _open(self) -> IO[bytes]:
-        handle = self.path.open("a+b")
+    def _open(self) -> FileIO:
+        handle = self.path.open("a+b", buffering=0)
         if handle.tell():
             handle.seek(-1, 2)
             if handle.read(1) != b"\n":  # a killed writer's torn line must not swallow the next
