@@ -134,6 +134,8 @@ class _Builder:
         if parsed.data == "where":
             return self._restriction(values, span)
         name_span = self._token_span(cast(lark.Token, word))
+        if word in ("show", "expect", "import"):
+            self.problems.append(refusals.reserved_name(str(word), name_span))
         return tree.Field(name=str(word), values=values, name_span=name_span, span=span)
 
     def _restriction(

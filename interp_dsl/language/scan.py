@@ -16,7 +16,7 @@ _NAMED = "|".join(word for word in DECLARATIONS if word != "param")
 _LANDMARKS = rf"""
     (?P<string> {_TRIPLE} | {_SINGLE} )
   | (?P<unclosed> "[^\r\n]* )
-  | (?P<comment> \#[^\r\n]* )
+  | (?P<comment> \#[^\n]* )
   | ^ \ufeff? [ \t]* (?P<opening>
         (?:{_NAMED}) (?= [ \t]+ [A-Za-z_]\w* [ \t]* = )
       | param        (?= [ \t]+ [A-Za-z_]\w* [ \t]* (?: = | in\b ) )
@@ -79,8 +79,9 @@ def _divide(whole: Slice, starts: list[int]) -> tuple[Slice, ...]:
 
 def _comment(source: Source, start: int, end: int) -> Comment:
     line_start = source.text.rfind("\n", 0, start) + 1
-    own_line = not source.text[line_start:start].strip(" \t\ufeff")
-    return Comment(source.text[start:end], Span(source, start, end), own_line)
+    own_line = not source.text[line_start:start].strip(" \t\f\r\ufeff")
+    text = source.text[start:end].rstrip()
+    return Comment(text, Span(source, start, start + len(text)), own_line)
 
 
 # ---- loose tokens
@@ -109,7 +110,7 @@ class Token:
 _TOKEN = re.compile(
     rf"""
     (?P<string> {_TRIPLE} | {_SINGLE} | "[^\r\n]* )
-  | (?P<comment> \#[^\r\n]* )
+  | (?P<comment> \#[^\n]* )
   | (?P<number> [0-9](?: [eE][+-][0-9] | \.[0-9] | \w )* %? )
   | (?P<word> [^\W\d]\w* )
   | (?P<mark> -> | \.\. | == | != | <= | >= | [-+*/<>=|&.,()\[\]{{}}] )
@@ -145,7 +146,7 @@ def _seems_to_open(line: list[Token], depth: int) -> bool:
         return False
     if rest[0].text == "=":
         return depth <= 0
-    if word.text in STATEMENTS and rest[0].kind in ("word", "string"):
+    if word.text in STATEMENTS and rest[0].kind != "mark":
         return True
     return rest[0].kind == "word" and [token.text for token in rest[1:]] == ["="]
 
