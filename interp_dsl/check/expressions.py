@@ -93,7 +93,7 @@ def _read(expr: Expr, reader: _Reader) -> Expression:
             return _within(expr, reader)
         case Call():
             return _call(expr, reader)
-        case SetOf():
+        case SetOf() | Phrase():
             return _set(expr, scope)
         case Name():
             return _name(expr, reader)
