@@ -12,16 +12,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from interp_dsl.data.positions import check_aligned
 from interp_dsl.engine.slots import ends
 from interp_dsl.engine.sources import Address, values_of
-from interp_dsl.engine.state import State
+from interp_dsl.engine.state import State, token_text
 from interp_dsl.engine.vectors import basis
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.edits import Edit
-from interp_dsl.plan.algebra import Blocked, Intervention, Noise, Run
-from interp_dsl.plan.places import RESIDUAL_SITES, Positions, Site, Target, Unit
-
-_SINGLE = frozenset(("embed", "pos_embed", "logits", *RESIDUAL_SITES))
+from interp_dsl.models.sites import n_indices
+from interp_dsl.plan.algebra import Blocked, FromRun, Intervention, Noise, Run
+from interp_dsl.plan.places import Positions, Site, Target, Unit
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,20 @@ class Editor:
                 held[site].append(piece)
         return [self._edit(site, pieces) for site, pieces in held.items()]
 
+    def check(self, units: Iterable[Unit]) -> None:
+        """Raise InterpError where units have positions that the prompts lack, or that those of the
+        source do not correspond to (E410 to E414)."""
+        side = self.state.side(self.into)
+        other = self.state.side(self.source.run) if isinstance(self.source, FromRun) else side
+        describe = token_text(self.state.executor(self.into).facts)
+        for positions in {t.positions: None for u in units for t in u.targets}:
+            check_aligned(positions, other, side, describe)
+
     def _indices(self, target: Target) -> Sequence[int]:
         if target.index is not None:
             return (target.index,)
-        if target.site.kind in _SINGLE:
-            return (0,)
-        return range(self.state.entry_shape(self.into, target.site)[0])
+        known = n_indices(target.site, self.state.executor(self.into).facts.shape)
+        return range(known or self.state.entry_shape(self.into, target.site)[0])
 
     def _piece(self, site: Site, positions: Positions, parts: _Parts, width: int) -> _Piece:
         device = self.state.device(self.into)

@@ -112,7 +112,9 @@ class Means:
             raise self._refusal(f"{positions} is no label")
         theirs = self.state.slots(self.source.run, positions)
         ours = self.state.slots(self.into, positions)
-        if len(torch.unique(torch.cat([theirs.count, ours.count]))) > 1:
+        if theirs.valid.shape[1] != ours.valid.shape[1] or not bool(
+            theirs.valid.all() and ours.valid.all()
+        ):
             raise self._refusal(f"{positions} differs in its number of tokens")
         rows = torch.arange(len(captured), device=captured.device)[:, None]
         return captured[rows, theirs.index].float().mean(0).to(captured.dtype)

@@ -130,14 +130,14 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 
 
 class Meter:
-    """Measures metrics on rows of one side. `reference` is given when a metric needs it."""
+    """Measures metrics on rows of one side. `reference` holds logits where a metric needs them."""
 
     def __init__(
         self,
         reads: Reads,
         metrics: Sequence[Metric],
         d_vocab_out: int,
-        reference: Reference | None,
+        reference: Reference,
         device: torch.device,
     ) -> None:
         self.reads = reads
@@ -175,12 +175,13 @@ class Meter:
             return SEQUENCES[call.function](**scores)
         if call.function == "loss":
             return self._loss(logits["plain"], examples)
+        refers = "reference" in METRICS[call.function].needs
         rows = Rows(
             self.at(call.at, logits["plain"], examples),
             examples,
             self._answers["answer"],
             self._answers["wrong"],
-            None if self.reference is None else self.reference.get(call.at, [None])[examples],
+            self.reference[call.at][examples] if refers else None,
         )
         return FUNCTIONS[call.function](rows, **dict(call.arguments))
 
@@ -234,9 +235,7 @@ SEQUENCES: dict[str, Callable[..., Tensor]] = {
 def reference_reads(metrics: Sequence[Metric]) -> tuple[Positions | None, ...]:
     """Where metrics read the reference's logits."""
     wanted = (c for m in metrics for c in calls(m.term))
-    return tuple(
-        dict.fromkeys(c.at for c in wanted if "reference" in METRICS[c.function].needs)
-    )
+    return tuple(dict.fromkeys(c.at for c in wanted if "reference" in METRICS[c.function].needs))
 
 
 def _classes(

@@ -44,12 +44,18 @@ class Reads:
     variants: dict[str, Variant]
 
 
-def plan_reads(data: Data, side: Side, metrics: Sequence[Metric], causal: bool) -> Reads:
-    """What has to be run and read on a side so that every metric has its logits; the prompts as
-    they are always come first. Raises InterpError E620 to E623 for metrics that the data's answers
+def plan_reads(
+    data: Data,
+    side: Side,
+    metrics: Sequence[Metric],
+    causal: bool,
+    ats: Sequence[Positions | None] = (),
+) -> Reads:
+    """What has to be run and read on a side so that every metric has its logits, and `ats` too;
+    the prompts as they are always come first. Raises InterpError E620 to E623 for metrics that the data's answers
     do not suit."""
     wanted = [c for m in metrics for c in calls(m.term)]
-    variants = {"plain": _plain(side, [c for c in wanted if not reads_sequence(c, data)], causal)}
+    variants = {"plain": _plain(side, wanted, ats, causal)}
     for call in wanted:
         check(call, data)
         if reads_sequence(call, data):
@@ -114,8 +120,10 @@ def _answers(data: Data, need: str) -> tuple[Answer, ...]:
     return (data.answers if need == "answer" else data.wrongs) or ()
 
 
-def _plain(side: Side, wanted: Sequence[MetricCall], causal: bool) -> Variant:
-    at = list(dict.fromkeys(c.at for c in wanted)) or [None]
+def _plain(
+    side: Side, wanted: Sequence[MetricCall], ats: Sequence[Positions | None], causal: bool
+) -> Variant:
+    at = list(dict.fromkeys([*(c.at for c in wanted), *ats])) or [None]
     columns = [_read_column(side, p) for p in at]
     everywhere = any("all_positions" in METRICS[c.function].needs for c in wanted)
     reads = None if everywhere else np.stack(columns, axis=1)

@@ -16,22 +16,23 @@ from interp_dsl.plan.places import Positions
 
 @dataclass(frozen=True)
 class Slots:
-    """Token positions [n, k] of n prompts, k the most that any prompt has. A prompt with fewer
-    repeats its first, so that the same change is made twice and nothing else; `some` [n] is False
-    where a prompt has none, `count` [n] is how many it has."""
+    """Token positions [n, k] of n prompts, and which of the k are meant [n, k]. A column that is
+    not meant repeats the prompt's first one that is: the same change made twice, and no other."""
 
     index: Tensor
-    some: Tensor
-    count: Tensor
+    valid: Tensor
+
+    @property
+    def some(self) -> Tensor:
+        """Which prompts have a position at all [n]."""
+        return self.valid.any(1)
 
 
 def slots(positions: Positions, side: Side, device: torch.device) -> Slots:
     """The token positions that `positions` names in each prompt of a side. O(n k)."""
     index, valid = resolve(positions, side)
     return Slots(
-        torch.from_numpy(_filled(index, valid)).to(device),
-        torch.from_numpy(valid.any(1)).to(device),
-        torch.from_numpy(valid.sum(1)).to(device),
+        torch.from_numpy(_filled(index, valid)).to(device), torch.from_numpy(valid).to(device)
     )
 
 

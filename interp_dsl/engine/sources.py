@@ -125,13 +125,19 @@ class _Elsewhere:
     def _pair(self, positions: Positions) -> Tensor:
         ours = self.state.slots(self.into, positions)
         theirs = self.state.slots(self.run, positions)
-        unlike = (ours.count != theirs.count[self.pairs]).nonzero()
+        width = max(ours.index.shape[1], theirs.index.shape[1])
+        valid = _widened(theirs.valid, width)[self.pairs]
+        unlike = (_widened(ours.valid, width) != valid).any(1).nonzero()
         if len(unlike):
-            raise _unlike(self.state, self.into, positions, int(unlike[0]), ours.count)
+            raise _unlike(positions, self.into.side, int(unlike[0]), int(self.pairs[unlike[0]]))
         k = ours.index.shape[1]
         index = theirs.index[self.pairs]
         more = index[:, :1].expand(-1, max(0, k - index.shape[1]))
         return torch.cat([index, more], dim=1)[:, :k]
+
+
+def _widened(valid: Tensor, width: int) -> Tensor:
+    return torch.nn.functional.pad(valid, (0, width - valid.shape[1]))
 
 
 def place_keys(values: Tensor, theirs: Tensor, ours: Tensor, width: int) -> Tensor:
@@ -165,14 +171,13 @@ class _Noises:
         return (noise * self.source.std).to(self.state.device(self.into))
 
 
-def _unlike(
-    state: State, into: Run, positions: Positions, example: int, count: Tensor
-) -> InterpError:
+def _unlike(positions: Positions, side: str, example: int, other: int) -> InterpError:
     return InterpError(
         Diagnostic(
             "E632",
-            f"{positions} is {int(count[example])} tokens in example {example} of {into.side}, "
-            "and another number in the prompt that its values come from",
-            help="patch at labels of equal numbers of tokens, or pick one token: LABEL.last",
+            f"{positions} of prompt {example} of {side} does not answer to that of prompt {other}, "
+            "which its values come from",
+            notes=("the two have different numbers of tokens there",),
+            help="choose positions that every prompt has alike, such as LABEL.last or last",
         )
     )

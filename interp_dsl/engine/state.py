@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from interp_dsl.data.tokenizer import load_tokenizer
 from interp_dsl.data.types import Data, Side
 from interp_dsl.engine.slots import Slots, slots
 from interp_dsl.models.executor import Executor
+from interp_dsl.models.shape import ModelFacts
 from interp_dsl.plan.algebra import MetricTerm, Run, Units
 from interp_dsl.plan.expressions import Row
 from interp_dsl.plan.places import Positions, Site, Unit
@@ -112,3 +114,8 @@ def reference_of(run: Run, data: Data) -> Run:
 def canonical(captured: Tensor) -> Tensor:
     """A captured site as [batch, position, index, width]; a raw hook without indices has one."""
     return captured.unsqueeze(2) if captured.dim() == 3 else captured
+
+
+def token_text(facts: ModelFacts) -> Callable[[int], str]:
+    """How a token id is shown in messages: as text where the model has a tokenizer."""
+    return load_tokenizer(facts).token_text if facts.tokenizer else str

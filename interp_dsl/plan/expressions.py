@@ -50,9 +50,8 @@ class Lookup(Protocol):
 def evaluate(expression: Expression, lookup: Lookup) -> Value:
     """The value of an expression: a number, string, truth, set, or None where it is unknown.
 
-    Operands of `within` are value, tolerance, target; a tolerance written as a string `5%` is a
-    share of |target|. Raises InterpError (E610, E611, E613) where a score is not to be found, and
-    E614 where an operator cannot take its operands."""
+    Operands of `within` are value, tolerance, target. Raises InterpError (E610, E611, E613) where a
+    score is not to be found, and E614 where an operator cannot take its operands."""
     match expression:
         case Literal(value=value):
             return value
@@ -100,12 +99,6 @@ def _written(value: Value) -> str:
     return f"a set of {len(value)}" if isinstance(value, frozenset) else repr(value)
 
 
-def _within(value: float, tolerance: float | str, target: float) -> bool:
-    if isinstance(tolerance, str):
-        tolerance = float(tolerance.removesuffix("%")) / 100 * abs(target)
-    return abs(value - target) <= tolerance
-
-
 def _jaccard(left: frozenset[Any], right: frozenset[Any]) -> float:
     """Shared share of two sets; two empty ones are alike."""
     return len(left & right) / len(left | right) if left | right else 1.0
@@ -121,7 +114,7 @@ _OPERATORS: dict[str, Callable[..., Value]] = {
     ">=": lambda a, b: a >= b,
     "in": lambda a, b: a in b,
     "not in": lambda a, b: a not in b,
-    "within": _within,
+    "within": lambda value, tolerance, target: abs(value - target) <= tolerance,
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
     "*": lambda a, b: a * b,
@@ -149,6 +142,13 @@ class Tables:
     n_positions: int | None = None
 
     def score(self, ref: ScoreOf) -> Found:
+        """The score that `ref` means, with its bounds."""
+        row = self.row(ref)
+        bounded = "value" if row["effect"] is None else "effect"
+        bounds = (row["low"], row["high"]) if ref.column == bounded else (None, None)
+        return Found(written(ref), row[ref.column], *bounds)
+
+    def row(self, ref: ScoreOf) -> Row:
         """The one row that `ref` means; E610 when there is none, E611 when there are several."""
         rows = self.metric_rows(ref.step, ref.metric)
         for name, value in ref.where:
@@ -159,10 +159,7 @@ class Tables:
         named = self._named(ref, rows)
         if len(named) > 1:
             raise _several(ref, named)
-        row = named[0]
-        bounded = "value" if row["effect"] is None else "effect"
-        bounds = (row["low"], row["high"]) if ref.column == bounded else (None, None)
-        return Found(written(ref), row[ref.column], *bounds)
+        return named[0]
 
     def column(self, name: str) -> Value:
         raise InterpError(Diagnostic("E614", f"{name} is a column of examples, not of units"))

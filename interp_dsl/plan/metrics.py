@@ -87,9 +87,7 @@ _ALL = (
         "Rank of the answer among all tokens, 1 for the most likely; of a class, the best.",
         _ANSWER,
     ),
-    MetricFacts(
-        "kl", "KL divergence from the reference to the measured run, in nats.", _REFERENCE
-    ),
+    MetricFacts("kl", "KL divergence from the reference to the measured run, in nats.", _REFERENCE),
     MetricFacts(
         "js",
         "Jensen-Shannon divergence between the reference and the measured run, in nats.",

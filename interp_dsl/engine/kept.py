@@ -1,0 +1,164 @@
+"""The model's self-test, the pairs kept for the screens, and recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from interp_dsl.engine.edits import Block, Editor
+from interp_dsl.engine.forwards import Bench
+from interp_dsl.engine.report import Report
+from interp_dsl.engine.state import State, canonical
+from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.models.sites import family
+from interp_dsl.plan.algebra import Explicit, FromRun, Intervention, Run
+from interp_dsl.plan.places import Site, Unit
+from interp_dsl.plan.tasks import KeepPairs, Record, SelfTest
+
+Arrays = dict[str, NDArray[np.generic]]
+_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 8e-2}
+_TOP = 10
+
+
+def self_test(task: SelfTest, state: State) -> None:
+    """Patch a side's residual streams into itself: the logits must stay; patch the first stream of
+    the other side in, where prompts align: the logits must become the other side's. Raises
+    InterpError E642 with the largest difference, relative to the largest logit."""
+    clean, shape = task.clean, state.executor(task.clean).facts.shape
+    streams = family("resid_pre", shape) or ()
+    count = min(task.pairs, state.data[clean.data].n)
+    plain = _logits(clean, clean, (), count, state)
+    same = _logits(clean, clean, [Unit((t,)) for t in streams], count, state)
+    _compare(state, clean, same, plain, "patching it into itself changed the logits")
+    if task.corrupt is None or not _aligned(state, clean, task.corrupt):
+        return
+    whole = _logits(clean, task.corrupt, [Unit(streams[:1])], count, state)
+    other = _logits(task.corrupt, task.corrupt, (), count, state)
+    _compare(
+        state,
+        clean,
+        whole,
+        other,
+        f"the whole residual stream of {task.corrupt.side} did not give its logits",
+    )
+
+
+def _aligned(state: State, clean: Run, corrupt: Run) -> bool:
+    a, b = state.side(clean), state.side(corrupt)
+    masks = a.mask is None and b.mask is None
+    return bool((a.lengths == b.lengths).all() and (a.read == b.read).all()) and masks
+
+
+def _logits(into: Run, source: Run, units: Sequence[Unit], count: int, state: State) -> Tensor:
+    """The logits [units × count, V] of `into` at the answer, each unit set from `source`; the plain
+    run's for no units."""
+    examples = torch.arange(count, device=state.device(into))
+    bench = Bench(into, (), {}, state)
+    if not units:
+        return bench.forward("plain", examples).logits[:, 0]
+    sites = tuple({t.site: None for u in units for t in u.targets})
+    held = Bench(source, (), {}, state).forward("plain", examples, sites=sites).sites
+    trial = State(state.seed, state.models, state.data)
+    trial.kept(source).sites.update({s: canonical(x) for s, x in held.items()})
+    editor = Editor(Intervention(Explicit(tuple(units)), FromRun(source)), into, trial)
+    blocks = [Block(u, i * count, examples) for i, u in enumerate(units)]
+    return bench.forward("plain", examples.repeat(len(units)), editor, blocks).logits[:, 0]
+
+
+def _compare(state: State, run: Run, found: Tensor, wanted: Tensor, what: str) -> None:
+    wanted = wanted.repeat(len(found) // len(wanted), 1)
+    scale = float(wanted.abs().max().clamp(min=1.0))
+    difference = float((found - wanted).abs().max()) / scale
+    tolerance = _TOLERANCE[state.executor(run).dtype]
+    if not difference <= tolerance:
+        raise InterpError(
+            Diagnostic(
+                "E642",
+                f"the self-test of {state.executor(run).facts.name} failed: {what}",
+                notes=(
+                    f"largest difference {difference:.3g} of the largest logit, "
+                    f"allowed {tolerance:.0e}",
+                    f"executor {state.executor(run).name}, {state.executor(run).dtype}",
+                ),
+                help="no result of this model can be trusted; please report it with the model",
+            ),
+            exit_code=1,
+        )
+
+
+# ---- pairs for the screens
+
+
+def keep_pairs(task: KeepPairs, state: State, report: Report) -> Arrays:
+    """Tokens, labels, attention patterns and top logits of the first pairs, as
+    `<side>.tokens [p, T]`, `.lengths`, `.read`, `.label.NAME [p, 2]`, `.pattern.LAYER
+    [p, head, query, key]` (float16), `.top_ids` and `.top_logits [p, T, 10]`. Fewer pairs, then no
+    patterns, where the budget of bytes asks for it."""
+    pairs = min(task.pairs, state.data[task.data].n)
+    sizes = [_pair_bytes(run, state) for run in task.runs]
+    with_patterns = sum(a + b for a, b in sizes) <= task.budget
+    one = sum(a + b * with_patterns for a, b in sizes)
+    fitting = max(1, min(pairs, task.budget // max(1, one)))
+    if fitting < pairs or not with_patterns:
+        kept = f"{fitting} of {pairs} pairs" + ("" if with_patterns else ", without patterns")
+        report.note(f"kept {kept} for the screens: more is over {task.budget:,} bytes")
+    held: Arrays = {}
+    for run in task.runs:
+        held |= {
+            f"{run.side}.{k}": v for k, v in _pairs(run, fitting, with_patterns, state).items()
+        }
+    return held
+
+
+def _pair_bytes(run: Run, state: State) -> tuple[int, int]:
+    """Bytes of one prompt without its patterns, and of its patterns."""
+    shape, width = state.executor(run).facts.shape, state.side(run).tokens.shape[1]
+    return width * (8 + _TOP * 10), shape.n_layers * shape.n_heads * width * width * 2
+
+
+def _pairs(run: Run, count: int, with_patterns: bool, state: State) -> Arrays:
+    side, shape = state.side(run), state.executor(run).facts.shape
+    sites = [Site("pattern", i) for i in range(shape.n_layers)] if with_patterns else []
+    held: Arrays = {
+        "tokens": side.tokens[:count],
+        "lengths": side.lengths[:count],
+        "read": side.read[:count],
+    }
+    held |= {f"label.{name}": at[:count] for name, at in side.labels.items()}
+    bench = Bench(run, (), {}, state)
+    examples = torch.arange(count, device=bench.device)
+    found = bench.forward("plain", examples, sites=sites, everywhere=True)
+    top = found.logits.topk(min(_TOP, found.logits.shape[-1]), dim=-1)
+    held["top_ids"] = top.indices.to(torch.int32).cpu().numpy()
+    held["top_logits"] = top.values.half().cpu().numpy()
+    for site in sites:
+        pattern = found.sites[site].permute(0, 2, 1, 3)
+        held[f"pattern.{site.layer}"] = pattern.half().cpu().contiguous().numpy()
+    return held
+
+
+# ---- recordings
+
+
+def record(task: Record, state: State) -> Arrays:
+    """Activations of the first examples at each place: `<place>` [examples, k, width] at the token
+    positions `<place>.positions` [examples, k], -1 where a prompt has fewer; `tokens` and
+    `lengths` of the prompts."""
+    side = state.side(task.run)
+    count = min(task.keep, state.data[task.run.data].n)
+    held: Arrays = {"tokens": side.tokens[:count], "lengths": side.lengths[:count]}
+    for target in task.targets:
+        captured = state.captured(task.run, target.site)
+        named = target.positions if target.positions.kind != "all" else task.positions
+        at = state.slots(task.run, named)
+        rows = torch.arange(count, device=captured.device)[:, None]
+        values = captured[rows, at.index[:count]]
+        values = values if target.index is None else values[:, :, target.index]
+        held[str(target)] = values.float().cpu().contiguous().numpy()
+        positions = at.index[:count].masked_fill(~at.valid[:count], -1)
+        held[f"{target}.positions"] = positions.cpu().numpy()
+    return held

@@ -1,0 +1,58 @@
+"""Keys: what a step's results depend on, as one hash. Equal keys, equal results."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from interp_dsl.plan.algebra import Run
+from interp_dsl.plan.serialise import to_data
+from interp_dsl.plan.tasks import Evaluate, Record, Sweep
+from interp_dsl.runs.versions import versions
+
+Step = Sweep | Evaluate | Record
+
+_IRRELEVANT = ("id", "step", "key", "place", "rows")
+_VERSIONS = ("torch", "transformer_lens", "interp_dsl")
+
+
+def step_key(task: Step, seed: int, ids: Mapping[str, str], keys: Mapping[str, str]) -> str:
+    """sha256 of the task with models and data as fingerprints (`ids`: task id to fingerprint) and
+    the steps it reads as their own keys, of the seed, and of the versions of what computes. A
+    name, a place in the text and the packing do not count; the shards do, as parts have the key.
+    KeyError where a model, data or step is not there yet."""
+    data = {k: v for k, v in to_data(task).items() if k not in _IRRELEVANT}
+    about = {
+        "task": _resolved(data, ids, keys),
+        "seed": seed,
+        "versions": {name: versions()[name] for name in _VERSIONS},
+    }
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def _resolved(data: Any, ids: Mapping[str, str], keys: Mapping[str, str]) -> Any:
+    if isinstance(data, list):
+        return [_resolved(d, ids, keys) for d in data]
+    if not isinstance(data, dict):
+        return data
+    names: dict[str, Callable[[str], str]] = {}
+    if data.get("is") == "Run":
+        names = {"model": ids.__getitem__, "data": ids.__getitem__}
+    elif data.get("is") in ("ScoreOf", "Top"):
+        names = {"step": keys.__getitem__}
+    return {k: names[k](v) if k in names else _resolved(v, ids, keys) for k, v in data.items()}
+
+
+def runs_in(value: object) -> Iterator[Run]:
+    """Every run that a plan object names, inner ones too."""
+    if isinstance(value, Run):
+        yield value
+    if isinstance(value, tuple):
+        for item in value:
+            yield from runs_in(item)
+    elif is_dataclass(value):
+        for f in fields(value):
+            yield from runs_in(getattr(value, f.name))

@@ -1,0 +1,160 @@
+"""Score rows from the values of single examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from interp_dsl.engine.statistics import bounds, gap
+from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.plan.algebra import Metric
+from interp_dsl.plan.metrics import in_logits
+from interp_dsl.plan.places import HEAD_SITES, Target, Unit
+from interp_dsl.plan.tasks import Place, Variant
+from interp_dsl.runs.schema import Kind, score_table
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Rows of a score table, and the values of single examples in their order."""
+
+    table: pl.DataFrame
+    tensors: dict[str, NDArray[np.generic]]
+
+
+def score_units(
+    units: Sequence[Unit],
+    metrics: Sequence[Metric],
+    values: Tensor,
+    base: Tensor,
+    other: Tensor | None,
+    variant: Variant,
+    kinds: Mapping[str, Kind],
+    seed: int,
+) -> Scored:
+    """Scores of changed units: values [metrics, units, n], base and other [metrics, n]. A row a
+    unit and metric, unit after unit."""
+    values, base = values.double().cpu(), base.double().cpu()
+    effects = values - base[:, None]
+    low, high = (b.view(effects.shape[:2]) for b in bounds(effects.flatten(0, 1).T, seed))
+    gaps = [
+        gap(base[m], None if other is None else other[m].cpu(), in_logits(metric.term))
+        for m, metric in enumerate(metrics)
+    ]
+    means = effects.mean(2).tolist()
+    rows = [
+        columns_of(unit)
+        | {
+            "metric": metric.name,
+            "base": float(base[m].mean()),
+            "value": float(values[m, u].mean()),
+            "effect": means[m][u],
+            "normalized": None if gaps[m] is None else means[m][u] / gaps[m],
+            "low": float(low[m, u]),
+            "high": float(high[m, u]),
+            "n": values.shape[2],
+        }
+        | dict(variant.columns)
+        for u, unit in enumerate(units)
+        for m, metric in enumerate(metrics)
+    ]
+    held = values.transpose(0, 1).flatten(0, 1)
+    bases = base[None].expand(len(units), -1, -1).flatten(0, 1)
+    return Scored(score_table(rows, kinds), {"base": _stored(bases), "value": _stored(held)})
+
+
+def score_run(
+    metrics: Sequence[Metric],
+    values: Tensor,
+    variant: Variant,
+    kinds: Mapping[str, Kind],
+    seed: int,
+) -> Scored:
+    """Values only, of a model as it is: values [metrics, n]."""
+    low, high = bounds(values.double().cpu().T, seed)
+    rows = [
+        {
+            "unit": "model",
+            "position": "all",
+            "metric": metric.name,
+            "value": float(values[m].double().mean()),
+            "low": float(low[m]),
+            "high": float(high[m]),
+            "n": values.shape[1],
+        }
+        | dict(variant.columns)
+        for m, metric in enumerate(metrics)
+    ]
+    return Scored(score_table(rows, kinds), {"value": _stored(values)})
+
+
+def _stored(values: Tensor) -> NDArray[np.generic]:
+    stored: NDArray[np.generic] = values.float().cpu().contiguous().numpy()
+    return stored
+
+
+def column_kinds(variants: Sequence[Variant]) -> dict[str, Kind]:
+    """The columns that variants add to the table, and what they hold."""
+    kinds: dict[str, Kind] = {}
+    for variant in variants:
+        for name, value in variant.columns:
+            kind = _kind(value)
+            kinds[name] = kind if kinds.get(name, kind) == kind else "number"
+    return kinds
+
+
+def _kind(value: object) -> Kind:
+    if isinstance(value, str):
+        return "text"
+    return "integer" if isinstance(value, int) else "number"
+
+
+def columns_of(unit: Unit) -> dict[str, Any]:
+    """The columns that say which unit a row is about."""
+    return {
+        "unit": unit.place,
+        "layer": _shared([t.site.layer for t in unit.targets]),
+        "head": _shared([t.index if _is_head(t) else None for t in unit.targets]),
+        "index": _shared([None if _is_head(t) else t.index for t in unit.targets]),
+        "position": unit.position,
+    }
+
+
+def _is_head(target: Target) -> bool:
+    return target.site.kind in HEAD_SITES
+
+
+def _shared(numbers: Sequence[int | None]) -> int | None:
+    return numbers[0] if len(set(numbers)) == 1 else None
+
+
+def check_finite(
+    values: Tensor,
+    metrics: Sequence[Metric],
+    units: Sequence[object],
+    step: str,
+    place: Place | None = None,
+) -> None:
+    """Raise InterpError E641 for a value [metrics, units, n] that is no finite number."""
+    wrong = (~torch.isfinite(values)).nonzero()
+    if not len(wrong):
+        return
+    metric, unit, example = wrong[0].tolist()
+    where = (f"{place.file}:{place.line}",) if place else ()
+    raise InterpError(
+        Diagnostic(
+            "E641",
+            f"{step}: {metrics[metric].name} of {units[unit]} is "
+            f"{float(values[metric, unit, example])} in example {example}",
+            notes=(f"{len(wrong)} of {values.numel()} values are no finite numbers", *where),
+            help="look at that example; in bfloat16 or float16 try float32",
+        ),
+        exit_code=1,
+    )

@@ -1,0 +1,283 @@
+"""The walk over a plan's tasks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from interp_dsl.data.conditions import matches, select
+from interp_dsl.data.fingerprint import fingerprint
+from interp_dsl.engine.forwards import run_forward
+from interp_dsl.engine.interrupts import Stop
+from interp_dsl.engine.keys import step_key
+from interp_dsl.engine.kept import keep_pairs, record, self_test
+from interp_dsl.engine.needs import Consumer, Needs
+from interp_dsl.engine.report import Report
+from interp_dsl.engine.scores import Scored, column_kinds, score_run
+from interp_dsl.engine.state import Result, State
+from interp_dsl.engine.sweep import Shard, Sweeper, plain_values, shards
+from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.plan.algebra import ScoreOf
+from interp_dsl.plan.expressions import Row, Tables
+from interp_dsl.plan.tasks import (
+    BuildData,
+    Evaluate,
+    Forward,
+    KeepPairs,
+    LoadModel,
+    Plan,
+    Record,
+    SelfTest,
+    Sweep,
+    Task,
+)
+from interp_dsl.plan.units import expand
+from interp_dsl.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from interp_dsl.engine.execute import Loaders
+
+
+class Walk:
+    """One pass through a plan."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: RunFolder,
+        state: State,
+        stop: Stop,
+        reuse: Sequence[RunFolder],
+        loaders: Loaders,
+        trusted: bool,
+        device: str,
+    ) -> None:
+        self.plan, self.folder, self.state, self.stop = plan, folder, state, stop
+        self.reuse, self.loaders, self.trusted, self.device = reuse, loaders, trusted, device
+        self.needs = Needs(plan, state)
+        self._ids: dict[str, str] = {}
+        self._keys: dict[str, str] = {}
+        self._done: set[str] = set()
+
+    def all_tasks(self) -> None:
+        """Do every task. Raises Stopped between tasks or shards when asked to."""
+        for task in self.plan.tasks:
+            self.stop.check()
+            if task.id not in self._done:
+                self._do(task)
+
+    def _do(self, task: Task) -> None:
+        """One task, told by events; `reused` when nothing had to be computed."""
+        if isinstance(task, Forward):
+            for run in self.needs.of_forward(task):
+                first = self.needs.forwards.get(run)
+                if first is not None and first.id not in self._done:
+                    self._do(first)
+        started, step = time.monotonic(), getattr(task, "step", None)
+        self.folder.event("task_started", task=task.id, step=step, total=self._total(task))
+        computed = self._compute(task, Report(self.folder, task.id))
+        self._done.add(task.id)
+        if isinstance(task, Sweep | Evaluate | Record):
+            self._forget()
+        seconds = time.monotonic() - started
+        self.folder.event(
+            "task_finished", task=task.id, step=step, seconds=seconds, reused=not computed
+        )
+
+    def _total(self, task: Task) -> int | None:
+        """What `progress` counts up to: examples of a forward, units of a sweep."""
+        if isinstance(task, Forward):
+            return self.state.data[task.run.data].n
+        if isinstance(task, Sweep):
+            return sum(len(s.units) for s in self._shards(task))
+        return None
+
+    def _shards(self, task: Sweep) -> list[Shard]:
+        return self.state.once(("shards", task.id), lambda: shards(task, self.state))
+
+    def _compute(self, task: Task, report: Report) -> bool:
+        match task:
+            case LoadModel():
+                return self._load(task)
+            case BuildData():
+                return self._build(task)
+            case Forward():
+                if task.run not in self.needs.unfinished(self._is_finished):
+                    return False
+                run_forward(task, self.needs.reference_ats(task.run), self.state, report)
+                return True
+            case SelfTest():
+                self_test(task, self.state)
+                return True
+            case KeepPairs():
+                name = f"pairs.{self.state.data[task.data].name}"
+                if not self.folder.has_tensors(name):
+                    self.folder.write_tensors(name, keep_pairs(task, self.state, report))
+                return True
+            case Sweep() | Evaluate() | Record():
+                return self._step(task, report)
+
+    # ---- models and data
+
+    def _load(self, task: LoadModel) -> bool:
+        executor = self.loaders.model(task.spec, self.device, self.trusted)
+        self.state.models[task.id] = executor
+        self._ids[task.id] = f"{executor.fingerprint()}:{executor.dtype}"
+        self._tell("models", task.name, fingerprint=executor.fingerprint(), executor=executor.name)
+        self.folder.update_manifest(device=str(executor.device))
+        return True
+
+    def _build(self, task: BuildData) -> bool:
+        if task.parent is not None:
+            assert task.test is not None
+            parent = self.state.data[task.parent]
+            kept = matches(parent, task.test, lambda ref: self._per_example(ref, parent.n))
+            data = select(parent, kept, task.name)
+        else:
+            facts = self.state.models[task.model].facts if task.model else None
+            data = self.loaders.data(task.name, task.spec, facts, self.trusted)
+        self.state.data[task.id] = data
+        self._ids[task.id] = fingerprint(data)
+        self._tell("data", task.name, fingerprint=self._ids[task.id], n=data.n)
+        return True
+
+    def _tell(self, kind: str, name: str, **about: object) -> None:
+        held = self.folder.manifest.get(kind, {})
+        self.folder.update_manifest(**{kind: {**held, name: about}})
+
+    def _per_example(self, ref: ScoreOf, n: int) -> NDArray[np.float64]:
+        """A score's values for single examples [n]."""
+        row = Tables(self.state.rows, expand).row(ref)
+        result = self.state.results[ref.step]
+        tensors, at = result.tensors, result.rows.index(row)
+        if ref.column == "effect" and "base" in tensors:
+            values = tensors["value"][at] - tensors["base"][at]  # type: ignore[operator]
+        elif ref.column in tensors:
+            values = tensors[ref.column][at]
+        else:
+            raise InterpError(
+                Diagnostic(
+                    "E637",
+                    f"{ref.column} is a number of all examples together",
+                    help=f"filter examples by {', '.join(tensors)}",
+                )
+            )
+        if values.shape != (n,):
+            raise InterpError(
+                Diagnostic("E638", f"step {ref.step} measured {len(values)} examples, not {n}")
+            )
+        return values.astype(np.float64)
+
+    # ---- steps
+
+    def _key(self, task: Consumer) -> str:
+        if task.step not in self._keys:
+            self._keys[task.step] = step_key(task, self.plan.seed, self._ids, self._keys)
+        return self._keys[task.step]
+
+    def _is_finished(self, task: Consumer) -> bool:
+        if task.id in self._done:
+            return True
+        try:
+            return self._holder(self._key(task)) is not None
+        except KeyError:  # its data or a step that it reads is not there yet
+            return False
+
+    def _holder(self, key: str) -> tuple[RunFolder, str] | None:
+        """The run and the step's name there that hold the results of a key."""
+        for folder in (self.folder, *self.reuse):
+            for step, held in folder.step_keys.items():
+                if held == key and (folder.has_table(step) or folder.has_tensors(step)):
+                    return folder, step
+        return None
+
+    def _step(self, task: Consumer, report: Report) -> bool:
+        """A step's results: from this folder, from another run, or computed."""
+        key = self._key(task)
+        holder = self._holder(key)
+        if holder is None:
+            match task:
+                case Sweep():
+                    self._sweep(task, key, report)
+                case Evaluate():
+                    self._write(task.step, self._evaluated(task), key)
+                case Record():
+                    self.folder.write_tensors(task.step, record(task, self.state))
+                    self.folder.finish_step(task.step, key)
+        elif holder != (self.folder, task.step):
+            self._take_over(task.step, key, *holder)
+            report.note(f"step {task.step} is taken over from {holder[0].path.name}")
+        self._remember(task.step)
+        return holder is None
+
+    def _take_over(self, step: str, key: str, folder: RunFolder, name: str) -> None:
+        if folder.has_tensors(name):
+            self.folder.write_tensors(step, folder.read_tensors(name))
+        if folder.has_table(name):
+            self.folder.write_table(step, folder.read_table(name))
+        self.folder.finish_step(step, key, taken_from=str(folder.path))
+
+    def _remember(self, step: str) -> None:
+        if self.folder.has_table(step):
+            rows: list[Row] = [*self.folder.read_table(step).to_dicts()]
+            self.state.results[step] = Result(rows, self.folder.read_tensors(step))
+
+    def _write(self, step: str, scored: Scored, key: str) -> None:
+        self.folder.write_tensors(step, scored.tensors)
+        self.folder.write_table(step, scored.table)
+        self.folder.finish_step(step, key)
+
+    def _sweep(self, task: Sweep, key: str, report: Report) -> None:
+        found = self._shards(task)
+        if not found:
+            raise InterpError(
+                Diagnostic(
+                    "E643",
+                    f"step {task.step} has no units",
+                    notes=("its filter left none",),
+                    help="loosen the filter",
+                )
+            )
+        finished = set(self.folder.parts(task.step, key))
+        total, done = sum(len(s.units) for s in found), 0
+        sweeper = Sweeper(task, self.state, report.note)
+        sweeper.prepare(found)
+        leading: list[Row] = []
+        for shard in found:
+            if shard.number in finished:
+                table, _ = self.folder.read_part(task.step, shard.number, key)
+            else:
+                self.stop.check()
+                scored = sweeper.run(shard)
+                table = scored.table
+                self.folder.write_part(task.step, shard.number, table, scored.tensors, key)
+            done += len(shard.units)
+            report.progress(done, total)
+            leading = report.top(task.step, [*leading, *table.to_dicts()])
+        self.folder.merge(task.step, key)
+
+    def _evaluated(self, task: Evaluate) -> Scored:
+        kinds = column_kinds(task.variants)
+        scored = [
+            score_run(
+                task.metrics,
+                plain_values(v.into, task.metrics, self.state),
+                v,
+                kinds,
+                self.plan.seed,
+            )
+            for v in task.variants
+        ]
+        values = np.concatenate([s.tensors["value"] for s in scored])
+        return Scored(pl.concat([s.table for s in scored]), {"value": values})
+
+    def _forget(self) -> None:
+        """Drop what nothing unfinished reads."""
+        wanted = self.needs.unfinished(self._is_finished)
+        for run in set(self.state.runs) - wanted:
+            del self.state.runs[run]
