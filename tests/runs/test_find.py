@@ -1,0 +1,58 @@
+"""Which runs there are, which one goes on, which ones lend their steps."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from recorded import WHEN, record
+
+from interp_dsl.plan import serialise
+from interp_dsl.plan.tasks import Plan
+from interp_dsl.runs.find import list_runs, newest, resumable, summary, with_finished_steps
+from interp_dsl.runs.folder import RunFolder
+
+PLAN = Plan((), seed=1)
+
+
+def begun(root: Path, minutes: int, status: str, plan: Plan = PLAN, stem: str = "ioi") -> RunFolder:
+    folder = RunFolder.create(root, stem, WHEN + timedelta(minutes=minutes))
+    folder.write_plan(plan)
+    assert folder.acquire()
+    folder.release(status)
+    return folder
+
+
+def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
+    assert list_runs(tmp_path / "missing") == []
+    assert newest(tmp_path) is None
+    old, new = begun(tmp_path, 0, "done"), begun(tmp_path, 1, "failed")
+    (tmp_path / "no-run").mkdir()
+    assert [f.path for f in list_runs(tmp_path)] == [new.path, old.path]
+    found = newest(tmp_path)
+    assert found is not None and found.path == new.path
+
+
+def test_the_newest_unfinished_run_of_the_same_plan_goes_on(tmp_path: Path) -> None:
+    begun(tmp_path, 0, "interrupted")
+    right = begun(tmp_path, 1, "interrupted")
+    begun(tmp_path, 2, "done")
+    begun(tmp_path, 3, "interrupted", plan=Plan((), seed=2))
+    begun(tmp_path, 4, "interrupted", stem="other")
+    held = begun(tmp_path, 5, "interrupted")
+    assert held.acquire()
+    found = resumable(tmp_path, "ioi", serialise.dumps(PLAN))
+    assert found is not None and found.path == right.path
+    assert resumable(tmp_path, "ioi", serialise.dumps(Plan((), seed=9))) is None
+
+
+def test_runs_with_finished_steps_lend_them(tmp_path: Path) -> None:
+    begun(tmp_path, 0, "failed")
+    finished = record(tmp_path)
+    assert [f.path for f in with_finished_steps(tmp_path)] == [finished.path]
+
+
+def test_a_summary_counts_claims(tmp_path: Path) -> None:
+    found = summary(record(tmp_path))
+    assert (found.stem, found.status, found.claims_held, found.claims) == ("ioi", "done", 1, 2)
+    assert found.when.startswith("2026-11-20T10:15:00")
