@@ -60,6 +60,8 @@ def write(trainer: Trainer, folder: Path) -> JSON:
         **extra,
     }
     _write_json(folder / "card.json", card)
+    for file in folder.rglob("*.*"):
+        file.chmod(0o644)
     return card
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from interp_dsl.training import recipes, text, vocab
+from interp_dsl.training import measure, recipes, text, vocab
 from interp_dsl.training.measure import Heads
 from interp_dsl.training.model import Transformer
 from interp_dsl.training.recipes import Figures
@@ -77,19 +77,24 @@ def _text_circuit(heads: Heads) -> str:
 
 
 def _pairs(name: str) -> Callable[[Transformer, Path], Figures]:
-    def measure(model: Transformer, work: Path) -> Figures:
+    def figures_of(model: Transformer, work: Path) -> Figures:
         figures = recipes.pair_figures(name)(model)
         if name == "induction-2l":
             figures |= recipes.induction_figures(model)
         return figures
 
-    return measure
+    return figures_of
 
 
 def _text_measure(model: Transformer, work: Path) -> Figures:
-    """Loss on all held-out tokens, in nats a token and bits a byte, beside count models'."""
+    """Loss on all held-out tokens, in nats a token and bits a byte, beside count models'; what the
+    MLP adds to it, and how its neurons fire (on 512 held-out windows)."""
     data = text.corpus(work)
-    figures = text.heldout_figures(data.heldout)(model)
+    measured = text.heldout_figures(data.heldout)
+    figures = measured(model)
+    figures["heldout_loss_without_mlp"] = measured(measure.without_mlps(model))["heldout_loss"]
+    starts = np.arange(512) * (len(data.heldout) // 512)
+    figures |= measure.neurons(model, text.windows(data.heldout, starts))
     size = len(data.tokenizer.decode(data.heldout.tolist()).encode())
     bits = figures["heldout_loss"] / math.log(2) * len(data.heldout) / size
     return {**figures, "heldout_bits_per_byte": bits, **_count_models(data)}

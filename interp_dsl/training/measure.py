@@ -117,6 +117,30 @@ def writes(model: Transformer, data: tasks.TaskData) -> Heads:
     return result
 
 
+@torch.no_grad()
+def neurons(model: Transformer, tokens: Tensor) -> dict[str, float]:
+    """Of the first layer's MLP on tokens [n, T] after BOS: the share of activations above 0, of
+    neurons never above 0, and of neurons above 0 on less than one token in a hundred."""
+    trace = Trace()
+    model(tokens, trace)
+    density = (trace.hidden[0][:, 1:] > 0).float().mean((0, 1))
+    return {
+        "neuron_density": density.mean().item(),
+        "neurons_dead": (density == 0).float().mean().item(),
+        "neurons_rare": (density < 0.01).float().mean().item(),
+    }
+
+
+@torch.no_grad()
+def without_mlps(model: Transformer) -> Transformer:
+    """A copy whose MLPs add nothing."""
+    weights = model.weights()
+    for name, weight in weights.items():
+        if name.endswith((".W_out", ".b_out")):
+            weight.zero_()
+    return Transformer.of(model.shape, weights)
+
+
 def logit_diff(logits: Tensor, data: tasks.TaskData) -> float:
     """Mean over examples of the answer's logit minus the wrong one's, where the answer is read."""
     rows = torch.arange(len(logits))

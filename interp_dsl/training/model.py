@@ -31,12 +31,14 @@ class Shape:
 @dataclass
 class Trace:
     """What a forward pass leaves behind, and what it puts in. patterns: [batch, head, query, key]
-    a layer; z: [batch, position, head, d_head] a layer; final: [batch, position, d_model], the
+    a layer; z: [batch, position, head, d_head] a layer; hidden: [batch, position, d_mlp] after the
+    activation function, a layer; final: [batch, position, d_model], the
     residual stream before the last norm; replace: (layer, head) -> a vector [d_head], or
     [batch, position, d_head], that stands for the head's z."""
 
     patterns: list[Tensor] = field(default_factory=list)
     z: list[Tensor] = field(default_factory=list)
+    hidden: list[Tensor] = field(default_factory=list)
     final: Tensor | None = None
     replace: dict[tuple[int, int], Tensor] = field(default_factory=dict)
 
@@ -121,9 +123,11 @@ class MLP(nn.Module):
         self.W_out = nn.Parameter(torch.empty(d_mlp, shape.d_model))
         self.b_out = nn.Parameter(torch.zeros(shape.d_model))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, trace: Trace | None) -> Tensor:
         hidden = F.linear(x, self.W_in.T, self.b_in)
         hidden = F.relu(hidden) if self.act == "relu" else F.gelu(hidden)
+        if trace is not None:
+            trace.hidden.append(hidden)
         return F.linear(hidden, self.W_out.T, self.b_out)
 
 
@@ -137,7 +141,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, trace: Trace | None) -> Tensor:
         x = x + self.attn(self.ln1(x) if self.ln1 else x, trace)
-        return x + self.mlp(self.ln2(x) if self.ln2 else x) if self.mlp else x
+        return x + self.mlp(self.ln2(x) if self.ln2 else x, trace) if self.mlp else x
 
 
 class Transformer(nn.Module):

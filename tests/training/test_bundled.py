@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 import interp_dsl
 from interp_dsl.data import tasks
-from interp_dsl.training import bundle, measure, recipes
+from interp_dsl.training import bundle, measure, recipes, text
 
 BUNDLED = Path(interp_dsl.__file__).parent / "bundled"
 PAIRED = ("induction-2l", "ioi-3l")
@@ -140,17 +140,34 @@ def test_vocabularies_spell_the_task(name: str) -> None:
     assert tokenizer.get_vocab_size() == config["d_vocab"]
     assert tokenizer.token_to_id("<bos>") == config["bos_token_id"]
     data = tasks.task(name, 256, seed=0)
-    for row, length, text in zip(data.clean, data.lengths, data.texts, strict=True):
+    for row, length, prompt in zip(data.clean, data.lengths, data.texts, strict=True):
         ids = row[:length].tolist()
-        assert tokenizer.encode(text).ids in (ids, ids[1:])
-        assert tokenizer.decode(ids) == text.removeprefix("<bos> ")
+        assert tokenizer.encode(prompt).ids in (ids, ids[1:])
+        assert tokenizer.decode(ids) == prompt.removeprefix("<bos> ")
 
 
 def test_words_carry_no_spaces() -> None:
     tokenizer = Tokenizer.from_file(str(BUNDLED / "ioi-3l" / "tokenizer.json"))
-    text = "When Mary and John went to the store, John gave a book to"
-    assert len(tokenizer.encode(text).ids) == 14
+    prompt = "When Mary and John went to the store, John gave a book to"
+    assert len(tokenizer.encode(prompt).ids) == 14
     assert tokenizer.encode(" Mary").ids == tokenizer.encode("Mary").ids
+
+
+@pytest.mark.skipif(not (BUNDLED / "text-1l-512").exists(), reason="text-1l-512 is not shipped")
+def test_the_text_model_predicts_its_held_out_tokens() -> None:
+    folder, card = BUNDLED / "text-1l-512", read("text-1l-512", "card.json")
+    stream = load_file(folder / "heldout.safetensors")["tokens"]
+    assert stream.dtype == np.uint16 and len(stream) == 1_000_000 and stream.max() < 2048
+    figures = text.heldout_figures(stream, 64)(bundle.read(folder))
+    last = card["curve"][-1]
+    assert figures["heldout_loss"] == pytest.approx(last["heldout_loss"], abs=5e-3)
+    measured = card["measured"]
+    assert measured["heldout_loss"] < measured["bigram_loss"] - 0.5
+    assert measured["heldout_loss"] < measured["heldout_loss_without_mlp"] - 0.2
+    assert measured["neurons_dead"] < 0.05
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    source = tokenizer.decode(stream[:2000].tolist())
+    assert tokenizer.decode(tokenizer.encode(source).ids) == source
 
 
 def test_all_bundles_together_stay_small() -> None:
