@@ -36,7 +36,7 @@ class Bench:
         self.device = self.executor.device
         shape = self.executor.facts.shape
         data, side = state.data[run.data], state.side(run)
-        self.reads: Reads = plan_reads(data, side, metrics, shape.causal, ats)
+        self.reads: Reads = plan_reads(data, side, metrics, self.executor.facts, ats)
         self.meter = Meter(self.reads, metrics, shape.d_vocab_out, reference, self.device)
         self._tensors = {
             name: (
@@ -107,8 +107,7 @@ def run_forward(task: Forward, ats: Ats, state: State, report: Report) -> None:
         examples = torch.arange(start, stop, device=bench.device)
         found = bench.forward("plain", examples, sites=task.sites)
         for at in ats:
-            logits = bench.meter.at(at, found.logits, examples)
-            _store(kept.logits, at, logits, start, n)
+            _store(kept.logits, at, bench.meter.at(at, found.logits, examples), start, n)
         for site, x in found.sites.items():
             _store(kept.sites, site, canonical(x), start, n)
         if task.metrics:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from interp_dsl.data.types import Side
@@ -57,7 +58,7 @@ class Means:
 
     # ---- by position
 
-    def _table(self, site: Site, per: str, groups: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+    def _table(self, site: Site, per: str, groups: NDArray[np.int64]) -> Tensor:
         """Means [groups, T, index, width]; prompts of one group must align."""
 
         def average() -> Tensor:
@@ -69,7 +70,7 @@ class Means:
 
         return self.state.once(("means", site, self.source), average)
 
-    def _check_alike(self, examples: Sequence[int] | np.ndarray, per: str) -> None:  # type: ignore[type-arg]
+    def _check_alike(self, examples: Sequence[int] | NDArray[np.int64], per: str) -> None:
         lengths = self.side.lengths[examples]
         moved = [name for name, at in self.side.labels.items() if np.ptp(at[examples], 0).any()]
         if np.ptp(lengths) == 0 and not moved:
@@ -97,7 +98,7 @@ class Means:
             raise self._refusal(f"its prompts have {longest} tokens, the changed ones {real}")
         return where.clamp(max=longest - 1)
 
-    def _templates(self, run: Run) -> np.ndarray:  # type: ignore[type-arg]
+    def _templates(self, run: Run) -> NDArray[np.int64]:
         template = self.state.data[run.data].template
         if template is None:
             raise self._refusal(f"{self.state.data[run.data].name} has no templates")

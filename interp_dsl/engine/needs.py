@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from interp_dsl.engine.keys import runs_in
 from interp_dsl.engine.metrics import reference_reads
 from interp_dsl.engine.state import State, reference_of
 from interp_dsl.plan.algebra import Run
-from interp_dsl.engine.keys import runs_in
 from interp_dsl.plan.places import Positions
 from interp_dsl.plan.tasks import Evaluate, Forward, Plan, Record, Sweep
 

@@ -6,7 +6,7 @@ token and at every token added. The wrong answer needs prompts of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from interp_dsl.data.positions import resolve
 from interp_dsl.data.types import Answer, Data, Ints, Side
+from interp_dsl.engine.state import token_text
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.models.shape import ModelFacts
 from interp_dsl.plan.algebra import Metric, MetricCall
 from interp_dsl.plan.metrics import METRICS, calls
 from interp_dsl.plan.places import Positions
@@ -48,16 +50,17 @@ def plan_reads(
     data: Data,
     side: Side,
     metrics: Sequence[Metric],
-    causal: bool,
+    facts: ModelFacts,
     ats: Sequence[Positions | None] = (),
 ) -> Reads:
     """What has to be run and read on a side so that every metric has its logits, and `ats` too;
-    the prompts as they are always come first. Raises InterpError E620 to E623 for metrics that the data's answers
-    do not suit."""
+    the prompts as they are always come first. Raises InterpError E620 to E624 for metrics that
+    the data does not suit."""
     wanted = [c for m in metrics for c in calls(m.term)]
+    causal = facts.shape.causal
     variants = {"plain": _plain(side, wanted, ats, causal)}
     for call in wanted:
-        check(call, data)
+        check(call, data, token_text(facts))
         if reads_sequence(call, data):
             for name in sorted(METRICS[call.function].needs):
                 if name not in variants:
@@ -73,8 +76,9 @@ def reads_sequence(call: MetricCall, data: Data) -> bool:
     )
 
 
-def check(call: MetricCall, data: Data) -> None:
-    """Raise InterpError where a metric cannot read this data's answers."""
+def check(call: MetricCall, data: Data, describe: Callable[[int], str]) -> None:
+    """Raise InterpError where a metric cannot read this data's answers; `describe` shows a
+    token."""
     facts = METRICS[call.function]
     for need in ("answer", "wrong"):
         if need not in facts.needs:
@@ -94,7 +98,7 @@ def check(call: MetricCall, data: Data) -> None:
                 Diagnostic(
                     "E621",
                     f"{call.function} reads answers of one token, and {data.name} has longer ones",
-                    notes=(f"{_NAMES[need]} of an example is the tokens {_ids(long)}",),
+                    notes=(f"{_NAMES[need]} of an example is the tokens {_shown(long, describe)}",),
                     help=f"{', '.join(SEQUENCE_METRICS)} read a sequence, token after token",
                 )
             )
@@ -112,8 +116,8 @@ def check(call: MetricCall, data: Data) -> None:
 _NAMES = {"answer": "an answer", "wrong": "a wrong answer"}
 
 
-def _ids(answer: Answer) -> str:
-    return " | ".join(" ".join(map(str, a)) for a in answer.alternatives)
+def _shown(answer: Answer, describe: Callable[[int], str]) -> str:
+    return " or ".join("|".join(map(describe, a)) for a in answer.alternatives)
 
 
 def _answers(data: Data, need: str) -> tuple[Answer, ...]:

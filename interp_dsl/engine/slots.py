@@ -38,7 +38,8 @@ def slots(positions: Positions, side: Side, device: torch.device) -> Slots:
 
 def _filled(index: Ints, valid: NDArray[np.bool_]) -> Ints:
     first = np.take_along_axis(index, valid.argmax(1)[:, None], axis=1)
-    filled: Ints = np.where(valid, index, np.where(valid.any(1)[:, None], first, 0))
+    some = np.asarray(valid.any(1))[:, None]
+    filled: Ints = np.where(valid, index, np.where(some, first, 0))
     return filled
 
 

@@ -47,8 +47,8 @@ def bounds(values: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     weights = resampling(len(values), seed)
     tails = torch.tensor([(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], dtype=torch.float64)
     parts = [
-        torch.quantile(weights @ chunk.double(), tails, dim=0)
-        for chunk in values.split(_CELLS, dim=1)
+        torch.quantile(weights @ values[:, i : i + _CELLS].double(), tails, dim=0)
+        for i in range(0, values.shape[1], _CELLS)
     ]
     low, high = torch.cat(parts, dim=1)
     return low, high

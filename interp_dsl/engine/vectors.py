@@ -51,4 +51,5 @@ def basis(vectors: Sequence[Vector], state: State) -> Tensor | None:
                 help="leave out the direction that the others span",
             )
         )
-    return q
+    spanned: Tensor = q
+    return spanned

@@ -14,8 +14,8 @@ from interp_dsl.data.conditions import matches, select
 from interp_dsl.data.fingerprint import fingerprint
 from interp_dsl.engine.forwards import run_forward
 from interp_dsl.engine.interrupts import Stop
-from interp_dsl.engine.keys import step_key
 from interp_dsl.engine.kept import keep_pairs, record, self_test
+from interp_dsl.engine.keys import step_key
 from interp_dsl.engine.needs import Consumer, Needs
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.scores import Scored, column_kinds, score_run
@@ -58,8 +58,9 @@ class Walk:
         device: str,
     ) -> None:
         self.plan, self.folder, self.state, self.stop = plan, folder, state, stop
-        self.reuse, self.loaders, self.trusted, self.device = reuse, loaders, trusted, device
+        self.loaders, self.trusted, self.device = loaders, trusted, device
         self.needs = Needs(plan, state)
+        self._held = _finished_steps([folder, *reuse])
         self._ids: dict[str, str] = {}
         self._keys: dict[str, str] = {}
         self._done: set[str] = set()
@@ -154,12 +155,11 @@ class Walk:
         """A score's values for single examples [n]."""
         row = Tables(self.state.rows, expand).row(ref)
         result = self.state.results[ref.step]
-        tensors, at = result.tensors, result.rows.index(row)
-        if ref.column == "effect" and "base" in tensors:
-            values = tensors["value"][at] - tensors["base"][at]  # type: ignore[operator]
-        elif ref.column in tensors:
-            values = tensors[ref.column][at]
-        else:
+        at = result.rows.index(row)
+        tensors = {k: np.asarray(v[at], dtype=np.float64) for k, v in result.tensors.items()}
+        if "base" in tensors:
+            tensors["effect"] = tensors["value"] - tensors["base"]
+        if ref.column not in tensors:
             raise InterpError(
                 Diagnostic(
                     "E637",
@@ -167,11 +167,16 @@ class Walk:
                     help=f"filter examples by {', '.join(tensors)}",
                 )
             )
-        if values.shape != (n,):
+        if len(tensors["value"]) != n:
             raise InterpError(
-                Diagnostic("E638", f"step {ref.step} measured {len(values)} examples, not {n}")
+                Diagnostic(
+                    "E638",
+                    f"step {ref.step} measured {len(tensors['value'])} examples, and the data to "
+                    f"filter has {n}",
+                    help="filter the data that the step measured",
+                )
             )
-        return values.astype(np.float64)
+        return tensors[ref.column]
 
     # ---- steps
 
@@ -184,22 +189,14 @@ class Walk:
         if task.id in self._done:
             return True
         try:
-            return self._holder(self._key(task)) is not None
+            return self._key(task) in self._held
         except KeyError:  # its data or a step that it reads is not there yet
             return False
-
-    def _holder(self, key: str) -> tuple[RunFolder, str] | None:
-        """The run and the step's name there that hold the results of a key."""
-        for folder in (self.folder, *self.reuse):
-            for step, held in folder.step_keys.items():
-                if held == key and (folder.has_table(step) or folder.has_tensors(step)):
-                    return folder, step
-        return None
 
     def _step(self, task: Consumer, report: Report) -> bool:
         """A step's results: from this folder, from another run, or computed."""
         key = self._key(task)
-        holder = self._holder(key)
+        holder = self._held.get(key)
         if holder is None:
             match task:
                 case Sweep():
@@ -281,3 +278,13 @@ class Walk:
         wanted = self.needs.unfinished(self._is_finished)
         for run in set(self.state.runs) - wanted:
             del self.state.runs[run]
+
+
+def _finished_steps(folders: Sequence[RunFolder]) -> dict[str, tuple[RunFolder, str]]:
+    """Key to the first run, and the step's name there, that holds its results."""
+    held: dict[str, tuple[RunFolder, str]] = {}
+    for folder in folders:
+        for step, key in folder.step_keys.items():
+            if folder.has_table(step) or folder.has_tensors(step):
+                held.setdefault(key, (folder, step))
+    return held

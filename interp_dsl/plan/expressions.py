@@ -240,7 +240,7 @@ def _missing(ref: ScoreOf, rows: list[Row]) -> InterpError:
 def _several(ref: ScoreOf, rows: list[Row]) -> InterpError:
     names = list(dict.fromkeys(map(_name, rows)))
     help_ = f"pick one, such as {ref.step}[{names[0]}].{ref.metric}.{ref.column}"
-    notes = (f"they are {_listed(names)}",)
+    notes: tuple[str, ...] = (f"they are {_listed(names)}",)
     if len(names) == 1:
         varied = [k for k in rows[0] if len({r[k] for r in rows}) > 1 and k not in _MEASURED]
         notes = tuple(f"{k} is {_listed([str(r[k]) for r in rows])}" for k in varied)
