@@ -17,6 +17,8 @@ from interp_dsl.plan.algebra import Expression
 Row = dict[str, Any]
 LISTABLE = 100_000
 """Up to so many combinations they are all listed before some are drawn."""
+COUNTABLE = 2_000_000
+"""Up to so many they are listed when the conditions refuse nearly every draw."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,11 @@ def choose(
     where no value fits an answer's slot. E423 when there are fewer than n."""
     most = sum(choices.most(slots) for slots in forms)
     if n is not None and most > LISTABLE:
-        return _drawn(choices, forms, has_answer, n, seed)
+        drawn = _drawn(choices, forms, has_answer, n, seed)
+        if len(drawn) == n:
+            return drawn
+        if most > COUNTABLE:
+            raise _too_rare(len(drawn), n)
     every = (
         (form, row)
         for form, slots in enumerate(forms)
@@ -148,18 +154,28 @@ def _drawn(
     n: int,
     seed: int,
 ) -> list[tuple[int, Row]]:
+    """n different rows at random, or fewer where the conditions refuse too many."""
     rng = np.random.default_rng(seed)
     weights = np.array([choices.most(slots) for slots in forms], dtype=np.float64)
     weights /= weights.sum()
     rows: dict[tuple[Any, ...], tuple[int, Row]] = {}
     for _ in range(200 * n + 10_000):
         if len(rows) == n:
-            return list(rows.values())
+            break
         form = int(rng.choice(len(forms), p=weights))
         row = choices.draw(forms[form], rng)
         if row is not None and has_answer(row):
             rows.setdefault((form, *row.values()), (form, row))
-    raise _too_few(len(rows), n)
+    return list(rows.values())
+
+
+def _too_rare(found: int, n: int) -> Exception:
+    return fault(
+        "E423",
+        f"the conditions of this template refuse nearly every draw: {found:,} rows were found, "
+        f"and n is {n:,}",
+        help="loosen the conditions, or give lists of fewer values",
+    )
 
 
 def _too_many(limit: int) -> Exception:
