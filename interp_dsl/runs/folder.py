@@ -129,7 +129,9 @@ class RunFolder:
 
     def acquire(self) -> bool:
         """Become the one process that writes here; False while another is. Clears the mark of a
-        cancel and what a killed writer left half written."""
+        cancel and what a killed writer left half written. True at once for the writer itself."""
+        if self._lock.is_mine:
+            return True
         if not self._lock.acquire():
             return False
         (self.path / "cancel").unlink(missing_ok=True)

@@ -37,6 +37,10 @@ class FolderLock:
             self._handle = None
 
     @property
+    def is_mine(self) -> bool:
+        return self._handle is not None
+
+    @property
     def is_held(self) -> bool:
         """Whether some process, this one included, holds the lock."""
         if self._handle is not None:
