@@ -54,12 +54,13 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What came of a run: done, failed, or stopped (cancelled by a mark, interrupted by Ctrl-C);
-    and whether all claims that were checked held."""
+    """What came of a run: done, or stopped (cancelled by a mark, interrupted by Ctrl-C); whether
+    all claims that were checked held, and what kept some from being decided."""
 
     folder: RunFolder
     status: str
     claims_held: bool
+    diagnostics: tuple[Diagnostic, ...] = ()
 
     @property
     def was_stopped(self) -> bool:
@@ -104,32 +105,26 @@ def run_file(path: Path, settings: Settings, watcher: Watcher) -> Ran:
 def _execute(plan: Plan, folder: RunFolder, reuse: list[RunFolder], settings: Settings) -> Ran:
     from interp_dsl.engine.execute import execute
 
-    status = "failed"
-    try:
-        outcome = execute(plan, folder, trusted=settings.trust, reuse=reuse, device=settings.device)
-        status = outcome.status
-    except KeyboardInterrupt:
-        status = "interrupted"
-    finally:
-        folder.release(status)
-    return Ran(folder, status, all(claim["ok"] for claim in folder.claims))
+    outcome = execute(plan, folder, trusted=settings.trust, reuse=reuse, device=settings.device)
+    held = all(claim["ok"] for claim in outcome.claims)
+    return Ran(folder, outcome.status, held, outcome.diagnostics)
 
 
 def _folder(source: Source, plan: Plan, settings: Settings) -> tuple[RunFolder, bool]:
-    """The folder to write, taken, and whether a run goes on in it."""
+    """The folder to write, and whether a run goes on in it."""
     from interp_dsl.plan import serialise
 
     text = serialise.dumps(plan)
     stem = source.path.stem if source.path else "text"
     old = None if settings.fresh else _unfinished(stem, text, settings)
-    if old is not None and old.acquire():
+    if old is not None:
         return old, True
     folder = _new_folder(stem, settings)
-    if not folder.acquire():
-        raise _taken(folder.path)
     folder.write_experiment(source.text)
     folder.write_plan(plan)
-    folder.update_manifest(file=source.path, params=dict(plan.params), seeds=_seeds(plan))
+    folder.update_manifest(
+        file=source.path and source.path.resolve(), params=dict(plan.params), seeds=_seeds(plan)
+    )
     return folder, False
 
 

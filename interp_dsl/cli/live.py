@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ from interp_dsl.cli.output import Output, is_colored
 from interp_dsl.cli.watch import Quiet, task_name
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.select import interval
 from interp_dsl.runs.text import decimals, duration, number, printable
 
 SHOWN = 5
@@ -43,8 +45,6 @@ class Live(Quiet):
 
     def __init__(self, output: Output, console: Console | None = None) -> None:
         super().__init__(output)
-        import sys
-
         self.console = console or Console(stderr=True, no_color=not is_colored(sys.stderr))
         self._bars = Progress(
             SpinnerColumn(),
@@ -106,11 +106,13 @@ class Live(Quiet):
 def leading_table(step: str, rows: list[Mapping[str, Any]]) -> Table:
     """The leading components so far."""
     table = Table(title=Text(f"{printable(step)} so far"), title_justify="left", box=None)
-    for name in ("unit", "position", "metric"):
+    for name in ("unit", "metric"):
         table.add_column(name)
-    table.add_column("effect", justify="right")
-    places = decimals([row.get("effect") for row in rows])
+    for name in ("effect", "95% interval"):
+        table.add_column(name, justify="right")
+    places = decimals([row["effect"] for row in rows])
     for row in rows:
-        words = [Text(printable(str(row.get(n, "")))) for n in ("unit", "position", "metric")]
-        table.add_row(*words, Text(number(row.get("effect"), places)))
+        words = [str(row["unit"]), str(row["metric"])]
+        words += [number(row["effect"], places), interval(row["low"], row["high"], places)]
+        table.add_row(*(Text(printable(word)) for word in words))
     return table

@@ -15,8 +15,6 @@ from interp_dsl.cli.watch import again, watcher
 from interp_dsl.runs.select import Selection
 from interp_dsl.session import Ran, Settings, run_file
 
-EXIT = {"done": 0, "failed": 1, "cancelled": 130, "interrupted": 130}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", type=Path)
@@ -45,12 +43,15 @@ def watched(path: Path, given: Settings, args: argparse.Namespace, output: Outpu
     """Run a file under the watcher that the options call for."""
     watching = watcher(args, output)
     try:
-        return run_file(path, given, watching)
+        ran = run_file(path, given, watching)
     finally:
         watching.close()
+    output.diagnostics(ran.diagnostics)
+    return ran
 
 
 def exit_code(ran: Ran) -> int:
-    """1 where the run or a claim failed, 130 where it was stopped."""
-    code = EXIT[ran.status]
-    return 1 if code == 0 and not ran.claims_held else code
+    """1 where a claim failed, 130 where the run was stopped."""
+    if ran.was_stopped:
+        return 130
+    return 0 if ran.claims_held else 1

@@ -47,7 +47,7 @@ def command(args: argparse.Namespace, output: Output) -> int:
 
 def _report(path: Path, ran: Ran, args: argparse.Namespace, output: Output) -> int:
     """Print a file's claims; 1 where it failed."""
-    is_good = ran.status == "done" and ran.claims_held
+    is_good = not ran.was_stopped and ran.claims_held
     if not args.json:
         if not args.quiet or not is_good:
             output.write(f"{path}  {ran.status}, {ran.folder.path}")

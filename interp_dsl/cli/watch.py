@@ -108,7 +108,7 @@ class JsonLines(Quiet):
 
 def task_name(event: Event) -> str:
     """What a task is called: its step, or its id where it belongs to none."""
-    return str(event.get("step") or event["task"])
+    return str(event.get("step") or event["task"]).replace(":", " ")
 
 
 def watcher(args: argparse.Namespace, output: Output) -> Quiet:

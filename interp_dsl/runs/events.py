@@ -6,7 +6,7 @@ run_started    tasks: [{id, kind, step, total}], resumed
 task_started   task, step, total
 progress       task, done, total
 task_finished  task, step, seconds, reused
-top            step, rows: the leading rows so far
+top            step, rows: [{unit, metric, effect, low, high}], the leading ones so far
 claim          text, ok, value, low, high, message, file, line
 note           text
 failed         diagnostics
