@@ -17,6 +17,7 @@ from interp_dsl.language.tree import (
     Call,
     Expr,
     Index,
+    ListOf,
     Name,
     Number,
     Phrase,
@@ -95,6 +96,8 @@ def _read(expr: Expr, reader: _Reader) -> Expression:
             return _call(expr, reader)
         case SetOf() | Phrase():
             return _set(expr, scope)
+        case ListOf(items=items):
+            return Operation("set", tuple(_read(item, reader) for item in items))
         case Name():
             return _name(expr, reader)
         case Attribute() | Index():
@@ -106,6 +109,8 @@ def _binary(op: str, left: Expr, right: Expr, reader: _Reader) -> Expression:
     a, b = _read(left, reader), _read(right, reader)
     if op in ("in", "not in") and isinstance(a, SetOfUnits) and not isinstance(b, SetOfUnits):
         raise reader.scope.reject("E300", "a place lies in a set of places", right.span)
+    if op in ("in", "not in") and isinstance(a, SetOfUnits):
+        a = _one_unit(a, left, reader.scope)
     sets = [isinstance(x, SetOfUnits) for x in (a, b)]
     if op in ("<", "<=", ">", ">=", "+", "*", "/") and any(sets):
         culprit = left if sets[0] else right
@@ -114,6 +119,16 @@ def _binary(op: str, left: Expr, right: Expr, reader: _Reader) -> Expression:
             help=f"its size is a number: size({culprit.span.text})",
         )
     return Operation(op, (a, b))
+
+
+def _one_unit(found: SetOfUnits, expr: Expr, scope: Scope) -> Literal:
+    """The one place that `in` looks for."""
+    units = found.units.units if isinstance(found.units, Explicit) else ()
+    if len(units) != 1:
+        raise scope.reject(
+            "E300", "`in` asks for one place", expr.span, help="compare sets with == or jaccard"
+        )
+    return Literal(str(units[0]))
 
 
 def _within(expr: Within, reader: _Reader) -> Expression:
