@@ -12,6 +12,7 @@ import numpy as np
 
 from interp_dsl.data.conditions import holds, names_in
 from interp_dsl.data.faults import fault
+from interp_dsl.data.types import Ints
 from interp_dsl.plan.algebra import Expression
 
 Row = dict[str, Any]
@@ -19,6 +20,8 @@ LISTABLE = 100_000
 """Up to so many combinations they are all listed before some are drawn."""
 COUNTABLE = 2_000_000
 """Up to so many they are listed when the conditions refuse nearly every draw."""
+BATCH = 512
+"""Rows drawn at once."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,13 @@ class Binding:
     names: tuple[str, ...]
     values: tuple[Any, ...]
     repeating: bool
+
+    def picks(self, slots: int, rng: np.random.Generator, size: int) -> Ints:
+        """Places in `values` for so many slots, [size, slots]."""
+        places = len(self.values)
+        if self.repeating:
+            return rng.integers(places, size=(size, slots))
+        return rng.permuted(np.tile(np.arange(places), (size, 1)), axis=1)[:, :slots]
 
 
 @dataclass(frozen=True)
@@ -57,20 +67,25 @@ class Choices:
         """Every allowed row of the slots, beside the values already given. Conditions hold that
         read no other slot."""
         row = dict(given or {})
-        wanted = [s for s in self.names if s in set(slots)]
-        known = set(row) | set(wanted)
-        tests = [t for t in self.conditions if names_in(t) <= known]
+        steps = []
+        known = set(row)
+        for slot in (s for s in self.names if s in set(slots)):
+            known.add(slot)
+            tests = [t for t in self.conditions if slot in names_in(t) <= known]
+            steps.append((slot, self._binding(slot), tests))
 
         def extend(at: int) -> Iterator[Row]:
-            if at == len(wanted):
+            if at == len(steps):
                 yield dict(row)
                 return
-            for value in self._binding(wanted[at]).values:
-                if self._allowed(wanted[at], value, row):
-                    row[wanted[at]] = value
-                    if _hold(tests, wanted[at], row):
+            slot, binding, tests = steps[at]
+            taken = set() if binding.repeating else {row[s] for s in binding.names if s in row}
+            for value in binding.values:
+                if value not in taken:
+                    row[slot] = value
+                    if all(holds(t, row) for t in tests):
                         yield from extend(at + 1)
-                    del row[wanted[at]]
+                    del row[slot]
 
         return extend(0)
 
@@ -82,31 +97,21 @@ class Choices:
             total *= size**own if binding.repeating else perm(size, own)
         return total
 
-    def draw(self, slots: Sequence[str], rng: np.random.Generator) -> Row | None:
-        """A row at random, None when a condition refuses it."""
-        row: Row = {}
+    def draws(self, slots: Sequence[str], rng: np.random.Generator, size: int) -> list[Row]:
+        """The allowed ones among `size` rows at random."""
+        columns: dict[str, list[Any]] = {}
         for binding in self.bindings:
             own = [name for name in binding.names if name in slots]
-            if own and (binding.repeating or len(own) <= len(binding.values)):
-                picks = rng.choice(len(binding.values), size=len(own), replace=binding.repeating)
-                row |= {name: binding.values[i] for name, i in zip(own, picks, strict=True)}
-        tests = [t for t in self.conditions if names_in(t) <= set(row)]
-        return row if all(holds(t, row) for t in tests) else None
+            picks = binding.picks(len(own), rng, size)
+            for name, column in zip(own, picks.T, strict=True):
+                columns[name] = [binding.values[i] for i in column]
+        tests = [t for t in self.conditions if names_in(t) <= columns.keys()]
+        values = zip(*columns.values(), strict=True)
+        rows = (dict(zip(columns, row, strict=True)) for row in values)
+        return [row for row in rows if all(holds(t, row) for t in tests)]
 
     def _binding(self, slot: str) -> Binding:
         return next(b for b in self.bindings if slot in b.names)
-
-    def _allowed(self, slot: str, value: Any, row: Row) -> bool:
-        binding = self._binding(slot)
-        return binding.repeating or all(row.get(other, _UNSET) != value for other in binding.names)
-
-
-_UNSET = object()
-
-
-def _hold(tests: Sequence[Expression], latest: str, row: Row) -> bool:
-    ready = (t for t in tests if latest in names_in(t) and names_in(t) <= row.keys())
-    return all(holds(t, row) for t in ready)
 
 
 def choose(
@@ -157,15 +162,20 @@ def _drawn(
     """n different rows at random, or fewer where the conditions refuse too many."""
     rng = np.random.default_rng(seed)
     weights = np.array([choices.most(slots) for slots in forms], dtype=np.float64)
-    weights /= weights.sum()
     rows: dict[tuple[Any, ...], tuple[int, Row]] = {}
-    for _ in range(200 * n + 10_000):
+    for _ in range(20 + 200 * n // BATCH):
+        shares = rng.multinomial(BATCH, weights / weights.sum())
+        batch = [
+            (form, row)
+            for form, share in enumerate(shares)
+            for row in choices.draws(forms[form], rng, int(share))
+        ]
+        for at in rng.permutation(len(batch)):
+            form, row = batch[at]
+            if len(rows) < n and has_answer(row):
+                rows.setdefault((form, *row.values()), (form, row))
         if len(rows) == n:
             break
-        form = int(rng.choice(len(forms), p=weights))
-        row = choices.draw(forms[form], rng)
-        if row is not None and has_answer(row):
-            rows.setdefault((form, *row.values()), (form, row))
     return list(rows.values())
 
 

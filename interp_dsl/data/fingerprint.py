@@ -11,15 +11,17 @@ from interp_dsl.data.types import Answer, Data, Side
 
 
 def fingerprint(data: Data) -> str:
-    """sha256 (hex) over the sides' tokens, lengths, read positions, labels and masks, the answers
-    and the columns. Padding, the prompts' text and the names of data and of a single side do not
-    count."""
+    """sha256 (hex) over the sides' tokens, lengths, read positions, labels and masks, the answers,
+    templates and columns. Padding, the prompts' text and the names of the data and of a single
+    side do not count."""
     digest = hashlib.sha256()
     for name, side in sorted(data.sides.items()):
         _add(digest, "side", name if data.is_paired else "")
         _add_side(digest, side)
     for key, answers in (("answer", data.answers), ("wrong", data.wrongs)):
         _add(digest, key, _written(answers or ()))
+    if data.template is not None:
+        _add(digest, "template", data.template.astype("<i8").tobytes())
     _add(digest, "columns", repr(sorted(data.columns.items())))
     return digest.hexdigest()
 
