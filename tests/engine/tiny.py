@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from interp_dsl.models.executor import Pass
 from interp_dsl.models.shape import ModelFacts, Shape
 from interp_dsl.plan.places import Site
 
+Change = Callable[[Site, Tensor], Tensor]
 SHAPE = Shape(
     n_layers=2, n_heads=2, n_kv_heads=2, d_model=8, d_head=4, d_mlp=12, d_vocab=11,
     d_vocab_out=11, n_ctx=16,
@@ -30,7 +31,6 @@ class Tiny:
 
     def __init__(self, seed: int = 0, shape: Shape = SHAPE) -> None:
         self.facts = ModelFacts("tiny", shape, None, 0, 0)
-        self.passes = 0
         self.rows = 0
         s, random = shape, torch.Generator().manual_seed(seed)
 
@@ -44,6 +44,35 @@ class Tiny:
         self.mlp_out = draw(s.n_layers, s.d_mlp, s.d_model)
         self.unembed = draw(s.d_model, s.d_vocab_out)
 
+    def run(self, tokens: Tensor, change: Change, mask: Tensor | None = None) -> Tensor:
+        """Logits [B, T, V]; every canonical site passes through `change`."""
+
+        def at(kind: str, layer: int | None, x: Tensor) -> Tensor:
+            return change(Site(kind, layer), x)
+
+        def flat(kind: str, layer: int | None, x: Tensor) -> Tensor:
+            return at(kind, layer, x[:, :, None])[:, :, 0]
+
+        n, shape = tokens.shape[1], self.facts.shape
+        seen = torch.ones(n, n, dtype=torch.bool)
+        seen = (seen.tril() if shape.causal else seen)[None, :, None]
+        seen = seen if mask is None else seen & mask[:, None, None]
+        x = flat("embed", None, self.embed[tokens]) + self.places[:n]
+        for i in range(shape.n_layers):
+            x = flat("resid_pre", i, x)
+            q, k, v = (
+                at(kind, i, torch.einsum("btd,hde->bthe", x, w))
+                for kind, w in zip("qkv", self.qkv[i], strict=True)
+            )
+            scores = torch.einsum("bqhe,bkhe->bqhk", q, k) / shape.d_head**0.5
+            pattern = at("pattern", i, scores.masked_fill(~seen, -torch.inf).softmax(-1))
+            z = at("z", i, torch.einsum("bqhk,bkhe->bqhe", pattern, v))
+            heads = at("head", i, torch.einsum("bthe,hed->bthd", z, self.out[i]))
+            x = flat("resid_mid", i, x + flat("attn_out", i, heads.sum(2)))
+            hidden = at("neuron", i, (x @ self.mlp_in[i]).relu()[..., None])[..., 0]
+            x = flat("resid_post", i, x + flat("mlp_out", i, hidden @ self.mlp_out[i]))
+        return (x @ self.unembed).float()
+
     def forward(
         self,
         tokens: Tensor,
@@ -52,40 +81,16 @@ class Tiny:
         sites: Sequence[Site] = (),
         mask: Tensor | None = None,
     ) -> Pass:
-        self.passes, self.rows = self.passes + 1, self.rows + len(tokens)
+        self.rows += len(tokens)
         held: dict[Site, Tensor] = {}
 
-        def at(kind: str, layer: int | None, x: Tensor) -> Tensor:
-            site = Site(kind, layer)
+        def change(site: Site, x: Tensor) -> Tensor:
             x = apply(x, [e for e in edits if e.site == site])
             if site in sites:
                 held[site] = x
             return x
 
-        def flat(kind: str, layer: int | None, x: Tensor) -> Tensor:
-            return at(kind, layer, x[:, :, None])[:, :, 0]
-
-        n = tokens.shape[1]
-        x = flat("embed", None, self.embed[tokens]) + self.places[:n]
-        for i in range(self.facts.shape.n_layers):
-            x = flat("resid_pre", i, x)
-            q, k, v = (
-                at(kind, i, torch.einsum("btd,hde->bthe", x, w))
-                for kind, w in zip("qkv", self.qkv[i], strict=True)
-            )
-            scores = torch.einsum("bqhe,bkhe->bqhk", q, k) / self.facts.shape.d_head**0.5
-            seen = torch.ones(n, n, dtype=torch.bool)
-            seen = seen.tril() if self.facts.shape.causal else seen
-            allowed = (
-                seen[None, :, None] if mask is None else seen[None, :, None] & mask[:, None, None]
-            )
-            pattern = at("pattern", i, scores.masked_fill(~allowed, -torch.inf).softmax(-1))
-            z = at("z", i, torch.einsum("bqhk,bkhe->bqhe", pattern, v))
-            heads = at("head", i, torch.einsum("bthe,hed->bthd", z, self.out[i]))
-            x = flat("resid_mid", i, x + flat("attn_out", i, heads.sum(2)))
-            hidden = at("neuron", i, (x @ self.mlp_in[i]).relu()[..., None])[..., 0]
-            x = flat("resid_post", i, x + flat("mlp_out", i, hidden @ self.mlp_out[i]))
-        logits = (x @ self.unembed).float()
+        logits = self.run(tokens, change, mask)
         if reads is not None:
             logits = logits.gather(1, reads[..., None].expand(-1, -1, logits.shape[-1]))
         return Pass(logits, held)

@@ -1,0 +1,372 @@
+"""The packed sweep against patching written by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from interp_dsl.data.types import Data
+from interp_dsl.engine.statistics import generator
+from interp_dsl.language.diagnostics import InterpError
+from interp_dsl.plan.algebra import (
+    Blocked,
+    Constant,
+    Explicit,
+    FromRun,
+    Grouped,
+    Intervention,
+    LinearVector,
+    Mean,
+    MeanVector,
+    Noise,
+    Resample,
+    Run,
+    ToVector,
+    Zero,
+)
+from interp_dsl.plan.places import ALL, EACH, Positions, Site, Target, Unit
+from interp_dsl.plan.tasks import BuildData
+from tests.engine.loop import New, activations, gaps, setting, where
+from tests.engine.plans import (
+    CLEAN,
+    CORRUPT,
+    END,
+    FIRST,
+    HEADS,
+    LAST,
+    run,
+    sweep_plan,
+    unit,
+)
+from tests.engine.tiny import Tiny, pairs, side, singles
+
+S = Positions("label", label="S")
+DATA = pairs()
+MODEL = Tiny()
+SIDES = DATA.sides
+HELD = {name: [activations(MODEL, s, i) for i in range(DATA.n)] for name, s in DATA.sides.items()}
+
+
+def from_corrupt(example: int, target: Target, k: int, p: int, old: Tensor) -> Tensor:
+    theirs = HELD["corrupt"][example][target.site]
+    there = where(target.positions, SIDES["corrupt"], example)[k]
+    found = theirs[0, there, target.index] if target.index is not None else theirs[0, there]
+    if target.positions.kind != "entry":
+        return found
+    keys = where(target.positions.parts[0], SIDES["clean"], example)
+    return old.scatter(0, torch.tensor(keys), found[keys])
+
+
+def assert_equals_loop(
+    tmp_path: Path, plan, units: list[Unit], new: New, data: Data = DATA, first=None
+) -> None:
+    ran = run(plan, MODEL, tmp_path, d=data)
+    wanted = [gaps(MODEL, data, data.sides["clean"], u, new, first) for u in units]
+    assert [(r["unit"], r["position"]) for r in ran.rows()] == [
+        (u.place, u.position) for u in units
+    ]
+    np.testing.assert_allclose(ran.values, wanted, atol=2e-5)
+
+
+PLACES = [
+    unit("embed", None),
+    *(unit(k, 1) for k in ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")),
+    *(unit(k, 0, 1) for k in ("q", "k", "v", "z", "head", "pattern")),
+    unit("neuron", 1, 7),
+]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda u: u.place)
+def test_every_site(tmp_path: Path, place: Unit) -> None:
+    units = [place, Unit((replace(place.targets[0], positions=S),))]
+    plan = sweep_plan(Explicit(tuple(units)), FromRun(CORRUPT))
+    assert_equals_loop(tmp_path, plan, units, from_corrupt)
+
+
+POSITIONS = [
+    ALL,
+    FIRST,
+    LAST,
+    S,
+    END,
+    Positions("index", index=2),
+    Positions("label", label="S", pick="first"),
+    Positions("label", label="S", pick="last"),
+    Positions("union", parts=(S, END, LAST)),
+    Positions("minus", parts=(ALL, S)),
+]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 1000])
+def test_every_position_in_one_batch_of_any_size(tmp_path: Path, rows: int) -> None:
+    units = [unit("head", 0, 1, p) for p in POSITIONS]
+    plan = sweep_plan(Explicit(tuple(units)), FromRun(CORRUPT), rows=rows, shard=4)
+    assert_equals_loop(tmp_path, plan, units, from_corrupt)
+
+
+def test_each_is_a_unit_a_position(tmp_path: Path) -> None:
+    plan = sweep_plan(Explicit((unit("resid_pre", 1, at=EACH),)), FromRun(CORRUPT))
+    units = [unit("resid_pre", 1, at=Positions("index", index=i)) for i in range(6)]
+    assert_equals_loop(tmp_path, plan, units, from_corrupt)
+
+
+def test_entries_of_a_pattern(tmp_path: Path) -> None:
+    entries = [
+        Positions("entry", parts=(S, END)),
+        Positions("entry", parts=(FIRST, LAST)),
+        Positions("entry", parts=(Positions("index", index=1), ALL)),
+    ]
+    units = [unit("pattern", 1, h, p) for p in entries for h in (0, 1)]
+    plan = sweep_plan(Explicit(tuple(units)), FromRun(CORRUPT))
+    assert_equals_loop(tmp_path, plan, units, from_corrupt)
+
+
+def test_an_entry_for_each_pair_is_causal(tmp_path: Path) -> None:
+    each = Positions("entry", parts=(EACH, Positions("minus", parts=(EACH, FIRST))))
+    ran = run(
+        sweep_plan(Explicit((unit("pattern", 0, 1, each),)), Blocked()), MODEL, tmp_path, d=DATA
+    )
+    assert ran.table["position"].to_list() == [
+        f"{k} -> {q}" for q in range(1, 6) for k in range(q + 1)
+    ]
+
+
+def test_blocked_takes_the_key_out_before_the_softmax(tmp_path: Path) -> None:
+    def blocked(example: int, target: Target, k: int, p: int, old: Tensor) -> Tensor:
+        keys = where(target.positions.parts[0], SIDES["clean"], example)
+        left = old.log().index_fill(0, torch.tensor(keys), -torch.inf)
+        return left.softmax(0)
+
+    units = [unit("pattern", i, 0, Positions("entry", parts=(S, END))) for i in (0, 1)]
+    assert_equals_loop(tmp_path, sweep_plan(Explicit(tuple(units)), Blocked()), units, blocked)
+
+
+def test_blocking_the_only_key_is_an_error(tmp_path: Path) -> None:
+    alone = unit("pattern", 0, 0, Positions("entry", parts=(FIRST, FIRST)))
+    with pytest.raises(InterpError, match="E636"):
+        run(sweep_plan(Explicit((alone,)), Blocked()), MODEL, tmp_path, d=DATA)
+
+
+UNITS = [unit("head", 0, 0), unit("resid_pre", 1, at=S), unit("neuron", 0, 3, LAST)]
+
+
+def source_case(name: str):
+    """A source, and by hand what it sets a place to."""
+    stacked = {site: torch.cat([h[site] for h in HELD["corrupt"]]) for site in HELD["corrupt"][0]}
+    clean, corrupt = SIDES["clean"].tokens, torch.from_numpy(SIDES["corrupt"].tokens)
+    template = torch.from_numpy(DATA.template)
+    drawn = torch.randint(0, DATA.n - 1, (DATA.n,), generator=generator(3, "resample"))
+    drawn += drawn >= torch.arange(DATA.n)
+
+    def noise(i: int, t: Target, p: int) -> Tensor:
+        like = HELD["clean"][0][t.site].shape[1:]
+        return 0.5 * torch.randn(like, generator=generator(3, t.site, i))[p, t.index or 0]
+
+    def tokens(i: int, t: Target, p: int) -> Tensor:
+        return stacked[t.site][corrupt == int(clean[i, p])][:, t.index or 0].mean(0)
+
+    cases = {
+        "zero": (Zero(), lambda i, t, k, p, old: old * 0),
+        "constant": (Constant(1.5), lambda i, t, k, p, old: old * 0 + 1.5),
+        "noise": (Noise(0.5, 3), lambda i, t, k, p, old: old + noise(i, t, p)),
+        "resample": (
+            Resample(CORRUPT, 3),
+            lambda i, t, k, p, old: from_corrupt(int(drawn[i]), t, k, p, old),
+        ),
+        "position": (
+            Mean(CORRUPT),
+            lambda i, t, k, p, old: stacked[t.site][:, p, t.index or 0].mean(0),
+        ),
+        "template": (
+            Mean(CORRUPT, "template"),
+            lambda i, t, k, p, old: stacked[t.site][template == template[i]][
+                :, p, t.index or 0
+            ].mean(0),
+        ),
+        "all": (
+            Mean(CORRUPT, "all"),
+            lambda i, t, k, p, old: stacked[t.site][:, :, t.index or 0].mean((0, 1)),
+        ),
+        "token": (Mean(CORRUPT, "token"), lambda i, t, k, p, old: tokens(i, t, p)),
+    }
+    return cases[name]
+
+
+ALIGNED = replace(
+    DATA, sides={k: replace(s, labels={"END": s.labels["END"]}) for k, s in SIDES.items()}
+)
+
+
+@pytest.mark.parametrize("name", ["zero", "constant", "noise", "resample", "all"])
+def test_every_source(tmp_path: Path, name: str) -> None:
+    source, new = source_case(name)
+    assert_equals_loop(tmp_path, sweep_plan(Explicit(tuple(UNITS)), source), UNITS, new)
+
+
+@pytest.mark.parametrize("name", ["position", "template"])
+def test_means_by_position(tmp_path: Path, name: str) -> None:
+    source, new = source_case(name)
+    units = [unit("head", 0, 0), unit("resid_pre", 1, at=LAST), unit("neuron", 0, 3, FIRST)]
+    assert_equals_loop(
+        tmp_path, sweep_plan(Explicit(tuple(units)), source), units, new, data=ALIGNED
+    )
+
+
+def test_mean_by_token(tmp_path: Path) -> None:
+    source, new = source_case("token")
+    units = [unit("head", 0, 0, LAST), unit("resid_pre", 1, at=LAST)]
+    assert_equals_loop(tmp_path, sweep_plan(Explicit(tuple(units)), source), units, new)
+
+
+def test_mean_by_label(tmp_path: Path) -> None:
+    def new(example: int, target: Target, k: int, p: int, old: Tensor) -> Tensor:
+        corrupt = SIDES["corrupt"]
+        rows = [
+            HELD["corrupt"][i][target.site][0, where(target.positions, corrupt, i)[k]]
+            for i in range(DATA.n)
+        ]
+        return torch.stack(rows).mean(0)[target.index or 0]
+
+    units = [unit("head", 0, 0, S), unit("mlp_out", 0, None, S)]
+    plan = sweep_plan(Explicit(tuple(units)), Mean(CORRUPT, "label"))
+    assert_equals_loop(tmp_path, plan, units, new)
+
+
+@pytest.mark.parametrize(
+    ("per", "at", "code"),
+    [("position", S, "E634"), ("template", S, "E634"), ("label", ALL, "E635")],
+)
+def test_a_mean_of_prompts_that_do_not_align(
+    tmp_path: Path, per: str, at: Positions, code: str
+) -> None:
+    plan = sweep_plan(Explicit((unit("head", 0, 0, at),)), Mean(CORRUPT, per))
+    with pytest.raises(InterpError, match=code) as caught:
+        run(plan, MODEL, tmp_path, d=DATA)
+    assert "per=token" in str(caught.value.diagnostics[0].help)
+
+
+def test_a_vector_and_its_span(tmp_path: Path) -> None:
+    here = Target(Site("resid_pre", 1), None, S)
+    means = [
+        torch.stack(
+            [HELD[n][i][here.site][0, p, 0] for i in range(DATA.n) for p in where(S, s, i)]
+        ).mean(0)
+        for n, s in SIDES.items()
+    ]
+    difference = LinearVector(((1.0, MeanVector(CLEAN, here)), (-2.0, MeanVector(CORRUPT, here))))
+    direction = means[0] - 2 * means[1]
+    units = [unit("resid_pre", 1, at=S)]
+    kept = (here.site,)
+    plan = sweep_plan(Explicit(tuple(units)), ToVector(difference), sites=kept)
+    assert_equals_loop(tmp_path, plan, units, lambda i, t, k, p, old: direction)
+
+    span = torch.stack([direction, means[0]], 1)
+    onto = span @ torch.linalg.inv(span.T @ span) @ span.T
+    plan = sweep_plan(
+        Explicit(tuple(units)), FromRun(CORRUPT), along=(difference, MeanVector(CLEAN, here))
+    )
+    assert_equals_loop(
+        tmp_path / "along",
+        plan,
+        units,
+        lambda i, t, k, p, old: old + onto @ (from_corrupt(i, t, k, p, old)[0] - old),
+    )
+
+
+def test_directions_that_depend_on_each_other_are_an_error(tmp_path: Path) -> None:
+    mean = MeanVector(CLEAN, Target(Site("resid_pre", 1)))
+    plan = sweep_plan(
+        Explicit((unit("resid_pre", 1),)),
+        FromRun(CORRUPT),
+        along=(mean, LinearVector(((2.0, mean),))),
+    )
+    with pytest.raises(InterpError, match="E633"):
+        run(plan, MODEL, tmp_path, d=DATA)
+
+
+def test_together_changes_all_at_once(tmp_path: Path) -> None:
+    mixed = Explicit((unit("head", 0, 0), unit("head", 0, 1, S), unit("mlp_out", 1)))
+    whole = Unit(tuple(t for u in mixed.units for t in u.targets))
+    plan = sweep_plan(
+        Grouped("together", mixed),
+        FromRun(CORRUPT),
+        sites=(Site("head", 0), Site("mlp_out", 1)),
+    )
+    assert_equals_loop(tmp_path, plan, [whole], from_corrupt)
+
+
+def test_under_holds_in_base_and_value_and_comes_first(tmp_path: Path) -> None:
+    cut = Intervention(Explicit((unit("head", 0, 0), unit("mlp_out", 1))), Zero())
+    into = replace(CLEAN, under=(cut,))
+    plan = sweep_plan(HEADS, FromRun(CORRUPT), into=into)
+    both = Unit(tuple(t for u in cut.units.units for t in u.targets))
+    first = [
+        setting(both, SIDES["clean"], i, lambda i, t, k, p, old: old * 0) for i in range(DATA.n)
+    ]
+    assert_equals_loop(tmp_path, plan, list(HEADS.units), from_corrupt, first=first)
+    ran = run(plan, MODEL, tmp_path / "base", d=DATA)
+    nothing = gaps(
+        MODEL, DATA, SIDES["clean"], unit("head", 0, 0), lambda i, t, k, p, old: old, first
+    )
+    np.testing.assert_allclose(ran.folder.read_tensors("who")["base"][0], nothing, atol=2e-5)
+
+
+def test_ragged_prompts_are_patched_at_corresponding_places(tmp_path: Path) -> None:
+    clean = [[1, 2, 3, 4], [5, 6, 7, 8, 9, 1], [2, 3, 4, 5, 6]]
+    corrupt = [[9, 1, 2, 3, 4], [5, 6, 9], [2, 3, 9, 5, 6]]
+    spots = {"clean": [(1, 2), (3, 4), (2, 3)], "corrupt": [(2, 3), (1, 2), (2, 3)]}
+    data = Data(
+        "ragged",
+        {k: side(k, p, S=spots[k]) for k, p in (("clean", clean), ("corrupt", corrupt))},
+        singles(1, 2, 3),
+        singles(4, 5, 6),
+    )
+    held = [activations(MODEL, data.sides["corrupt"], i) for i in range(3)]
+
+    def new(example: int, target: Target, k: int, p: int, old: Tensor) -> Tensor:
+        there = where(target.positions, data.sides["corrupt"], example)[k]
+        return held[example][target.site][0, there, target.index or 0]
+
+    units = [unit("head", 0, 0, S), unit("resid_pre", 1, None, LAST)]
+    plan = sweep_plan(Explicit(tuple(units)), FromRun(CORRUPT))
+    assert_equals_loop(tmp_path, plan, units, new, data=data)
+    with pytest.raises(InterpError, match="E411"):
+        run(sweep_plan(HEADS, FromRun(CORRUPT)), MODEL, tmp_path / "all", d=data)
+    resampled = sweep_plan(HEADS, Resample(CORRUPT))
+    with pytest.raises(InterpError, match="E632"):
+        run(resampled, MODEL, tmp_path / "resample", d=data)
+
+
+def test_resampling_one_example_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InterpError, match="E630"):
+        run(sweep_plan(HEADS, Resample(CORRUPT)), MODEL, tmp_path, d=pairs(n=1))
+
+
+def test_the_same_run_changes_nothing_and_the_whole_stream_is_the_other_run(
+    tmp_path: Path,
+) -> None:
+    tokens = (torch.from_numpy(s.tokens) for s in SIDES.values())
+    clean, corrupt = (MODEL.run(t, lambda site, x: x)[:, -1] for t in tokens)
+    difference = clean - corrupt
+    told_apart = replace(
+        DATA,
+        answers=singles(*difference.argmax(1).tolist()),
+        wrongs=singles(*difference.argmin(1).tolist()),
+    )
+    for source, wanted in ((CLEAN, 0.0), (CORRUPT, 1.0)):
+        units = Explicit((unit("resid_pre", 0), unit("resid_pre", 1)))
+        ran = run(sweep_plan(units, FromRun(source)), MODEL, tmp_path / source.side, d=told_apart)
+        assert ran.table["normalized"].to_list() == pytest.approx([wanted] * 2, abs=1e-6)
+
+
+def test_other_data_with_fewer_examples_is_an_error(tmp_path: Path) -> None:
+    elsewhere = Run("m", "e", "clean")
+    plan = sweep_plan(HEADS, FromRun(elsewhere))
+    plan = replace(plan, tasks=(*plan.tasks[:2], BuildData("e", "e", {}, "m"), *plan.tasks[2:]))
+    with pytest.raises(InterpError, match="E631"):
+        run(plan, MODEL, tmp_path, d=DATA, e=pairs(n=3))
