@@ -58,15 +58,20 @@ def bridge_facts(bridge: Any, name: str, folder: Path | None) -> ModelFacts:
     """The facts of a bridge of any architecture, from its own configuration."""
     config = getattr(bridge.original_model, "config", None)
     raw = {} if config is None else config.to_dict()
-    shape = hf_config.shape_of(raw) or shape_of_bridge(bridge.cfg)
+    shape = hf_config.shape_of(raw) or shape_of_bridge(bridge)
     tokenizer = files.tokenizer_in(folder) if folder else None
     return ModelFacts(
         name, shape, tokenizer, hf_config.bos_of(raw, {}), hf_config.pad_of(raw), folder
     )
 
 
-def shape_of_bridge(cfg: Any) -> Shape:
-    """The shape as TransformerLens understood the model."""
+def shape_of_bridge(bridge: Any) -> Shape:
+    """The shape as TransformerLens understood the model. The MLP's width is read from its weights
+    where it can be: the bridge's configuration guesses it for some families (OPT)."""
+    cfg = bridge.cfg
+    mlp = None if cfg.attn_only else getattr(bridge.blocks[0], "mlp", None)
+    w_out = getattr(mlp, "W_out", None)
+    d_mlp = w_out.shape[0] if isinstance(w_out, torch.Tensor) and w_out.ndim == 2 else cfg.d_mlp
     positional = cfg.positional_embedding_type
     out = cfg.d_vocab_out if cfg.d_vocab_out > 0 else cfg.d_vocab
     return Shape(
@@ -75,7 +80,7 @@ def shape_of_bridge(cfg: Any) -> Shape:
         n_kv_heads=cfg.n_key_value_heads or cfg.n_heads,
         d_model=cfg.d_model,
         d_head=cfg.d_head,
-        d_mlp=0 if cfg.attn_only else cfg.d_mlp,
+        d_mlp=0 if cfg.attn_only else d_mlp,
         d_vocab=cfg.d_vocab,
         d_vocab_out=out,
         n_ctx=cfg.n_ctx,

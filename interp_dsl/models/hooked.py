@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.edits import Edit
 from interp_dsl.models.errors import failure, nearest
 from interp_dsl.models.executor import Pass
@@ -110,23 +111,29 @@ class HookedExecutor:
         bias: Tensor | None = getattr(self.bridge.blocks[layer].attn, "b_O", None)
         return bias
 
+    def is_proven(self, site: Site) -> bool:
+        return site in self._proven
+
     def prove(self, site: Site, derived: Tensor, actual: Tensor) -> None:
-        """A derived site, checked against the model's own tensor at its first use in each layer.
-        Raises InterpError E602 where the two differ by more than rounding."""
-        if site in self._proven:
+        """What should follow from a site, checked against the model's own tensor at the site's
+        first use. Raises InterpError E602 where the two differ by more than rounding."""
+        if self.is_proven(site):
             return
         tolerance = 1e-4 if self.dtype in (torch.float32, torch.float64) else 5e-2
         scale = actual.float().abs().max().clamp(min=1.0)
         difference = (derived.float() - actual.float()).abs().max() / scale
         if not difference <= tolerance and not torch.isnan(actual).any():
-            raise failure(
-                "E602",
-                f"{site.kind} of layer {site.layer} of {self.facts.name} does not add up to what "
-                "the model computes",
-                notes=(f"largest relative difference {float(difference):.2g}",),
-                exit_code=1,
-            )
+            raise self.underivable(site, f"largest relative difference {float(difference):.2g}")
         self._proven.add(site)
+
+    def underivable(self, site: Site, note: str) -> InterpError:
+        return failure(
+            "E602",
+            f"{site.kind} of layer {site.layer} of {self.facts.name} does not add up to what the "
+            "model computes",
+            notes=(note,),
+            exit_code=1,
+        )
 
     def require_hook(self, name: str) -> None:
         """Raises InterpError E603 where the bridge has no such hook."""

@@ -82,6 +82,26 @@ class Trace:
             self._add(hook, partial(self._at_resid_mid, site))
         else:
             self._add(hook, partial(self._at_point, site, form))
+            if site.kind == "pattern" and site in self._edits:
+                self._prove_pattern(site)
+
+    def _prove_pattern(self, site: Site) -> None:
+        """On some architectures the pattern that a hook shows is not the one that the model uses:
+        then z is not pattern x v after an edit."""
+        if self.executor.is_proven(site):
+            return
+        layer = site.layer
+        self._add(points.point("v", layer).hook, partial(self._keep, ("v", layer)))
+        self._add(points.point("pattern", layer).hook, partial(self._keep, ("pattern", layer)))
+        self._add(points.point("z", layer).hook, partial(self._at_mixed_values, site))
+
+    def _at_mixed_values(self, site: Site, raw: Tensor) -> Tensor:
+        if ("pattern", site.layer) not in self._kept:
+            raise self.executor.underivable(site, "the pattern is shown after it was used")
+        pattern, values = self._kept["pattern", site.layer], self._kept["v", site.layer]
+        values = values.repeat_interleave(pattern.shape[1] // values.shape[2], dim=2)
+        self.executor.prove(site, torch.einsum("bhqk,bkhe->bqhe", pattern, values), raw)
+        return raw
 
     def _add(self, name: str, change: Change) -> None:
         self.executor.require_hook(name)

@@ -45,8 +45,20 @@ HF: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("Qwen3", GROUPED),
     "gpt_neox": ("GPTNeoX", {**ROTARY, "rotary_pct": 0.5}),
     "gpt_neox_sequential": ("GPTNeoX", {**ROTARY, "use_parallel_residual": False}),
+    "gemma": ("Gemma", GROUPED),
     "gemma2": ("Gemma2", {**GROUPED, "sliding_window": 3, "query_pre_attn_scalar": 8}),
     "gemma3_text": ("Gemma3", {**GROUPED, "sliding_window": 3, "query_pre_attn_scalar": 8}),
+}
+# A family that facts does not know; TransformerLens shows its pattern and ignores changes of it.
+OTHER: dict[str, tuple[str, dict[str, Any]]] = {
+    "opt": (
+        "OPT",
+        {
+            **{k: v for k, v in ROTARY.items() if k != "intermediate_size"},
+            "ffn_dim": 48,
+            "word_embed_proj_dim": 32,
+        },
+    ),
 }
 PLAIN = {"n_layers": 2, "n_heads": 4, "d_model": 32, "d_head": 8, "n_ctx": 32, "d_vocab": 50}
 NATIVE: dict[str, dict[str, Any]] = {
@@ -96,7 +108,7 @@ def tiny(family: str) -> Path:
     which the names in PEOPLE and PLACES, with a space before, are single tokens."""
     import transformers
 
-    stem, fields = HF[family]
+    stem, fields = (HF | OTHER)[family]
     end = "LMHeadModel" if stem == "GPT2" else "ForCausalLM"
     config = getattr(transformers, f"{stem}{'Text' if stem == 'Gemma3' else ''}Config")(**fields)
     model = getattr(transformers, stem + end)(config)

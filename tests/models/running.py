@@ -19,8 +19,8 @@ MODELS = (*HF, *NATIVE)
 
 @cache
 def executor(name: str) -> HookedExecutor:
-    kind = "checkpoint" if name in HF else "weights"
-    folder = tiny(name) if name in HF else tiny_native(name)
+    kind = "weights" if name in NATIVE else "checkpoint"
+    folder = tiny_native(name) if name in NATIVE else tiny(name)
     return load({"kind": kind, "folder": str(folder)}, device="cpu")
 
 
