@@ -80,15 +80,18 @@ class Tokenizer:
         return self.core.piece(token)
 
     def _refuse_unknown(self, text: str, ids: list[int], spans: list[tuple[int, int]]) -> None:
-        lost = [text[a:b] for i, (a, b) in zip(ids, spans, strict=True) if i == self.core.unknown]
-        if lost and self.core.unknown is not None:
-            raise fault(
-                "E403",
-                f"the model's vocabulary has no word for {listed([repr(w) for w in lost])}",
-                f"in {text!r}",
-                help="use words of the vocabulary; `interp models NAME` lists those of a bundled "
-                "model",
-            )
+        if self.core.unknown in ids:
+            pairs = zip(ids, spans, strict=True)
+            raise _unknown(text, [text[a:b] for i, (a, b) in pairs if i == self.core.unknown])
+
+
+def _unknown(text: str, words: Sequence[str]) -> Exception:
+    return fault(
+        "E403",
+        f"the model's vocabulary has no word for {listed([repr(w) for w in words])}",
+        f"in {text!r}",
+        help="use words of the vocabulary; `interp models NAME` lists those of a bundled model",
+    )
 
 
 class Library:
@@ -105,7 +108,15 @@ class Library:
         self.unknown: int | None = inner.token_to_id(unknown) if known else None
 
     def encode(self, text: str) -> Encoded:
-        found = self._inner.encode(text, add_special_tokens=False)
+        try:
+            found = self._inner.encode(text, add_special_tokens=False)
+        except Exception as why:  # the library's own, bare: a word that not even a token stands for
+            cut = self._inner.pre_tokenizer
+            words = [w for w, _ in cut.pre_tokenize_str(text)] if cut else [text]
+            lost = [w for w in words if self._inner.token_to_id(w) is None]
+            if type(why) is not Exception or not lost:
+                raise
+            raise _unknown(text, lost) from None
         return list(found.ids), [(a, b) for a, b in found.offsets]
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -116,10 +116,10 @@ def build_corpus(
         ids = tokenizer.core.encode(text)[0]
         total += len(ids)
         waiting += [*(bos if waiting or rows else ()), *ids]
-        while len(waiting) >= room and (n is None or len(rows) < n):
-            rows.append([*bos, *waiting[:room]])
-            waiting = waiting[room:]
-        if n is not None and len(rows) == n:
+        full = len(waiting) // room if n is None else min(len(waiting) // room, n - len(rows))
+        rows += [[*bos, *waiting[i * room : (i + 1) * room]] for i in range(full)]
+        waiting = waiting[full * room :]
+        if len(rows) == n:
             break
     if len(rows) < (n or 1):
         raise fault(

@@ -15,9 +15,9 @@ class Side:
     """n prompts of one side, padded on the right.
 
     tokens: [n, T]; lengths: [n] real tokens; labels: name -> [n, 2] start and end (exclusive) of
-    the label's tokens in each prompt; read: [n] position whose logits predict the answer;
-    texts: the prompts as text, None for token data; mask: [n, T] attention mask where the data
-    brings one of its own (else every real token is seen)."""
+    the label's tokens in each prompt, (0, 0) where it has none; read: [n] position whose logits
+    predict the answer; texts: the prompts as text, None for token data; mask: [n, T] attention
+    mask where the data brings one of its own (else every real token is seen)."""
 
     name: str
     tokens: Ints
@@ -47,8 +47,7 @@ class Answer:
 @dataclass(frozen=True)
 class Data:
     """A dataset ready to run. Sides pair by row. `columns` are further fields of a file or the
-    slots of a template, one value an example; `template` [n] numbers the template of each row;
-    `token_names` maps ids to readable text where a tokenizer is at hand."""
+    slots of a template, one value an example; `template` [n] numbers the template of each row."""
 
     name: str
     sides: dict[str, Side]

@@ -113,23 +113,22 @@ def test_an_unknown_word_is_refused(words: ModelFacts, raises: Raises) -> None:
     assert "'zebra'" in found[0].message
 
 
-def _word_level(folder: Path, **model: object) -> Path:
+@pytest.mark.parametrize("unknown", ["<unk>", "<none>"])
+def test_a_tokenizer_json_refuses_unknown_words(
+    tmp_path: Path, words: ModelFacts, raises: Raises, unknown: str
+) -> None:
+    """Whether the vocabulary has a token for unknown words or none."""
     from tokenizers import Tokenizer as Inner
     from tokenizers import models, pre_tokenizers
 
-    inner = Inner(models.WordLevel({"<unk>": 0, "cat": 1, "sat": 2}, **model))
+    inner = Inner(models.WordLevel({"<unk>": 0, "cat": 1, "sat": 2}, unk_token=unknown))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    inner.save(str(folder / "tokenizer.json"))
-    return folder
-
-
-def test_a_tokenizer_json_with_an_unknown_token(
-    tmp_path: Path, words: ModelFacts, raises: Raises
-) -> None:
-    known = replace(words, tokenizer=_word_level(tmp_path, unk_token="<unk>"))
-    assert load_tokenizer(known).prompt("cat sat").ids == (0, 1, 2)
-    with raises("E403"):
-        load_tokenizer(known).prompt("cat ran")
+    inner.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = load_tokenizer(replace(words, tokenizer=tmp_path))
+    assert tokenizer.prompt("cat sat").ids == (0, 1, 2)
+    with raises("E403") as found:
+        tokenizer.prompt("cat ran")
+    assert found[0].message == "the model's vocabulary has no word for 'ran'"
 
 
 def test_metaspace_puts_one_space_in_front(tmp_path: Path, words: ModelFacts) -> None:
