@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
+from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.edits import Edit
 from interp_dsl.models.hooked import HookedExecutor
 from interp_dsl.models.load import load
@@ -49,3 +52,10 @@ def everywhere(site: Site, x: Tensor, values: Tensor) -> Edit:
     positions = torch.arange(length).expand(batch * count, length)
     value = values.permute(0, 2, 1, 3).reshape(batch * count, length, width)
     return Edit(site, rows, index, positions, torch.ones_like(positions, dtype=torch.bool), value)
+
+
+def failing(spec: dict[str, Any], **options: Any) -> Diagnostic:
+    """What loading is refused with."""
+    with pytest.raises(InterpError) as caught:
+        load(spec, **{"device": "cpu", **options})
+    return caught.value.diagnostics[0]

@@ -12,21 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from interp_dsl.language.diagnostics import Diagnostic, InterpError
-from interp_dsl.models import files
-from interp_dsl.models.facts import facts
-from interp_dsl.models.hooked import HookedExecutor
 from interp_dsl.models.load import load, native_source
-from interp_dsl.models.shape import Shape
 from interp_dsl.plan.places import Site
 from tests.models.checkpoints import PLAIN, tiny, tiny_native
-from tests.models.running import everywhere, executor, prompts, sites_of
-
-
-def failing(spec: dict[str, Any], **options: Any) -> Diagnostic:
-    with pytest.raises(InterpError) as caught:
-        load(spec, **{"device": "cpu", **options})
-    return caught.value.diagnostics[0]
+from tests.models.running import everywhere, executor, failing, prompts
 
 
 @pytest.fixture
@@ -207,53 +196,6 @@ def test_options_that_do_not_exist() -> None:
     assert failing({**spec, "processing": "folded"}).code == "E462"
 
 
-def test_a_checkpoint_needs_no_tokenizer(tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(tiny("gpt2"), tmp_path / "model"))
-    (folder / "tokenizer.json").unlink()
-    model = load({"kind": "checkpoint", "folder": str(folder)}, device="cpu")
-    assert model.facts.tokenizer is None
-    tokens = prompts(model, 2, 5)
-    expected = executor("gpt2").forward(tokens, None).logits
-    assert torch.equal(model.forward(tokens, None).logits, expected)
-    assert model.fingerprint() == executor("gpt2").fingerprint()
-    (folder / "model.safetensors").unlink()
-    assert failing({"kind": "checkpoint", "folder": str(folder)}).code == "E455"
-
-
-def test_the_bridge_computes_what_transformers_computes() -> None:
-    from transformers import AutoModelForCausalLM
-
-    for family in ("gpt2", "gemma3_text"):
-        model = executor(family)
-        reference = AutoModelForCausalLM.from_pretrained(tiny(family)).eval()
-        tokens = prompts(model, 2, 7)
-        with torch.no_grad():
-            expected = reference(tokens).logits
-        torch.testing.assert_close(
-            model.forward(tokens, None).logits, expected, atol=1e-4, rtol=1e-4
-        )
-
-
-@pytest.mark.parametrize("family", ["gpt2", "llama", "gpt_neox", "gemma3_text"])
-def test_compatibility_mode(family: str) -> None:
-    """Folded and centred weights: the same log-probabilities, other values inside; every site
-    still fires once and can be changed."""
-    spec = {"kind": "checkpoint", "folder": str(tiny(family)), "processing": "compatibility"}
-    model, raw = load(spec, device="cpu"), executor(family)
-    tokens = prompts(model, 2, 6)
-    kinds = ("embed", "resid_pre", "q", "pattern", "z", "head", "attn_out", "neuron", "mlp_out")
-    sites = [Site(kind, None if kind == "embed" else 1) for kind in kinds]
-    kept = model.forward(tokens, None, sites=sites)
-    expected = raw.forward(tokens, None).logits.log_softmax(-1)
-    torch.testing.assert_close(kept.logits.log_softmax(-1), expected, atol=1e-4, rtol=1e-4)
-    for site in sites:
-        x = kept.sites[site]
-        new = model.forward(tokens, None, [everywhere(site, x, x.flip(1) + 0.1)]).logits
-        assert (new - kept.logits).abs().max() > 1e-3, site
-    assert model.processing == "compatibility"
-    assert model.fingerprint() != raw.fingerprint()
-
-
 def test_fingerprints_tell_weights_and_configurations_apart(plain: Path) -> None:
     first = executor("plain").fingerprint()
     assert len(first) == 64
@@ -265,97 +207,3 @@ def test_fingerprints_tell_weights_and_configurations_apart(plain: Path) -> None
     (plain / "config.json").write_text(json.dumps({**fields, "act_fn": "relu"}))
     third = load({"kind": "weights", "folder": str(plain)}, device="cpu").fingerprint()
     assert len({first, second, third}) == 3
-
-
-def test_a_model_from_python(tmp_path: Path) -> None:
-    (tmp_path / "mine_for_a_test.py").write_text(
-        "from transformer_lens.model_bridge import TransformerBridge\n"
-        "def make():\n"
-        f"    return TransformerBridge.boot_transformers({str(tiny('llama'))!r}, device='cpu')\n"
-        "def wrong():\n"
-        "    return 3\n"
-    )
-    spec = {"kind": "python", "folder": str(tmp_path), "target": "mine_for_a_test:make"}
-    assert failing(spec).code == "E458"
-    model = load(spec, device="cpu", trusted=True)
-    assert model.facts.shape == executor("llama").facts.shape
-    tokens = prompts(model, 2, 5)
-    expected = executor("llama").forward(tokens, None).logits
-    assert torch.equal(model.forward(tokens, None).logits, expected)
-    for target in ("mine_for_a_test:absent", "mine_for_a_test:wrong", "absent_module:make"):
-        assert failing({**spec, "target": target}, trusted=True).code == "E459"
-
-
-def test_a_hub_that_cannot_be_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
-    found = failing({"kind": "pretrained", "name": "someone/absent"})
-    assert found.code == "E456"
-    assert found.help is not None and "HF_HOME" in found.help and "checkpoint(" in found.help
-
-
-def test_a_cached_model_is_loaded_without_the_hub(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(files, "hub_cache", lambda: tmp_path)
-    repository = tmp_path / "models--someone--tiny"
-    shutil.copytree(tiny("gpt2"), repository / "snapshots" / "abc")
-    spec = {"kind": "pretrained", "name": "someone/tiny", "revision": "abc"}
-    model = load(spec, device="cpu")
-    assert model.facts.name == "someone/tiny"
-    assert model.fingerprint() == executor("gpt2").fingerprint()
-
-
-def remote(folder: Path) -> dict[str, str]:
-    """A checkpoint that brings code, which would leave a mark."""
-    config = json.loads((tiny("llama") / "config.json").read_text())
-    shutil.copy(tiny("llama") / "model.safetensors", folder)
-    config |= {"model_type": "theirs", "auto_map": {"AutoConfig": "theirs.Config"}}
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "theirs.py").write_text(
-        "from pathlib import Path\n"
-        f"Path({str(folder / 'hacked')!r}).mkdir()\n"
-        "from transformers import PretrainedConfig\n"
-        "class Config(PretrainedConfig):\n"
-        "    model_type = 'theirs'\n"
-    )
-    return {"kind": "checkpoint", "folder": str(folder)}
-
-
-def test_code_of_a_checkpoint_does_not_run(tmp_path: Path) -> None:
-    assert failing(remote(tmp_path)).code == "E458"
-    assert not (tmp_path / "hacked").exists()
-
-
-def test_an_architecture_without_an_adapter(tmp_path: Path) -> None:
-    shutil.copytree(tiny("gpt2"), tmp_path, dirs_exist_ok=True)
-    config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": "unheard-of"}))
-    assert failing({"kind": "checkpoint", "folder": str(tmp_path)}).code == "E457"
-
-
-def test_heads_that_do_not_add_up_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    bridge = executor("gpt2").bridge
-    model = HookedExecutor(bridge, executor("gpt2").facts)
-    monkeypatch.setattr(model, "output_weight", lambda layer: torch.ones(4, 8, 32))
-    with pytest.raises(InterpError, match="E602"):
-        model.forward(prompts(model, 2, 5), None, sites=[Site("head", 0)])
-
-
-def test_a_family_that_only_the_bridge_knows() -> None:
-    """Its facts come from the bridge once it is loaded; a change that would be lost is refused."""
-    spec = {"kind": "checkpoint", "folder": str(tiny("opt"))}
-    assert facts(spec) is None
-    model = load(spec, device="cpu")
-    assert model.facts.shape == Shape(2, 4, 4, 32, 8, 48, 400, 400, 32, family="OPTForCausalLM")
-    assert model.facts.bos == 0 and model.facts.tokenizer == tiny("opt") / "tokenizer.json"
-    tokens = prompts(model, 2, 5)
-    for site in sites_of(model):
-        base = model.forward(tokens, None, sites=[site])
-        x = base.sites[site]
-        edit = everywhere(site, x, x.flip(1))
-        if site.kind == "pattern":
-            with pytest.raises(InterpError, match="E602"):
-                model.forward(tokens, None, [edit])
-        else:
-            new = model.forward(tokens, None, [edit]).logits
-            assert (new - base.logits).abs().max() > 1e-3, site
