@@ -99,8 +99,11 @@ def test_a_mark_in_the_middle_names_the_token_before(gpt2: ModelFacts) -> None:
     spec = {"kind": "template", "clean": ["{@B}The cat{@C} {@D}sat {{x}}"], "where": []}
     side = build("d", spec, gpt2).sides["d"]
     assert side.texts == ("The cat sat {x}",)
-    labels = side.labels
-    assert {k: v[0].tolist() for k, v in labels.items()} == {"B": [0, 1], "C": [2, 3], "D": [2, 3]}
+    assert {k: v[0].tolist() for k, v in side.labels.items()} == {
+        "B": [0, 1],
+        "C": [2, 3],
+        "D": [2, 3],
+    }
 
 
 @pytest.mark.parametrize(
