@@ -49,7 +49,7 @@ class Editor:
 
     def __init__(self, intervention: Intervention, into: Run, state: State) -> None:
         self.state, self.into = state, into
-        self.source = intervention.source
+        self.source, self.site = intervention.source, intervention.site
         self.blocks = isinstance(self.source, Blocked)
         self.values = None if self.blocks else values_of(self.source, into, state)
         self.basis = basis(intervention.along, state)
@@ -58,7 +58,7 @@ class Editor:
         """The edits of a batch of prompts of `width` tokens. Rows whose prompt has no token at a
         unit's positions are left as they are."""
         held: dict[Site, list[_Piece]] = defaultdict(list)
-        for (site, positions), parts in _grouped(blocks, self._indices).items():
+        for (site, positions), parts in _grouped(blocks, self._indices, self.site).items():
             piece = self._piece(site, positions, parts, width)
             if len(piece.rows):
                 held[site].append(piece)
@@ -158,14 +158,16 @@ _Parts = list[tuple[int, Tensor, int]]
 
 
 def _grouped(
-    blocks: Iterable[Block], indices: Callable[[Target], Sequence[int]]
+    blocks: Iterable[Block],
+    indices: Callable[[Target], Sequence[int]],
+    site: Callable[[Target], Site],
 ) -> dict[tuple[Site, Positions], _Parts]:
     """Targets of all blocks by site and positions: (first row, examples, index)."""
     groups: dict[tuple[Site, Positions], _Parts] = defaultdict(list)
     for block in blocks:
         for target in block.unit.targets:
             for index in indices(target):
-                key = (target.site, target.positions)
+                key = (site(target), target.positions)
                 groups[key].append((block.start, block.examples, index))
     return groups
 

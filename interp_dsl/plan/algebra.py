@@ -174,11 +174,19 @@ Units = Explicit | Combined | Filtered | Top | Grouped | Placed
 @dataclass(frozen=True, slots=True)
 class Intervention:
     """Set `units` to `source`. In a sweep one unit at a time; in `Run.under` all at once.
-    `along` restricts the change to the span of vectors."""
+    `along` restricts the change to the span of vectors. `through_z`: heads are changed at their z,
+    where that is the same (their output is z W_O, linear in z)."""
 
     units: Units
     source: Source
     along: tuple[Vector, ...] = ()
+    through_z: bool = False
+
+    def site(self, target: Target) -> Site:
+        """The site at which a target is changed, and at which its source is captured."""
+        if self.through_z and target.site.kind == "head":
+            return Site("z", target.site.layer)
+        return target.site
 
 
 # ---- expressions over results: claims, filters

@@ -47,6 +47,10 @@ from interp_dsl.plan.units import depends, steps_of
 from interp_dsl.verbs.values import Change, Dataset, Model, Side, SourceTerm, Step, VectorTerm
 
 
+LINEAR = ("side", "mean", "resample", "zero")
+"""Sources for which setting a head's z sets its output: sums and choices of outputs."""
+
+
 def place_of(span: Span) -> Place:
     path = span.source.path
     return Place(str(path) if path else span.source.name, span.line, span.column)
@@ -126,9 +130,13 @@ class Lowering:
     def intervention(self, change: Change, model: Model, into: Side) -> Intervention:
         """A change bound to a model, its forward passes asked for."""
         self.require(depends(change.units.units))
-        source = self.source(change.source, model, sites(change.units.units, self.steps))
+        through_z = change.source.kind in LINEAR and not change.along
+        wanted = sites(change.units.units, self.steps)
+        if through_z:
+            wanted = tuple(Site("z", s.layer) if s.kind == "head" else s for s in wanted)
+        source = self.source(change.source, model, wanted)
         along = tuple(self.vector(v, model) for v in change.along)
-        return Intervention(change.units.units, source, along)
+        return Intervention(change.units.units, source, along, through_z)
 
     def source(self, term: SourceTerm, model: Model, wanted: tuple[Site, ...]) -> Source:
         match term.kind:
