@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,9 +25,16 @@ _LANDMARKS = rf"""
       | (?:show|expect) \b (?! [ \t]* =(?!=) )
     )
 """
-_LANDMARK = re.compile(_LANDMARKS, re.VERBOSE | re.MULTILINE)
-# Once one `"""` has no end, no later one has: looking for it each time would cost a file squared.
-_LANDMARK_UNCLOSED = re.compile(_LANDMARKS.replace(f"{_TRIPLE} |", ""), re.VERBOSE | re.MULTILINE)
+
+
+def _patterns(pattern: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """The pattern, and the one to go on with behind triple quotes without end: no later
+    ones have one either, and to look for it every time would cost the square of the file."""
+    flags = re.VERBOSE | re.MULTILINE
+    return re.compile(pattern, flags), re.compile(pattern.replace(f"{_TRIPLE} |", ""), flags)
+
+
+_LANDMARK, _LANDMARK_UNCLOSED = _patterns(_LANDMARKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +79,9 @@ def cut(source: Source) -> Cut:
 
 def _divide(whole: Slice, starts: list[int]) -> tuple[Slice, ...]:
     ends = [*starts[1:], whole.end]
+    places = [span.start for span in whole.unclosed]
     return tuple(
-        Slice(a, b, tuple(span for span in whole.unclosed if a <= span.start < b))
+        Slice(a, b, whole.unclosed[bisect_left(places, a) : bisect_left(places, b)])
         for a, b in zip(starts, ends, strict=True)
     )
 
@@ -107,23 +116,30 @@ class Token:
         return self.kind in ("number", "string") or self.text in (")", "]", "}")
 
 
-_TOKEN = re.compile(
-    rf"""
-    (?P<string> {_TRIPLE} | {_SINGLE} | "[^\r\n]* )
+_TOKENS = rf"""
+    (?P<string> {_TRIPLE} | {_SINGLE} )
+  | (?P<unclosed> "[^\r\n]* )
   | (?P<comment> \#[^\n]* )
   | (?P<number> [0-9](?: [eE][+-][0-9] | \.[0-9] | \w )* %? )
   | (?P<word> [^\W\d]\w* )
   | (?P<mark> -> | \.\. | == | != | <= | >= | [-+*/<>=|&.,()\[\]{{}}] )
   | (?P<odd> [^ \t\r\n\f] )
-    """,
-    re.VERBOSE,
-)
+"""
+_TOKEN, _TOKEN_UNCLOSED = _patterns(_TOKENS)
 
 
 def tokens(text: str, start: int = 0, end: int | None = None) -> Iterator[Token]:
     """The tokens of a stretch of text, comments among them; any text has some."""
-    for found in _TOKEN.finditer(text, start, len(text) if end is None else end):
-        yield Token(found.lastgroup or "odd", found[0], found.start(), found.end())
+    pattern = _TOKEN
+    position, stop = start, len(text) if end is None else end
+    while found := pattern.search(text, position, stop):
+        position = found.end()
+        kind = found.lastgroup or "odd"
+        if kind == "unclosed":
+            kind = "string"
+            if found[0].startswith('"""'):
+                pattern = _TOKEN_UNCLOSED
+        yield Token(kind, found[0], found.start(), position)
 
 
 def openings(text: str, piece: Slice) -> tuple[Slice, ...]:
