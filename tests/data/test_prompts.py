@@ -75,6 +75,11 @@ def test_what_is_refused(
         prompts(words, **fields)
 
 
+def test_templates_pair_by_count(words: ModelFacts, raises: Raises) -> None:
+    with raises("E406"):
+        build("d", {"kind": "template", "clean": ["a cat", "a dog"], "corrupt": ["the"]}, words)
+
+
 def test_the_class_error_offers_the_leading_space(gpt2: ModelFacts, raises: Raises) -> None:
     with raises("E440") as found:
         prompts(gpt2, clean=["He met"], answer=[["Nicholas", " John"]])

@@ -238,11 +238,6 @@ def test_the_nth_clean_goes_with_the_nth_corrupt(words: ModelFacts) -> None:
     assert data.sides["clean"].labels["END"].tolist() == [[0, 0]] * 2 + [[3, 4]] * 4
 
 
-def test_templates_pair_by_count(words: ModelFacts, raises: Raises) -> None:
-    with raises("E406"):
-        build("d", {"kind": "template", "clean": ["a cat", "a dog"], "corrupt": ["the"]}, words)
-
-
 # ** answers **
 
 
