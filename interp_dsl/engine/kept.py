@@ -116,8 +116,10 @@ def keep_pairs(task: KeepPairs, state: State, report: Report) -> Arrays:
 
 def _pair_bytes(run: Run, state: State) -> tuple[int, int]:
     """Bytes of one prompt without its patterns, and of its patterns."""
-    shape, width = state.executor(run).facts.shape, state.side(run).tokens.shape[1]
-    return width * (8 + _TOP * 10), shape.n_layers * shape.n_heads * width * width * 2
+    shape, side = state.executor(run).facts.shape, state.side(run)
+    width = side.tokens.shape[1]
+    plain = width * (8 + _TOP * 6) + 16 * (1 + len(side.labels))
+    return plain, shape.n_layers * shape.n_heads * width * width * 2
 
 
 def _pairs(run: Run, count: int, with_patterns: bool, state: State) -> Arrays:
