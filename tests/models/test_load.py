@@ -207,3 +207,28 @@ def test_fingerprints_tell_weights_and_configurations_apart(plain: Path) -> None
     (plain / "config.json").write_text(json.dumps({**fields, "act_fn": "relu"}))
     third = load({"kind": "weights", "folder": str(plain)}, device="cpu").fingerprint()
     assert len({first, second, third}) == 3
+
+
+@pytest.mark.parametrize("name", files.bundled_names())
+def test_bundled_models_run_at_every_step(name: str) -> None:
+    spec = {"kind": "bundled", "name": name}
+    steps = [{**spec, "step": step} for step in files.bundled_steps(name)]
+    models = [load(each, device="cpu") for each in (spec, *steps)]
+    for model in models:
+        logits = model.forward(prompts(model, 2, 8), None).logits
+        assert torch.isfinite(logits).all()
+    assert len({model.fingerprint() for model in models}) >= max(1, len(steps))
+
+
+@pytest.mark.skipif("induction-2l" not in files.bundled_names(), reason="not trained yet")
+def test_the_bundled_induction_model_continues_what_it_saw() -> None:
+    spec = {"kind": "bundled", "name": "induction-2l"}
+    block = 1 + prompts(load(spec, device="cpu"), 100, 20) % 255
+    tokens = torch.cat([torch.zeros(100, 1).long(), block, block, block], 1)
+
+    def accuracy(**options: int) -> float:
+        logits = load({**spec, **options}, device="cpu").forward(tokens, None).logits
+        return (logits.argmax(-1)[:, 21:-1] == tokens[:, 22:]).float().mean().item()
+
+    assert accuracy() > 0.9
+    assert accuracy(step=files.bundled_steps("induction-2l")[0]) < 0.1
