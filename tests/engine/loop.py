@@ -9,7 +9,8 @@ from torch import Tensor
 
 from interp_dsl.data.types import Data, Side
 from interp_dsl.plan.places import Positions, Site, Target, Unit
-from tests.engine.tiny import Change, Tiny
+
+from .tiny import Change, Tiny
 
 Activations = dict[Site, Tensor]
 New = Callable[[int, Target, int, int, Tensor], Tensor]

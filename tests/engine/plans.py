@@ -29,7 +29,8 @@ from interp_dsl.plan.algebra import (
 from interp_dsl.plan.places import ALL, Positions, Site, Target, Unit
 from interp_dsl.plan.tasks import BuildData, Forward, LoadModel, Plan, Sweep, Task, Variant
 from interp_dsl.runs.folder import RunFolder
-from tests.engine.tiny import Given
+
+from .tiny import Given
 
 CLEAN, CORRUPT = Run("m", "d", "clean"), Run("m", "d", "corrupt")
 GAP = Metric("gap", MetricCall("logit_diff"))

@@ -48,8 +48,9 @@ from interp_dsl.plan.tasks import (
     Variant,
 )
 from interp_dsl.runs.folder import RunFolder
-from tests.engine.plans import CLEAN, CORRUPT, END, GAP, HEADS, LOADS, run, sweep_plan, unit
-from tests.engine.tiny import Given, Tiny, pairs
+
+from .plans import CLEAN, CORRUPT, END, GAP, HEADS, LOADS, run, sweep_plan, unit
+from .tiny import Given, Tiny, pairs
 
 DATA = pairs()
 PLAN = sweep_plan(HEADS, FromRun(CORRUPT), shard=1, rows=4)

@@ -15,8 +15,9 @@ from interp_dsl.models.edits import Edit, apply
 from interp_dsl.models.executor import Pass
 from interp_dsl.plan.algebra import Combined, Explicit, FromRun, Grouped
 from interp_dsl.plan.places import Site
-from tests.engine.plans import CLEAN, CORRUPT, run, sweep_plan, unit
-from tests.engine.tiny import Tiny, side, singles
+
+from .plans import CLEAN, CORRUPT, run, sweep_plan, unit
+from .tiny import Tiny, side, singles
 
 Gate = Callable[[Tensor, Tensor], Tensor]
 

@@ -17,8 +17,9 @@ from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.plan.algebra import FromRun, Literal, Metric, MetricCall, MetricSum, Zero
 from interp_dsl.plan.metrics import METRICS, in_logits, needs
 from interp_dsl.plan.places import Positions
-from tests.engine.plans import CLEAN, CORRUPT, END, GAP, HEADS, run, sweep_plan
-from tests.engine.tiny import SHAPE, Tiny, pairs, side, singles
+
+from .plans import CLEAN, CORRUPT, END, GAP, HEADS, run, sweep_plan
+from .tiny import SHAPE, Tiny, pairs, side, singles
 
 MODEL = Tiny()
 DATA = pairs()

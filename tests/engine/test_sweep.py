@@ -31,8 +31,9 @@ from interp_dsl.plan.algebra import (
 )
 from interp_dsl.plan.places import ALL, EACH, Positions, Site, Target, Unit
 from interp_dsl.plan.tasks import BuildData
-from tests.engine.loop import New, activations, gaps, setting, where
-from tests.engine.plans import (
+
+from .loop import New, activations, gaps, setting, where
+from .plans import (
     CLEAN,
     CORRUPT,
     END,
@@ -43,7 +44,7 @@ from tests.engine.plans import (
     sweep_plan,
     unit,
 )
-from tests.engine.tiny import Tiny, pairs, side, singles
+from .tiny import Tiny, pairs, side, singles
 
 S = Positions("label", label="S")
 DATA = pairs()
