@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from interp_dsl.models.files import bundled_names, bundled_steps
 from interp_dsl.models.load import load, native_source
 from interp_dsl.plan.places import Site
 from tests.models.checkpoints import PLAIN, tiny, tiny_native
@@ -209,10 +210,10 @@ def test_fingerprints_tell_weights_and_configurations_apart(plain: Path) -> None
     assert len({first, second, third}) == 3
 
 
-@pytest.mark.parametrize("name", files.bundled_names())
+@pytest.mark.parametrize("name", bundled_names())
 def test_bundled_models_run_at_every_step(name: str) -> None:
     spec = {"kind": "bundled", "name": name}
-    steps = [{**spec, "step": step} for step in files.bundled_steps(name)]
+    steps = [{**spec, "step": step} for step in bundled_steps(name)]
     models = [load(each, device="cpu") for each in (spec, *steps)]
     for model in models:
         logits = model.forward(prompts(model, 2, 8), None).logits
@@ -220,7 +221,7 @@ def test_bundled_models_run_at_every_step(name: str) -> None:
     assert len({model.fingerprint() for model in models}) >= max(1, len(steps))
 
 
-@pytest.mark.skipif("induction-2l" not in files.bundled_names(), reason="not trained yet")
+@pytest.mark.skipif("induction-2l" not in bundled_names(), reason="not trained yet")
 def test_the_bundled_induction_model_continues_what_it_saw() -> None:
     spec = {"kind": "bundled", "name": "induction-2l"}
     block = 1 + prompts(load(spec, device="cpu"), 100, 20) % 255
@@ -231,4 +232,4 @@ def test_the_bundled_induction_model_continues_what_it_saw() -> None:
         return (logits.argmax(-1)[:, 21:-1] == tokens[:, 22:]).float().mean().item()
 
     assert accuracy() > 0.9
-    assert accuracy(step=files.bundled_steps("induction-2l")[0]) < 0.1
+    assert accuracy(step=bundled_steps("induction-2l")[0]) < 0.1
