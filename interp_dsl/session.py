@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.language.source import Source
-from interp_dsl.runs.events import Event
-from interp_dsl.runs.find import UNFINISHED, resumable, with_finished_steps
-from interp_dsl.runs.folder import MANIFEST, RunFolder
 
 if TYPE_CHECKING:
     from interp_dsl.check import Checked, Experiment
     from interp_dsl.plan.tasks import Plan
+    from interp_dsl.runs.events import Event
+    from interp_dsl.runs.folder import RunFolder
 
 RUNS = Path("runs")
 
@@ -91,6 +90,8 @@ def plan_of(found: Checked, settings: Settings) -> Plan:
 
 def run_file(path: Path, settings: Settings, watcher: Watcher) -> Ran:
     """Check, plan and execute a file. Errors of the program and of the run are InterpErrors."""
+    from interp_dsl.runs.find import with_finished_steps
+
     found = checked(read_source(path), settings)
     plan = plan_of(found, settings)
     watcher.checked(found.diagnostics)
@@ -138,6 +139,9 @@ def _seeds(plan: Plan) -> dict[str, Any]:
 
 
 def _unfinished(stem: str, plan: str, settings: Settings) -> RunFolder | None:
+    from interp_dsl.runs.find import UNFINISHED, resumable
+    from interp_dsl.runs.folder import MANIFEST, RunFolder
+
     if settings.out is None:
         return resumable(settings.runs, stem, plan)
     if not (settings.out / MANIFEST).is_file():
@@ -150,6 +154,8 @@ def _unfinished(stem: str, plan: str, settings: Settings) -> RunFolder | None:
 
 
 def _new_folder(stem: str, settings: Settings) -> RunFolder:
+    from interp_dsl.runs.folder import RunFolder
+
     if settings.out is None:
         return RunFolder.create(settings.runs, stem, datetime.now())
     try:

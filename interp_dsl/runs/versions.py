@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from importlib import metadata
 
 PACKAGES = {
     "torch": "torch",
@@ -15,6 +14,8 @@ PACKAGES = {
 
 def versions() -> dict[str, str | None]:
     """Versions of Python and of the packages that results depend on; nothing is imported."""
+    from importlib import metadata
+
     found: dict[str, str | None] = {"python": platform.python_version()}
     for name, distribution in PACKAGES.items():
         try:

@@ -1,0 +1,71 @@
+"""What a watcher makes of events."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from interp_dsl.cli.live import Live
+from interp_dsl.cli.output import Output
+from interp_dsl.cli.watch import Lines
+from interp_dsl.runs.folder import RunFolder
+
+
+def event(kind: str, time: float = 0.0, **fields: Any) -> dict[str, Any]:
+    return {"time": time, "event": kind, **fields}
+
+
+ROW = {"unit": "L0H1[bold]\x1b", "metric": "gap", "effect": -1.25, "low": -1.5, "high": -1.0}
+TASK: dict[str, Any] = {"task": "sweep:who", "step": "who"}
+EVENTS = [
+    event("run_started", tasks=[], resumed=False),
+    event("task_started", task="model:m", step=None, total=None),
+    event("task_finished", task="model:m", step=None, seconds=1.25, reused=False),
+    event("task_started", **TASK, total=4),
+    event("progress", time=1.0, task="sweep:who", done=1, total=4),
+    event("progress", time=6.0, task="sweep:who", done=3, total=4),
+    event("top", step="who", rows=[ROW]),
+    event("note", text="half the\nbatch"),
+    event("task_finished", **TASK, seconds=75.0, reused=True),
+    event("claim", text="who > 0", ok=True),
+    event("run_finished", status="done", seconds=3.0),
+]
+
+
+def test_lines_say_what_happens_and_now_and_then_how_far(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    watcher = Lines(Output())
+    watcher.started(RunFolder(Path("runs/x")), resumed=True)
+    for one in EVENTS:
+        watcher.event(one)
+    assert capsys.readouterr().err.splitlines() == [
+        "going on in runs/x",
+        "model m: done, 1.2 s",
+        "who: 3 of 4 (75%)",
+        "note: half the⏎batch",
+        "who: done, taken over",
+        "done after 3.0 s",
+    ]
+
+
+def test_the_display_shows_bars_and_the_leading_components() -> None:
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=100, color_system=None)
+    watcher = Live(Output(), console)
+    watcher.started(RunFolder(Path("runs/[red]x")), resumed=False)
+    for one in EVENTS[:7]:
+        watcher.event(one)
+    console.print(watcher._picture())
+    watcher.close()
+    shown = text.getvalue()
+    assert "running in runs/[red]x" in shown
+    assert "✓ model m  1.2 s" in shown
+    assert "3/4" in shown and "who so far" in shown
+    assert "L0H1[bold]" in shown and "\x1b[bold]" not in shown
+    assert "-1.250" in shown and "[-1.500, -1.000]" in shown
+    assert "L0H1[bold]\x1b" not in shown

@@ -1,0 +1,45 @@
+"""A small experiment with a model of the package, from the command line, nothing stood in for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import interp_dsl
+
+Interp = Callable[..., tuple[int, str, str]]
+TEXT = """model m = bundled("ioi-3l")
+dataset ioi = task("ioi-3l", n=8)
+metric gap = logit_diff()
+step who = patch heads from ioi.corrupt into ioi.clean measure gap
+expect who[L2H0].gap.normalized > 0.5
+expect who[L0H1].gap.normalized > 0.5
+"""
+
+
+def test_a_run_leaves_results_claims_and_examples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interp: Interp
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ioi.interp").write_text(TEXT)
+    code, out, err = interp("run", "ioi.interp", "--device", "cpu", "--out", "done")
+    assert code == 1
+    assert "who · gap by |effect|\n" in out and "✓ who[L2H0]" in out and "✗ who[L0H1]" in out
+    assert "who: done" in err
+
+    run = interp_dsl.open_run("done")
+    table = run.scores("who")
+    assert table.sort("effect")["unit"][0] == "L2H0"
+    by_unit = run.examples("who").group_by("unit", maintain_order=True)
+    means = by_unit.agg(pl.col("effect").mean())
+    assert means["effect"].to_list() == pytest.approx(table["effect"].to_list(), abs=1e-4)
+    assert [c["ok"] for c in run.claims] == [True, False]
+    assert "<td>L2H0</td>" in run._repr_html_()
+
+    code, out, _ = interp("run", "ioi.interp", "--device", "cpu", "--runs", ".", "--json")
+    finished = [e for line in out.splitlines() if (e := json.loads(line)).get("step") == "who"]
+    assert code == 1 and finished[-1]["reused"] is True
