@@ -13,18 +13,18 @@ from torch import Tensor, nn
 import interp_dsl
 from tests.models.checkpoints import tiny
 
-SHORT, LONG = ("Mary", "John", "Anna"), ("Zedekiah", "Barnabas", "Zerubbabel")
+SHORT, LONG = ("Mary", "John", "Anna"), ("Zoe", "Bob", "Sue")
 TEMPLATE = """
 dataset ioi = template(n=24, seed=3) {{
   clean   "When {{A@IO}} and {{B@S1}} went to the {{place}}, {{B@S2}} gave a drink to{{@END}}",
-          "Then {{D@IO}} and {{E@S1}} went to the {{place}}, {{E@S2}} gave a drink to{{@END}}"
+          "When {{D@IO}} and {{E@S1}} went to the {{place}}, {{E@S2}} gave a drink to{{@END}}"
   corrupt "When {{A@IO}} and {{B@S1}} went to the {{place}}, {{C@S2}} gave a drink to{{@END}}",
-          "Then {{D@IO}} and {{E@S1}} went to the {{place}}, {{F@S2}} gave a drink to{{@END}}"
+          "When {{D@IO}} and {{E@S1}} went to the {{place}}, {{F@S2}} gave a drink to{{@END}}"
   answer  " the"
   wrong   " store"
   where   A, B, C in {short}
   where   D, E, F in {long}
-  where   place in ["store", "old garden"]
+  where   place in ["store", "garden"]
 }}
 """
 
