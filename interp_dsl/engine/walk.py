@@ -117,8 +117,9 @@ class Walk:
                 return True
             case KeepPairs():
                 name = f"pairs.{self.state.data[task.data].name}"
-                if not self.folder.has_tensors(name):
-                    self.folder.write_tensors(name, keep_pairs(task, self.state, report))
+                if self.folder.has_tensors(name):
+                    return False
+                self.folder.write_tensors(name, keep_pairs(task, self.state, report))
                 return True
             case Sweep() | Evaluate() | Record():
                 return self._step(task, report)

@@ -39,8 +39,14 @@ LOADS: tuple[Task, ...] = (LoadModel("m", "m", {}), BuildData("d", "d", {}, "m")
 FIRST, LAST, END = Positions("first"), Positions("last"), Positions("label", label="END")
 
 
-def unit(kind: str, layer: int | None = 0, index: int | None = None, at: Positions = ALL) -> Unit:
-    return Unit((Target(Site(kind, layer), index, at),))
+def unit(
+    kind: str,
+    layer: int | None = 0,
+    index: int | None = None,
+    at: Positions = ALL,
+    hook: str | None = None,
+) -> Unit:
+    return Unit((Target(Site(kind, layer, hook), index, at),))
 
 
 def sites_in(units: Units) -> tuple[Site, ...]:

@@ -44,7 +44,7 @@ from .plans import (
     sweep_plan,
     unit,
 )
-from .tiny import Tiny, pairs, side, singles
+from .tiny import SHAPE, Tiny, pairs, side, singles
 
 S = Positions("label", label="S")
 DATA = pairs()
@@ -341,6 +341,35 @@ def test_ragged_prompts_are_patched_at_corresponding_places(tmp_path: Path) -> N
     resampled = sweep_plan(HEADS, Resample(CORRUPT))
     with pytest.raises(InterpError, match="E632"):
         run(resampled, MODEL, tmp_path / "resample", d=data)
+
+
+def test_padding_is_hidden_from_a_model_that_sees_both_ways(tmp_path: Path) -> None:
+    both_ways = Tiny(shape=replace(SHAPE, causal=False))
+    data = Data(
+        "ragged",
+        {k: side(k, [[1, 2, 3], [4, 5, 6, 7, 8]]) for k in ("clean", "corrupt")},
+        singles(1, 2),
+        singles(3, 4),
+    )
+    ran = run(sweep_plan(HEADS, Zero()), both_ways, tmp_path, d=data)
+    for values, u in zip(ran.values, HEADS.units, strict=True):
+        wanted = gaps(both_ways, data, data.sides["clean"], u, lambda i, t, k, p, old: old * 0)
+        np.testing.assert_allclose(values, wanted, atol=2e-5)
+
+
+def test_a_mask_of_the_datas_own_is_used(tmp_path: Path) -> None:
+    seen = np.ones((DATA.n, 6), dtype=bool)
+    seen[:, 2] = False
+    hidden = replace(DATA, sides={k: replace(s, mask=seen) for k, s in SIDES.items()})
+    ran = run(sweep_plan(HEADS, FromRun(CLEAN)), MODEL, tmp_path, d=hidden)
+    tokens = torch.from_numpy(SIDES["clean"].tokens)
+    at = MODEL.run(tokens, lambda site, x: x, torch.from_numpy(seen))[:, -1]
+    assert DATA.answers and DATA.wrongs
+    wanted = [
+        float(at[i, a.alternatives[0][0]] - at[i, w.alternatives[0][0]])
+        for i, (a, w) in enumerate(zip(DATA.answers, DATA.wrongs, strict=True))
+    ]
+    np.testing.assert_allclose(ran.values[0], wanted, atol=2e-5)
 
 
 def test_resampling_one_example_is_an_error(tmp_path: Path) -> None:
