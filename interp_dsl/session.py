@@ -140,11 +140,12 @@ def _seeds(plan: Plan) -> dict[str, Any]:
 
 def _unfinished(stem: str, plan: str, settings: Settings) -> RunFolder | None:
     from interp_dsl.runs.find import UNFINISHED, resumable
-    from interp_dsl.runs.folder import MANIFEST, RunFolder
+    from interp_dsl.runs.folder import RunFolder
+    from interp_dsl.runs.names import holds_run
 
     if settings.out is None:
         return resumable(settings.runs, stem, plan)
-    if not (settings.out / MANIFEST).is_file():
+    if not holds_run(settings.out):
         return None
     folder = RunFolder.open(settings.out)
     if folder.is_alive():

@@ -7,7 +7,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from interp_dsl.cli.options import add_runs_option
+from interp_dsl.cli.options import add_rows_options, add_runs_option, rows
 from interp_dsl.cli.output import Output
 from interp_dsl.cli.which import find_run, find_step
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
@@ -15,7 +15,7 @@ from interp_dsl.runs.compare import agreement, compare
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.rank import metrics, ranked
 from interp_dsl.runs.schema import is_score_table
-from interp_dsl.runs.select import TOP, interval
+from interp_dsl.runs.select import interval
 from interp_dsl.runs.text import Column, count, decimals, layout, number, printable
 
 if TYPE_CHECKING:
@@ -26,8 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("first", metavar="RUN")
     parser.add_argument("second", metavar="RUN")
     parser.add_argument("step", metavar="STEP", nargs="?")
-    parser.add_argument("--top", metavar="N", type=int, default=TOP, help="rows of each metric")
-    parser.add_argument("--all", action="store_true", help="every row")
+    add_rows_options(parser)
     parser.add_argument("--metric", help="this metric alone")
     parser.add_argument("--json", action="store_true", help="every row as data")
     add_runs_option(parser)
@@ -37,14 +36,14 @@ def command(args: argparse.Namespace, output: Output) -> int:
     first, second = find_run(args.first, args.runs), find_run(args.second, args.runs)
     tables = {step: _compared(first, second, step) for step in _steps(first, second, args.step)}
     if args.json:
-        rows = {step: table.to_dicts() for step, table in tables.items()}
-        output.write_json({"a": first.path, "b": second.path, "steps": rows})
+        held = {step: table.to_dicts() for step, table in tables.items()}
+        output.write_json({"a": first.path, "b": second.path, "steps": held})
         return 0
     output.write(f"a = {first.path}\nb = {second.path}")
     for step, table in tables.items():
         for metric in metrics(table):
             if args.metric in (None, metric):
-                _print(step, metric, table, None if args.all else args.top, output)
+                _print(step, metric, table, rows(args), output)
     return 0
 
 
@@ -78,16 +77,16 @@ def _compared(first: RunFolder, second: RunFolder, step: str) -> pl.DataFrame:
 
 
 def _print(step: str, metric: str, table: pl.DataFrame, top: int | None, output: Output) -> None:
-    rows = ranked(table, metric, "difference")
-    head = rows if top is None else rows.head(top)
+    found = ranked(table, metric, "difference")
+    head = found if top is None else found.head(top)
     output.write("")
-    output.write(output.toned(f"{step} · {printable(metric)} · {_summary(rows, metric)}", "bold"))
+    output.write(output.toned(f"{step} · {printable(metric)} · {_summary(found, metric)}", "bold"))
     heading, *lines = layout(_columns(head))
     output.write(output.toned(heading, "dim"))
     for line in lines:
         output.write(line)
-    if len(head) < len(rows):
-        output.write(f"the first {len(head):,} of {len(rows):,}, largest difference first")
+    if len(head) < len(found):
+        output.write(f"the first {len(head):,} of {len(found):,}, largest difference first")
 
 
 def _summary(rows: pl.DataFrame, metric: str) -> str:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from interp_dsl.cli.output import Output
+from interp_dsl.language.diagnostics import InterpError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,11 +22,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command(args: argparse.Namespace, output: Output) -> int:
-    changed = [name for name in args.files if _format(name, args, output)]
-    for name in changed:
-        if name != "-" or args.check:
-            output.message(f"{'would format' if args.check or args.diff else 'formatted'} {name}")
-    return 1 if args.check and changed else 0
+    """0, or 1 where --check finds a file that would change, or the worst of the files' errors."""
+    codes = [0]
+    for name in args.files:
+        try:
+            changed = _format(name, args, output)
+        except InterpError as error:
+            output.diagnostics(error.diagnostics)
+            codes.append(error.exit_code)
+            continue
+        if changed:
+            writes = not (args.check or args.diff)
+            output.message(f"{'formatted' if writes else 'would format'} {name}")
+            codes.append(int(args.check))
+    return max(codes)
 
 
 def _format(name: str, args: argparse.Namespace, output: Output) -> bool:

@@ -49,6 +49,24 @@ def add_runs_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_rows_options(parser: argparse.ArgumentParser) -> None:
+    """How many rows are printed."""
+    parser.add_argument("--top", metavar="N", type=_positive, default=10, help="rows (10)")
+    parser.add_argument("--all", action="store_true", help="every row")
+
+
+def rows(args: argparse.Namespace) -> int | None:
+    """The number of rows to print, None for all."""
+    return None if args.all else int(args.top)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
 def settings(args: argparse.Namespace) -> Settings:
     """The settings of parsed options, whichever of them the command has."""
     given = vars(args)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 
-from interp_dsl.cli.options import add_runs_option
+from interp_dsl.cli.options import add_rows_options, add_runs_option, rows
 from interp_dsl.cli.output import Output
 from interp_dsl.cli.results import print_run, print_step
 from interp_dsl.cli.which import LATEST, find_run, find_step
 from interp_dsl.runs.folder import RunFolder
-from interp_dsl.runs.select import TOP, Selection, select
+from interp_dsl.runs.select import Selection, select
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", nargs="?", default=LATEST)
     parser.add_argument("step", metavar="STEP", nargs="?")
-    parser.add_argument("--top", metavar="N", type=int, default=TOP, help="rows of each step")
-    parser.add_argument("--all", action="store_true", help="every row")
+    add_rows_options(parser)
     parser.add_argument("--by", metavar="COLUMN", help="the column to order by")
     parser.add_argument("--metric", help="the metric to show")
     parser.add_argument("--json", action="store_true", help="the same rows as data")
@@ -26,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def command(args: argparse.Namespace, output: Output) -> int:
     folder = find_run(args.run, args.runs)
     steps = [find_step(folder, args.step)] if args.step else folder.steps
-    selection = Selection(None if args.all else args.top, args.metric, args.by)
+    selection = Selection(rows(args), args.metric, args.by)
     if args.json:
         output.write_json(_data(folder, steps, selection))
         return 0
@@ -54,8 +53,8 @@ def _data(folder: RunFolder, steps: list[str], selection: Selection) -> dict[str
         "run": folder.path,
         "status": folder.status,
         "steps": {
-            step: (rows if top is None else rows.head(top)).to_dicts()
-            for step, rows in tables.items()
+            step: (found if top is None else found.head(top)).to_dicts()
+            for step, found in tables.items()
         },
         "claims": folder.claims,
     }

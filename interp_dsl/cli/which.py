@@ -6,7 +6,8 @@ from pathlib import Path
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.runs.find import list_runs
-from interp_dsl.runs.folder import MANIFEST, RunFolder
+from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.names import holds_run
 
 LATEST = "latest"
 
@@ -15,7 +16,7 @@ def find_run(name: str, root: Path) -> RunFolder:
     """The run that `name` says: a folder, the beginning of a folder's name in `root`, or
     `latest`. Raises InterpError E701, E702."""
     path = Path(name)
-    if (path / MANIFEST).is_file():
+    if holds_run(path):
         return RunFolder.open(path)
     runs = list_runs(root)
     if name == LATEST and runs:

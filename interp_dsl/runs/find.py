@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from interp_dsl.runs.folder import MANIFEST, RunFolder
+from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.names import holds_run
 
 UNFINISHED = ("created", "interrupted", "cancelled", "failed")
 
@@ -27,7 +28,7 @@ def list_runs(root: Path) -> list[RunFolder]:
     """The runs in `root`, newest first."""
     if not root.is_dir():
         return []
-    found = [RunFolder(p) for p in root.iterdir() if (p / MANIFEST).is_file()]
+    found = [RunFolder(p) for p in root.iterdir() if holds_run(p)]
     return sorted(found, key=lambda f: (str(f.manifest["created"]), f.path.name), reverse=True)
 
 

@@ -30,15 +30,13 @@ from interp_dsl.runs import parts as part_files
 from interp_dsl.runs.events import Event, EventLog
 from interp_dsl.runs.files import read_json, remove_temporaries, write_json, write_text
 from interp_dsl.runs.lock import FolderLock
-from interp_dsl.runs.names import safe
+from interp_dsl.runs.names import MANIFEST, holds_run, safe
 from interp_dsl.runs.versions import versions
 
 if TYPE_CHECKING:
     import numpy as np
     import polars as pl
     from numpy.typing import NDArray
-
-MANIFEST = "manifest.json"
 
 
 class RunFolder:
@@ -49,8 +47,6 @@ class RunFolder:
         self.log = EventLog(path / "events.jsonl")
         self._lock = FolderLock(path / "lock")
         self._writing = threading.RLock()
-
-    # ---- making and finding
 
     @classmethod
     def create(cls, root: Path, stem: str, when: datetime) -> RunFolder:
@@ -78,7 +74,7 @@ class RunFolder:
     @classmethod
     def open(cls, path: Path) -> RunFolder:
         """The run in a folder; FileNotFoundError where there is none."""
-        if not (path / MANIFEST).is_file():
+        if not holds_run(path):
             raise FileNotFoundError(f"{path} holds no run")
         return cls(path)
 
@@ -163,8 +159,6 @@ class RunFolder:
     @property
     def cancelled(self) -> bool:
         return (self.path / "cancel").exists()
-
-    # ---- text and plan
 
     def write_experiment(self, text: str) -> None:
         write_text(self.path / "experiment.interp", text)
@@ -276,8 +270,6 @@ class RunFolder:
 
     def drop_parts(self, step: str) -> None:
         self._parts(step).drop()
-
-    # ---- the folder as a whole
 
     def size(self) -> int:
         """Bytes on disk."""

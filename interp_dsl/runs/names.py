@@ -1,8 +1,22 @@
-"""Names of steps as file names."""
+"""How a run folder is known, and names of steps as file names."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+from interp_dsl.runs.files import read_json
+
+MANIFEST = "manifest.json"
+
+
+def holds_run(path: Path) -> bool:
+    """Whether a folder is a run's; other programs write manifests too."""
+    try:
+        manifest = read_json(path / MANIFEST)
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and {"stem", "status", "created"} <= manifest.keys()
 
 
 def safe(step: str) -> str:

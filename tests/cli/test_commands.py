@@ -39,6 +39,7 @@ def test_help_lists_the_commands(interp: Interp) -> None:
         (["ioi.interp"], "did you mean: interp run ioi.interp"),
         (["check"], "FILE"),
         (["show", "--frob"], "--frob"),
+        (["show", "--top", "0"], "0 is not above 0"),
     ],
 )
 def test_bad_usage_is_two(interp: Interp, arguments: list[str], said: str) -> None:
@@ -88,6 +89,14 @@ def test_fmt_writes_checks_and_prints(interp: Interp, monkeypatch: pytest.Monkey
     assert interp("fmt", "--check", "x.interp") == (0, "", "")
     monkeypatch.setattr("sys.stdin", io.StringIO('model   m=bundled( "ioi-3l" )\n'))
     assert interp("fmt", "-") == (0, GOOD, "")
+
+
+def test_fmt_goes_on_after_a_broken_file(interp: Interp) -> None:
+    Path("bad.interp").write_text("step = patch\n")
+    Path("good.interp").write_text('model   m=bundled( "ioi-3l" )\n')
+    code, _, err = interp("fmt", "bad.interp", "good.interp")
+    assert code == 2 and "error[E" in err and err.endswith("formatted good.interp\n")
+    assert Path("good.interp").read_text() == GOOD
 
 
 def test_fmt_leaves_a_link_a_link(interp: Interp) -> None:

@@ -27,7 +27,9 @@ def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
     assert list_runs(tmp_path / "missing") == []
     assert newest(tmp_path) is None
     old, new = begun(tmp_path, 0, "done"), begun(tmp_path, 1, "failed")
-    (tmp_path / "no-run").mkdir()
+    for name, text in (("page", '{"name": "another program"}'), ("torn", "{")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text(text)
     assert [f.path for f in list_runs(tmp_path)] == [new.path, old.path]
     found = newest(tmp_path)
     assert found is not None and found.path == new.path
