@@ -168,7 +168,8 @@ class _Writer:
                 self.lines.start(_BODY)
                 self.lines.add(word.text)
                 self.lines.space_to(column)
-                fill(self.lines, list(pieces(values, marks, self.comments)), column)
+                # Values go on below the first of them, not a step further in.
+                fill(self.lines, list(pieces(values, marks, self.comments)), column - STEP)
             self.trail(item.trailing)
         if items or opening:
             self.lines.start(0)
