@@ -12,7 +12,7 @@ from torch import Tensor
 
 from interp_dsl.data.types import Side
 from interp_dsl.engine.slots import ends
-from interp_dsl.engine.state import State
+from interp_dsl.engine.state import Memo, State
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.plan.algebra import Mean, Run
 from interp_dsl.plan.places import Positions, Site
@@ -27,6 +27,7 @@ class Means:
     def __init__(self, state: State, source: Mean, into: Run) -> None:
         self.state, self.source, self.into = state, source, into
         self.side, self.target = state.side(source.run), state.side(into)
+        self._once = Memo()
 
     def __call__(self, at: Address) -> Tensor:
         own, keys = ends(at.positions)
@@ -68,7 +69,7 @@ class Means:
             chosen = torch.from_numpy(groups).to(captured.device)
             return _group_means(captured, chosen, int(groups.max()) + 1)
 
-        return self.state.once(("means", site, self.source), average)
+        return self._once(("means", site), average)
 
     def _check_alike(self, examples: Sequence[int] | NDArray[np.int64], per: str) -> None:
         lengths = self.side.lengths[examples]
@@ -134,7 +135,7 @@ class Means:
             row_of[distinct] = torch.arange(len(distinct), device=captured.device)
             return table, row_of
 
-        return self.state.once(("tokens", site, self.source, self.into), average)
+        return self._once(("tokens", site), average)
 
     def _check_seen(self, rows: Tensor, tokens: Tensor) -> None:
         if bool((rows < 0).any()):
@@ -149,7 +150,7 @@ class Means:
             kept = captured[real_tokens(self.side, captured.device)]
             return kept.float().mean(0).to(captured.dtype)
 
-        return self.state.once(("mean", site, self.source), average)
+        return self._once(("mean", site), average)
 
     def _refusal(self, why: str) -> InterpError:
         others = [p for p in ("position", "template", "label", "token") if p != self.source.per]

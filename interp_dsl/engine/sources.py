@@ -14,7 +14,7 @@ from torch import Tensor
 
 from interp_dsl.engine.means import Means
 from interp_dsl.engine.slots import ends
-from interp_dsl.engine.state import State
+from interp_dsl.engine.state import Memo, State
 from interp_dsl.engine.statistics import generator
 from interp_dsl.engine.vectors import vector
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
@@ -93,7 +93,7 @@ class _Elsewhere:
 
     def __init__(self, state: State, run: Run, into: Run, pairs: Tensor) -> None:
         self.state, self.run, self.into, self.pairs = state, run, into, pairs
-        self._pairings: dict[Positions, Tensor] = {}
+        self._once = Memo()
         if int(pairs.max()) >= state.data[run.data].n:
             raise InterpError(
                 Diagnostic(
@@ -118,9 +118,7 @@ class _Elsewhere:
 
     def _paired(self, positions: Positions) -> Tensor:
         """The source's positions [n, k] that answer to each changed prompt's."""
-        if positions not in self._pairings:
-            self._pairings[positions] = self._pair(positions)
-        return self._pairings[positions]
+        return self._once(positions, lambda: self._pair(positions))
 
     def _pair(self, positions: Positions) -> Tensor:
         ours = self.state.slots(self.into, positions)
@@ -155,12 +153,12 @@ class _Noises:
 
     def __init__(self, state: State, source: Noise, into: Run) -> None:
         self.state, self.source, self.into = state, source, into
+        self._once = Memo()
 
     def __call__(self, at: Address) -> Tensor:
         own, _ = ends(at.positions)
         where = self.state.slots(self.into, own).index[at.examples]
-        key = ("noise", self.source, self.into, at.site)
-        drawn = self.state.once(key, lambda: self._draw(at.site))
+        drawn = self._once(at.site, lambda: self._draw(at.site))
         return drawn[at.examples[:, None], where, at.index[:, None]]
 
     def _draw(self, site: Site) -> Tensor:

@@ -24,6 +24,20 @@ from interp_dsl.plan.units import expand
 T = TypeVar("T")
 
 
+class Memo:
+    """Values made once: `memo(key, make)` is what `make` returned when the key was first asked
+    for."""
+
+    def __init__(self) -> None:
+        self._made: dict[Hashable, Any] = {}
+
+    def __call__(self, key: Hashable, make: Callable[[], T]) -> T:
+        if key not in self._made:
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made
+
+
 @dataclass
 class Kept:
     """What forwards of one run have left: sites [n, T, index, width] on the device, values [n] of
@@ -52,7 +66,7 @@ class State:
     data: dict[str, Data] = field(default_factory=dict)
     runs: dict[Run, Kept] = field(default_factory=dict)
     results: dict[str, Result] = field(default_factory=dict)
-    _made: dict[Hashable, Any] = field(default_factory=dict)
+    once: Memo = field(default_factory=Memo)
 
     def executor(self, run: Run) -> Executor:
         return self.models[run.model]
@@ -62,13 +76,6 @@ class State:
 
     def device(self, run: Run) -> torch.device:
         return self.models[run.model].device
-
-    def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` returned when this key was first asked for."""
-        if key not in self._made:
-            self._made[key] = make()
-        made: T = self._made[key]
-        return made
 
     def slots(self, run: Run, positions: Positions) -> Slots:
         """Named positions in the prompts of a run's side, on its model's device."""
