@@ -37,7 +37,10 @@ def lower(experiment: Experiment) -> Plan:
         lowering.require(steps_of(claim.test))
     params: tuple[tuple[str, Any], ...] = tuple(sorted(session.used_params.items()))
     return Plan(
-        tuple(lowering.tasks), experiment.claims, experiment.views, params,
+        tuple(lowering.tasks),
+        experiment.claims,
+        experiment.views,
+        params,
         notes=tuple(session.waiting),
     )
 

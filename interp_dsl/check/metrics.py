@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from interp_dsl.check.literals import arguments, literal
-from interp_dsl.check.positions import position
+from interp_dsl.check.arguments import arguments
+from interp_dsl.check.literals import is_whole, literal, number, only
+from interp_dsl.check.positions import Spans, position
 from interp_dsl.check.scope import Declared, Scope
 from interp_dsl.language.tree import (
     Attribute,
     Binary,
     Call,
+    Clause,
     Expr,
     Name,
     Number,
@@ -18,90 +20,129 @@ from interp_dsl.language.tree import (
     Unary,
 )
 from interp_dsl.plan.algebra import Literal, Metric, MetricCall, MetricSum, MetricTerm
-from interp_dsl.plan.metrics import METRICS
+from interp_dsl.plan.metrics import METRICS, calls
 from interp_dsl.verbs.signature import Function, Parameter
 
 
 def signature(name: str) -> Function:
     """A metric function as the checker reads it."""
     facts = METRICS[name]
-    return Function(
-        name,
-        facts.doc,
-        {
-            p: Parameter(s.type, s.default, s.doc, tuple(s.choices))
-            for p, s in facts.params.items()
-        },
-    )
+    parameters = {
+        p: Parameter(s.type, s.default, s.doc, tuple(s.choices)) for p, s in facts.params.items()
+    }
+    return Function(name, facts.doc, parameters)
 
 
 def metric(expr: Expr, scope: Scope) -> Metric:
     """A metric with the name that tables use: its declared name, else its function's."""
-    if isinstance(expr, Name):
-        declared = scope.find(expr.id, ("metric",))
-        if declared:
-            return declared_metric(declared)
-        if expr.id in METRICS and scope.find(expr.id) is None:
-            raise scope.reject(
-                "E300", f"`{expr.id}` is a function", expr.span,
-                help=f"write {expr.id}()",
-            )
-        known = [*scope.declared_as("metric"), *(f"{m}()" for m in METRICS)]
-        raise scope.unknown(expr.id, expr.span, "a metric", known)
-    if isinstance(expr, Attribute) and isinstance(expr.value, Name):
-        inner = scope.aliases.get(expr.value.id)
-        declared = inner.find(expr.name, ("metric",)) if inner else None
-        if declared:
-            return declared_metric(declared)
+    if isinstance(expr, Name | Attribute):
+        return _named(expr, scope)
     built = term(expr, scope)
     if not isinstance(built, MetricCall):
         raise scope.reject(
-            "E309", "this metric has no name", expr.span,
+            "E309",
+            "this metric has no name",
+            expr.span,
             help=f"declare it: metric gap = {expr.span.text}",
         )
     return Metric(built.function, built)
 
 
+def _named(expr: Name | Attribute, scope: Scope) -> Metric:
+    declared = scope.lookup(expr, "metric")
+    if declared is not None:
+        return declared_metric(declared)
+    if isinstance(expr, Name) and expr.id in METRICS and scope.find(expr.id) is None:
+        raise scope.reject(
+            "E300", f"`{expr.id}` is a function", expr.span, help=f"write {expr.id}()"
+        )
+    known = [*scope.declared_as("metric"), *(f"{m}()" for m in METRICS)]
+    raise scope.unknown(expr, "a metric", known)
+
+
 def declared_metric(declared: Declared) -> Metric:
-    value: Metric = declared.evaluate(
-        lambda: Metric(declared.id, term(declared.node.value, declared.scope))  # type: ignore[union-attr]
-    )
+    value: Metric = declared.evaluate(lambda: _declared(declared))
     return value
+
+
+def _declared(declared: Declared) -> Metric:
+    built = term(declared.expr, declared.scope)
+    if not calls(built):
+        raise declared.scope.reject(
+            "E300",
+            "a metric reads the model's outputs, and this is a number",
+            declared.expr.span,
+            help=f"a number of its own is a parameter: param {declared.name} = …",
+        )
+    return Metric(declared.name, built)
 
 
 def term(expr: Expr, scope: Scope) -> MetricTerm:
     """The metric without its name."""
     match expr:
-        case Call(function=function):
-            if function not in METRICS:
-                raise scope.unknown(function, expr.name_span, "a metric", list(METRICS), "E203")
-            given = arguments(expr, signature(function), scope)
-            changed = {
-                k: v for k, v in given.items() if v != METRICS[function].params[k].default
-            }
-            return MetricCall(function, tuple(sorted(changed.items())))
+        case Call():
+            return _call(expr, scope)
         case Phrase(objects=(inner,), clauses=clauses):
             built = term(inner, scope)
             for clause in clauses:
-                if clause.word != "at" or not isinstance(built, MetricCall):
-                    raise scope.reject(
-                        "E210", f"a metric takes no clause `{clause.word}`", clause.word_span,
-                        label="it takes at",
-                    )
-                built = replace(built, at=position(clause.values[0], scope))
+                built = _read_at(built, clause, scope)
             return built
         case Binary(op="+" | "-" | "*" | "/" as op, left=left, right=right):
             return MetricSum(op, (term(left, scope), term(right, scope)))
         case Unary(op="-", value=inner) if not isinstance(inner, Number):
             return MetricSum("neg", (term(inner, scope),))
-        case Number() | Unary():
-            return Literal(literal(expr, scope))
+        case Number() | Unary(op="-"):
+            return Literal(_plain(expr, scope))
         case Name() | Attribute():
-            declared = scope.find(expr.id, ("param",)) if isinstance(expr, Name) else None
-            if declared:
-                return Literal(literal(expr, scope))
-            return metric(expr, scope).term
+            if scope.lookup(expr, "param", "let"):
+                return Literal(_plain(expr, scope))
+            return _named(expr, scope).term
     raise scope.reject(
-        "E300", "a metric is wanted here", expr.span,
+        "E300",
+        "a metric is wanted here",
+        expr.span,
         help="write for example logit_diff(), kl() or logit_diff() - logprob()",
     )
+
+
+def _plain(expr: Expr, scope: Scope) -> float:
+    value = literal(expr, scope)
+    return value if is_whole(value) else number(expr, scope)
+
+
+def _call(expr: Call, scope: Scope) -> MetricCall:
+    if expr.function not in METRICS:
+        raise scope.unknown_function(expr.function, expr.name_span, "a metric", list(METRICS))
+    given = arguments(expr, signature(expr.function), scope)
+    params = METRICS[expr.function].params
+    changed = {k: v for k, v in given.items() if v != params[k].default}
+    return MetricCall(expr.function, tuple(sorted(changed.items())))
+
+
+def _read_at(built: MetricTerm, clause: Clause, scope: Scope) -> MetricCall:
+    if clause.word != "at":
+        raise scope.reject(
+            "E210",
+            f"a metric takes no clause `{clause.word}`",
+            clause.word_span,
+            label="it takes at",
+        )
+    if not isinstance(built, MetricCall):
+        raise scope.reject(
+            "E306",
+            "`at` belongs to one metric function",
+            clause.span,
+            help="put it on each: (logprob() at S2) - logprob()",
+        )
+    if "all_positions" in METRICS[built.function].needs:
+        raise scope.reject("E306", f"`{built.function}` reads every position", clause.span)
+    spans: Spans = []
+    where = position(only(clause, scope), scope, spans)
+    if where.kind not in ("label", "index", "first", "last"):
+        raise scope.reject(
+            "E306",
+            "a metric reads one position",
+            clause.span,
+            help="name one token: at S2.last",
+        )
+    return replace(built, at=where)

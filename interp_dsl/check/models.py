@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from interp_dsl.check.literals import arguments
+from interp_dsl.check.arguments import arguments
+from interp_dsl.check.paths import inside, require_trust
 from interp_dsl.check.scope import Declared, Rejected, Scope
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.language.source import Span
-from interp_dsl.language.tree import Attribute, Call, Expr, Name
+from interp_dsl.language.tree import Call, Expr
+from interp_dsl.models.shape import ModelFacts
 from interp_dsl.verbs.functions import MODELS
 from interp_dsl.verbs.values import Model
 
@@ -20,19 +21,36 @@ def model(expr: Expr, scope: Scope) -> Model:
     """The model that a name stands for."""
     declared = find_model(expr, scope)
     if declared is None:
-        name = expr.id if isinstance(expr, Name) else expr.span.text
-        raise scope.unknown(name, expr.span, "a model", scope.declared_as("model"))
+        raise scope.unknown(expr, "a model", scope.declared_as("model"))
     return declared_model(declared)
 
 
 def find_model(expr: Expr, scope: Scope) -> Declared | None:
     """The model declaration behind `m` or `alias.m`, None when the expression names none."""
-    match expr:
-        case Name(id=name):
-            return scope.find(name, ("model",))
-        case Attribute(value=Name(id=alias), name=name) if alias in scope.aliases:
-            return scope.aliases[alias].find(name, ("model",))
-    return None
+    return scope.lookup(expr, "model")
+
+
+def known_model(scope: Scope, model: Model | None) -> Model | None:
+    """The model meant where no prefix stands: the only one of this file, or of all files."""
+    if model:
+        return model
+    own = [d for d in scope.names.values() if d.keyword == "model"]
+    found = own or scope.session.declared_models
+    return declared_model(found[0]) if len(found) == 1 else None
+
+
+def which_model(scope: Scope, span: Span, example: str) -> Rejected:
+    """Report that no model is known; `example` is a place to show the prefix with."""
+    declared = scope.declared_as("model")
+    return scope.reject(
+        "E307",
+        "which model?" if declared else "this file declares no model",
+        span,
+        label=f"of {', '.join(declared)}" if declared else "places belong to a model",
+        help=f"write {declared[0]}.{example}"
+        if declared
+        else 'declare one: model m = bundled("induction-2l")',
+    )
 
 
 def declared_model(declared: Declared) -> Model:
@@ -41,7 +59,7 @@ def declared_model(declared: Declared) -> Model:
 
 
 def _make(declared: Declared) -> Model:
-    scope, expr = declared.scope, declared.node.value  # type: ignore[union-attr]
+    scope, expr = declared.scope, declared.expr
     if not isinstance(expr, Call):
         raise scope.reject(
             "E300",
@@ -50,7 +68,8 @@ def _make(declared: Declared) -> Model:
             help=f'write for example: model {declared.name} = bundled("induction-2l")',
         )
     if expr.function not in MODELS:
-        raise scope.unknown(expr.function, expr.name_span, "a kind of model", list(MODELS), "E203")
+        known = list(MODELS)
+        raise scope.unknown_function(expr.function, expr.name_span, "a kind of model", known)
     given = arguments(expr, MODELS[expr.function], scope)
     spec: dict[str, Any] = {"kind": expr.function}
     spec |= {k: v for k, v in given.items() if v is not None}
@@ -64,7 +83,7 @@ def _make(declared: Declared) -> Model:
     return made
 
 
-def _facts(spec: dict[str, Any], span: Span, scope: Scope) -> Any:
+def _facts(spec: dict[str, Any], span: Span, scope: Scope) -> ModelFacts | None:
     from interp_dsl.models.facts import facts
 
     key = json.dumps(spec, sort_keys=True)
@@ -89,41 +108,3 @@ def carry(problem: InterpError, span: Span, scope: Scope) -> Rejected:
         if placed not in scope.session.diagnostics:
             scope.session.diagnostics.append(placed)
     return Rejected()
-
-
-def require_trust(span: Span, scope: Scope) -> None:
-    if not scope.session.trusted:
-        raise scope.reject(
-            "E501",
-            "`python(…)` runs code of this file's author",
-            span,
-            help="read the code, then run again with --trust",
-        )
-
-
-def inside(text: str, span: Span, scope: Scope) -> Path:
-    """A path of the file as an absolute one; it must lie in the file's folder or below, or in a
-    folder allowed on the command line, or be given there by -p. A pattern's fixed part counts."""
-    path = Path(text).expanduser()
-    if text in scope.session.params.values():
-        return path.absolute()
-    full = (path if path.is_absolute() else scope.folder / path).absolute()
-    real = Path(*_fixed_parts(full)).resolve()
-    allowed = [scope.folder.resolve(), *(p.resolve() for p in scope.session.allow)]
-    if any(real.is_relative_to(folder) for folder in allowed):
-        return full
-    raise scope.reject(
-        "E502",
-        f"`{text}` lies outside this file's folder",
-        span,
-        label="a file reads only its own folder and below",
-        help=f"run again with --allow {real if real.is_dir() else real.parent}",
-    )
-
-
-def _fixed_parts(path: Path) -> tuple[str, ...]:
-    parts = path.parts
-    for i, part in enumerate(parts):
-        if any(c in part for c in "*?["):
-            return parts[:i]
-    return parts

@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from interp_dsl.check.builds import check_unused
 from interp_dsl.check.datasets import declared_dataset
-from interp_dsl.check.expressions import claim, step_of
+from interp_dsl.check.expressions import claim
+from interp_dsl.check.imports import declare, unknown_params
 from interp_dsl.check.lets import check_let
 from interp_dsl.check.literals import parameter
 from interp_dsl.check.metrics import declared_metric
-from interp_dsl.check.models import declared_model, inside
+from interp_dsl.check.models import declared_model
+from interp_dsl.check.results import step_of
 from interp_dsl.check.scope import Declared, Rejected, Scope, Session
 from interp_dsl.check.steps import declared_step
-from interp_dsl.check.units import _declared as declared_units
+from interp_dsl.check.units import declared_units
 from interp_dsl.language.diagnostics import Diagnostic
 from interp_dsl.language.parse import parse
 from interp_dsl.language.source import Source, Span
 from interp_dsl.language.suggest import suggest
-from interp_dsl.language.tree import (
-    Declaration,
-    Expect,
-    Import,
-    Program,
-    Show,
-    Statement,
-    Sweep,
-)
-from interp_dsl.plan.algebra import Expression
+from interp_dsl.language.tree import Declaration, Expect, Program, Show, Statement, Sweep
 from interp_dsl.plan.tasks import Claim, View
 from interp_dsl.verbs.lowering import place_of
 
 FORMS = ("table", "heatmap", "bars")
+
+_EVALUATORS: dict[str, Callable[[Declared], Any]] = {
+    "param": parameter,
+    "model": declared_model,
+    "dataset": declared_dataset,
+    "metric": declared_metric,
+    "units": declared_units,
+    "let": check_let,
+    "step": declared_step,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,107 +81,32 @@ def check_source(
     trusted: bool = False,
 ) -> Checked:
     """Check a text; paths in it are relative to its file's folder, else to the current one."""
-    folder = source.path.parent if source.path else Path.cwd()
     session = Session(dict(params or {}), tuple(allow), trusted)
+    scope = Scope(session, source.path.parent if source.path else Path.cwd())
     program, problems = parse(source)
-    session.diagnostics.extend(problems)
-    scope = Scope(session, folder)
-    _declare(program, scope, (source.path.resolve(),) if source.path else ())
-    _unknown_params(session, scope)
+    session.reported.extend(problems)
+    declare(program, scope, (source.path.resolve(),) if source.path else ())
+    unknown_params(scope)
     claims, views = _evaluate(program, scope)
-    order = sorted(session.diagnostics, key=_order(source))
-    if any(d.severity == "error" for d in order):
-        return Checked(source, tuple(order), None, tuple(session.waiting))
-    own = tuple(d.id for d in scope.names.values() if d.keyword == "step")
+    check_unused(scope)
+    found = tuple(sorted(session.reported, key=lambda d: _order(d, source)))
+    waiting = tuple(session.waiting)
+    if any(d.severity == "error" for d in found):
+        return Checked(source, found, None, waiting)
+    own = [d.id for d in scope.names.values() if d.keyword == "step" and d.scope is scope]
+    sweeps = tuple((d.name, d.node.span) for d in session.open_sweeps)
     experiment = Experiment(
-        source, session, own, claims, views, len(session.models) > 1,
-        tuple((d.name, d.node.span) for d in session.open_sweeps),
+        source, session, tuple(own), claims, views, len(session.models) > 1, sweeps
     )
-    return Checked(source, tuple(order), experiment, tuple(session.waiting))
+    return Checked(source, found, experiment, waiting)
 
 
-def _order(source: Source):  # type: ignore[no-untyped-def]
-    return lambda d: (d.span is None, d.span is not None and d.span.source is not source,
-                      d.span.start if d.span else 0)
-
-
-# ---- declarations
-
-
-def _declare(program: Program, scope: Scope, chain: tuple[Path, ...]) -> None:
-    for statement in program.statements:
-        match statement:
-            case Import():
-                try:
-                    _import(statement, scope, chain)
-                except Rejected:
-                    continue
-            case Declaration(keyword=keyword):
-                _add(Declared(keyword, statement.name.id, statement, scope), scope)
-            case Sweep():
-                _add(Declared("param", statement.name.id, statement, scope), scope)
-
-
-def _add(declared: Declared, scope: Scope) -> None:
-    first = scope.names.get(declared.name)
-    if first is None:
-        scope.names[declared.name] = declared
-        return
-    where = first.node.name.span
-    scope.error(
-        "E202",
-        f"`{declared.name}` is declared twice",
-        declared.node.name.span,
-        label=f"first declared in line {where.line}"
-        + ("" if where.source is declared.node.name.span.source else f" of {where.source.name}"),
-        help="give one of them another name",
-    )
-
-
-def _import(statement: Import, scope: Scope, chain: tuple[Path, ...]) -> None:
-    span = statement.path.span
-    path = inside(statement.path.value, span, scope)
-    if path.resolve() in chain:
-        names = " → ".join(p.name for p in (*chain, path))
-        raise scope.reject("E211", "these files import each other", span, label=names,
-                           help="move what both need to a third file")
-    try:
-        source = Source(path.read_text("utf-8"), path)
-    except (OSError, UnicodeError) as problem:
-        reason = getattr(problem, "strerror", None) or "it is not UTF-8 text"
-        raise scope.reject(
-            "E211", f"cannot read `{statement.path.value}`", span, label=str(reason).lower(),
-            help=f"it is looked for at {path}",
-        ) from None
-    program, problems = parse(source)
-    scope.session.diagnostics.extend(problems)
-    prefix = f"{scope.prefix}{statement.alias.id}." if statement.alias else scope.prefix
-    inner = Scope(scope.session, path.parent, prefix)
-    _declare(program, inner, (*chain, path.resolve()))
-    if statement.alias:
-        scope.aliases[statement.alias.id] = inner
-        return
-    for declared in inner.names.values():
-        _add(declared, scope)
-    scope.aliases.update(inner.aliases)
-
-
-def _unknown_params(session: Session, scope: Scope) -> None:
-    names = [d.id for s in (scope, *scope.aliases.values()) for d in s.names.values()
-             if d.keyword == "param"]
-    for name in session.params:
-        if name not in names:
-            near = suggest(name, names)
-            session.diagnostics.append(
-                Diagnostic(
-                    "E305", f"`-p {name}=…` sets a parameter that this file does not have",
-                    help=f"did you mean `{near}`?" if near else
-                    (f"its parameters: {', '.join(names)}" if names else "it has no parameters"),
-                )
-            )
-
-
-# ---- values
+def _order(found: Diagnostic, source: Source) -> tuple[int, str, int]:
+    """The file's own from top to bottom, then those of other files, then those without a place."""
+    if found.span is None:
+        return 2, "", 0
+    other = found.span.source is not source
+    return int(other), found.span.source.name if other else "", found.span.start
 
 
 def _evaluate(program: Program, scope: Scope) -> tuple[tuple[Claim, ...], tuple[View, ...]]:
@@ -187,15 +117,22 @@ def _evaluate(program: Program, scope: Scope) -> tuple[tuple[Claim, ...], tuple[
         try:
             match statement:
                 case Expect(test=test):
-                    read: Expression = claim(test, scope)
-                    claims.append(Claim(" ".join(test.span.text.split()), read,
-                                        place_of(statement.span)))
+                    text = " ".join(test.span.text.split())
+                    claims.append(Claim(text, claim(test, scope), place_of(statement.span)))
                 case Show():
                     views.append(_view(statement, scope))
                 case _:
                     _evaluate_declared(statement, scope)
         except Rejected:
             continue
+        except RecursionError:
+            scope.error(
+                "E215",
+                "what this needs is nested too deep",
+                statement.span,
+                help="declare names before the lines that use them, and parts of long expressions "
+                "by themselves",
+            )
     return tuple(claims), tuple(views)
 
 
@@ -203,18 +140,8 @@ def _evaluate_declared(statement: Statement, scope: Scope) -> None:
     if not isinstance(statement, Declaration | Sweep):
         return
     declared = scope.names.get(statement.name.id)
-    if declared is None or declared.node is not statement:
-        return
-    evaluators = {
-        "param": parameter,
-        "model": declared_model,
-        "dataset": declared_dataset,
-        "metric": declared_metric,
-        "units": declared_units,
-        "let": check_let,
-        "step": declared_step,
-    }
-    evaluators[declared.keyword](declared)
+    if declared is not None and declared.node is statement:
+        _EVALUATORS[declared.keyword](declared)
 
 
 def _view(statement: Show, scope: Scope) -> View:
@@ -222,8 +149,18 @@ def _view(statement: Show, scope: Scope) -> View:
     if form.id not in FORMS:
         near = suggest(form.id, list(FORMS))
         raise scope.reject(
-            "E213", f"there is no form `{form.id}`", form.span,
+            "E213",
+            f"there is no form `{form.id}`",
+            form.span,
             label=f"the forms: {', '.join(FORMS)}",
             help=f"did you mean `{near}`?" if near else None,
         )
-    return View(step_of(statement.value, scope).name, form.id)
+    step = step_of(statement.value, scope)
+    if step.result == "intervention":
+        raise scope.reject(
+            "E300",
+            f"`{step.name}` has no result to show",
+            statement.value.span,
+            label="without `measure` it is an intervention",
+        )
+    return View(step.name, form.id)

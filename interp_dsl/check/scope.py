@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from interp_dsl.data.types import Data
 from interp_dsl.language.diagnostics import Diagnostic
 from interp_dsl.language.source import Span
 from interp_dsl.language.suggest import suggest
-from interp_dsl.language.tree import Declaration, Sweep
+from interp_dsl.language.tree import Attribute, Body, Declaration, Expr, Name, Program, Sweep
 from interp_dsl.models.shape import ModelFacts
-from interp_dsl.plan.places import Positions
 from interp_dsl.verbs.values import Dataset, Model, Step
+
+if TYPE_CHECKING:
+    from interp_dsl.data.types import Data
+
+NOUNS = {
+    "param": "a parameter",
+    "model": "a model",
+    "dataset": "a dataset",
+    "metric": "a metric",
+    "units": "a set of places",
+    "let": "a value of its own",
+    "step": "a step",
+}
 
 
 class Rejected(Exception):
@@ -37,8 +48,32 @@ class Declared:
         """The name by which the plan knows it: an imported one carries its alias."""
         return f"{self.scope.prefix}{self.name}"
 
+    @property
+    def expr(self) -> Expr:
+        """What stands behind `=` or `in`."""
+        return self.node.values if isinstance(self.node, Sweep) else self.node.value
+
+    @property
+    def body(self) -> Body | None:
+        return None if isinstance(self.node, Sweep) else self.node.body
+
+    @property
+    def line(self) -> str:
+        """Where it is declared, as a label says it."""
+        return f"declared in line {self.node.name.span.line}"
+
     def evaluate(self, how: Callable[[], Any]) -> Any:
-        """The value, evaluated once; a failure is reported once and Rejected ever after."""
+        """The value, evaluated once; a failure is reported once and Rejected ever after. What is
+        reported stands, even where the value was wanted for a trial (trial.py)."""
+        session = self.scope.session
+        kept, trials = session.diagnostics, session.trials
+        session.diagnostics, session.trials = session.reported, 0
+        try:
+            return self._evaluate(how)
+        finally:
+            session.diagnostics, session.trials = kept, trials
+
+    def _evaluate(self, how: Callable[[], Any]) -> Any:
         if self.state == "busy":
             self.scope.error(
                 "E212",
@@ -48,14 +83,13 @@ class Declared:
                 help="break the circle: one of the names in it must not refer to the others",
             )
             self.state = "failed"
-            raise Rejected
         if self.state == "failed":
             raise Rejected
         if self.state == "new":
             self.state = "busy"
             try:
                 self.value = how()
-            except Rejected:
+            except BaseException:
                 self.state = "failed"
                 raise
             self.state = "done"
@@ -64,22 +98,32 @@ class Declared:
 
 @dataclass(eq=False)
 class Session:
-    """What all scopes of one check share."""
+    """What all scopes of one check share. `reported` is all that is wrong; `diagnostics` is where
+    reports go at the moment, another list during a trial. `data` is keyed by dataset and model
+    name; `files` by path and prefix."""
 
     params: dict[str, str] = field(default_factory=dict)
     allow: tuple[Path, ...] = ()
     trusted: bool = False
-    diagnostics: list[Diagnostic] = field(default_factory=list)
+    reported: list[Diagnostic] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(init=False)
     used_params: dict[str, Any] = field(default_factory=dict)
     open_sweeps: list[Declared] = field(default_factory=list)
+    declared_models: list[Declared] = field(default_factory=list)
     models: dict[str, Model] = field(default_factory=dict)
     facts: dict[str, ModelFacts | None] = field(default_factory=dict)
     data: dict[tuple[int, str], Data | None] = field(default_factory=dict)
+    broken: set[tuple[int, str]] = field(default_factory=set)
     datasets: dict[int, Dataset] = field(default_factory=dict)
     steps: dict[str, Step] = field(default_factory=dict)
     calls: dict[str, Any] = field(default_factory=dict)
-    position_spans: dict[Positions, Span] = field(default_factory=dict)
+    programs: dict[Path, Program] = field(default_factory=dict)
+    files: dict[tuple[Path, str], Scope] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
+    trials: int = 0
+
+    def __post_init__(self) -> None:
+        self.diagnostics = self.reported
 
     def wait(self, reason: str) -> None:
         """Note a check that can only be made when the run starts."""
@@ -107,6 +151,8 @@ class Scope:
         self.error(code, message, span, **parts)
         return Rejected()
 
+    # ---- finding names
+
     def find(self, name: str, keywords: tuple[str, ...] = ()) -> Declared | None:
         """The declaration of a name; of one of the keywords where any are given."""
         declared = self.names.get(name)
@@ -114,28 +160,71 @@ class Scope:
             return declared
         return None
 
-    def unknown(
-        self, name: str, span: Span, what: str, candidates: list[str], code: str = "E200"
+    def lookup(self, expr: Expr, *keywords: str) -> Declared | None:
+        """The declaration behind `name` or `alias.name`; of one of the keywords where given."""
+        match expr:
+            case Name(id=name):
+                return self.find(name, keywords)
+            case Attribute(value=Name(id=alias), name=name) if alias in self.aliases:
+                return self.aliases[alias].find(name, keywords)
+        return None
+
+    def declared_as(self, *keywords: str) -> list[str]:
+        """Names of these keywords as they are written here, those behind an alias included."""
+        own = [n for n, d in self.names.items() if d.keyword in keywords]
+        behind = [
+            f"{alias}.{name}"
+            for alias, inner in self.aliases.items()
+            for name, declared in inner.names.items()
+            if declared.keyword in keywords
+        ]
+        return own + behind
+
+    # ---- what is said of unknown ones
+
+    def unknown(self, expr: Expr, what: str, candidates: list[str]) -> Rejected:
+        """Report that a name is not known as `what`, or stands for something else."""
+        name = expr.id if isinstance(expr, Name) else expr.span.text
+        declared = self.lookup(expr)
+        if declared is not None:
+            return self.wrong_kind(declared, expr.span, what)
+        return self.unlisted("E200", name, expr.span, what, candidates)
+
+    def wrong_kind(self, declared: Declared, span: Span, what: str) -> Rejected:
+        """Report that a declared name is not what is wanted."""
+        return self.reject(
+            "E300",
+            f"`{span.text}` is {NOUNS[declared.keyword]}, and {what} is wanted here",
+            span,
+            label=declared.line,
+        )
+
+    def unlisted(
+        self, code: str, name: str, span: Span, what: str, candidates: list[str], **parts: Any
     ) -> Rejected:
-        """Report that a name is not known as `what`; suggests a near one that would fit."""
-        declared = self.find(name)
-        if declared:
-            line = declared.node.name.span.line
-            return self.reject(
-                "E300",
-                f"`{name}` is a {declared.keyword}, and {what} is wanted here",
-                span,
-                label=f"declared in line {line}",
-            )
-        near = suggest(name, candidates)
-        listed = ", ".join(candidates[:8]) + (" …" if len(candidates) > 8 else "")
+        """Report a word that is none of the candidates; suggests a near one, else lists them."""
+        near = None if self.session.trials else suggest(name, candidates)
+        listed = ", ".join(candidates[:8])
+        more = f" and {len(candidates) - 8} more" if len(candidates) > 8 else ""
+        known = f"known: {listed}{more}" if listed else None
+        parts.setdefault("label", "not known here")
         return self.reject(
             code,
             f"there is no {what.removeprefix('a ').removeprefix('an ')} `{name}`",
             span,
-            label="not known here",
-            help=f"did you mean `{near}`?" if near else (f"known: {listed}" if listed else None),
+            help=f"did you mean `{near}`?" if near else known,
+            **parts,
         )
 
-    def declared_as(self, *keywords: str) -> list[str]:
-        return [n for n, d in self.names.items() if d.keyword in keywords]
+    def unknown_function(self, name: str, span: Span, what: str, candidates: list[str]) -> Rejected:
+        """Report a call of a function that does not exist, or of a declared name."""
+        declared = self.find(name)
+        if declared is not None and not suggest(name, candidates, 0.8):
+            return self.reject(
+                "E203",
+                f"`{name}` is {NOUNS[declared.keyword]}, no function",
+                span,
+                label=declared.line,
+                help=f"write {name} without brackets",
+            )
+        return self.unlisted("E203", name, span, what, candidates)

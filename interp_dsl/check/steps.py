@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from interp_dsl.check import datasets, sources, units
-from interp_dsl.check.literals import literal
+from interp_dsl.check import sides, sources, units
+from interp_dsl.check.literals import values_of, whole
 from interp_dsl.check.metrics import metric
 from interp_dsl.check.models import model
 from interp_dsl.check.scope import Declared, Rejected, Scope
 from interp_dsl.check.stepchecks import StepChecks
+from interp_dsl.check.vectors import vector
 from interp_dsl.language import tree
 from interp_dsl.language.source import Span
 from interp_dsl.language.suggest import suggest
 from interp_dsl.language.tree import Expr, Phrase
 from interp_dsl.verbs import verbs
 from interp_dsl.verbs.signature import Clause, Verb
-from interp_dsl.verbs.values import Call, Side, Step, UnitSet
+from interp_dsl.verbs.values import Call, Step, UnitSet
 
 _NARROWING = ("layers", "at", "where")
 
@@ -41,14 +42,13 @@ def _check(declared: Declared) -> Step:
 
 def evaluate_call(declared: Declared) -> tuple[Verb, Call]:
     """The verb of a step and its evaluated parts; every wrong part is reported, then Rejected."""
-    scope = declared.scope
-    phrase = declared.node.value  # type: ignore[union-attr]
+    scope, phrase = declared.scope, declared.expr
     assert isinstance(phrase, Phrase) and phrase.verb is not None
     verb = _verb(phrase, scope)
     spans: dict[str, Span] = {}
-    failed = False
     clauses: dict[str, tuple[Any, ...]] = {}
     narrowing: list[tree.Clause] = []
+    failed = False
     for clause in phrase.clauses:
         try:
             signature = _signature(clause, verb, spans, scope)
@@ -65,10 +65,9 @@ def evaluate_call(declared: Declared) -> tuple[Verb, Call]:
         failed = True
     if failed:
         raise Rejected
-    call = Call(
+    return verb, Call(
         declared.id, verb.name, phrase.span, phrase.verb.span, objects, clauses, spans
     )
-    return verb, call
 
 
 def _verb(phrase: Phrase, scope: Scope) -> Verb:
@@ -86,9 +85,7 @@ def _verb(phrase: Phrase, scope: Scope) -> Verb:
     )
 
 
-def _signature(
-    clause: tree.Clause, verb: Verb, spans: dict[str, Span], scope: Scope
-) -> Clause:
+def _signature(clause: tree.Clause, verb: Verb, spans: dict[str, Span], scope: Scope) -> Clause:
     known = verb.clauses
     if clause.word not in known:
         near = suggest(clause.word, list(known))
@@ -101,7 +98,9 @@ def _signature(
         )
     if clause.word in spans:
         raise scope.reject(
-            "E304", f"`{clause.word}` is given twice", clause.word_span,
+            "E304",
+            f"`{clause.word}` is given twice",
+            clause.word_span,
             help="one clause takes several values with commas, where it takes several",
         )
     spans[clause.word] = clause.span
@@ -132,7 +131,10 @@ def _objects(
     assert phrase.verb is not None
     if not phrase.objects:
         raise scope.reject(
-            "E303", f"`{verb.name}` of what?", phrase.verb.span, label=verb.objects.doc,
+            "E303",
+            f"`{verb.name}` of what?",
+            phrase.verb.span,
+            label=verb.objects.doc,
             help=f"write for example: {verb.example}",
         )
     spans["objects"] = phrase.objects[0].span.to(phrase.objects[-1].span)
@@ -152,7 +154,7 @@ def _objects(
 def _values(clause: tree.Clause, signature: Clause, scope: Scope) -> tuple[Any, ...]:
     """The values of a clause; all of them are looked at before the first wrong one stops it."""
     values, failed = [], False
-    for expr in clause.values:
+    for expr in values_of(clause, scope):
         try:
             values.append(_EVALUATORS[signature.kind](expr, scope))
         except Rejected:
@@ -162,30 +164,14 @@ def _values(clause: tree.Clause, signature: Clause, scope: Scope) -> tuple[Any, 
     return tuple(values)
 
 
-def _data(expr: Expr, scope: Scope) -> Side:
-    """A side, or a dataset's clean side."""
-    declared = datasets.find_dataset(expr, scope)
-    if declared or (isinstance(expr, Phrase) and any(c.word == "where" for c in expr.clauses)):
-        found = datasets.dataset(expr, scope)
-        return Side(found, found.first_side)
-    return datasets.side(expr, scope)
-
-
-def _integer(expr: Expr, scope: Scope) -> int:
-    value = literal(expr, scope)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise scope.reject("E300", "a whole number is wanted here", expr.span)
-    return value
-
-
 _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "units": units.units,
-    "side": datasets.side,
-    "data": _data,
+    "side": sides.side,
+    "data": sides.either,
     "source": sources.source,
     "metric": metric,
     "context": sources.context,
-    "vector": sources.vector,
-    "int": _integer,
+    "vector": vector,
+    "int": whole,
     "model": model,
 }

@@ -6,16 +6,25 @@ from interp_dsl.plan.tasks import Evaluate, Variant
 from interp_dsl.verbs.lowering import Lowering, place_of
 from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.sweeps import MEASURING
-from interp_dsl.verbs.values import Call, Context, Side, Step
+from interp_dsl.verbs.values import Call, Context, Model, Side, Step
 
 
 def _check(call: Call, checks: Checks) -> Step:
     side: Side = call.one("on")
+    model: Model = call.objects[0]
     contexts: tuple[Context, ...] = call.clauses.get("under", ())
     step = Step(
-        call.name, "evaluate", "scores", call.objects[0], call.clauses["measure"],
-        has_effect=False, contexts=tuple(c.name for c in contexts), n_rows=max(1, len(contexts)),
+        call.name,
+        "evaluate",
+        "scores",
+        model,
+        call.clauses["measure"],
+        has_effect=False,
+        contexts=tuple(c.name for c in contexts),
+        n_rows=1,
     )
+    checks.check_side(call, side, model, "on")
+    checks.check_contexts(call, model, side)
     checks.check_metrics(call, step, side)
     return step
 
@@ -33,7 +42,11 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     lowering.checks(side, step.model)
     lowering.add(
         Evaluate(
-            f"evaluate:{step.name}", step.name, tuple(variants), step.metrics, reference,
+            f"evaluate:{step.name}",
+            step.name,
+            tuple(variants),
+            step.metrics,
+            reference,
             place=place_of(call.verb_span),
         )
     )

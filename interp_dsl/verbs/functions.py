@@ -13,7 +13,7 @@ _PROCESSING = Parameter(
     "none keeps the raw weights; compatibility folds layer norms and centres weights",
     ("none", "compatibility"),
 )
-_SEED = Parameter("int", 0, "the seed of the draw")
+_SEED = Parameter("int", 0, "the seed of the draw", least=0)
 _TARGET = Parameter("string", doc='"module:function", called without arguments')
 
 MODELS: dict[str, Function] = {
@@ -24,7 +24,9 @@ MODELS: dict[str, Function] = {
             "A small trained model that comes with the package; `interp models` lists them.",
             {
                 "name": Parameter("string", doc="the model's name"),
-                "step": Parameter("int", None, "a step of its training, where some were kept"),
+                "step": Parameter(
+                    "int", None, "a step of its training, where some were kept", least=0
+                ),
                 "dtype": _DTYPE,
                 "device": _DEVICE,
             },
@@ -82,7 +84,9 @@ DATASETS: dict[str, Function] = {
             "template",
             "Prompts made from sentences with slots; the body gives sentences and choices.",
             {
-                "n": Parameter("int", None, "how many pairs; every combination when left out"),
+                "n": Parameter(
+                    "int", None, "how many pairs; every combination when left out", least=1
+                ),
                 "seed": _SEED,
             },
         ),
@@ -99,16 +103,16 @@ DATASETS: dict[str, Function] = {
                     "word", None, "a class made from the answer: greater", ("greater",)
                 ),
                 "verbs": Parameter("path", None, "the verb list of subject-verb agreement files"),
-                "n": Parameter("int", None, "how many rows; all when left out"),
-                "seed": Parameter("int", None, "shuffle by this seed before taking n"),
+                "n": Parameter("int", None, "how many rows; all when left out", least=1),
+                "seed": Parameter("int", None, "shuffle by this seed before taking n", least=0),
             },
         ),
         Function(
             "repeated_tokens",
             "A block of distinct random tokens and its repeat; the induction task.",
             {
-                "pairs": Parameter("int", 64, "how many pairs"),
-                "half": Parameter("int", 24, "tokens in a block"),
+                "pairs": Parameter("int", 64, "how many pairs", least=1),
+                "half": Parameter("int", 24, "tokens in a block", least=1),
                 "seed": _SEED,
             },
         ),
@@ -117,7 +121,7 @@ DATASETS: dict[str, Function] = {
             "The task that a bundled model was trained on, from its own generator.",
             {
                 "name": Parameter("string", doc="the bundled model's name"),
-                "n": Parameter("int", 64, "how many examples"),
+                "n": Parameter("int", 64, "how many examples", least=1),
                 "seed": _SEED,
                 "split": Parameter("word", "heldout", "which pairs", ("train", "heldout")),
             },
@@ -132,11 +136,38 @@ DATASETS: dict[str, Function] = {
             "Plain text files packed into contexts; one side.",
             {
                 "paths": Parameter("paths", doc="a path or a pattern such as texts/*.txt"),
-                "context": Parameter("int", 128, "tokens in a context"),
-                "n": Parameter("int", None, "how many contexts; all when left out"),
+                "context": Parameter("int", 128, "tokens in a context", least=1),
+                "n": Parameter("int", None, "how many contexts; all when left out", least=1),
                 "column": Parameter("string", None, "the text's column in jsonl files"),
             },
         ),
         Function("python", "Data made by your own code; needs --trust.", {"target": _TARGET}),
+    )
+}
+
+_PER = ("position", "template", "label", "token", "all")
+
+# The side that `mean` and `resample` are of stands first and is no plain value.
+SOURCES: dict[str, Function] = {
+    f.name: f
+    for f in (
+        Function(
+            "mean",
+            "The mean over a side's examples: mean(ioi.corrupt).",
+            {"per": Parameter("word", "position", "what is averaged apart", _PER)},
+        ),
+        Function(
+            "resample",
+            "The activations of another example of a side, drawn at random.",
+            {"seed": _SEED},
+        ),
+        Function(
+            "noise",
+            "Gaussian noise added.",
+            {
+                "std": Parameter("number", doc="the noise's standard deviation"),
+                "seed": Parameter("int", 0, "the seed of the noise", least=0),
+            },
+        ),
     )
 }

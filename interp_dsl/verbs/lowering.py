@@ -46,7 +46,6 @@ from interp_dsl.plan.tasks import (
 from interp_dsl.plan.units import depends, steps_of
 from interp_dsl.verbs.values import Change, Dataset, Model, Side, SourceTerm, Step, VectorTerm
 
-
 LINEAR = ("side", "mean", "resample", "zero")
 """Sources for which setting a head's z sets its output: sums and choices of outputs."""
 
@@ -80,7 +79,11 @@ class Lowering:
             self._known[model.id] = model.id
             self.add(
                 LoadModel(
-                    model.id, model.name, frozen(model.spec), place_of(model.span), model_size(model)
+                    model.id,
+                    model.name,
+                    frozen(model.spec),
+                    place_of(model.span),
+                    model_size(model),
                 )
             )
         return model.id
@@ -98,9 +101,7 @@ class Lowering:
             self.require(steps_of(found.test))
         place, size = place_of(found.span), data_size(self.data.get((id(found), model.name)))
         self.add(
-            BuildData(
-                name, found.name, frozen(found.spec), owner, parent, found.test, place, size
-            )
+            BuildData(name, found.name, frozen(found.spec), owner, parent, found.test, place, size)
         )
         return name
 
@@ -111,13 +112,23 @@ class Lowering:
 
     def run(self, side: Side, model: Model) -> Run:
         under = tuple(self.intervention(c, model, side) for c in side.under)
-        return Run(self.model(model), self.dataset(side.dataset, model), side.side, under)
+        built = self.built(side.dataset, model)
+        name = built.first_side if side.is_default and built else side.side
+        return Run(self.model(model), self.dataset(side.dataset, model), name, under)
 
     def reference(self, side: Side, model: Model) -> Run:
         """The undisturbed run that divergences are measured from."""
-        return Run(
-            self.model(model), self.dataset(side.dataset, model), side.dataset.first_side
-        )
+        built = self.built(side.dataset, model)
+        single = side.side if side.side not in ("clean", "corrupt") else side.dataset.first_side
+        first = built.first_side if built else single
+        return Run(self.model(model), self.dataset(side.dataset, model), first)
+
+    def built(self, found: Dataset, model: Model) -> Data | None:
+        """The data as the checker made it, or that of which it is a part: their sides agree."""
+        data = self.data.get((id(found), model.name))
+        if data is None and found.parent is not None:
+            return self.built(found.parent, model)
+        return data
 
     def variant_run(self, side: Side, changes: tuple[Change, ...], model: Model) -> Run:
         """A side under the context of a step, on top of its own."""
@@ -188,8 +199,9 @@ class Lowering:
     def checks(self, side: Side, model: Model) -> None:
         """The sanity tests of a model on a pair of sides, and what is kept for the screens."""
         found = side.dataset
-        built = self.data.get((id(found), model.name))
-        names = tuple(built.sides) if built else found.sides[:2]
+        built = self.built(found, model)
+        unknown = len(found.sides) > 2
+        names = tuple(built.sides) if built else (side.side,) if unknown else found.sides
         runs = tuple(Run(self.model(model), self.dataset(found, model), s) for s in names)
         clean = next((r for r in runs if r.side == "clean"), runs[0])
         corrupt = next((r for r in runs if r.side == "corrupt"), None)
@@ -239,4 +251,3 @@ def _sites(units: Units, steps: dict[str, Step]) -> list[Site]:
             return _sites(ranked, steps) if ranked is not None else []
         case Filtered(units=inner) | Grouped(units=inner) | Placed(units=inner):
             return _sites(inner, steps)
-

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from interp_dsl.plan.algebra import Explicit
 from interp_dsl.plan.places import ALL
 from interp_dsl.plan.tasks import Record
 from interp_dsl.verbs.lowering import Lowering, place_of, sites
 from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.sweeps import NARROWING
-from interp_dsl.verbs.values import Call, Step, UnitSet
+from interp_dsl.verbs.values import Call, Change, Side, SourceTerm, Step, UnitSet
 
 
 def _check(call: Call, checks: Checks) -> Step:
     units: UnitSet = call.objects[0]
+    side: Side = call.one("of")
+    keep = call.one("keep")
+    model = checks.model_of(call)
     if not isinstance(units.units, Explicit):
         checks.error(
             "E306", "`record` takes places that are known before the run", call.spans["objects"]
         )
-    keep = call.one("keep")
     if keep is not None and keep < 1:
         checks.error("E302", "keep at least one example", call.spans["keep"])
-    step = Step(
-        call.name, "record", "recording", checks.model_of(call), units=units.units
-    )
-    checks.check_sweep(call, step, call.one("of"), None)
-    return step
+    seen = Change(replace(units, model=model), SourceTerm("zero"), ())
+    checks.check_change(call, seen, "of", side)
+    checks.check_contexts(call, model, side)
+    return Step(call.name, "record", "recording", model, units=units.units)
 
 
 def _lower(call: Call, step: Step, lowering: Lowering) -> None:
@@ -34,7 +37,12 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     targets = tuple(t for u in step.units.units for t in u.targets)
     lowering.add(
         Record(
-            f"record:{step.name}", step.name, run, targets, ALL, call.one("keep") or 8,
+            f"record:{step.name}",
+            step.name,
+            run,
+            targets,
+            ALL,
+            call.one("keep") or 8,
             place=place_of(call.verb_span),
         )
     )

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from interp_dsl.language.source import Span
-from interp_dsl.verbs.values import Call, Dataset, Model, Side, Step
+from interp_dsl.plan.algebra import Units
+from interp_dsl.plan.places import Site
+from interp_dsl.verbs.values import Call, Change, Model, Side, Step
 
 if TYPE_CHECKING:
-    from interp_dsl.data.types import Data
     from interp_dsl.verbs.lowering import Lowering
 
 Kind = Literal[
@@ -24,12 +25,15 @@ REQUIRED: Any = object()
 @dataclass(frozen=True)
 class Parameter:
     """An argument of a function. `type` is int, number, string, word, bool, path, texts (one or
-    a list of strings) or paths; `choices` lists the words or strings that it may be."""
+    a list of strings), paths or answers; `choices` lists the words or strings that it may be,
+    `least` and `most` bound a number."""
 
     type: str
     default: Any = REQUIRED
     doc: str = ""
     choices: tuple[str, ...] = ()
+    least: float | None = None
+    most: float | None = None
 
     @property
     def is_required(self) -> bool:
@@ -57,15 +61,23 @@ class Clause:
 
 
 class Checks(Protocol):
-    """What the checker lends a verb: errors, the data as far as it is at hand, the model."""
+    """What the checker lends a verb: errors, the model, checks against the data at hand. All but
+    `error` and `count` raise where the step is wrong beyond use. `word` names the clause that a
+    message points to."""
 
     def error(self, code: str, message: str, span: Span, **parts: Any) -> None: ...
 
-    def model_of(self, call: Call) -> Model | None: ...
+    def model_of(self, call: Call) -> Model: ...
 
-    def data(self, dataset: Dataset, model: Model | None, span: Span) -> Data | None: ...
+    def sites(self, units: Units) -> tuple[Site, ...]: ...
 
-    def check_sweep(self, call: Call, step: Step, into: Side | None, source: Side | None) -> None: ...
+    def count(self, units: Units, model: Model, into: Side | None) -> int | None: ...
+
+    def check_change(self, call: Call, change: Change, word: str, into: Side | None) -> None: ...
+
+    def check_contexts(self, call: Call, model: Model, side: Side) -> None: ...
+
+    def check_side(self, call: Call, side: Side, model: Model, word: str) -> None: ...
 
     def check_metrics(self, call: Call, step: Step, side: Side) -> None: ...
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from interp_dsl.plan.algebra import Metric
 from interp_dsl.plan.places import HEAD_SITES
 from interp_dsl.plan.tasks import Sweep, Variant
-from interp_dsl.plan.units import depends
-from interp_dsl.verbs.lowering import Lowering, place_of, sites
+from interp_dsl.verbs.lowering import Lowering, place_of
 from interp_dsl.verbs.signature import Checks, Clause
-from interp_dsl.verbs.values import Call, Change, Context, Side, SourceTerm, Step, UnitSet
+from interp_dsl.verbs.values import Call, Change, Context, Side, Step, UnitSet
 
 NARROWING = {
     "at": Clause("positions", "at which positions; all at once when left out", many=True),
@@ -26,47 +26,68 @@ MEASURING = {
 def check(call: Call, checks: Checks, source_word: str, into_word: str) -> Step:
     """The step of a sweep, its parts tested against each other."""
     units: UnitSet = call.objects[0]
-    source: SourceTerm = call.one(source_word)
     into: Side | None = call.one(into_word)
-    metrics = call.clauses.get("measure", ())
+    metrics: tuple[Metric, ...] = call.clauses.get("measure", ())
     model = checks.model_of(call)
-    change = Change(replace(units, model=model), source, call.clauses.get("along", ()))
-    contexts: tuple[Context, ...] = call.clauses.get("under", ())
-    result = "scores" if metrics else "intervention"
-    step = Step(
-        call.name, call.verb, result, model,
-        metrics, units.units, change, True, tuple(c.name for c in contexts),
-    )
-    _check_source(call, checks, source, units, source_word)
+    along = call.clauses.get("along", ())
+    change = Change(replace(units, model=model), call.one(source_word), along)
+    _check_source(call, checks, change, source_word)
     if metrics and into is None:
         checks.error(
-            "E303", f"`{step.verb}` with `measure` needs `{into_word}`", call.verb_span,
+            "E303",
+            f"`{call.verb}` with `measure` needs `{into_word}`",
+            call.verb_span,
             label="on which side is it measured?",
             help=f"add {into_word} DATASET.clean",
         )
-        return step
+    if not metrics and "under" in call.clauses:
+        checks.error(
+            "E306",
+            "an intervention holds under no other",
+            call.spans["under"],
+            label="this step has no `measure`",
+            help=f"join them where they are used: under together(…, {call.name})",
+        )
+    checks.check_change(call, change, source_word, into)
+    step = Step(
+        call.name,
+        call.verb,
+        "scores" if metrics else "intervention",
+        model,
+        metrics,
+        units.units,
+        change,
+        contexts=tuple(c.name for c in call.clauses.get("under", ())),
+        n_rows=checks.count(units.units, model, into),
+    )
     if metrics and into is not None:
+        checks.check_contexts(call, model, into)
         checks.check_metrics(call, step, into)
-        checks.check_sweep(call, step, into, source.side)
     return step
 
 
-def _check_source(
-    call: Call, checks: Checks, source: SourceTerm, units: UnitSet, word: str
-) -> None:
-    kinds = {s.kind for s in sites(units.units, {})} if not depends(units.units) else set()
-    if source.kind == "blocked" and kinds - {"pattern"}:
+def _check_source(call: Call, checks: Checks, change: Change, word: str) -> None:
+    kinds = {s.kind for s in checks.sites(change.units.units)}
+    if change.source.kind == "blocked" and kinds - {"pattern"}:
         checks.error(
-            "E306", "only attention patterns can be blocked", call.spans[word],
+            "E306",
+            "only attention patterns can be blocked",
+            call.spans[word],
             label="takes entries out before the softmax",
             help="name patterns: ablate patterns at S2 -> END with blocked",
         )
     if "logits" in kinds:
-        checks.error("E306", "the logits cannot be changed", call.spans["objects"],
-                     label="nothing comes after them")
-    if call.clauses.get("along") and kinds & {"pattern", "neuron"}:
         checks.error(
-            "E306", "`along` needs places that hold vectors", call.spans["along"],
+            "E306",
+            "the logits cannot be changed",
+            call.spans["objects"],
+            label="nothing comes after them",
+        )
+    if change.along and kinds & {"pattern", "neuron"}:
+        checks.error(
+            "E306",
+            "`along` needs places that hold vectors",
+            call.spans["along"],
             help=f"use a residual stream or one of {', '.join(HEAD_SITES[:4])}",
         )
 
@@ -96,7 +117,12 @@ def lower(call: Call, step: Step, lowering: Lowering, into_word: str) -> None:
     lowering.checks(into, model)
     lowering.add(
         Sweep(
-            f"sweep:{step.name}", step.name, tuple(variants), intervention, step.metrics,
-            reference, place=place_of(call.verb_span),
+            f"sweep:{step.name}",
+            step.name,
+            tuple(variants),
+            intervention,
+            step.metrics,
+            reference,
+            place=place_of(call.verb_span),
         )
     )

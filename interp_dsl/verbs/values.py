@@ -8,7 +8,7 @@ from typing import Any
 from interp_dsl.language.source import Span
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.plan.algebra import Expression, Metric, Units
-from interp_dsl.plan.places import Target
+from interp_dsl.plan.places import Positions, Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,8 @@ class Dataset:
     """A declared dataset, or a filtered one (`parent` and `test`).
 
     `sides` are the names it may have as far as the text tells; the data itself depends on the
-    model that tokenises it (check/datasets.py builds it)."""
+    model that tokenises it (check/builds.py builds it). `names` are the names in a filter's test
+    and where they stand."""
 
     name: str
     spec: dict[str, Any]
@@ -38,6 +39,7 @@ class Dataset:
     span: Span
     parent: Dataset | None = None
     test: Expression | None = None
+    names: tuple[tuple[str, Span], ...] = ()
 
     @property
     def first_side(self) -> str:
@@ -46,19 +48,23 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a dataset, possibly under interventions."""
+    """One side of a dataset, possibly under interventions. `is_default` where the text names the
+    dataset alone and its first side is meant."""
 
     dataset: Dataset
     side: str
     under: tuple[Change, ...] = ()
+    is_default: bool = False
 
 
 @dataclass(frozen=True)
 class UnitSet:
-    """Places of one model; `model` is None while no prefix has said which."""
+    """Places of one model; `model` is None while no prefix has said which. `spans` tell where its
+    positions stand in the text."""
 
     units: Units
     model: Model | None = None
+    spans: tuple[tuple[Positions, Span], ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -76,9 +82,11 @@ class SourceTerm:
 
 @dataclass(frozen=True)
 class VectorTerm:
-    """A vector before its model is known: a sum of coefficient x mean activation."""
+    """A vector before its model is known: a sum of coefficient x mean activation. `model` is what
+    a prefix has said."""
 
     terms: tuple[tuple[float, Target, Side], ...]
+    model: Model | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,8 @@ class Context:
 
 @dataclass(frozen=True)
 class Step:
-    """A checked step. `result` is scores, recording or intervention."""
+    """A checked step. `result` is scores, recording or intervention. `n_rows` counts the rows of
+    each metric and context, None where a result decides."""
 
     name: str
     verb: str

@@ -1,0 +1,158 @@
+"""The arguments of a call, matched to a function's parameters and checked against their types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from interp_dsl.check.literals import describe, is_number, literal
+from interp_dsl.check.scope import Rejected, Scope
+from interp_dsl.language.suggest import suggest
+from interp_dsl.language.tree import Argument, Call, Expr, Name
+from interp_dsl.verbs.signature import Function, Parameter
+
+_TYPE_NAMES = {
+    "int": "a whole number",
+    "number": "a number",
+    "string": "a string",
+    "word": "a word",
+    "bool": "true or false",
+    "path": "a path in quotes",
+    "texts": "a string or a list of strings",
+    "paths": "a path or a list of paths",
+    "answers": "a string, a token's number or a list of them",
+}
+
+
+def arguments(call: Call, function: Function, scope: Scope) -> dict[str, Any]:
+    """The checked arguments of a call by parameter name, defaults filled in. Every wrong one is
+    reported before the call is rejected."""
+    given = match_arguments(call, function, scope)
+    values: dict[str, Any] = {}
+    failed = False
+    for name, argument in given.items():
+        try:
+            values[name] = typed(argument.value, function.parameters[name], name, scope)
+        except Rejected:
+            failed = True
+    if failed:
+        raise Rejected
+    for name, parameter in function.parameters.items():
+        values.setdefault(name, parameter.default)
+    return values
+
+
+def match_arguments(call: Call, function: Function, scope: Scope) -> dict[str, Argument]:
+    """Arguments matched to parameters; reports unknown, doubled, surplus and missing ones."""
+    names = list(function.parameters)
+    given: dict[str, Argument] = {}
+    for position, argument in enumerate(call.arguments):
+        name = argument.name or (names[position] if position < len(names) else None)
+        if name is None:
+            raise scope.reject(
+                "E304",
+                f"`{call.function}` takes {_count(len(names), 'argument')}",
+                argument.span,
+                label="one too many",
+            )
+        if name not in function.parameters:
+            raise unknown_argument(call, name, argument, names, scope)
+        if name in given:
+            raise scope.reject("E304", f"`{name}` is given twice", argument.span)
+        given[name] = argument
+    for name, parameter in function.parameters.items():
+        if parameter.is_required and name not in given:
+            raise scope.reject(
+                "E301",
+                f"`{call.function}` needs `{name}`",
+                call.span,
+                label=parameter.doc or f"`{name}` is missing",
+            )
+    return given
+
+
+def unknown_argument(
+    call: Call, name: str, argument: Argument, names: list[str], scope: Scope
+) -> Rejected:
+    near = suggest(name, names)
+    return scope.reject(
+        "E205",
+        f"`{call.function}` has no argument `{name}`",
+        argument.span,
+        label=f"it takes {', '.join(names)}" if names else "it takes none",
+        help=f"did you mean `{near}`?" if near else None,
+    )
+
+
+def positional(call: Call, scope: Scope, *named: str) -> list[Expr]:
+    """The unnamed arguments of a call whose named ones are among `named`."""
+    for argument in call.arguments:
+        if argument.name is not None and argument.name not in named:
+            raise unknown_argument(call, argument.name, argument, list(named), scope)
+    return [a.value for a in call.arguments if a.name is None]
+
+
+def typed(expr: Expr, parameter: Parameter, name: str, scope: Scope) -> Any:
+    """The value of one argument, checked against its parameter's type, choices and least value."""
+    kind = parameter.type
+    if isinstance(expr, Name) and kind in ("word", "string") and scope.find(expr.id) is None:
+        value: Any = expr.id
+    else:
+        value = literal(expr, scope)
+    if value is None and parameter.default is None:
+        return None
+    if not _fits(value, kind):
+        raise scope.reject(
+            "E300",
+            f"`{name}` is {_TYPE_NAMES[kind]}",
+            expr.span,
+            label=f"this is {describe(value)}",
+        )
+    _allowed(value, parameter, name, expr, scope)
+    if kind == "int":
+        return int(value)
+    if kind in ("texts", "paths", "answers") and not isinstance(value, list):
+        return [value]
+    return value
+
+
+def _allowed(value: Any, parameter: Parameter, name: str, expr: Expr, scope: Scope) -> None:
+    if parameter.choices and value not in parameter.choices:
+        near = suggest(str(value), list(parameter.choices))
+        raise scope.reject(
+            "E302",
+            f"`{name}` cannot be {describe(value)}",
+            expr.span,
+            label=f"one of {', '.join(parameter.choices)}",
+            help=f"did you mean `{near}`?" if near else None,
+        )
+    if parameter.least is not None and value < parameter.least:
+        raise scope.reject("E302", f"`{name}` is at least {parameter.least}", expr.span)
+    if parameter.most is not None and value > parameter.most:
+        raise scope.reject("E302", f"`{name}` is at most {parameter.most:,}", expr.span)
+
+
+def _fits(value: Any, kind: str) -> bool:
+    match kind:
+        case "int":
+            return isinstance(value, int | float) and is_number(value) and value == value // 1
+        case "number":
+            return is_number(value)
+        case "bool":
+            return isinstance(value, bool)
+        case "texts" | "paths":
+            items = value if isinstance(value, list) else [value]
+            return all(isinstance(v, str) for v in items)
+        case "answers":
+            return _is_answer(value)
+        case _:
+            return isinstance(value, str)
+
+
+def _is_answer(value: Any) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(map(_is_answer, value))
+    return isinstance(value, str) or (is_number(value) and isinstance(value, int))
+
+
+def _count(n: int, noun: str) -> str:
+    return f"no {noun}" if n == 0 else f"{n} {noun}{'' if n == 1 else 's'}"

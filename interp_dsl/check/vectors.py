@@ -1,0 +1,147 @@
+"""Vectors: `mean(L5.resid_pre of x at last)`, their sums, differences and multiples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from interp_dsl.check.arguments import positional
+from interp_dsl.check.literals import number, only
+from interp_dsl.check.positions import position
+from interp_dsl.check.scope import Scope
+from interp_dsl.check.sides import side
+from interp_dsl.check.units import units
+from interp_dsl.language.source import Span
+from interp_dsl.language.tree import Attribute, Binary, Call, Expr, Name, Number, Phrase, Unary
+from interp_dsl.plan.algebra import Explicit
+from interp_dsl.plan.places import ALL, Positions, Target
+from interp_dsl.verbs.values import Side, UnitSet, VectorTerm
+
+NARROW = ("q", "k", "v", "z")
+_EXAMPLE = "write for example mean(L5.resid_pre of harm at last)"
+
+
+def is_activations(expr: Expr) -> bool:
+    """Whether a `mean(…)` averages activations (`L5.resid_pre of x`), giving a vector."""
+    if not isinstance(expr, Call) or expr.function != "mean" or not expr.arguments:
+        return False
+    inner = expr.arguments[0].value
+    return isinstance(inner, Phrase) and any(c.word == "of" for c in inner.clauses)
+
+
+def vector(expr: Expr, scope: Scope) -> VectorTerm:
+    """A direction in a site's space."""
+    match expr:
+        case Name() | Attribute():
+            return _named(expr, scope)
+        case Call() if is_activations(expr):
+            return _mean(expr, scope)
+        case Unary(op="-", value=inner):
+            return _scaled(vector(inner, scope), -1.0)
+        case Binary(op="+" | "-" as op, left=left, right=right):
+            a, b = vector(left, scope), vector(right, scope)
+            return _sum(a, b if op == "+" else _scaled(b, -1.0), expr, scope)
+        case Binary(op="*", left=left, right=right) if _is_number(left, scope):
+            return _scaled(vector(right, scope), number(left, scope))
+        case Binary(op="*" | "/" as op, left=left, right=right):
+            factor = number(right, scope)
+            if op == "/" and factor == 0:
+                raise scope.reject("E302", "a vector cannot be divided by zero", right.span)
+            return _scaled(vector(left, scope), factor if op == "*" else 1.0 / factor)
+        case Phrase(clauses=clauses) if any(c.word == "of" for c in clauses):
+            raise scope.reject(
+                "E300",
+                "these are the activations of every example, not a vector",
+                expr.span,
+                help=f"take their mean: mean({expr.span.text})",
+            )
+    raise scope.reject("E300", "a vector is wanted here", expr.span, help=_EXAMPLE)
+
+
+def _named(expr: Name | Attribute, scope: Scope) -> VectorTerm:
+    declared = scope.lookup(expr, "let")
+    if declared is None:
+        raise scope.unknown(expr, "a vector", scope.declared_as("let"))
+    from interp_dsl.check.lets import let_as
+
+    found: VectorTerm = let_as(declared, "vector", "a vector", expr.span, scope)
+    return found
+
+
+def _is_number(expr: Expr, scope: Scope) -> bool:
+    match expr:
+        case Number():
+            return True
+        case Unary(op="-", value=inner):
+            return _is_number(inner, scope)
+        case Name() | Attribute():
+            declared = scope.lookup(expr, "param", "let")
+            if declared is None or declared.keyword == "param":
+                return declared is not None
+            from interp_dsl.check.lets import let_kinds
+
+            return "literal" in let_kinds(declared)
+    return False
+
+
+def _scaled(term: VectorTerm, factor: float) -> VectorTerm:
+    return replace(term, terms=tuple((factor * c, t, s) for c, t, s in term.terms))
+
+
+def _sum(left: VectorTerm, right: VectorTerm, expr: Expr, scope: Scope) -> VectorTerm:
+    terms = left.terms + right.terms
+    if len({t.site.kind in NARROW for _, t, _ in terms}) > 1:
+        raise scope.reject(
+            "E306",
+            "vectors of different widths do not add",
+            expr.span,
+            label="one is of width d_head, the other of d_model",
+        )
+    if left.model and right.model and left.model is not right.model:
+        names = f"{left.model.name} and {right.model.name}"
+        raise scope.reject("E307", f"vectors of two models do not add: {names}", expr.span)
+    return VectorTerm(terms, left.model or right.model)
+
+
+def _mean(expr: Call, scope: Scope) -> VectorTerm:
+    values = positional(expr, scope)
+    if len(values) != 1:
+        raise scope.reject("E304", "`mean` takes one set of activations", values[1].span)
+    phrase = values[0]
+    assert isinstance(phrase, Phrase)
+    where: Positions = ALL
+    of: Side | None = None
+    for clause in phrase.clauses:
+        value = only(clause, scope)
+        if clause.word == "of" and of is None:
+            of = side(value, scope)
+        elif clause.word == "at" and where == ALL:
+            where = _one_position(value, scope)
+        else:
+            raise scope.reject(
+                "E210",
+                f"activations take no clause `{clause.word}`",
+                clause.word_span,
+                label="they take of and at, once each",
+            )
+    assert of is not None
+    return _mean_of(units(phrase.objects[0], scope), where, of, phrase.objects[0].span, scope)
+
+
+def _one_position(expr: Expr, scope: Scope) -> Positions:
+    found = position(expr, scope, [])
+    if "each" in str(found) or found.kind == "entry":
+        raise scope.reject("E306", f"a mean is not taken at `{found}`", expr.span)
+    return found
+
+
+def _mean_of(found: UnitSet, where: Positions, of: Side, span: Span, scope: Scope) -> VectorTerm:
+    places = found.units.units if isinstance(found.units, Explicit) else ()
+    if len(places) != 1 or len(places[0].targets) != 1:
+        raise scope.reject("E300", "a mean is of one place", span, help=_EXAMPLE)
+    target = places[0].targets[0]
+    if target.site.kind in ("pattern", "neuron", "logits"):
+        raise scope.reject(
+            "E306", f"{target.place} has no vector in the stream or in a head", span, help=_EXAMPLE
+        )
+    at = target.positions if where == ALL else where
+    return VectorTerm(((1.0, Target(target.site, target.index, at), of),), found.model)
