@@ -211,7 +211,7 @@ def _of_unit(unit: Unit, rows: Sequence[Row]) -> list[Row]:
 def written(ref: ScoreOf) -> str:
     """A score as the language writes it."""
     inside = [] if ref.unit is None else [ref.unit]
-    if ref.position is not None:
+    if ref.position not in (None, "all", "mixed"):
         inside = [f"{inside[0]} at {ref.position}" if inside else f"at {ref.position}"]
     inside += [f"{k}={v}" for k, v in ref.where]
     bracket = f"[{', '.join(inside)}]" if inside else ""
@@ -225,8 +225,9 @@ def _name(row: Row) -> str:
 
 def _missing(ref: ScoreOf, rows: list[Row]) -> InterpError:
     names = list(dict.fromkeys(map(_name, rows)))
-    wanted = ref.unit if ref.position is None else f"{ref.unit} at {ref.position}"
-    near = suggest(str(wanted), names)
+    somewhere = ref.position not in (None, "all", "mixed")
+    wanted = f"{ref.unit} at {ref.position}" if somewhere else str(ref.unit)
+    near = suggest(wanted, names)
     return InterpError(
         Diagnostic(
             "E610",

@@ -102,6 +102,7 @@ def score(step: str, column: str = "effect", **names: object) -> ScoreOf:
         (score("who", "value", unit="L0H0"), Found("who[L0H0].gap.value", 3.0)),
         (score("who", unit="L1H0", position="S2"),
          Found("who[L1H0 at S2].gap.effect", 2.0, 1.5, 2.5)),
+        (score("who", unit="L0H0", position="all"), Found("who[L0H0].gap.effect", 2.0, 1.5, 2.5)),
         (score("one", "value"), Found("one.gap.value", 0.9, 1.5, 2.5)),
         (score("swept", where=(("k", 16),)), Found("swept[k=16].gap.effect", 5.0, 1.5, 2.5)),
     ],
