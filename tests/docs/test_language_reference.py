@@ -1,0 +1,187 @@
+"""What grammar/language.md, the README and the examples say is what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from reference import (
+    LANGUAGE,
+    README,
+    REPOSITORY,
+    Snippet,
+    code_words,
+    headed_calls,
+    program,
+    section,
+    snippets,
+    table,
+)
+
+from interp_dsl.check import check_file, check_source
+from interp_dsl.check.groups import GROUPS
+from interp_dsl.check.program import FORMS
+from interp_dsl.data.lists import lists
+from interp_dsl.data.tasks import TASKS
+from interp_dsl.language.format import format_source
+from interp_dsl.language.keywords import STATEMENTS
+from interp_dsl.language.render import render
+from interp_dsl.language.source import Source
+from interp_dsl.models.sites import FAMILIES
+from interp_dsl.plan.metrics import METRICS
+from interp_dsl.runs.schema import SCORE_COLUMNS
+from interp_dsl.verbs import verbs
+from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
+
+EXAMPLES = sorted((REPOSITORY / "examples").glob("*.interp"))
+SNIPPETS = [s for s in snippets(LANGUAGE) if s.language == "interp"]
+SHOWN = [s for s in snippets(README) if s.language in ("", "interp") and "\nstep " in s.text]
+
+
+def _line(snippet: Snippet) -> str:
+    return f"line {snippet.line}"
+
+
+def _errors(source: Source) -> str:
+    """The errors of a text; `python(…)` is trusted, as checking runs nothing."""
+    found = check_source(source, trusted=True).diagnostics
+    return render([d for d in found if d.severity == "error"])
+
+
+# ** snippets and examples **
+
+
+def test_there_are_snippets() -> None:
+    assert len(SNIPPETS) > 10
+    assert SHOWN
+    assert EXAMPLES
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=_line)
+def test_a_snippet_of_the_reference_checks(snippet: Snippet, folder: Path) -> None:
+    text = program(snippet, SNIPPETS)
+    assert not _errors(Source(text, folder / "snippet.interp"))
+
+
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=_line)
+def test_a_snippet_of_the_reference_is_formatted(snippet: Snippet) -> None:
+    assert format_source(Source(snippet.text)) == snippet.text
+
+
+@pytest.mark.parametrize("snippet", SHOWN, ids=_line)
+def test_a_program_of_the_readme_checks(snippet: Snippet, folder: Path) -> None:
+    assert not _errors(Source(snippet.text, folder / "snippet.interp"))
+
+
+def test_a_broken_snippet_is_noticed(folder: Path) -> None:
+    broken = SNIPPETS[0].text.replace("heads at END", "headz at END")
+    assert "E200" in _errors(Source(broken, folder / "snippet.interp"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+def test_an_example_checks(path: Path) -> None:
+    found = check_file(path).diagnostics
+    assert not render([d for d in found if d.severity == "error"])
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.name)
+def test_an_example_is_formatted(path: Path) -> None:
+    assert format_source(Source(path.read_text("utf-8"), path)) == path.read_text("utf-8")
+
+
+def test_the_readme_lists_the_examples() -> None:
+    linked = re.findall(r"\(examples/([\w-]+\.interp)\)", README.read_text("utf-8"))
+    assert sorted(set(linked)) == [path.name for path in EXAMPLES]
+
+
+# ** names **
+
+
+def test_statements() -> None:
+    rows = table(section("Statements"), "statement")
+    assert {row["statement"].split()[0] for row in rows} == set(STATEMENTS)
+
+
+def test_models_and_their_arguments() -> None:
+    rows = {row["function"]: row["arguments"] for row in table(section("Models"), "function")}
+    assert list(rows) == list(MODELS)
+    for name, arguments in rows.items():
+        told = set(re.findall(r"\w+", arguments))
+        assert name == "python" or MODELS[name].parameters.keys() <= told
+
+
+def test_datasets_and_their_arguments() -> None:
+    told = headed_calls(section("Data"))
+    assert told == {name: list(function.parameters) for name, function in DATASETS.items()}
+
+
+@pytest.mark.parametrize("name", [*TASKS, *lists()])
+def test_a_task_or_a_word_list_is_named(name: str) -> None:
+    assert name in section("Data")
+
+
+def test_metrics() -> None:
+    rows = table(section("Metrics"), "metric")
+    assert [row["metric"] for row in rows] == list(METRICS)
+
+
+def test_which_metrics_read_sequences_and_answers() -> None:
+    for row in table(section("Metrics"), "metric"):
+        facts = METRICS[row["metric"]]
+        assert set(re.findall(r"\w+", row["needs"])) == facts.needs & {"answer", "wrong"}
+        if facts.needs & {"answer", "wrong"}:
+            assert (row["sequence"] != "–") is facts.sequence
+
+
+def test_families() -> None:
+    rows = table(section("Places and units"), "family")
+    assert {name for row in rows for name in row["family"].split(", ")} == set(FAMILIES)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_is_told_of(group: str) -> None:
+    rows = table(section("Places and units"), "to choose")
+    assert any(row["to choose"].startswith(f"{group}(") for row in rows)
+
+
+@pytest.mark.parametrize("source", [*SOURCES, "zero", "blocked"])
+def test_a_source_and_its_options_are_told_of(source: str) -> None:
+    rows = table(section("Sources"), "source")
+    told = next(row["source"] for row in rows if re.match(rf"{source}\b", row["source"]))
+    if source in SOURCES:
+        assert SOURCES[source].parameters.keys() <= set(re.findall(r"\w+", told))
+
+
+def test_every_way_to_average() -> None:
+    assert set(SOURCES["mean"].parameters["per"].choices) <= code_words(section("Sources"))
+
+
+def test_verbs() -> None:
+    rows = table(section("Verbs"), "verb")
+    assert {row["verb"] for row in rows} == verbs().keys()
+
+
+@pytest.mark.parametrize("name", verbs())
+def test_the_clauses_of_a_verb(name: str) -> None:
+    rows = table(section("Verbs"), "clause")
+    told = {row["clause"]: row[name] for row in rows if row[name]}
+    assert told.keys() == verbs()[name].clauses.keys()
+    required = {word for word, cell in told.items() if cell == "required"}
+    assert required == {word for word, clause in verbs()[name].clauses.items() if clause.required}
+
+
+def test_columns_of_scores() -> None:
+    rows = table(section("Scores"), "column")
+    assert [name for row in rows for name in row["column"].split(", ")] == list(SCORE_COLUMNS)
+
+
+def test_forms() -> None:
+    assert set(FORMS) <= code_words(section("Show"))
+
+
+def test_the_links_of_the_contents_lead_to_sections() -> None:
+    page = LANGUAGE.read_text("utf-8")
+    titles = re.findall(r"^## (.+)$", page, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", t).lower().replace(" ", "-") for t in titles}
+    assert set(re.findall(r"\]\(#([\w-]+)\)", page)) == anchors
