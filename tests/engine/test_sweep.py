@@ -198,24 +198,12 @@ def source_case(name: str):
     return cases[name]
 
 
-ALIGNED = replace(
-    DATA, sides={k: replace(s, labels={"END": s.labels["END"]}) for k, s in SIDES.items()}
+@pytest.mark.parametrize(
+    "name", ["zero", "constant", "noise", "resample", "position", "template", "all"]
 )
-
-
-@pytest.mark.parametrize("name", ["zero", "constant", "noise", "resample", "all"])
 def test_every_source(tmp_path: Path, name: str) -> None:
     source, new = source_case(name)
     assert_equals_loop(tmp_path, sweep_plan(Explicit(tuple(UNITS)), source), UNITS, new)
-
-
-@pytest.mark.parametrize("name", ["position", "template"])
-def test_means_by_position(tmp_path: Path, name: str) -> None:
-    source, new = source_case(name)
-    units = [unit("head", 0, 0), unit("resid_pre", 1, at=LAST), unit("neuron", 0, 3, FIRST)]
-    assert_equals_loop(
-        tmp_path, sweep_plan(Explicit(tuple(units)), source), units, new, data=ALIGNED
-    )
 
 
 def test_mean_by_token(tmp_path: Path) -> None:
@@ -238,17 +226,34 @@ def test_mean_by_label(tmp_path: Path) -> None:
     assert_equals_loop(tmp_path, plan, units, new)
 
 
+def uneven(sizes: int) -> Data:
+    """The pairs with a label U whose number of tokens differs from prompt to prompt."""
+    labels = {"U": np.array([(1, 2 + i % sizes) for i in range(DATA.n)])}
+    return replace(DATA, sides={k: replace(s, labels=labels) for k, s in SIDES.items()})
+
+
 @pytest.mark.parametrize(
-    ("per", "at", "code"),
-    [("position", S, "E634"), ("template", S, "E634"), ("label", ALL, "E635")],
+    ("per", "sizes", "at", "code"),
+    [
+        ("position", 2, LAST, "E634"),
+        ("template", 3, LAST, "E634"),
+        ("label", 2, Positions("label", label="U"), "E635"),
+        ("label", 1, ALL, "E635"),
+    ],
 )
 def test_a_mean_of_prompts_that_do_not_align(
-    tmp_path: Path, per: str, at: Positions, code: str
+    tmp_path: Path, per: str, sizes: int, at: Positions, code: str
 ) -> None:
     plan = sweep_plan(Explicit((unit("head", 0, 0, at),)), Mean(CORRUPT, per))
     with pytest.raises(InterpError, match=code) as caught:
-        run(plan, MODEL, tmp_path, d=DATA)
+        run(plan, MODEL, tmp_path, d=uneven(sizes))
     assert "per=token" in str(caught.value.diagnostics[0].help)
+
+
+def test_a_mean_by_template_of_templates_that_align_within(tmp_path: Path) -> None:
+    plan = sweep_plan(Explicit((unit("head", 0, 0, LAST),)), Mean(CORRUPT, "template"))
+    ran = run(plan, MODEL, tmp_path, d=uneven(2))
+    assert ran.outcome.status == "done"
 
 
 def test_a_vector_and_its_span(tmp_path: Path) -> None:
