@@ -106,8 +106,8 @@ def induction_blocks(
 def repeated_tokens(pairs: int, half: int, vocab: int, bos: int = BOS, seed: int = 0) -> TaskData:
     """Clean: BOS, a block of `half` distinct tokens, and its repeat cut after a token A; the answer
     is B, which followed A. Corrupt: in the first copy A and another token A' have changed places,
-    so that B' follows A; wrong = B'. A stands at (half - 4) // 2 of the block and A' at least two
-    places after it, so B and B' occur once each and all prompts have one length.
+    so that B' follows A; wrong = B'. A stands at (half - 4) // 2 of the block and A' last but one, so
+    B and B' occur once each and every label stands at one place in all prompts.
 
     Labels: A1, B1 the places of A and B in the first copy, C1, D1 those of A' and B' (on the
     corrupt side A1 holds A' and C1 holds A), END the second A."""
@@ -119,25 +119,23 @@ def repeated_tokens(pairs: int, half: int, vocab: int, bos: int = BOS, seed: int
     ids = np.delete(np.arange(vocab), bos)
     block = np.stack([rng.permutation(ids)[:half] for _ in range(pairs)])
     first = (half - 4) // 2
-    other = rng.integers(first + 2, half - 1, size=pairs)
-    rows = np.arange(pairs)
+    other = half - 2
     swapped = block.copy()
-    swapped[:, first], swapped[rows, other] = block[rows, other], block[:, first]
+    swapped[:, first], swapped[:, other] = block[:, other], block[:, first]
     head, tail = np.full((pairs, 1), bos), block[:, : first + 1]
     clean = np.concatenate([head, block, tail], axis=1).astype(np.int64)
     corrupt = np.concatenate([head, swapped, tail], axis=1).astype(np.int64)
     end = np.full(pairs, clean.shape[1] - 1)
-    a1 = np.full(pairs, first + 1)
-    places = {"A1": a1, "B1": a1 + 1, "C1": other + 1, "D1": other + 2, "END": end}
+    places = {"A1": first + 1, "B1": first + 2, "C1": other + 1, "D1": other + 2, "END": end[0]}
     return TaskData(
         "repeated_tokens",
         clean,
         corrupt,
         answer=block[:, first + 1],
-        wrong=block[rows, other + 1],
+        wrong=block[:, other + 1],
         position=end,
         lengths=end + 1,
-        labels={name: _one_token(place) for name, place in places.items()},
+        labels={name: _one_token(np.full(pairs, at)) for name, at in places.items()},
         template=np.zeros(pairs, dtype=np.int64),
         texts=tuple(" ".join("<bos>" if t == bos else f"t{t}" for t in row) for row in clean),
     )
