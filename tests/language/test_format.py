@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interp_dsl.language.diagnostics import InterpError
@@ -27,6 +27,7 @@ def test_samples_are_fixed_points(sample: str) -> None:
     assert formatted(SAMPLES[sample]) == SAMPLES[sample]
 
 
+@settings(deadline=None)
 @given(programs())
 def test_formatting_keeps_the_tree_and_settles(text: str) -> None:
     before, problems = parse(Source(text))
@@ -38,6 +39,7 @@ def test_formatting_keeps_the_tree_and_settles(text: str) -> None:
     assert formatted(once) == once
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(SAMPLES)), st.randoms(use_true_random=False))
 def test_the_layout_depends_on_the_tokens_alone(sample: str, random: Random) -> None:
     text = respaced(SAMPLES[sample], random, comments=False)

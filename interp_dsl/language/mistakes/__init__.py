@@ -14,14 +14,14 @@ from interp_dsl.language.source import Source
 
 _RULES = (
     head.opening,
-    head.name,
     head.equals,
-    head.path,
-    head.verb,
     values.field,
     characters.number,
     characters.quotes,
     characters.character,
+    head.name,
+    head.path,
+    head.verb,
     head.form,
     values.brackets,
     values.comparison,

@@ -63,13 +63,18 @@ def quotes(failure: Failure) -> Diagnostic | None:
 
 def character(failure: Failure) -> Diagnostic | None:
     token = failure.token
-    if token is None or (token.kind != "odd" and token.text.isascii()):
+    if token is None or token.kind not in ("odd", "word"):
         return None
-    start = max(failure.offset, token.start)
+    start = token.start
+    if token.kind == "word":
+        start = next((i for i, c in enumerate(token.text, start) if not c.isascii()), -1)
+    if start < 0:
+        return None
     character = failure.source.text[start]
-    name = unicodedata.name(character, f"U+{ord(character):04X}").lower()
+    code = f"U+{ord(character):04X}"
+    name = unicodedata.name(character, "").lower() or f"character {code}"
     plain = _PLAINLY.get(character)
-    shown = f"`{character}` ({name})" if character.isprintable() else f"a {name}"
+    shown = f"`{character}` ({name})" if character.isprintable() else f"the {name}"
     return Diagnostic(
         "E111",
         f"{shown} means nothing here",

@@ -64,6 +64,8 @@ def equals(failure: Failure) -> Diagnostic | None:
         return None
     if token is not None and token.text in ("==", ":"):
         return wrong_equals(failure, token, "a declaration is written with one `=`", "=")
+    if token is not None and token.kind == "odd":
+        return None
     either = "`=` or `in`" if failure.keyword == "param" else "`=`"
     return Diagnostic(
         "E106",
@@ -89,7 +91,7 @@ def path(failure: Failure) -> Diagnostic | None:
 
 def verb(failure: Failure) -> Diagnostic | None:
     token = failure.token
-    if failure.keyword != "step" or failure.index != 3 or token is None or token.kind == "odd":
+    if failure.keyword != "step" or failure.index != 3 or token is None:
         return None
     return missing_verb(failure.tokens[1].text, failure.span(token))
 

@@ -43,9 +43,12 @@ def wrong_equals(failure: Failure, token: Token, why: str, meant: str) -> Diagno
 
 def reserved_name(name: str, span: Span) -> Diagnostic:
     """A declaration whose name is a word of the language."""
-    kind = "clause" if name in CLAUSES else "statement" if name in STATEMENTS else "operator"
+    if name in CLAUSES:
+        why = "it opens a clause"
+    else:
+        why = "it opens a statement" if name in STATEMENTS else "it is an operator"
     message = f"`{name}` is a word of the language and cannot be a name"
-    return Diagnostic("E113", message, span, f"it opens a {kind}" if kind != "operator" else "")
+    return Diagnostic("E113", message, span, why)
 
 
 def too_deep(span: Span, limit: int) -> Diagnostic:
