@@ -73,12 +73,13 @@ class Means:
 
     def _check_alike(self, examples: Sequence[int] | NDArray[np.int64], per: str) -> None:
         lengths = self.side.lengths[examples]
-        moved = [name for name, at in self.side.labels.items() if np.ptp(at[examples], 0).any()]
-        if np.ptp(lengths) == 0 and not moved:
+        sizes = {name: np.diff(at[examples]) for name, at in self.side.labels.items()}
+        uneven = [name for name, size in sizes.items() if np.ptp(size) > 0]
+        if np.ptp(lengths) == 0 and not uneven:
             return
         why = f"prompts have {lengths.min()} to {lengths.max()} tokens"
         if np.ptp(lengths) == 0:
-            why = f"{moved[0]} is not at the same position in all prompts"
+            why = f"{uneven[0]} has more tokens in some prompts than in others"
         others = [p for p in ("template", "label", "token", "all") if p != per]
         raise InterpError(
             Diagnostic(
