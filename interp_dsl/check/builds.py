@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from interp_dsl.check.models import carry, known_model
-from interp_dsl.check.scope import Rejected, Scope
+from interp_dsl.check.models import carry
+from interp_dsl.check.scope import Declared, Rejected, Scope
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.language.suggest import suggest
 from interp_dsl.plan.units import steps_of
@@ -105,14 +105,21 @@ def _no_column(found: Dataset, name: str, known: list[str], scope: Scope) -> Rej
 
 def check_unused(scope: Scope) -> None:
     """Build what no step has asked for, so that a mistake in it does not go unseen."""
-    model = None
-    if len(scope.session.models) == 1 and not scope.session.reported:
-        model = known_model(scope, next(iter(scope.session.models.values())))
-    for declared in list(scope.names.values()):
-        values = declared.value.values() if declared.keyword == "let" else [declared.value]
-        for found in values if declared.state == "done" and model else ():
-            if isinstance(found, Dataset) and id(found) not in scope.session.datasets:
-                try:
-                    build_data(found, model, scope)
-                except Rejected:
-                    continue
+    models = list(scope.session.models.values())
+    if len(models) != 1 or scope.session.reported:
+        return
+    for found in [d for declared in scope.names.values() for d in _datasets(declared)]:
+        if id(found) not in scope.session.datasets:
+            try:
+                build_data(found, models[0], scope)
+            except Rejected:
+                continue
+
+
+def _datasets(declared: Declared) -> list[Dataset]:
+    """The dataset that a name stands for, if it does."""
+    if declared.state != "done":
+        return []
+    kinds = declared.value if declared.keyword == "let" else {"dataset": declared.value}
+    found = kinds.get("dataset")
+    return [found] if isinstance(found, Dataset) else []

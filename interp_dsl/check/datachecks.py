@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interp_dsl.check.builds import build_data
@@ -19,6 +20,15 @@ from interp_dsl.verbs.values import Change, Dataset, Model, Side, UnitSet
 
 if TYPE_CHECKING:
     from interp_dsl.data.types import Data
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Where an intervention's places, its source and the side that it is made in stand."""
+
+    places: Span
+    source: Span
+    into: Span
 
 
 def names_of(found: Dataset, model: Model, scope: Scope) -> Data | None:
@@ -49,11 +59,11 @@ def check_side(side: Side, model: Model, span: Span, scope: Scope) -> Data | Non
     return data
 
 
-def check_change(change: Change, into: Side, span: Span, scope: Scope) -> None:
+def check_change(change: Change, into: Side, spans: Spans, scope: Scope) -> None:
     """An intervention's places are in the prompts of a side, and correspond to its source's."""
-    model = change.units.model
+    model, span = change.units.model, spans.places
     assert model is not None
-    data = check_side(into, model, span, scope)
+    data = check_side(into, model, spans.into, scope)
     where = list(dict.fromkeys(_positions(change.units.units)))
     for position in where:
         _entry_fits(position, change.units, span, scope)
@@ -61,9 +71,9 @@ def check_change(change: Change, into: Side, span: Span, scope: Scope) -> None:
             labels = data.sides[into.side].labels
             _labels_exist(position, labels, into, _span_of(position, change.units, span), scope)
     for _, target, side in change.source.vector.terms if change.source.vector else ():
-        _source_at(target.positions, side, model, span, scope)
+        _source_at(target.positions, side, model, spans.source, scope)
     if change.source.side is not None:
-        _from_side(change, into, data, where, span, scope)
+        _from_side(change, into, data, where, spans, scope)
 
 
 def _source_at(position: Positions, side: Side, model: Model, span: Span, scope: Scope) -> None:
@@ -126,17 +136,22 @@ def _labels_exist(
 
 
 def _from_side(
-    change: Change, into: Side, data: Data | None, where: list[Positions], span: Span, scope: Scope
+    change: Change,
+    into: Side,
+    data: Data | None,
+    where: list[Positions],
+    spans: Spans,
+    scope: Scope,
 ) -> None:
     """The source has these places too, and the two sides correspond there."""
     model, source = change.units.model, change.source
     assert model is not None and source.side is not None
-    other = check_side(source.side, model, span, scope)
+    other = check_side(source.side, model, spans.source, scope)
     whole = build_data(source.side.dataset, model, scope)
     if other is None or whole is None or data is None:
         return
     if source.kind == "mean":
-        _mean_aligns(source.per, source.side, whole, span, scope)
+        _mean_aligns(source.per, source.side, whole, spans.source, scope)
     if source.kind != "side" or build_data(into.dataset, model, scope) is None:
         return
     if other.n != data.n:
@@ -144,10 +159,10 @@ def _from_side(
             "E312",
             f"`{source.side.dataset.name}` has {other.n} prompts and `{into.dataset.name}` "
             f"has {data.n}",
-            span,
+            spans.source,
             help="prompts pair by index: patch between sides of as many prompts",
         )
-    _correspond(change, into, (other, data), where, span, scope)
+    _correspond(change, into, (other, data), where, spans.places, scope)
 
 
 def _mean_aligns(per: str, side: Side, data: Data, span: Span, scope: Scope) -> None:

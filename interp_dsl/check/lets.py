@@ -57,7 +57,7 @@ def let_as(declared: Declared, kind: str, what: str, span: Span, scope: Scope) -
             "E300",
             f"`{span.text}` is {_NOUNS[next(iter(kinds))]}, and {what} is wanted here",
             span,
-            label=declared.line,
+            label=declared.line(span),
         )
     return kinds[kind]
 
@@ -130,6 +130,8 @@ def _likely(expr: Expr, scope: Scope) -> tuple[str, ...]:
             words = {c.word for c in clauses}
             if "under" in words:
                 return ("side", "source")
+            if "of" in words:
+                return ("vector",)
             return ("dataset", "units") if words == {"where"} else ("units",)
         case Call():
             return _of_call(expr, scope)

@@ -126,14 +126,21 @@ def _evaluate(program: Program, scope: Scope) -> tuple[tuple[Claim, ...], tuple[
         except Rejected:
             continue
         except RecursionError:
-            scope.error(
-                "E215",
-                "what this needs is nested too deep",
-                statement.span,
-                help="declare names before the lines that use them, and parts of long expressions "
-                "by themselves",
-            )
+            _too_deep(statement, scope)
     return tuple(claims), tuple(views)
+
+
+def _too_deep(statement: Statement, scope: Scope) -> None:
+    """Said once: the lines behind it would say the same of the same names."""
+    if any(d.code == "E215" for d in scope.session.reported):
+        return
+    scope.error(
+        "E215",
+        "what this needs is nested too deep",
+        statement.span,
+        help="declare names before the lines that use them, and parts of long expressions by "
+        "themselves",
+    )
 
 
 def _evaluate_declared(statement: Statement, scope: Scope) -> None:

@@ -23,7 +23,7 @@ NOUNS = {
     "dataset": "a dataset",
     "metric": "a metric",
     "units": "a set of places",
-    "let": "a value of its own",
+    "let": "a `let`",
     "step": "a step",
 }
 
@@ -57,10 +57,11 @@ class Declared:
     def body(self) -> Body | None:
         return None if isinstance(self.node, Sweep) else self.node.body
 
-    @property
-    def line(self) -> str:
-        """Where it is declared, as a label says it."""
-        return f"declared in line {self.node.name.span.line}"
+    def line(self, seen: Span) -> str:
+        """Where it is declared, as a label at `seen` says it."""
+        place = self.node.name.span
+        where = "" if place.source is seen.source else f" of {place.source.name}"
+        return f"declared in line {place.line}{where}"
 
     def evaluate(self, how: Callable[[], Any]) -> Any:
         """The value, evaluated once; a failure is reported once and Rejected ever after. What is
@@ -188,6 +189,14 @@ class Scope:
         declared = self.lookup(expr)
         if declared is not None:
             return self.wrong_kind(declared, expr.span, what)
+        owner = self.lookup(expr.value) if isinstance(expr, Attribute) else None
+        if owner is not None:
+            return self.reject(
+                "E300",
+                f"`{name}` is a part of {NOUNS[owner.keyword]}, and {what} is wanted here",
+                expr.span,
+                label=f"`{owner.name}` is {owner.line(expr.span)}",
+            )
         return self.unlisted("E200", name, expr.span, what, candidates)
 
     def wrong_kind(self, declared: Declared, span: Span, what: str) -> Rejected:
@@ -196,7 +205,7 @@ class Scope:
             "E300",
             f"`{span.text}` is {NOUNS[declared.keyword]}, and {what} is wanted here",
             span,
-            label=declared.line,
+            label=declared.line(span),
         )
 
     def unlisted(
@@ -224,7 +233,7 @@ class Scope:
                 "E203",
                 f"`{name}` is {NOUNS[declared.keyword]}, no function",
                 span,
-                label=declared.line,
+                label=declared.line(span),
                 help=f"write {name} without brackets",
             )
         return self.unlisted("E203", name, span, what, candidates)

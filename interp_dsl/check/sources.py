@@ -76,7 +76,7 @@ def _call(expr: Call, scope: Scope) -> SourceTerm:
     if len(sides) != 1:
         raise scope.reject(
             "E304" if sides else "E301",
-            f"`{expr.function}` takes one side",
+            f"`{expr.function}` {'takes one side' if sides else 'needs a side'}",
             sides[1].span if sides else expr.span,
             help=f"write for example {expr.function}(ioi.corrupt)",
         )

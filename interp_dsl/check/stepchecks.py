@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from interp_dsl.check.datachecks import check_change, check_side, names_of
+from interp_dsl.check.datachecks import Spans, check_change, check_side, names_of
 from interp_dsl.check.models import known_model, which_model
 from interp_dsl.check.scope import Scope
 from interp_dsl.data.types import Answer
@@ -55,19 +55,26 @@ class StepChecks:
 
     # ---- interventions
 
-    def check_change(self, call: Call, change: Change, word: str, into: Side | None) -> None:
-        """An intervention fits its places, and the places of the side that it is made in."""
-        self._widths(call, change, word)
-        if into is not None:
-            check_change(change, into, call.span, self.scope)
+    def check_change(self, call: Call, change: Change, source: str, into: str) -> None:
+        """An intervention fits its places, and those of the side that it is made in. `source` and
+        `into` are the clauses in which these stand."""
+        self._widths(call, change, source)
+        side = call.one(into)
+        if side is not None:
+            spans = Spans(call.spans["objects"], call.spans[source], call.spans[into])
+            check_change(change, side, spans, self.scope)
 
-    def check_contexts(self, call: Call, model: Model, side: Side) -> None:
+    def check_contexts(self, call: Call, model: Model, side: Side, word: str) -> None:
         """What holds throughout is of this model, and its places are on this side."""
-        changes = [c for context in call.clauses.get("under", ()) for c in context.changes]
-        word = "under" if "under" in call.spans else "objects"
-        for change in [*changes, *side.under]:
-            self._same_model(change.units.model, model, call.spans[word])
-            check_change(change, side, call.spans[word], self.scope)
+        for context in call.clauses.get("under", ()):
+            for change in context.changes:
+                self._holds(change, model, side, call.spans["under"])
+        for change in side.under:
+            self._holds(change, model, side, call.spans[word])
+
+    def _holds(self, change: Change, model: Model, side: Side, span: Span) -> None:
+        self._same_model(change.units.model, model, span)
+        check_change(change, side, Spans(span, span, span), self.scope)
 
     def check_side(self, call: Call, side: Side, model: Model, word: str) -> None:
         check_side(side, model, call.spans[word], self.scope)

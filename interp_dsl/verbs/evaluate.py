@@ -24,7 +24,7 @@ def _check(call: Call, checks: Checks) -> Step:
         n_rows=1,
     )
     checks.check_side(call, side, model, "on")
-    checks.check_contexts(call, model, side)
+    checks.check_contexts(call, model, side, "on")
     checks.check_metrics(call, step, side)
     return step
 

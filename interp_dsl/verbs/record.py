@@ -25,8 +25,8 @@ def _check(call: Call, checks: Checks) -> Step:
     if keep is not None and keep < 1:
         checks.error("E302", "keep at least one example", call.spans["keep"])
     seen = Change(replace(units, model=model), SourceTerm("zero"), ())
-    checks.check_change(call, seen, "of", side)
-    checks.check_contexts(call, model, side)
+    checks.check_change(call, seen, "of", "of")
+    checks.check_contexts(call, model, side, "of")
     return Step(call.name, "record", "recording", model, units=units.units)
 
 

@@ -48,7 +48,7 @@ def check(call: Call, checks: Checks, source_word: str, into_word: str) -> Step:
             label="this step has no `measure`",
             help=f"join them where they are used: under together(…, {call.name})",
         )
-    checks.check_change(call, change, source_word, into)
+    checks.check_change(call, change, source_word, into_word)
     step = Step(
         call.name,
         call.verb,
@@ -61,7 +61,7 @@ def check(call: Call, checks: Checks, source_word: str, into_word: str) -> Step:
         n_rows=checks.count(units.units, model, into),
     )
     if metrics and into is not None:
-        checks.check_contexts(call, model, into)
+        checks.check_contexts(call, model, into, into_word)
         checks.check_metrics(call, step, into)
     return step
 
