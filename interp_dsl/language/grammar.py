@@ -48,10 +48,12 @@ def _cache_path() -> Path | None:
     key = hashlib.sha256(f"{lark.__version__} {sys.version}".encode())
     for file in sorted(grammar_directory().glob("*.lark")):
         key.update(file.read_bytes())
-    try:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:
-        return None
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():
+        try:
+            base = Path.home() / ".cache"
+        except RuntimeError:
+            return None
     return base / "interp" / f"grammar-{key.hexdigest()[:24]}.bin"
 
 

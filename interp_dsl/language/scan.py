@@ -71,8 +71,6 @@ def cut(source: Source) -> Cut:
                 unclosed.append(Span(source, found.start(), found.end()))
                 if found[0].startswith('"""'):
                     pattern = _LANDMARK_UNCLOSED
-            case _:
-                pass
     whole = Slice(starts[0], len(source.text), tuple(unclosed))
     return Cut(_divide(whole, starts), tuple(comments))
 

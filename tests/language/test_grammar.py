@@ -10,6 +10,7 @@ from pathlib import Path
 import lark
 import pytest
 
+from interp_dsl.language import grammar
 from interp_dsl.language.grammar import grammar_directory, parser
 from interp_dsl.language.suggest import suggest
 
@@ -68,6 +69,17 @@ def test_a_damaged_cache_is_built_anew(cache: Path, damage: bytes | None) -> Non
 def test_a_cache_folder_that_cannot_be_written_does_no_harm(cache: Path) -> None:
     cache.write_text("a file where the folder would be")
     assert "step" in parsed()
+
+
+def test_the_grammar_is_found_in_a_package_and_beside_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(grammar, "_PACKAGE", tmp_path / "interp_dsl")
+    assert grammar_directory() == tmp_path / "grammar"
+    inside = tmp_path / "interp_dsl" / "grammar"
+    inside.mkdir(parents=True)
+    (inside / "interp.lark").touch()
+    assert grammar_directory() == inside
 
 
 def test_reading_programs_imports_nothing_heavy() -> None:

@@ -30,10 +30,8 @@ class Failure:
     """A refused statement: its tokens, and the first one (by `index`) that could not stand."""
 
     source: Source
-    piece: Slice
     tokens: list[Token]
     index: int
-    offset: int
     accepts: frozenset[str]
 
     @classmethod
@@ -48,7 +46,7 @@ class Failure:
         elif isinstance(error, lark.UnexpectedCharacters):
             accepts = error.allowed
         index = next((i for i, token in enumerate(found) if token.end > offset), len(found))
-        return cls(source, piece, found, index, offset, frozenset(accepts))
+        return cls(source, found, index, frozenset(accepts))
 
     @property
     def keyword(self) -> str:
