@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from reference import REPOSITORY
+REPOSITORY = Path(__file__).parents[2]
 
 COMMON = """\
 dataset ioi = template(n=8) {
