@@ -50,7 +50,8 @@ class Lookup(Protocol):
 def evaluate(expression: Expression, lookup: Lookup) -> Value:
     """The value of an expression: a number, string, truth, set, or None where it is unknown.
 
-    Operands of `within` are value, tolerance, target. Raises InterpError (E610, E611, E613) where a
+    Operands of `within` are value, tolerance, target. A set is `in` another when all of it is, and
+    `not in` it when none of it is. Raises InterpError (E610, E611, E613) where a
     score is not to be found, and E614 where an operator cannot take its operands."""
     match expression:
         case Literal(value=value):
@@ -112,8 +113,8 @@ _OPERATORS: dict[str, Callable[..., Value]] = {
     "<=": lambda a, b: a <= b,
     ">": lambda a, b: a > b,
     ">=": lambda a, b: a >= b,
-    "in": lambda a, b: a in b,
-    "not in": lambda a, b: a not in b,
+    "in": lambda a, b: a <= b if isinstance(a, frozenset) else a in b,
+    "not in": lambda a, b: a.isdisjoint(b) if isinstance(a, frozenset) else a not in b,
     "within": lambda value, tolerance, target: abs(value - target) <= tolerance,
     "+": lambda a, b: a + b,
     "-": lambda a, b: a - b,
