@@ -128,4 +128,6 @@ class Unit:
         return str(self.shared_positions or "mixed")
 
     def __str__(self) -> str:
-        return self.place if self.position in ("all", "mixed") else f"{self.place} at {self.position}"
+        return (
+            self.place if self.position in ("all", "mixed") else f"{self.place} at {self.position}"
+        )

@@ -32,7 +32,8 @@ def phrase(sweep: Sweep) -> str:
 def program(name: str, folder: Path, sweeps: list[Sweep]) -> str:
     kind = "weights" if name in NATIVE else "checkpoint"
     steps = [
-        f"step {sweep.oracle} = patch {phrase(sweep)} from pairs.clean into pairs.corrupt measure gap"
+        f"step {sweep.oracle} = patch {phrase(sweep)} from pairs.clean into pairs.corrupt "
+        "measure gap"
         for sweep in sweeps
     ]
     return "\n".join(
