@@ -106,8 +106,8 @@ def induction_blocks(
 def repeated_tokens(pairs: int, half: int, vocab: int, bos: int = BOS, seed: int = 0) -> TaskData:
     """Clean: BOS, a block of `half` distinct tokens, and its repeat cut after a token A; the answer
     is B, which followed A. Corrupt: in the first copy A and another token A' have changed places,
-    so that B' follows A; wrong = B'. A stands at (half - 4) // 2 of the block and A' last but one, so
-    B and B' occur once each and every label stands at one place in all prompts.
+    so that B' follows A; wrong = B'. A stands at (half - 4) // 2 of the block and A' last but one,
+    so B and B' occur once each and every label stands at one place in all prompts.
 
     Labels: A1, B1 the places of A and B in the first copy, C1, D1 those of A' and B' (on the
     corrupt side A1 holds A' and C1 holds A), END the second A."""

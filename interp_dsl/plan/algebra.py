@@ -240,7 +240,7 @@ Expression = Literal | ScoreOf | ColumnOf | SetOfUnits | Operation
 
 @dataclass(frozen=True, slots=True)
 class MetricCall:
-    """A metric function with its resolved keyword arguments; `at` None reads the answer position."""
+    """A metric function with its keyword arguments; `at` None reads the answer position."""
 
     function: str
     arguments: tuple[tuple[str, float | str | bool | None], ...] = ()

@@ -112,7 +112,7 @@ def _details(task: Task, estimate: Cost) -> Iterator[str]:
             yield "a side patched into itself changes nothing" + (second if corrupt else "")
             yield _cost(estimate)
         case KeepPairs(budget=budget):
-            yield f"tokens, labels, attention patterns, top logits: {budget // 1_000_000} MB at most"
+            yield f"tokens, labels, patterns, top logits: {budget // 1_000_000} MB at most"
 
 
 def show_run(run: Run) -> str:
