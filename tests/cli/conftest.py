@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "runs"))
 
-from recorded import WHEN, record
+from tests.runs.recorded import WHEN, record
 
 from interp_dsl.cli.app import main
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from recorded import WHEN, record
+from tests.runs.recorded import WHEN, record
 
 from interp_dsl.plan import serialise
 from interp_dsl.plan.tasks import Plan

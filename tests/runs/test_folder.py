@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from recorded import WHEN, record, rows
+from tests.runs.recorded import WHEN, record, rows
 
 from interp_dsl.plan.tasks import Plan
 from interp_dsl.runs.folder import RunFolder

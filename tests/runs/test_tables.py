@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from recorded import N, record, rows
+from tests.runs.recorded import N, record, rows
 
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.runs.compare import agreement, compare
