@@ -1,0 +1,1 @@
+"""The compiled forward: a plain functional forward pass whose interventions are tensors."""
