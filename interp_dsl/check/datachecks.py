@@ -20,6 +20,7 @@ from interp_dsl.verbs.values import Change, Dataset, Model, Side, UnitSet
 
 if TYPE_CHECKING:
     from interp_dsl.data.types import Data
+    from interp_dsl.data.types import Side as Prompts
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,11 @@ def names_of(found: Dataset, model: Model, scope: Scope) -> Data | None:
         found = found.parent
         data = build_data(found, model, scope)
     return data
+
+
+def side_of(data: Data, side: Side) -> Prompts:
+    """The prompts of a side; of data named without one, the first."""
+    return data.sides[data.first_side if side.is_default else side.side]
 
 
 def check_side(side: Side, model: Model, span: Span, scope: Scope) -> Data | None:
@@ -68,7 +74,7 @@ def check_change(change: Change, into: Side, spans: Spans, scope: Scope) -> None
     for position in where:
         _entry_fits(position, change.units, span, scope)
         if data is not None:
-            labels = data.sides[into.side].labels
+            labels = side_of(data, into).labels
             _labels_exist(position, labels, into, _span_of(position, change.units, span), scope)
     for _, target, side in change.source.vector.terms if change.source.vector else ():
         _source_at(target.positions, side, model, spans.source, scope)
@@ -79,7 +85,7 @@ def check_change(change: Change, into: Side, spans: Spans, scope: Scope) -> None
 def _source_at(position: Positions, side: Side, model: Model, span: Span, scope: Scope) -> None:
     data = check_side(side, model, span, scope)
     if data is not None:
-        _labels_exist(position, data.sides[side.side].labels, side, span, scope)
+        _labels_exist(position, side_of(data, side).labels, side, span, scope)
 
 
 def _positions(units: Units) -> Iterable[Positions]:
@@ -168,7 +174,7 @@ def _from_side(
 def _mean_aligns(per: str, side: Side, data: Data, span: Span, scope: Scope) -> None:
     import numpy as np
 
-    found = data.sides[side.side]
+    found = side_of(data, side)
     if per == "template" and data.template is None:
         raise scope.reject(
             "E635", f"`{side.dataset.name}` has no templates", span, help="say per=all"
@@ -198,7 +204,7 @@ def _correspond(
     assert source is not None and model is not None and model.facts is not None
     read = _token_text(model.facts)
     for position in where:
-        sides = pair[0].sides[source.side], pair[1].sides[into.side]
+        sides = side_of(pair[0], source), side_of(pair[1], into)
         try:
             for part in position.parts if position.kind == "entry" else (position,):
                 check_aligned(ALL if _has_each(part) else part, *sides, read)

@@ -8,6 +8,7 @@ from pathlib import Path
 from interp_dsl.check.paths import inside
 from interp_dsl.check.scope import NOUNS, Declared, Rejected, Scope
 from interp_dsl.language.diagnostics import Diagnostic
+from interp_dsl.language.keywords import DECLARATIONS
 from interp_dsl.language.parse import parse
 from interp_dsl.language.source import Source, Span
 from interp_dsl.language.suggest import suggest
@@ -22,22 +23,28 @@ _TAKEN = {
     **dict.fromkeys(("true", "false", "none"), "a plain value"),
     "lists": "the word lists",
 }
+_OPENING = re.compile(
+    rf"^[ \t]*({'|'.join(DECLARATIONS)})[ \t]+([A-Za-z_]\w*)[ \t]*(?:=|in\b)", re.MULTILINE
+)
 _PLACE = re.compile(r"L\d+(H\d+)?")
 
 
 def declare(program: Program, scope: Scope, chain: tuple[Path, ...]) -> None:
     """Enter the declarations of a file into its scope; `chain` are the files being imported."""
+    scope.broken.update((name, keyword) for keyword, name in _OPENING.findall(program.source.text))
     for statement in program.statements:
         match statement:
             case Import():
                 try:
                     _import(statement, scope, chain)
                 except Rejected:
-                    continue
+                    scope.broken[statement.alias.id if statement.alias else ""] = "import"
             case Declaration(keyword=keyword):
                 _declare(Declared(keyword, statement.name.id, statement, scope), scope)
             case Sweep():
                 _declare(Declared("param", statement.name.id, statement, scope), scope)
+    for name in scope.names:
+        scope.broken.pop(name, None)
 
 
 def _declare(declared: Declared, scope: Scope) -> None:
@@ -57,10 +64,16 @@ def _declare(declared: Declared, scope: Scope) -> None:
 
 
 def _add(declared: Declared, scope: Scope, span: Span) -> None:
-    first = scope.names.setdefault(declared.name, declared)
-    if first is not declared:
+    first = scope.names.get(declared.name)
+    if first is declared:
+        return
+    if first is not None:
         _twice(declared.name, span, first.node.name.span, scope)
-    elif declared.name in scope.aliases:
+        return
+    scope.names[declared.name] = declared
+    if declared.keyword == "model":
+        scope.models.append(declared)
+    if declared.name in scope.aliases:
         _twice(declared.name, span, span, scope)
 
 
@@ -94,6 +107,7 @@ def _import(statement: Import, scope: Scope, chain: tuple[Path, ...]) -> None:
         return
     for declared in inner.names.values():
         _add(declared, scope, statement.path.span)
+    scope.broken.update(inner.broken)
     for name, further in inner.aliases.items():
         scope.aliases.setdefault(name, further)
 
@@ -146,7 +160,7 @@ def unknown_params(scope: Scope) -> None:
     """Report every `-p` that sets a parameter which no file has."""
     names = _params(scope)
     for name in scope.session.params:
-        if name not in names:
+        if name not in names and name not in scope.broken:
             near = suggest(name, names)
             listed = f"its parameters: {', '.join(names)}" if names else "it has no parameters"
             scope.session.reported.append(

@@ -9,7 +9,7 @@ from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.plan.passes import optimise
 from interp_dsl.plan.tasks import Plan
 from interp_dsl.plan.units import steps_of
-from interp_dsl.verbs.lowering import Lowering
+from interp_dsl.verbs.lowering import Lowering, frozen
 
 
 def plan_experiment(experiment: Experiment) -> Plan:
@@ -35,7 +35,7 @@ def lower(experiment: Experiment) -> Plan:
         step(name)
     for claim in experiment.claims:
         lowering.require(steps_of(claim.test))
-    params: tuple[tuple[str, Any], ...] = tuple(sorted(session.used_params.items()))
+    params: tuple[tuple[str, Any], ...] = tuple(sorted(frozen(session.used_params).items()))
     return Plan(
         tuple(lowering.tasks),
         experiment.claims,

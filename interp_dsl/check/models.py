@@ -34,14 +34,15 @@ def known_model(scope: Scope, model: Model | None) -> Model | None:
     """The model meant where no prefix stands: the only one of this file, or of all files."""
     if model:
         return model
-    own = [d for d in scope.names.values() if d.keyword == "model"]
-    found = own or scope.session.declared_models
+    found = scope.models or scope.session.declared_models
     return declared_model(found[0]) if len(found) == 1 else None
 
 
 def which_model(scope: Scope, span: Span, example: str) -> Rejected:
     """Report that no model is known; `example` is a place to show the prefix with."""
     declared = scope.declared_as("model")
+    if "model" in scope.broken.values() or "import" in scope.broken.values():
+        return Rejected()
     return scope.reject(
         "E307",
         "which model?" if declared else "this file declares no model",

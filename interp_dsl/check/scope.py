@@ -134,13 +134,17 @@ class Session:
 
 @dataclass(eq=False)
 class Scope:
-    """The names of one file."""
+    """The names of one file. `broken` are those whose declaration or import is wrong, with their
+    keyword: of them nothing more is said. The keyword `import` without a name stands for an import
+    that may have had any name."""
 
     session: Session
     folder: Path
     prefix: str = ""
     names: dict[str, Declared] = field(default_factory=dict)
     aliases: dict[str, Scope] = field(default_factory=dict)
+    broken: dict[str, str] = field(default_factory=dict)
+    models: list[Declared] = field(default_factory=list)
 
     def error(self, code: str, message: str, span: Span, **parts: Any) -> None:
         diagnostic = Diagnostic(code, message, span, **parts)
@@ -212,6 +216,8 @@ class Scope:
         self, code: str, name: str, span: Span, what: str, candidates: list[str], **parts: Any
     ) -> Rejected:
         """Report a word that is none of the candidates; suggests a near one, else lists them."""
+        if code == "E200" and self._is_broken(name):
+            return Rejected()
         near = None if self.session.trials else suggest(name, candidates)
         listed = ", ".join(candidates[:8])
         more = f" and {len(candidates) - 8} more" if len(candidates) > 8 else ""
@@ -224,6 +230,14 @@ class Scope:
             help=f"did you mean `{near}`?" if near else known,
             **parts,
         )
+
+    def _is_broken(self, name: str) -> bool:
+        """Whether the name's declaration, or the import that may have had it, is wrong."""
+        first, _, rest = name.partition(".")
+        inner = self.aliases.get(first)
+        if inner is not None:
+            return inner._is_broken(rest)
+        return first in self.broken or "" in self.broken
 
     def unknown_function(self, name: str, span: Span, what: str, candidates: list[str]) -> Rejected:
         """Report a call of a function that does not exist, or of a declared name."""

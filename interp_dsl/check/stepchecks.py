@@ -4,12 +4,11 @@ lends the verbs."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from interp_dsl.check.datachecks import Spans, check_change, check_side, names_of
+from interp_dsl.check.datachecks import Spans, check_change, check_side, names_of, side_of
 from interp_dsl.check.models import known_model, which_model
 from interp_dsl.check.scope import Scope
-from interp_dsl.data.types import Answer
 from interp_dsl.language.source import Span
 from interp_dsl.plan.algebra import Explicit, Metric, Units
 from interp_dsl.plan.metrics import METRICS, calls, needs
@@ -17,6 +16,9 @@ from interp_dsl.plan.places import Site
 from interp_dsl.plan.units import expand
 from interp_dsl.verbs.lowering import sites
 from interp_dsl.verbs.values import Call, Change, Model, Side, Step, VectorTerm
+
+if TYPE_CHECKING:
+    from interp_dsl.data.types import Answer
 
 _NARROW = ("q", "k", "v", "z")
 _SCALAR = ("pattern", "neuron", "logits")
@@ -130,7 +132,7 @@ class StepChecks:
         if data is None:
             return
         for metric in step.metrics:
-            self._labels(call, metric, data.sides[side.side].labels, side)
+            self._labels(call, metric, side_of(data, side).labels, side)
             wanted = needs(metric.term)
             for what, held in (("answer", data.answers), ("wrong", data.wrongs)):
                 if what in wanted and held is None:

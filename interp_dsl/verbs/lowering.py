@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from interp_dsl.data.types import Data
 from interp_dsl.language.source import Span
 from interp_dsl.plan import algebra
 from interp_dsl.plan.algebra import (
@@ -45,6 +44,9 @@ from interp_dsl.plan.tasks import (
 )
 from interp_dsl.plan.units import depends, steps_of
 from interp_dsl.verbs.values import Change, Dataset, Model, Side, SourceTerm, Step, VectorTerm
+
+if TYPE_CHECKING:
+    from interp_dsl.data.types import Data
 
 LINEAR = ("side", "mean", "resample", "zero")
 """Sources for which setting a head's z sets its output: sums and choices of outputs."""

@@ -1,6 +1,6 @@
 """The case files of tests/cases: programs, and what the checker says of them.
 
-`python tests/check/cases.py` writes the expected outputs anew; read the difference before keeping
+`python -m tests.check.cases` writes the expected outputs anew; read the difference before keeping
 it."""
 
 from __future__ import annotations

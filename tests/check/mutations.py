@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from cases import good_cases
 from hypothesis import strategies as st
 
 from interp_dsl.language.scan import tokens
+
+from .cases import good_cases
 
 REPLACEMENTS = (
     *("0", "1", "-1", "7", "1e300", "0.5", "50%", "2x", "99999999999999999999", '"text"', '""'),

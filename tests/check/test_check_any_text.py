@@ -6,15 +6,16 @@ from contextlib import chdir
 from pathlib import Path
 
 import pytest
-from cases import FOLDER
 from hypothesis import HealthCheck, given, settings
-from mutations import mutated
 
 from interp_dsl.check import check_source, plan_experiment
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.language.render import render
 from interp_dsl.language.source import Source
 from interp_dsl.plan import serialise
+
+from .cases import FOLDER
+from .mutations import mutated
 
 ANY = {"deadline": None, "suppress_health_check": list(HealthCheck), "database": None}
 

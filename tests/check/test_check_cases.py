@@ -6,12 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
-from cases import bad_cases, checked, explained, findings, good_cases, planned, rendered
 
 import interp_dsl.check
 import interp_dsl.verbs
 from interp_dsl.language.codes import all_codes
 from interp_dsl.plan import serialise
+
+from .cases import bad_cases, checked, explained, findings, good_cases, planned, rendered
 
 CODE = re.compile(r'"([EW]\d{3})"')
 

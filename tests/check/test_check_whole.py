@@ -52,8 +52,8 @@ def test_three_errors_in_a_thousand_lines() -> None:
     planted = [d for d in found if d.span and d.span.line in (201, 501, 901)]
     assert [(d.code, d.span.line, d.span.column) for d in planted if d.span] == [
         ("E201", 201, 21),
-        ("E203", 501, 22),
-        ("E206", 901, 39),
+        ("E203", 501, 21),
+        ("E206", 901, 40),
     ]
 
 
