@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-REPOSITORY = Path(__file__).parents[2]
+from .reference import REPOSITORY
 
 COMMON = """\
 dataset ioi = template(n=8) {

@@ -6,18 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-from reference import (
-    LANGUAGE,
-    README,
-    REPOSITORY,
-    Snippet,
-    code_words,
-    headed_calls,
-    program,
-    section,
-    snippets,
-    table,
-)
 
 from interp_dsl.check import check_file, check_source
 from interp_dsl.check.groups import GROUPS
@@ -33,6 +21,19 @@ from interp_dsl.plan.metrics import METRICS
 from interp_dsl.runs.schema import SCORE_COLUMNS
 from interp_dsl.verbs import verbs
 from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
+
+from .reference import (
+    LANGUAGE,
+    README,
+    REPOSITORY,
+    Snippet,
+    code_words,
+    headed_calls,
+    program,
+    section,
+    snippets,
+    table,
+)
 
 EXAMPLES = sorted((REPOSITORY / "examples").glob("*.interp"))
 SNIPPETS = [s for s in snippets(LANGUAGE) if s.language == "interp"]

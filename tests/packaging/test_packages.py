@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 pytest.importorskip("build", reason="building packages needs `build`")
 pytest.importorskip("hatchling", reason="building packages without a network needs `hatchling`")
@@ -77,16 +78,31 @@ def _done(ran: subprocess.CompletedProcess[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The sdist, and the wheel built from that sdist."""
-    package = REPOSITORY / "interp_dsl"
-    files = (p for p in package.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-    sources = frozenset(p.relative_to(REPOSITORY).as_posix() for p in files)
-    out = tmp_path_factory.mktemp("dist")
-    command = ("-m", "build", "--no-isolation", "--outdir", str(out), str(REPOSITORY))
-    _done(_run(sys.executable, *command, cwd=out))
-    (wheel,), (sdist,) = out.glob("*.whl"), out.glob("*.tar.gz")
-    return Built(wheel, sdist, sources)
+def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder of this run of the tests, the same for all its workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "packages"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(shared: Path) -> Built:
+    """The sdist, and the wheel built from that sdist; one worker builds, the others wait."""
+    dist, listing = shared / "dist", shared / "sources.json"
+    with FileLock(shared / "lock"):
+        if not listing.exists():
+            sources = _sources()
+            command = ("-m", "build", "--no-isolation", "--outdir", str(dist), str(REPOSITORY))
+            _done(_run(sys.executable, *command, cwd=shared))
+            listing.write_text(json.dumps(sources))
+    (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
+    return Built(wheel, sdist, frozenset(json.loads(listing.read_text())))
+
+
+def _sources() -> list[str]:
+    files = (p for p in (REPOSITORY / "interp_dsl").rglob("*") if p.is_file())
+    return [p.relative_to(REPOSITORY).as_posix() for p in files if "__pycache__" not in p.parts]
 
 
 @pytest.fixture(scope="module")
