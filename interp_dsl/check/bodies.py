@@ -75,7 +75,7 @@ def _field(entry: Field, kind: str, known: dict[str, Any], scope: Scope) -> Any:
         raise scope.reject("E304", f"`{entry.name}` is given twice", entry.name_span)
     if kind == "file" and len(entry.values) > 1:
         raise scope.reject("E304", f"`{entry.name}` names one column", entry.values[1].span)
-    is_answer = entry.name in ("answer", "wrong") and kind != "file"
+    is_answer = entry.name in ("answer", "wrong") and kind == "prompts"
     texts = [text for value in entry.values for text in _texts(value, is_answer, scope)]
     return texts[0] if kind == "file" else texts
 

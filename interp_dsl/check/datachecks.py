@@ -74,8 +74,9 @@ def check_change(change: Change, into: Side, spans: Spans, scope: Scope) -> None
     for position in where:
         _entry_fits(position, change.units, span, scope)
         if data is not None:
-            labels = side_of(data, into).labels
-            _labels_exist(position, labels, into, _span_of(position, change.units, span), scope)
+            for leaf in leaves(position):
+                place = _span_of(leaf, change.units, span)
+                _label_exists(leaf, side_of(data, into).labels, into, place, scope)
     for _, target, side in change.source.vector.terms if change.source.vector else ():
         _source_at(target.positions, side, model, spans.source, scope)
     if change.source.side is not None:
@@ -85,7 +86,8 @@ def check_change(change: Change, into: Side, spans: Spans, scope: Scope) -> None
 def _source_at(position: Positions, side: Side, model: Model, span: Span, scope: Scope) -> None:
     data = check_side(side, model, span, scope)
     if data is not None:
-        _labels_exist(position, side_of(data, side).labels, side, span, scope)
+        for leaf in leaves(position):
+            _label_exists(leaf, side_of(data, side).labels, side, span, scope)
 
 
 def _positions(units: Units) -> Iterable[Positions]:
@@ -121,21 +123,21 @@ def _entry_fits(position: Positions, units: UnitSet, span: Span, scope: Scope) -
         )
 
 
-def _labels_exist(
-    position: Positions, known: Iterable[str], side: Side, span: Span, scope: Scope
+def _label_exists(
+    leaf: Positions, known: Iterable[str], side: Side, span: Span, scope: Scope
 ) -> None:
     labels = list(known)
-    for leaf in leaves(position):
-        if leaf.kind == "label" and leaf.label not in labels:
-            near = suggest(str(leaf.label), labels)
-            braces = "{word@" + str(leaf.label) + "}"
-            raise scope.reject(
-                "E207",
-                f"the prompts of `{side.dataset.name}` have no label `{leaf.label}`",
-                span,
-                label=f"their labels: {', '.join(labels) or 'none'}",
-                help=f"did you mean `{near}`?" if near else f"label the place: {braces}",
-            )
+    if leaf.kind != "label" or leaf.label in labels:
+        return
+    near = suggest(str(leaf.label), labels)
+    braces = "{word@" + str(leaf.label) + "}"
+    raise scope.reject(
+        "E207",
+        f"the prompts of `{side.dataset.name}` have no label `{leaf.label}`",
+        span,
+        label=f"their labels: {', '.join(labels) or 'none'}",
+        help=f"did you mean `{near}`?" if near else f"label the place: {braces}",
+    )
 
 
 # ---- from one side into another

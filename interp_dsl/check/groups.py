@@ -73,12 +73,12 @@ def _ordered(value: Expr, scope: Scope) -> tuple[Expr, Expression | None]:
 
 def _bounded(expr: Call, found: Units, scope: Scope) -> None:
     """Pairs and series of many places are more than a step can hold."""
-    from interp_dsl.check.units import MOST_UNITS, too_many
+    from interp_dsl.check.units import MOST_GROUPS, too_many
 
     if isinstance(found, Explicit) and expr.function in ("pairs", "growing"):
         n = len(found.units)
-        if n * (n - 1) // 2 > MOST_UNITS:
-            raise too_many(n * (n - 1) // 2, expr.span, scope)
+        if n * (n - 1) // 2 > MOST_GROUPS:
+            raise too_many(n * (n - 1) // 2, MOST_GROUPS, expr.span, scope)
 
 
 def _top(expr: Call, scope: Scope) -> UnitSet:

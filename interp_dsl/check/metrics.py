@@ -88,7 +88,10 @@ def term(expr: Expr, scope: Scope) -> MetricTerm:
                 built = _read_at(built, clause, scope)
             return built
         case Binary(op="+" | "-" | "*" | "/" as op, left=left, right=right):
-            return MetricSum(op, (term(left, scope), term(right, scope)))
+            operands = term(left, scope), term(right, scope)
+            if op == "/" and operands[1] == Literal(0):
+                raise scope.reject("E302", "a metric cannot be divided by zero", right.span)
+            return MetricSum(op, operands)
         case Unary(op="-", value=inner) if not isinstance(inner, Number):
             return MetricSum("neg", (term(inner, scope),))
         case Number() | Unary(op="-"):

@@ -16,6 +16,7 @@ from interp_dsl.language import tree
 from interp_dsl.language.source import Span
 from interp_dsl.language.suggest import suggest
 from interp_dsl.language.tree import Expr, Phrase
+from interp_dsl.plan.algebra import Explicit
 from interp_dsl.verbs import verbs
 from interp_dsl.verbs.signature import Clause, Verb
 from interp_dsl.verbs.values import Call, Step, UnitSet
@@ -147,6 +148,13 @@ def _objects(
             span=spans["objects"], verb=None, objects=phrase.objects, clauses=tuple(narrowing)
         )
         found: UnitSet = units.units(joined, scope)
+        if found.units == Explicit(()):
+            raise scope.reject(
+                "E302",
+                "no place is left in this set",
+                spans["objects"],
+                help="`&` keeps what both sides name, `-` takes away what the right one names",
+            )
         return (found,)
     return tuple(_EVALUATORS[verb.objects.kind](o, scope) for o in phrase.objects)
 

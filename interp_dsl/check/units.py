@@ -29,7 +29,8 @@ from interp_dsl.plan.algebra import Combined, Explicit, Filtered, Placed, Units
 from interp_dsl.plan.units import depends, expand
 from interp_dsl.verbs.values import Model, UnitSet
 
-MOST_UNITS = 1_000_000
+MOST_PLACES = 1_000_000
+MOST_GROUPS = 200_000
 
 
 def units(expr: Expr, scope: Scope) -> UnitSet:
@@ -187,17 +188,17 @@ def _narrow(found: UnitSet, clause: Clause, scope: Scope) -> UnitSet:
 def _placed(found: UnitSet, clause: Clause, scope: Scope) -> UnitSet:
     spans: Spans = []
     where = tuple(p for v in values_of(clause, scope) for p in positions(v, scope, spans))
-    if isinstance(found.units, Explicit) and len(found.units.units) * len(where) > MOST_UNITS:
-        raise too_many(len(found.units.units) * len(where), clause.span, scope)
+    if isinstance(found.units, Explicit) and len(found.units.units) * len(where) > MOST_PLACES:
+        raise too_many(len(found.units.units) * len(where), MOST_PLACES, clause.span, scope)
     return UnitSet(Placed(found.units, where), found.model, (*found.spans, *spans))
 
 
-def too_many(count: int, span: Span, scope: Scope) -> Rejected:
+def too_many(count: int, most: int, span: Span, scope: Scope) -> Rejected:
     return scope.reject(
         "E315",
         f"this makes {count:,} units",
         span,
-        label=f"at most {MOST_UNITS:,} fit one step",
+        label=f"at most {most:,} fit one step",
         help="narrow the places: layers 0..3, or top(step, 10) of a first step",
     )
 

@@ -65,8 +65,6 @@ MODELS: dict[str, Function] = {
     )
 }
 
-_TEXTS = Parameter("texts", None)
-
 DATASETS: dict[str, Function] = {
     f.name: f
     for f in (

@@ -1,0 +1,170 @@
+"""Verbs as their signatures say, and the tasks that steps become."""
+
+from __future__ import annotations
+
+import pytest
+
+from interp_dsl.check import Checked, check_source
+from interp_dsl.check.lower import lower
+from interp_dsl.language.keywords import CLAUSES
+from interp_dsl.language.parse import parse
+from interp_dsl.language.source import Source
+from interp_dsl.language.tree import Declaration, Phrase
+from interp_dsl.plan.algebra import FromRun, Mean, MeanVector, Run, ToVector
+from interp_dsl.plan.tasks import BuildData, Evaluate, Forward, LoadModel, Record, Sweep, Task
+from interp_dsl.verbs import verbs
+from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
+from interp_dsl.verbs.signature import Verb
+
+HEAD = """model m = bundled("induction-2l")
+dataset pairs = repeated_tokens(pairs=4, half=8)
+step cut = ablate {L0H3} with zero
+"""
+
+
+def _checked(text: str) -> Checked:
+    found = check_source(Source(HEAD + text))
+    assert found.diagnostics == ()
+    return found
+
+
+def _tasks(text: str) -> tuple[Task, ...]:
+    found = _checked(text)
+    assert found.experiment is not None
+    return lower(found.experiment).tasks
+
+
+def _one(text: str, kind: type[Task]) -> Task:
+    (found,) = [task for task in _tasks(text) if isinstance(task, kind)]
+    return found
+
+
+def _sweep(text: str) -> Sweep:
+    found = _one(text, Sweep)
+    assert isinstance(found, Sweep)
+    return found
+
+
+CLEAN = Run("model:m", "data:pairs", "clean")
+CORRUPT = Run("model:m", "data:pairs", "corrupt")
+
+
+@pytest.mark.parametrize("verb", verbs().values(), ids=lambda verb: verb.name)
+def test_the_example_of_a_verb_is_a_step_of_it(verb: Verb) -> None:
+    program, problems = parse(Source(verb.example))
+    (statement,) = program.statements
+    assert problems == []
+    assert isinstance(statement, Declaration)
+    assert isinstance(statement.value, Phrase)
+    assert statement.value.verb is not None
+    assert statement.value.verb.id == verb.name
+    used = {clause.word for clause in statement.value.clauses}
+    assert {word for word, clause in verb.clauses.items() if clause.required} <= used
+    assert used <= set(verb.clauses)
+
+
+@pytest.mark.parametrize("verb", verbs().values(), ids=lambda verb: verb.name)
+def test_clauses_are_words_of_the_language(verb: Verb) -> None:
+    assert set(verb.clauses) <= set(CLAUSES)
+    assert all(clause.doc for clause in verb.clauses.values())
+
+
+def test_functions_are_called_by_their_names_and_documented() -> None:
+    for table in (MODELS, DATASETS, SOURCES):
+        for name, function in table.items():
+            assert function.name == name
+            assert function.doc.endswith(".")
+            assert all(parameter.doc for parameter in function.parameters.values()), name
+
+
+def test_a_patch_keeps_its_source_and_measures_both_runs() -> None:
+    text = "step who = patch heads from pairs.corrupt into pairs.clean measure logit_diff()\n"
+    sweep = _sweep(text)
+    assert sweep.intervention.source == FromRun(CORRUPT)
+    assert [(v.into, v.other) for v in sweep.variants] == [(CLEAN, CORRUPT)]
+    runs = {f.run: f for f in _tasks(text) if isinstance(f, Forward) and f.metrics}
+    assert set(runs) == {CLEAN, CORRUPT}
+
+
+def test_what_a_step_needs_stands_before_it() -> None:
+    tasks = _tasks("step who = patch heads from pairs.corrupt into pairs.clean measure kl()\n")
+    kinds = [type(task) for task in tasks]
+    assert kinds.index(LoadModel) < kinds.index(BuildData) < kinds.index(Forward)
+    assert kinds[-1] is Sweep
+
+
+def test_divergence_is_measured_from_the_undisturbed_clean_run() -> None:
+    sweep = _sweep(
+        "step who = patch heads from pairs.clean into pairs.corrupt under cut measure kl()\n"
+    )
+    assert sweep.reference == CLEAN
+    (variant,) = sweep.variants
+    assert variant.into.side == "corrupt"
+    assert len(variant.into.under) == 1
+    assert variant.other == CLEAN
+
+
+def test_contexts_are_variants_and_a_side_keeps_its_own() -> None:
+    sweep = _sweep(
+        "step other = ablate {L0H0} with mean(pairs.clean)\n"
+        "step who = patch heads from pairs.corrupt into (pairs.clean under cut)\n"
+        "  under other, together(cut, other) measure kl()\n"
+    )
+    assert [len(v.into.under) for v in sweep.variants] == [2, 3]
+    assert [v.columns for v in sweep.variants] == [
+        (("under", "other"),),
+        (("under", "together(cut, other)"),),
+    ]
+
+
+def test_a_mean_is_over_a_run_and_normalised_by_none() -> None:
+    sweep = _sweep("step out = ablate heads with mean(pairs.corrupt) on pairs.clean measure kl()\n")
+    assert sweep.intervention.source == Mean(CORRUPT, "position")
+    assert sweep.variants[0].other is None
+
+
+def test_vectors_are_sums_of_means() -> None:
+    sweep = _sweep(
+        "let push = mean(L1.resid_pre of pairs.clean at last)\n"
+        "step out = ablate L1.resid_pre with push on pairs.clean measure kl()\n"
+    )
+    assert isinstance(sweep.intervention.source, ToVector)
+    assert isinstance(sweep.intervention.source.vector, MeanVector)
+    assert sweep.intervention.source.vector.run == CLEAN
+
+
+def test_a_step_whose_results_are_read_runs_first() -> None:
+    tasks = _tasks(
+        "step best = patch top(who, 2) from pairs.corrupt into pairs.clean measure kl()\n"
+        "step who = patch heads from pairs.corrupt into pairs.clean measure kl()\n"
+    )
+    assert [task.step for task in tasks if isinstance(task, Sweep)] == ["who", "best"]
+
+
+def test_a_filter_that_reads_results_is_built_after_them() -> None:
+    tasks = _tasks(
+        "let known = pairs where base.accuracy.value == 1\n"
+        "step who = patch heads from known.corrupt into known.clean measure kl()\n"
+        "step base = evaluate m on pairs measure accuracy()\n"
+    )
+    names = [getattr(task, "id", "") for task in tasks]
+    assert names.index("evaluate:base") < names.index("data:known")
+    (known,) = [t for t in tasks if isinstance(t, BuildData) and t.parent]
+    assert known.parent == "data:pairs"
+
+
+def test_evaluate_measures_the_clean_side_of_a_pair() -> None:
+    found = _one("step base = evaluate m on pairs measure accuracy()\n", Evaluate)
+    assert isinstance(found, Evaluate)
+    assert [v.into for v in found.variants] == [CLEAN]
+
+
+def test_record_names_its_places() -> None:
+    found = _one("step seen = record (patterns layers 1) at last of pairs.clean keep 2\n", Record)
+    assert isinstance(found, Record)
+    assert [str(t) for t in found.targets] == [f"L1H{h}.pattern at last" for h in range(4)]
+    assert found.keep == 2
+
+
+def test_an_intervention_alone_runs_nothing() -> None:
+    assert _tasks("") == ()
