@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "runs"))
-
-from tests.runs.recorded import WHEN, record
-
 from interp_dsl.cli.app import main
+from tests.runs.recorded import WHEN, record
 
 Interp = Callable[..., tuple[int, str, str]]
 

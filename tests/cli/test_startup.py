@@ -55,8 +55,7 @@ def test_nothing_heavy_is_imported(arguments: list[str], tmp_path: Path) -> None
 
 
 def test_the_probe_sees_what_is_imported(tmp_path: Path) -> None:
-    sys.path.insert(0, str(Path(__file__).parents[1] / "runs"))
-    from recorded import record
+    from tests.runs.recorded import record
 
     record(tmp_path / "runs")
     assert loaded("show", cwd=tmp_path) == ["polars"]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from tests.runs.recorded import WHEN, record
-
 from interp_dsl.plan import serialise
 from interp_dsl.plan.tasks import Plan
 from interp_dsl.runs.find import list_runs, newest, resumable, summary, with_finished_steps
 from interp_dsl.runs.folder import RunFolder
+from tests.runs.recorded import WHEN, record
 
 PLAN = Plan((), seed=1)
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from tests.runs.recorded import WHEN, record, rows
 
 from interp_dsl.plan.tasks import Plan
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.schema import SCORE_COLUMNS, extra_columns, is_score_table, score_table
+from tests.runs.recorded import WHEN, record, rows
 
 HOLDER = """
 import sys, time

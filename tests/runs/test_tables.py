@@ -7,7 +7,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from tests.runs.recorded import N, record, rows
 
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.runs.compare import agreement, compare
@@ -16,6 +15,7 @@ from interp_dsl.runs.rank import metrics, ranked, ranking_column
 from interp_dsl.runs.schema import score_table
 from interp_dsl.runs.select import Selection, select
 from interp_dsl.runs.text import decimals, duration, file_size, number, printable
+from tests.runs.recorded import N, record, rows
 
 
 def test_components_rank_by_size_and_keep_their_signs() -> None:
