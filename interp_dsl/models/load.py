@@ -9,6 +9,8 @@ import torch
 
 from interp_dsl.models import files, native, weights
 from interp_dsl.models.checkpoint import python_model, transformers_model
+from interp_dsl.models.compiled import choice
+from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.errors import failure, nearest
 from interp_dsl.models.facts import facts, kind_of, name_of, path_of
 from interp_dsl.models.hooked import HookedExecutor
@@ -26,22 +28,28 @@ def load(
     device: str = "auto",
     dtype: str | None = None,
     trusted: bool = False,
-) -> HookedExecutor:
+    executor: choice.Choice = "hooked",
+    verify: bool = False,
+) -> CompiledExecutor | HookedExecutor:
     """The model that `spec` names (see facts.py), in eval mode with frozen weights.
 
     `device` (the option `device` goes before it): auto takes a GPU where there is one. `dtype`
     (else the option, else float32) is a name of torch's. The option `processing` of checkpoint and
     pretrained: none, or compatibility (layer norms folded, weights centred). A `python` model, and
-    code that a checkpoint brings, run only when `trusted`. Raises InterpError E450-E462."""
+    code that a checkpoint brings, run only when `trusted`. `executor`: auto takes the compiled one
+    where it covers the model and gives the same as the hooked one, by a comparison that is kept
+    and under `verify` made again; else the hooked one with a `remark`. Raises InterpError
+    E450-E462; E605, E608 where compiled is insisted on and not to be had."""
     place = resolve_device(str(spec.get("device") or device))
     precision = resolve_dtype(dtype or spec.get("dtype"))
     match kind_of(spec):
         case "bundled" | "weights":
-            return _native(spec, place, precision)
+            return _native(spec, place, precision, executor, verify)
         case "python":
-            return python_model(spec, place, precision, trusted)
+            return choice.from_python(python_model(spec, place, precision, trusted), executor)
         case _:
-            return transformers_model(spec, place, precision, trusted)
+            hooked = transformers_model(spec, place, precision, trusted)
+            return choice.bridged(hooked, executor, verify)
 
 
 def native_source(spec: Mapping[str, Any]) -> weights.Source:
@@ -87,8 +95,18 @@ def resolve_dtype(name: str | None) -> torch.dtype:
     return DTYPES[name]
 
 
-def _native(spec: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> HookedExecutor:
+def _native(
+    spec: Mapping[str, Any],
+    device: torch.device,
+    dtype: torch.dtype,
+    executor: choice.Choice,
+    verify: bool,
+) -> CompiledExecutor | HookedExecutor:
     known = facts(spec)
     assert known is not None
     source = native_source(spec)
-    return HookedExecutor(native.boot(source, device, dtype), known, source)
+
+    def boot() -> HookedExecutor:
+        return HookedExecutor(native.boot(source, device, dtype), known, source)
+
+    return choice.native(source, known, device, dtype, boot, executor, verify)

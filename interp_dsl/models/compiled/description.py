@@ -48,7 +48,7 @@ class Description:
     `norm` and `final_norm` are LN, RMS or None; whether they have weights is seen from the weights.
     `norm_offset`: weights are stored as w - 1 (Gemma). `adjacent`: rotary turns the pairs
     (2i, 2i+1), not (i, i + half). `score_cap`, `logit_cap`: x <- cap tanh(x / cap), None for none.
-    `embed_scale` multiplies token embeddings. `blank_rows`: a query whose keys are all masked
+    `blank_rows`: a query whose keys are all masked
     attends to nothing, not to everything. `single_norm`, `single_softmax`: RMS norms with weights,
     the softmax over keys are computed in float32 whatever the model's dtype, as the originals
     do."""
@@ -63,7 +63,6 @@ class Description:
     adjacent: bool = False
     score_cap: float | None = None
     logit_cap: float | None = None
-    embed_scale: float | None = None
     blank_rows: bool = False
     single_norm: bool = False
     single_softmax: bool = False

@@ -27,8 +27,8 @@ REMARKS = _words(
     "model_type initializer_range bos_token_id eos_token_id pad_token_id tie_word_embeddings "
     "vocab_size max_position_embeddings is_decoder attention_dropout hidden_dropout "
     "task_specific_params classifier_dropout resid_pdrop embd_pdrop attn_pdrop n_ctx "
-    "pretraining_tp max_window_layers _sliding_window_pattern sliding_window_pattern cache_implementation "
-    "summary_type summary_use_proj summary_activation summary_proj_to_labels "
+    "pretraining_tp max_window_layers _sliding_window_pattern sliding_window_pattern "
+    "cache_implementation summary_type summary_use_proj summary_activation summary_proj_to_labels "
     "summary_first_dropout transformers.js_config"
 )
 # Fields whose only covered values these are: others change what the model computes.
@@ -161,7 +161,6 @@ def _rms_normed(shape: Shape, config: Mapping[str, Any]) -> Description:
     return replace(
         described,
         norm_offset=True,
-        embed_scale=shape.d_model**0.5,
         score_cap=config.get("attn_logit_softcapping"),
         logit_cap=config.get("final_logit_softcapping"),
     )

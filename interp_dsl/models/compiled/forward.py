@@ -81,10 +81,10 @@ class Walk:
 
     def embedded(self, tokens: Tensor) -> Tensor:
         """Tokens [B, T] -> the residual stream before layer 0."""
-        weights, scale = self.model.weights, self.model.description.embed_scale
+        weights = self.model.weights
         x = weights.embed[tokens]
-        if scale is not None:
-            x = x * torch.tensor(scale, dtype=torch.float32).to(x.dtype)
+        if weights.embed_scale is not None:
+            x = x * weights.embed_scale
         x = self.taps.at("embed", None, x, "flat")
         if weights.positions is None:
             return x

@@ -56,7 +56,8 @@ class Frequencies:
 
 @dataclass(frozen=True)
 class Weights:
-    """`positions` [n_ctx, d_model], None for other positions; `unembed` [d_vocab_out, d_model].
+    """`positions` [n_ctx, d_model], None for other positions; `unembed` [d_vocab_out, d_model];
+    `embed_scale` (Gemma) multiplies token embeddings.
     `rotary`: one table, or two (Gemma-3: sliding, full), none."""
 
     embed: Tensor
@@ -66,6 +67,7 @@ class Weights:
     unembed: Tensor
     unembed_bias: Tensor | None
     rotary: tuple[Frequencies, ...] = ()
+    embed_scale: Tensor | None = None
 
 
 def from_tensors(
@@ -118,7 +120,7 @@ def _native_rotary(config: NativeConfig, device: torch.device) -> tuple[Frequenc
 
 def from_bridge(bridge: Any, description: Description) -> Weights:
     """The weights of a bridge's Hugging Face model, as the bridge shows them (folded, where it has
-    folded them). Raises InterpError E605 for rotary positions that are not where they were."""
+    folded them). Raises InterpError E605 for constants that are not where they were."""
     standard = description.shape.positional == "standard"
     return Weights(
         embed=bridge.W_E.detach(),
@@ -128,7 +130,15 @@ def from_bridge(bridge: Any, description: Description) -> Weights:
         unembed=bridge.W_U.detach().T.contiguous(),
         unembed_bias=bridge.b_U.detach(),
         rotary=() if standard else _bridge_rotary(bridge, description),
+        embed_scale=_embed_scale(bridge) if description.shape.family.startswith("gemma") else None,
     )
+
+
+def _embed_scale(bridge: Any) -> Tensor:
+    scale = _optional(bridge.embed.original_component, "embed_scale")
+    if scale is None:
+        raise refused("the scale of its embeddings is not where it was")
+    return scale.to(bridge.W_E.dtype)
 
 
 def _bridge_norm(component: Any) -> Norm:
