@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from interp_dsl.check.paths import inside
@@ -31,7 +32,7 @@ _PLACE = re.compile(r"L\d+(H\d+)?")
 
 def declare(program: Program, scope: Scope, chain: tuple[Path, ...]) -> None:
     """Enter the declarations of a file into its scope; `chain` are the files being imported."""
-    scope.broken.update((name, keyword) for keyword, name in _OPENING.findall(program.source.text))
+    scope.broken.update(_broken(program.source, scope))
     for statement in program.statements:
         match statement:
             case Import():
@@ -45,6 +46,16 @@ def declare(program: Program, scope: Scope, chain: tuple[Path, ...]) -> None:
                 _declare(Declared("param", statement.name.id, statement, scope), scope)
     for name in scope.names:
         scope.broken.pop(name, None)
+
+
+def _broken(source: Source, scope: Scope) -> Iterator[tuple[str, str]]:
+    """What a file seems to declare: all that opens a statement, and the first words of every line
+    that does not parse. What it does declare is taken from these."""
+    yield from ((name, keyword) for keyword, name in _OPENING.findall(source.text))
+    for found in scope.session.reported:
+        if found.code.startswith("E1") and found.span and found.span.source is source:
+            words = re.findall(r"[^\W\d]\w*", source.line_text(found.span.line))[:2]
+            yield from ((word, "import") for word in ("", *words) if word or found.code == "E121")
 
 
 def _declare(declared: Declared, scope: Scope) -> None:

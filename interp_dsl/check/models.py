@@ -41,16 +41,23 @@ def known_model(scope: Scope, model: Model | None) -> Model | None:
 def which_model(scope: Scope, span: Span, example: str) -> Rejected:
     """Report that no model is known; `example` is a place to show the prefix with."""
     declared = scope.declared_as("model")
-    if "model" in scope.broken.values() or "import" in scope.broken.values():
+    if declared:
+        return scope.reject(
+            "E307",
+            "which model?",
+            span,
+            label=f"of {', '.join(declared)}",
+            help=f"write {declared[0]}.{example}",
+        )
+    told = any(d.code == "E307" for d in scope.session.reported)
+    if told or {"model", "import"} & set(scope.broken.values()):
         return Rejected()
     return scope.reject(
         "E307",
-        "which model?" if declared else "this file declares no model",
+        "this file declares no model",
         span,
-        label=f"of {', '.join(declared)}" if declared else "places belong to a model",
-        help=f"write {declared[0]}.{example}"
-        if declared
-        else 'declare one: model m = bundled("induction-2l")',
+        label="places belong to a model",
+        help='declare one: model m = bundled("induction-2l")',
     )
 
 

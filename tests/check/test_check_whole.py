@@ -93,6 +93,20 @@ def test_a_broken_declaration_is_reported_once(keyword: str, wrong: str) -> None
     assert len(_codes("\n".join([*lines.values(), USES]))) == 1
 
 
+@pytest.mark.parametrize("keyword", DECLARATIONS)
+def test_a_misspelt_keyword_is_reported_once(keyword: str) -> None:
+    lines = dict(DECLARATIONS)
+    lines[keyword] = lines[keyword].replace(keyword, keyword + "x", 1)
+    assert len(_codes("\n".join([*lines.values(), USES]))) == 1
+
+
+@pytest.mark.parametrize("keyword", DECLARATIONS)
+def test_a_missing_name_is_reported_once(keyword: str) -> None:
+    lines = dict(DECLARATIONS)
+    lines[keyword] = f"{keyword} ={lines[keyword].partition('=')[2]}"
+    assert _codes("\n".join([*lines.values(), USES])) == ["E121"]
+
+
 def test_a_broken_import_is_reported_once() -> None:
     assert _codes('import "no_such_file.interp"\n' + USES) == ["E211"]
 
