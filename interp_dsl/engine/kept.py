@@ -12,11 +12,12 @@ from torch import Tensor
 from interp_dsl.engine.edits import Block, Editor
 from interp_dsl.engine.forwards import Bench
 from interp_dsl.engine.report import Report
+from interp_dsl.engine.slots import ends
 from interp_dsl.engine.state import State, canonical
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.sites import family
 from interp_dsl.plan.algebra import Explicit, FromRun, Intervention, Run
-from interp_dsl.plan.places import Site, Unit
+from interp_dsl.plan.places import Site, Target, Unit
 from interp_dsl.plan.tasks import KeepPairs, Record, SelfTest
 
 Arrays = dict[str, NDArray[np.generic]]
@@ -147,20 +148,33 @@ def _pairs(run: Run, count: int, with_patterns: bool, state: State) -> Arrays:
 
 
 def record(task: Record, state: State) -> Arrays:
-    """Activations of the first examples at each place: `<place>` [examples, k, width] at the token
-    positions `<place>.positions` [examples, k], -1 where a prompt has fewer; `tokens` and
-    `lengths` of the prompts."""
+    """Activations of the first examples at each place: `<place>` [examples, k, width], of a hook
+    [examples, k, index, width], at the token positions `<place>.positions` [examples, k], -1 where
+    a prompt has fewer; of a pattern's entries [examples, k, m] at the key positions `<place>.keys`
+    [examples, m]; `tokens` and `lengths` of the prompts."""
     side = state.side(task.run)
     count = min(task.keep, state.data[task.run.data].n)
     held: Arrays = {"tokens": side.tokens[:count], "lengths": side.lengths[:count]}
     for target in task.targets:
-        captured = state.captured(task.run, target.site)
-        named = target.positions if target.positions.kind != "all" else task.positions
-        at = state.slots(task.run, named)
-        rows = torch.arange(count, device=captured.device)[:, None]
-        values = captured[rows, at.index[:count]]
-        values = values if target.index is None else values[:, :, target.index]
-        held[str(target)] = values.float().cpu().contiguous().numpy()
-        positions = at.index[:count].masked_fill(~at.valid[:count], -1)
-        held[f"{target}.positions"] = positions.cpu().numpy()
+        for name, values in _recorded(target, task, count, state).items():
+            held[f"{target}{name}"] = values.cpu().contiguous().numpy()
     return held
+
+
+def _recorded(target: Target, task: Record, count: int, state: State) -> dict[str, Tensor]:
+    """One place's values and positions, by what their names end in."""
+    named = target.positions if target.positions.kind != "all" else task.positions
+    queries, named_keys = ends(named)
+    at = state.slots(task.run, queries)
+    captured = state.captured(task.run, target.site)[:count]
+    rows = torch.arange(count, device=captured.device)[:, None]
+    values = captured[rows, at.index[:count]].float()
+    if target.site.kind != "hook" or target.index is not None:
+        values = values[:, :, target.index or 0]
+    found = {".positions": at.index[:count].masked_fill(~at.valid[:count], -1)}
+    if named_keys is not None:
+        keys = state.slots(task.run, named_keys)
+        places = keys.index[:count, None].expand(-1, values.shape[1], -1)
+        values = values.gather(2, places)
+        found[".keys"] = keys.index[:count].masked_fill(~keys.valid[:count], -1)
+    return {"": values, **found}

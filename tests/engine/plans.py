@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,14 @@ def sweep_plan(
     return Plan((*LOADS, *forwards, sweep))
 
 
+def folder_in(path: Path) -> RunFolder:
+    return RunFolder.create(path, "test", datetime(2026, 1, 1))
+
+
+def with_tasks(plan: Plan, *tasks: Task) -> Plan:
+    return replace(plan, tasks=(*plan.tasks, *tasks))
+
+
 @dataclass
 class Ran:
     folder: RunFolder
@@ -90,6 +98,6 @@ class Ran:
 
 def run(plan: Plan, model: Any, tmp_path: Path, step: str = "who", **data: Data) -> Ran:
     """Execute a plan in a new folder; `values` are single examples' [rows, n]."""
-    folder = RunFolder.create(tmp_path, "test", datetime(2026, 1, 1))
+    folder = folder_in(tmp_path)
     outcome = execute(plan, folder, loaders=Given(model, **data))
     return Ran(folder, outcome, folder.read_table(step), folder.read_tensors(step)["value"])

@@ -1,22 +1,15 @@
-"""Runs: what they write, and that nothing done is done again."""
+"""Runs: what they write, and what their tasks make of each other's results."""
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
-import sys
-import threading
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from interp_dsl.engine.execute import execute
 from interp_dsl.language.codes import all_codes, lookup
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.plan.algebra import (
@@ -29,140 +22,35 @@ from interp_dsl.plan.algebra import (
     MetricCall,
     Operation,
     ScoreOf,
-    SetOfUnits,
     Top,
-    Zero,
 )
 from interp_dsl.plan.places import Site
 from interp_dsl.plan.tasks import (
     BuildData,
-    Claim,
     Evaluate,
     Forward,
-    KeepPairs,
-    Place,
     Plan,
-    Record,
-    SelfTest,
     Sweep,
     Variant,
 )
-from interp_dsl.runs.folder import RunFolder
 
-from .plans import CLEAN, CORRUPT, END, GAP, HEADS, LOADS, run, sweep_plan, unit
-from .tiny import Given, Tiny, pairs
+from .plans import (
+    CLEAN,
+    CORRUPT,
+    END,
+    GAP,
+    HEADS,
+    LOADS,
+    run,
+    sweep_plan,
+    unit,
+    with_tasks,
+)
+from .tiny import Tiny, pairs
 
 DATA = pairs()
 PLAN = sweep_plan(HEADS, FromRun(CORRUPT), shard=1, rows=4)
 KL = Metric("kl", MetricCall("kl"))
-
-
-def folder_in(path: Path) -> RunFolder:
-    return RunFolder.create(path, "test", datetime(2026, 1, 1))
-
-
-def with_tasks(plan: Plan, *tasks) -> Plan:
-    return replace(plan, tasks=(*plan.tasks, *tasks))
-
-
-def kinds(folder: RunFolder) -> list[str]:
-    return [e["event"] for e in folder.events()]
-
-
-class Dies(Tiny):
-    """A model whose process is lost after some rows."""
-
-    def __init__(self, rows: int, error: BaseException) -> None:
-        super().__init__()
-        self.left, self.error = rows, error
-
-    def forward(self, tokens, *args, **kwargs):
-        self.left -= len(tokens)
-        if self.left < 0:
-            raise self.error
-        return super().forward(tokens, *args, **kwargs)
-
-
-def test_a_run_goes_on_after_the_last_shard(tmp_path: Path) -> None:
-    whole = run(PLAN, Tiny(), tmp_path / "whole", d=DATA)
-    folder = folder_in(tmp_path)
-    with pytest.raises(RuntimeError, match="lost"):
-        execute(PLAN, folder, loaders=Given(Dies(23, RuntimeError("lost")), d=DATA))
-    assert folder.status == "failed"
-    assert [e["event"] for e in folder.events()][-2:] == ["failed", "run_finished"]
-
-    model = Tiny()
-    again = RunFolder.open(folder.path)
-    assert execute(PLAN, again, loaders=Given(model, d=DATA)).status == "done"
-    assert model.rows == 2 * 5 + 2 * 5, "two forwards and the two shards that were not done"
-    assert again.read_table("who").equals(whole.table)
-    np.testing.assert_array_equal(again.read_tensors("who")["value"], whole.values)
-    assert [e["resumed"] for e in again.events() if e["event"] == "run_started"] == [False, True]
-    assert not (again.path / "parts" / "who").exists()
-
-
-def test_a_finished_step_is_not_run_again_here_or_elsewhere(tmp_path: Path) -> None:
-    first = run(PLAN, Tiny(), tmp_path, d=DATA)
-    model = Tiny()
-    execute(PLAN, first.folder, loaders=Given(model, d=DATA))
-    other = folder_in(tmp_path)
-    named = replace(PLAN.tasks[-1], step="renamed", rows=2)
-    plan = replace(PLAN, tasks=(*PLAN.tasks[:-1], named))
-    execute(plan, other, reuse=[first.folder], loaders=Given(model, d=DATA))
-    assert model.rows == 0
-    assert other.read_table("renamed").equals(first.table)
-    finished = [e for e in other.events() if e["event"] == "task_finished"]
-    assert finished[-1]["reused"] and finished[-1]["step"] == "renamed"
-    assert any("taken over from" in e["text"] for e in other.events() if e["event"] == "note")
-
-
-@pytest.mark.parametrize("what", ["seed", "model", "data", "metric"])
-def test_whatever_results_depend_on_changes_the_key(tmp_path: Path, what: str) -> None:
-    first = run(PLAN, Tiny(), tmp_path, d=DATA)
-    plan = {
-        "seed": replace(PLAN, seed=1),
-        "metric": sweep_plan(HEADS, FromRun(CORRUPT), metrics=(KL,), shard=1),
-    }.get(what, PLAN)
-    model = Tiny(seed=5 if what == "model" else 0)
-    data = pairs(seed=5) if what == "data" else DATA
-    other = folder_in(tmp_path)
-    execute(plan, other, reuse=[first.folder], loaders=Given(model, d=data))
-    assert other.step_keys != first.folder.step_keys
-    assert model.rows == 30
-
-
-def test_cancel_stops_between_shards(tmp_path: Path) -> None:
-    folder = folder_in(tmp_path)
-
-    class Cancels(Tiny):
-        def forward(self, tokens, *args, **kwargs):
-            if self.rows == 14:
-                folder.cancel()
-            return super().forward(tokens, *args, **kwargs)
-
-    outcome = execute(PLAN, folder, loaders=Given(Cancels(), d=DATA))
-    assert outcome.status == folder.status == "cancelled"
-    key = next((folder.path / "parts" / "who").glob("*.parquet"))
-    assert key.name.startswith("000000")
-    assert execute(PLAN, folder, loaders=Given(Tiny(), d=DATA)).status == "done"
-
-
-def test_ctrl_c_finishes_the_shard_in_hand(tmp_path: Path) -> None:
-    folder = folder_in(tmp_path)
-
-    class Interrupts(Tiny):
-        def forward(self, tokens, *args, **kwargs):
-            if self.rows == 10:
-                os.kill(os.getpid(), signal.SIGINT)
-            return super().forward(tokens, *args, **kwargs)
-
-    before = signal.getsignal(signal.SIGINT)
-    outcome = execute(PLAN, folder, loaders=Given(Interrupts(), d=DATA))
-    assert outcome.status == folder.status == "interrupted"
-    assert len(list((folder.path / "parts" / "who").glob("*.parquet"))) == 1
-    assert signal.getsignal(signal.SIGINT) is before
-    second = Dies(12, KeyboardInterrupt())
-    assert execute(PLAN, folder, loaders=Given(second, d=DATA)).status == "interrupted"
 
 
 def test_out_of_memory_halves_the_batch(tmp_path: Path) -> None:
@@ -184,22 +72,6 @@ def test_out_of_memory_halves_the_batch(tmp_path: Path) -> None:
 
     with pytest.raises(InterpError, match="E640"):
         run(PLAN, None_(), tmp_path / "none", d=DATA)
-
-
-def test_one_writer(tmp_path: Path) -> None:
-    folder = folder_in(tmp_path)
-    RunFolder.open(folder.path).acquire()
-    with pytest.raises(InterpError, match="E644"):
-        execute(PLAN, folder, loaders=Given(Tiny(), d=DATA))
-
-
-def test_a_run_in_a_thread(tmp_path: Path) -> None:
-    folder = folder_in(tmp_path)
-    loaders = Given(Tiny(), d=DATA)
-    thread = threading.Thread(target=lambda: execute(PLAN, folder, loaders=loaders))
-    thread.start()
-    thread.join()
-    assert folder.status == "done"
 
 
 def test_events_and_manifest(tmp_path: Path) -> None:
@@ -325,140 +197,6 @@ def test_forwards_run_in_the_order_that_they_need(tmp_path: Path) -> None:
     finished = [e["task"] for e in ran.folder.events() if e["event"] == "task_finished"]
     assert finished == ["m", "d", "g", "f", "e"]
     assert (ran.values > 0).all()
-
-
-# ---- claims
-
-
-def claims_of(tmp_path: Path, *tests: Operation) -> list[dict]:
-    plan = replace(
-        PLAN, claims=tuple(Claim("…", t, Place("a.interp", i + 1, 1)) for i, t in enumerate(tests))
-    )
-    ran = run(plan, Tiny(), tmp_path, d=DATA)
-    assert ran.folder.claims == list(ran.outcome.claims)
-    assert [e["ok"] for e in ran.folder.events() if e["event"] == "claim"] == [
-        c["ok"] for c in ran.outcome.claims
-    ]
-    return list(ran.outcome.claims)
-
-
-def test_claims_and_what_they_found(tmp_path: Path) -> None:
-    effect = ScoreOf("who", "gap", "effect", "L1H0")
-    size = Operation("size", (SetOfUnits(Top("who", 3, "gap")),))
-    held, failed, sets = claims_of(
-        tmp_path,
-        Operation("<", (effect, Literal(1e9))),
-        Operation("not", (Operation("<", (effect, Literal(1e9))),)),
-        Operation("<=", (size, Literal(2))),
-    )
-    assert (held["ok"], failed["ok"], sets["ok"]) == (True, False, False)
-    assert held["low"] < held["value"] < held["high"]
-    assert held["message"].startswith("who[L1H0].gap.effect is ") and "[" in held["message"]
-    assert sets["message"] == "found 3" and sets["line"] == 3 and sets["file"] == "a.interp"
-
-
-def test_a_claim_that_cannot_be_decided_does_not_hold(tmp_path: Path) -> None:
-    plan = sweep_plan(HEADS, Zero(), other=None)
-    null = Operation(">", (ScoreOf("who", "gap", "normalized", "L0H0"), Literal(0.1)))
-    many = Operation(">", (ScoreOf("who", "gap", "effect"), Literal(0.1)))
-    plan = replace(plan, claims=(Claim("a", null), Claim("b", many)))
-    ran = run(plan, Tiny(), tmp_path, d=DATA)
-    assert ran.outcome.status == "done"
-    assert [c["ok"] for c in ran.outcome.claims] == [False, False]
-    assert [d.code for d in ran.outcome.diagnostics] == ["E612", "E611"]
-    assert "half a logit" in ran.outcome.diagnostics[0].notes[0]
-
-
-# ---- self-test, pairs, recordings
-
-
-def test_the_self_test_sees_edits_that_do_not_reach_the_model(tmp_path: Path) -> None:
-    plan = Plan((*LOADS, SelfTest("t", CLEAN, CORRUPT)))
-
-    class Deaf(Tiny):
-        def forward(self, tokens, reads, edits=(), sites=(), mask=None):
-            return super().forward(tokens, reads, (), sites, mask)
-
-    class Leaky(Tiny):
-        def forward(self, tokens, reads, edits=(), sites=(), mask=None):
-            found = super().forward(tokens, reads, edits, sites, mask)
-            return replace(found, logits=found.logits + 0.1 * len(edits))
-
-    execute(plan, folder_in(tmp_path), loaders=Given(Tiny(), d=DATA))
-    for model, what in ((Deaf(), "whole residual stream"), (Leaky(), "into itself")):
-        with pytest.raises(InterpError, match="E642") as caught:
-            execute(plan, folder_in(tmp_path), loaders=Given(model, d=DATA))
-        assert what in caught.value.diagnostics[0].message
-        assert "largest difference" in caught.value.diagnostics[0].notes[0]
-
-
-def kept_pairs(tmp_path: Path, budget: int) -> dict[str, np.ndarray]:
-    folder = folder_in(tmp_path)
-    plan = Plan((*LOADS, KeepPairs("k", "d", (CLEAN, CORRUPT), 4, budget)))
-    execute(plan, folder, loaders=Given(Tiny(), d=DATA))
-    return folder.read_tensors("pairs.pairs")
-
-
-def test_pairs_kept_for_the_screens(tmp_path: Path) -> None:
-    held = kept_pairs(tmp_path, 10**6)
-    assert len(held["clean.tokens"]) == 4
-    assert held["clean.label.S"].tolist() == DATA.sides["clean"].labels["S"][:4].tolist()
-    tokens = torch.from_numpy(DATA.sides["corrupt"].tokens[:4])
-    logits = Tiny().run(tokens, lambda site, x: x)
-    np.testing.assert_array_equal(held["corrupt.top_ids"], logits.topk(10, dim=-1).indices)
-    np.testing.assert_allclose(held["corrupt.pattern.0"].sum(-1), 1, atol=1e-2)
-    assert (held["corrupt.pattern.0"][:, :, 0, 1:] == 0).all()
-
-
-@pytest.mark.parametrize(("budget", "pairs_kept", "patterns"), [(3000, 2, True), (1000, 1, False)])
-def test_pairs_are_kept_within_the_budget(
-    tmp_path: Path, budget: int, pairs_kept: int, patterns: bool
-) -> None:
-    held = kept_pairs(tmp_path, budget)
-    assert len(held["clean.tokens"]) == pairs_kept
-    assert ("corrupt.pattern.1" in held) == patterns
-    assert sum(v.nbytes for v in held.values()) <= budget
-
-
-def test_recordings(tmp_path: Path) -> None:
-    targets = (unit("head", 1, 1).targets[0], unit("resid_pre", 0, None, END).targets[0])
-    sites = tuple(t.site for t in targets)
-    plan = Plan(
-        (*LOADS, Forward("f", CORRUPT, sites), Record("r", "seen", CORRUPT, targets, keep=3))
-    )
-    folder = folder_in(tmp_path)
-    execute(plan, folder, loaders=Given(Tiny(), d=DATA))
-    held = folder.read_tensors("seen")
-    assert held["L1H1"].shape == (3, 6, 8)
-    assert held["L0.resid_pre at END"].shape == (3, 1, 1, 8)
-    assert held["L0.resid_pre at END.positions"].tolist() == [[5]] * 3
-    assert "seen" in folder.step_keys
-
-
-# ---- the executor alone
-
-
-def test_a_plan_runs_from_its_json_without_the_language(tmp_path: Path) -> None:
-    folder = folder_in(tmp_path)
-    folder.write_plan(PLAN)
-    script = f"""
-import sys
-from pathlib import Path
-from interp_dsl.engine.execute import execute
-from interp_dsl.runs.folder import RunFolder
-from tests.engine.tiny import Given, Tiny, pairs
-folder = RunFolder.open(Path({str(folder.path)!r}))
-print(execute(folder.read_plan(), folder, loaders=Given(Tiny(), d=pairs())).status)
-language = ("interp_dsl.language.parse", "interp_dsl.check", "lark")
-print([m for m in sys.modules if m.startswith(language)])
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True,
-        cwd=Path(__file__).parents[2], env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
-    )  # fmt: skip
-    assert done.stdout.splitlines() == ["done", "[]"], done.stderr
-    here = run(PLAN, Tiny(), tmp_path, d=DATA)
-    assert folder.read_table("who").equals(here.table)
 
 
 def test_every_code_that_the_engine_raises_is_explained() -> None:

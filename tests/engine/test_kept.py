@@ -1,0 +1,126 @@
+"""The self-test, the pairs kept for the screens, recordings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from interp_dsl.engine.execute import execute
+from interp_dsl.language.diagnostics import InterpError
+from interp_dsl.plan.places import Positions, Site, Target
+from interp_dsl.plan.tasks import (
+    Forward,
+    KeepPairs,
+    Plan,
+    Record,
+    SelfTest,
+)
+
+from .loop import activations
+from .plans import CLEAN, CORRUPT, END, FIRST, LOADS, folder_in
+from .tiny import Given, Tiny, pairs
+
+DATA = pairs()
+S = Positions("label", label="S")
+HOOK = Site("hook", None, "x")
+
+
+def test_the_self_test_sees_edits_that_do_not_reach_the_model(tmp_path: Path) -> None:
+    plan = Plan((*LOADS, SelfTest("t", CLEAN, CORRUPT)))
+
+    class Deaf(Tiny):
+        def forward(self, tokens, reads, edits=(), sites=(), mask=None):
+            return super().forward(tokens, reads, (), sites, mask)
+
+    class Leaky(Tiny):
+        def forward(self, tokens, reads, edits=(), sites=(), mask=None):
+            found = super().forward(tokens, reads, edits, sites, mask)
+            return replace(found, logits=found.logits + 0.1 * len(edits))
+
+    execute(plan, folder_in(tmp_path), loaders=Given(Tiny(), d=DATA))
+    for model, what in ((Deaf(), "whole residual stream"), (Leaky(), "into itself")):
+        with pytest.raises(InterpError, match="E642") as caught:
+            execute(plan, folder_in(tmp_path), loaders=Given(model, d=DATA))
+        assert what in caught.value.diagnostics[0].message
+        assert "largest difference" in caught.value.diagnostics[0].notes[0]
+
+
+def kept_pairs(tmp_path: Path, budget: int) -> dict[str, np.ndarray]:
+    folder = folder_in(tmp_path)
+    plan = Plan((*LOADS, KeepPairs("k", "d", (CLEAN, CORRUPT), 4, budget)))
+    execute(plan, folder, loaders=Given(Tiny(), d=DATA))
+    return folder.read_tensors("pairs.pairs")
+
+
+def test_pairs_kept_for_the_screens(tmp_path: Path) -> None:
+    held = kept_pairs(tmp_path, 10**6)
+    assert len(held["clean.tokens"]) == 4
+    assert held["clean.label.S"].tolist() == DATA.sides["clean"].labels["S"][:4].tolist()
+    tokens = torch.from_numpy(DATA.sides["corrupt"].tokens[:4])
+    logits = Tiny().run(tokens, lambda site, x: x)
+    np.testing.assert_array_equal(held["corrupt.top_ids"], logits.topk(10, dim=-1).indices)
+    np.testing.assert_allclose(held["corrupt.pattern.0"].sum(-1), 1, atol=1e-2)
+    assert (held["corrupt.pattern.0"][:, :, 0, 1:] == 0).all()
+
+
+@pytest.mark.parametrize(("budget", "pairs_kept", "patterns"), [(3000, 2, True), (1000, 1, False)])
+def test_pairs_are_kept_within_the_budget(
+    tmp_path: Path, budget: int, pairs_kept: int, patterns: bool
+) -> None:
+    held = kept_pairs(tmp_path, budget)
+    assert len(held["clean.tokens"]) == pairs_kept
+    assert ("corrupt.pattern.1" in held) == patterns
+    assert sum(v.nbytes for v in held.values()) <= budget
+
+
+class Named(Tiny):
+    """The tiny model with a raw hook, [batch, position, width]."""
+
+    def run(self, tokens, change, mask=None):
+        return change(HOOK, super().run(tokens, change, mask))
+
+
+def recorded(tmp_path: Path, *targets: Target) -> dict[str, np.ndarray]:
+    sites = tuple(dict.fromkeys(t.site for t in targets))
+    plan = Plan(
+        (*LOADS, Forward("f", CORRUPT, sites), Record("r", "seen", CORRUPT, targets, keep=3))
+    )
+    folder = folder_in(tmp_path)
+    execute(plan, folder, loaders=Given(Named(), d=DATA))
+    assert "seen" in folder.step_keys
+    return folder.read_tensors("seen")
+
+
+def test_recordings(tmp_path: Path) -> None:
+    held = recorded(
+        tmp_path,
+        Target(Site("head", 1), 1),
+        Target(Site("resid_pre", 0), None, END),
+        Target(HOOK, None, END),
+    )
+    assert held["L1H1"].shape == (3, 6, 8)
+    assert held["L0.resid_pre at END"].shape == (3, 1, 8)
+    assert held["L0.resid_pre at END.positions"].tolist() == [[5]] * 3
+    assert held['"x" at END'].shape == (3, 1, 1, 11)
+    at = activations(Tiny(), DATA.sides["corrupt"], 2)
+    np.testing.assert_allclose(held["L1H1"][2], at[Site("head", 1)][0, :, 1], atol=1e-6)
+    stream = at[Site("resid_pre", 0)][0, 5:, 0]
+    np.testing.assert_allclose(held["L0.resid_pre at END"][2], stream, atol=1e-6)
+
+
+def test_entries_of_a_pattern_are_recorded_query_by_key(tmp_path: Path) -> None:
+    last = Positions("union", parts=(FIRST, END))
+    held = recorded(tmp_path, Target(Site("pattern", 1), 0, Positions("entry", parts=(S, last))))
+    name = "L1H0.pattern at S -> together(first, END)"
+    assert held[name].shape == (3, 2, 2)
+    assert held[f"{name}.positions"].tolist() == [[0, 5]] * 3
+    labels = DATA.sides["corrupt"].labels["S"][:3]
+    assert held[f"{name}.keys"].tolist() == [[s, s + 1] for s, _ in labels]
+    for example, (start, end) in enumerate(labels):
+        rows = activations(Tiny(), DATA.sides["corrupt"], example)[Site("pattern", 1)][0, :, 0]
+        wanted = rows[[0, 5]][:, start:end]
+        np.testing.assert_allclose(held[name][example], wanted, atol=1e-6)
