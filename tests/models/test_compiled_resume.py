@@ -1,0 +1,175 @@
+"""A pass that starts in the middle gives what a whole pass gives, and multiplies no more than it
+must."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from interp_dsl.language.diagnostics import InterpError
+from interp_dsl.models.compiled.executor import CompiledExecutor
+from interp_dsl.models.edits import Edit
+from interp_dsl.plan.places import Site
+from tests.models.running import MODELS, executor, prompts, sites_of
+from tests.models.test_compiled import LENGTH, compiled, masked, one, same, scattered
+
+N, ROWS = 3, torch.tensor([2, 0, 0, 1, 2])
+LAST = torch.full((len(ROWS), 1), LENGTH - 1)
+
+
+def sources(model: CompiledExecutor, sites: list[Site]) -> dict[Site, Tensor]:
+    """What other prompts have at the sites, a row for each of ROWS."""
+    return model.forward(prompts(model, len(ROWS), LENGTH, seed=1), None, sites=sites).sites
+
+
+def from_position(edit: Edit, position: int) -> Edit:
+    """The edit without its entries before a position."""
+    return replace(edit, valid=edit.valid & (edit.positions >= position))
+
+
+@pytest.mark.parametrize("with_mask", [False, True])
+@pytest.mark.parametrize("name", MODELS)
+def test_every_place_and_start(name: str, with_mask: bool) -> None:
+    model = compiled(name)
+    tokens = prompts(model, N, LENGTH)
+    mask = masked(tokens) if with_mask else None
+    memory = model.remember(tokens, mask)
+    of_rows = None if mask is None else mask[ROWS]
+    sites = [site for site in sites_of(executor(name)) if site.layer == 1]
+    source = sources(model, sites)
+    positions = (0, 3, LENGTH - 1) if model.facts.shape.causal else (0,)
+    for number, site in enumerate(sites):
+        for position in positions:
+            edit = from_position(scattered(site, 1.1 * source[site], number), position)
+            whole = model.forward(tokens[ROWS], None, [edit], mask=of_rows).logits[:, position:]
+            for layer in (0, 1):
+                late = model.resume(memory, ROWS, layer, [edit], None, position).logits
+                same(late, whole)
+                late = model.resume(memory, ROWS, layer, [edit], LAST, position).logits
+                same(late, whole[:, -1:])
+
+
+@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "gemma2", "rotary"])
+def test_many_edits_and_captures(name: str) -> None:
+    model = compiled(name)
+    tokens = prompts(model, N, LENGTH)
+    memory = model.remember(tokens)
+    sites = [site for site in sites_of(executor(name)) if site.layer is not None]
+    source = sources(model, sites)
+    for position in (0, 4):
+        edits = [
+            from_position(scattered(site, scale * source[site], number, op), position)
+            for number, site in enumerate(sites)
+            for op, scale in (("set", 1.0), ("add", 0.3))
+        ]
+        watched = [*sites, Site("logits")]
+        whole = model.forward(tokens[ROWS], None, edits, watched)
+        late = model.resume(memory, ROWS, 0, edits, None, position, watched)
+        same(late.logits, whole.logits[:, position:])
+        for site in watched:
+            same(late.sites[site], whole.sites[site][:, position:])
+        reads = torch.tensor([[6, 4], [5, 5], [4, 6], [6, 6], [5, 6]])
+        late = model.resume(memory, ROWS, 0, edits, reads, position)
+        same(late.logits, whole.logits[torch.arange(len(ROWS))[:, None], reads])
+
+
+def test_blocked_keys_from_a_position_on() -> None:
+    model = compiled("llama")
+    tokens = prompts(model, N, LENGTH)
+    keys = torch.zeros(2, LENGTH, dtype=torch.bool)
+    keys[:, 1] = True
+    at = torch.tensor([[5, 3], [4, 6]])
+    rows, index = torch.tensor([0, 3]), torch.tensor([1, 2])
+    edit = Edit(Site("pattern", 1), rows, index, at, at > 0, None, "block", keys=keys)
+    whole = model.forward(tokens[ROWS], None, [edit]).logits[:, 3:]
+    same(model.resume(model.remember(tokens), ROWS, 1, [edit], None, 3).logits, whole)
+
+
+def test_a_gradient_reaches_the_value_of_an_edit() -> None:
+    model = compiled("gpt2")
+    tokens = prompts(model, N, LENGTH)
+    memory = model.remember(tokens)
+    reads = torch.full((1, 1), LENGTH - 1)
+
+    def gradient(late: bool) -> Tensor:
+        value = torch.zeros(32, requires_grad=True)
+        added = replace(one(Site("head", 0), 32), value=value, op="add")
+        if late:
+            run = model.resume(memory, torch.tensor([1]), 0, [added], reads, 2)
+        else:
+            run = model.forward(tokens[1:2], reads, [added])
+        run.logits.square().sum().backward()
+        assert value.grad is not None and value.grad.abs().max() > 0
+        return value.grad
+
+    same(gradient(True), gradient(False))
+
+
+@pytest.mark.parametrize("kind", ["resid_pre", "q", "z", "head", "neuron"])
+@pytest.mark.parametrize("position", [0, 4])
+@pytest.mark.parametrize("layer", [0, 1])
+def test_what_is_multiplied(kind: str, position: int, layer: int) -> None:
+    """Rows × positions × layers, the last layer at the read positions; the first layer's attention
+    is left out where the edit lies behind it."""
+    model = compiled("gpt2")
+    tokens = prompts(model, N, LENGTH)
+    memory = model.remember(tokens)
+    width = {"resid_pre": 32, "head": 32, "neuron": 1}.get(kind, 8)
+    at = torch.tensor([[LENGTH - 1]])
+    zero = torch.tensor([0])
+    edit = Edit(Site(kind, layer), zero, zero, at, at > 0, torch.ones(width))
+    model.work.clear()
+    model.resume(memory, ROWS, layer, [edit], LAST, position)
+    n_layers, rows = model.facts.shape.n_layers, len(ROWS)
+    positions = LENGTH - position
+    skipped = int(kind in ("z", "head", "neuron"))
+    whole_layers = n_layers - 1 - layer
+    attends = whole_layers + 1 - skipped
+    assert model.work["kv"] == rows * positions * attends
+    assert model.work["q"] == (rows * positions * (attends - 1) + rows if attends else 0)
+    assert model.work["out"] == rows * positions * whole_layers + rows
+    assert model.work["mlp"] == rows * positions * whole_layers + rows
+    assert model.work["unembed"] == rows
+
+
+def test_parts_of_a_memory() -> None:
+    model = compiled("llama")
+    tokens = prompts(model, N, LENGTH)
+    memory = model.remember(tokens, parts=("resid_pre",))
+    assert memory.z is None and memory.keys is None and memory.values is None
+    whole = model.remember(tokens)
+    assert memory.resid_pre is not None and whole.resid_pre is not None
+    assert whole.keys is not None and whole.z is not None
+    assert torch.equal(memory.resid_pre, whole.resid_pre)
+    assert whole.keys.shape == (2, N, LENGTH, 2, 8) and whole.z.shape == (2, N, LENGTH, 4, 8)
+    edit = one(Site("z", 1), 8)
+    expected = model.resume(whole, ROWS, 1, [edit]).logits
+    same(model.resume(memory, ROWS, 1, [edit]).logits, expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"layer": 2}, "no layer 2"),
+        ({"layer": 1}, "before layer 1"),
+        ({"edits": [one(Site("embed"), 32)]}, "before layer 0"),
+        ({"position": 3}, "before position 3"),
+        ({"position": 2, "reads": torch.zeros(5, 1).long()}, "before position 2"),
+        ({"position": 2, "parts": ("resid_pre",)}, "no keys"),
+        ({"parts": ("z",)}, "no resid_pre"),
+        ({"name": "bidirectional", "position": 2}, "bidirectional"),
+    ],
+)
+def test_what_a_memory_cannot_do(options: dict[str, object], reason: str) -> None:
+    asked = {"name": "gpt2", "layer": 0, "edits": [one(Site("q", 0), 8)], "reads": None}
+    asked |= {"position": 0, "parts": ("resid_pre", "keys", "z")} | options
+    model = compiled(str(asked["name"]))
+    memory = model.remember(prompts(model, N, LENGTH), parts=asked["parts"])
+    with pytest.raises(InterpError, match="E607") as caught:
+        model.resume(
+            memory, ROWS, asked["layer"], asked["edits"], asked["reads"], asked["position"]
+        )
+    assert reason in caught.value.diagnostics[0].notes[0]
