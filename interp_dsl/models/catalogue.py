@@ -19,8 +19,8 @@ __all__ = ["Entry", "bundled_names", "bundled_steps", "card", "catalogue"]
 @dataclass(frozen=True)
 class Entry:
     """A model at hand. `kind` is bundled or pretrained; `summary` is the card's own, empty for a
-    cached one; `shape` is None for a family that is not known; `has_weights` is false where only a
-    part of a model was fetched."""
+    cached one; `shape` is None where config.json does not say it; `has_weights` is false where
+    only a part of a model was fetched."""
 
     kind: str
     name: str

@@ -20,7 +20,7 @@ KINDS = ("bundled", "weights", "checkpoint", "pretrained", "python")
 
 def facts(spec: Mapping[str, Any]) -> ModelFacts | None:
     """What can be known without the weights; None where nothing is at hand yet: a `python` model,
-    a `pretrained` one that is not in the hub's cache, a family whose configuration is not known.
+    a `pretrained` one that is not in the hub's cache, a configuration that does not say enough.
     Never uses the network. Raises InterpError E450-E453, E460."""
     match kind_of(spec):
         case "bundled":
@@ -79,7 +79,7 @@ def native_facts(found: files.Files) -> ModelFacts:
 
 
 def checkpoint_facts(folder: Path, name: str) -> ModelFacts | None:
-    """The facts of a Hugging Face folder, None for a family that is not known here.
+    """The facts of a Hugging Face folder, None where config.json does not say enough.
     Raises InterpError E451 where there is no config.json, E452 where it is unreadable."""
     if not (folder / "config.json").is_file():
         raise failure(

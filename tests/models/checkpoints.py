@@ -49,7 +49,7 @@ HF: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma2": ("Gemma2", {**GROUPED, "sliding_window": 3, "query_pre_attn_scalar": 8}),
     "gemma3_text": ("Gemma3", {**GROUPED, "sliding_window": 3, "query_pre_attn_scalar": 8}),
 }
-# A family that facts does not know; TransformerLens shows its pattern and ignores changes of it.
+# A family without an entry of its own; TransformerLens shows its pattern and ignores changes of it.
 OTHER: dict[str, tuple[str, dict[str, Any]]] = {
     "opt": (
         "OPT",

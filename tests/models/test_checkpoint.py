@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models import files
+from interp_dsl.models.checkpoint import shape_of_bridge
 from interp_dsl.models.facts import facts
 from interp_dsl.models.hooked import HookedExecutor
 from interp_dsl.models.load import load
@@ -141,12 +143,13 @@ def test_heads_that_do_not_add_up_are_refused(monkeypatch: pytest.MonkeyPatch) -
         model.forward(prompts(model, 2, 5), None, sites=[Site("head", 0)])
 
 
-def test_a_family_that_only_the_bridge_knows() -> None:
-    """Its facts come from the bridge once it is loaded; a change that would be lost is refused."""
+def test_a_family_without_an_entry_of_its_own() -> None:
+    """Its facts are what the bridge says too; a change that would be lost is refused."""
     spec = {"kind": "checkpoint", "folder": str(tiny("opt"))}
-    assert facts(spec) is None
     model = load(spec, device="cpu")
-    assert model.facts.shape == Shape(2, 4, 4, 32, 8, 48, 400, 400, 32, family="OPTForCausalLM")
+    assert model.facts == facts(spec)
+    assert model.facts.shape == Shape(2, 4, 4, 32, 8, 48, 400, 400, 32, family="opt")
+    assert replace(shape_of_bridge(model.bridge), family="opt") == model.facts.shape
     assert model.facts.bos == 0 and model.facts.tokenizer == tiny("opt") / "tokenizer.json"
     tokens = prompts(model, 2, 5)
     for site in sites_of(model):

@@ -128,6 +128,60 @@ def test_a_python_model_and_an_unknown_family_are_not_known(tmp_path: Path) -> N
     assert facts({"kind": "checkpoint", "folder": str(tmp_path)}) is None
 
 
+GENERIC = {
+    "model_type": "newcomer",
+    "architectures": ["NewcomerForCausalLM"],
+    "n_layer": 3,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 2,
+    "d_model": 64,
+    "n_inner": None,
+    "vocab_size": 100,
+    "n_positions": 128,
+    "rope_theta": 10000.0,
+    "hidden_act": "silu",
+    "bos_token_id": 5,
+}
+
+
+def generic(folder: Path, **change: object) -> Shape | None:
+    (folder / "config.json").write_text(json.dumps({**GENERIC, **change}))
+    found = facts({"kind": "checkpoint", "folder": str(folder)})
+    assert found is None or found.bos == 5
+    return found.shape if found else None
+
+
+def test_a_family_without_an_entry_is_read_by_the_usual_names(tmp_path: Path) -> None:
+    shape = Shape(3, 8, 2, 64, 8, 256, 100, 100, 128, "rotary", gated=True, family="newcomer")
+    assert generic(tmp_path) == shape
+    assert generic(tmp_path, head_dim=16, ffn_dim=96) == replace(shape, d_head=16, d_mlp=96)
+    assert generic(tmp_path, multi_query=True) == replace(shape, n_kv_heads=1)
+    assert generic(tmp_path, use_parallel_residual=True) == replace(shape, parallel=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"n_layer": None},
+        {"n_positions": "long"},
+        {"vocab_size": True},
+        {"d_model": 60},
+        {"architectures": ["NewcomerForMaskedLM"]},
+        {"architectures": None},
+        {"is_encoder_decoder": True},
+        {"num_local_experts": 8},
+        {"mamba_d_state": 16},
+        {"word_embed_proj_dim": 32},
+        {"alibi": True},
+    ],
+    ids=str,
+)
+def test_a_configuration_that_says_too_little_or_is_no_decoder_is_not_known(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    assert generic(tmp_path, **change) is None
+
+
 def test_unknown_names_are_listed_with_the_nearest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
