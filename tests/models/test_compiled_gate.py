@@ -210,7 +210,7 @@ def test_configurations_that_are_not_covered(
                 "use_sliding_window": True,
             },
         ),
-        ("gpt_neox", {"hidden_act": "relu", "attention_bias": False}),
+        ("gpt_neox", {"hidden_act": "relu", "rotary_pct": 1.0}),
         ("gpt2", {"n_inner": 40, "activation_function": "gelu"}),
     ],
 )
