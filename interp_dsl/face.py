@@ -49,7 +49,7 @@ def plan(
 ) -> Plan:
     """What a run of a file, or of a text, would do. Raises InterpError where it is wrong."""
     settings = _settings(params, trust=trust, allow=allow, seed=seed)
-    return session.plan_of(session.checked(_source(source), settings), settings)
+    return session.plan_of(session.prepared(_source(source), settings), settings)
 
 
 def run(

@@ -1,6 +1,6 @@
 """From a file to a finished run: the one way that the command line and Python both take.
 
-1. check the text; errors end it here
+1. check the text, with the configurations of its models at hand; errors end it here
 2. make the plan
 3. take the folder: the newest unfinished run with the very same plan, else a new one
 4. execute, taking over finished steps of other runs; what happens goes to the folder and to a
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from interp_dsl.runs.folder import RunFolder
 
 RUNS = Path("runs")
+ABSENT = frozenset({"E451", "E452", "E456"})
+"""Codes of models whose files are missing or broken: nothing that the text could say better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +69,26 @@ class Ran:
 
 
 def checked(source: Source, settings: Settings) -> Checked:
-    """A checked text with all its diagnostics."""
+    """A checked text with all its diagnostics; no network is used."""
     from interp_dsl.check import check_source
 
     return check_source(source, settings.params, settings.allow, settings.trust)
 
 
+def prepared(source: Source, settings: Settings) -> Checked:
+    """A checked text, what its check needs of models brought from the hub before."""
+    from interp_dsl.models.facts import fetching
+
+    with fetching():
+        return checked(source, settings)
+
+
 def experiment_of(found: Checked) -> Experiment:
-    """The experiment of a checked text; InterpError where it has errors."""
+    """The experiment of a checked text; InterpError where it has errors, of the environment where
+    all that is wrong is a model that is not there."""
     if found.experiment is None:
-        raise InterpError(*found.diagnostics)
+        errors = {d.code for d in found.diagnostics if d.severity == "error"}
+        raise InterpError(*found.diagnostics, exit_code=3 if errors <= ABSENT else 2)
     return found.experiment
 
 
@@ -92,7 +104,7 @@ def run_file(path: Path, settings: Settings, watcher: Watcher) -> Ran:
     """Check, plan and execute a file. Errors of the program and of the run are InterpErrors."""
     from interp_dsl.runs.find import with_finished_steps
 
-    found = checked(read_source(path), settings)
+    found = prepared(read_source(path), settings)
     plan = plan_of(found, settings)
     watcher.checked(found.diagnostics)
     folder, resumed = _folder(found.source, plan, settings)

@@ -24,10 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def command(args: argparse.Namespace, output: Output) -> int:
     from interp_dsl.plan import serialise
     from interp_dsl.plan.explain import explain
-    from interp_dsl.session import checked, plan_of, read_source
+    from interp_dsl.session import plan_of, prepared, read_source
 
     given = settings(args)
-    found = checked(read_source(args.file), given)
+    found = prepared(read_source(args.file), given)
     plan = plan_of(found, given)
     output.diagnostics(found.diagnostics)
     if args.json:

@@ -150,18 +150,11 @@ def _boot(
 
 
 def _boot_failure(error: Exception, name: str, folder: Path | None) -> Exception:
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if "trust_remote_code" in str(error):
         return _untrusted(f"{name} brings Python code of its own")
     if folder is None and isinstance(error, OSError):
-        return failure(
-            "E456",
-            f"{name} is not in the hub's cache, and the hub did not give it",
-            notes=(first, f"cache: {files.hub_cache()}"),
-            help="fetch it on a machine with a network and copy the cache (HF_HOME says where it "
-            'lies), or save it with save_pretrained and load checkpoint("folder")',
-            exit_code=3,
-        )
+        return files.not_given(name, error)
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return failure("E457", f"TransformerLens cannot load {name}", notes=(first,), exit_code=3)
 
 

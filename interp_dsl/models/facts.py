@@ -6,7 +6,9 @@ python(target, folder). `bos` (an id, or false for none) overrules the model's o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,24 @@ from interp_dsl.models.shape import ModelFacts
 
 KINDS = ("bundled", "weights", "checkpoint", "pretrained", "python")
 
+_may_fetch: ContextVar[bool] = ContextVar("may_fetch", default=False)
+
+
+@contextmanager
+def fetching() -> Iterator[None]:
+    """While it lasts, `facts` brings the configuration and the tokenizer of a `pretrained` model
+    from the hub where the cache lacks them."""
+    token = _may_fetch.set(True)
+    try:
+        yield
+    finally:
+        _may_fetch.reset(token)
+
 
 def facts(spec: Mapping[str, Any]) -> ModelFacts | None:
     """What can be known without the weights; None where nothing is at hand yet: a `python` model,
     a `pretrained` one that is not in the hub's cache, a configuration that does not say enough.
-    Never uses the network. Raises InterpError E450-E453, E460."""
+    Uses the network within `fetching()` alone. Raises InterpError E450-E453, E456, E460."""
     match kind_of(spec):
         case "bundled":
             found = native_facts(files.bundled_files(name_of(spec), spec.get("step")))
@@ -31,7 +46,8 @@ def facts(spec: Mapping[str, Any]) -> ModelFacts | None:
         case "checkpoint":
             known = checkpoint_facts(path_of(spec), path_of(spec).name)
         case "pretrained":
-            snapshot = files.cached_snapshot(name_of(spec), spec.get("revision") or "main")
+            find = files.fetch if _may_fetch.get() else files.cached_snapshot
+            snapshot = find(name_of(spec), spec.get("revision") or "main")
             known = checkpoint_facts(snapshot, name_of(spec)) if snapshot else None
         case _:
             known = None

@@ -11,8 +11,16 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
+from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.errors import failure, nearest
 
+DESCRIPTION = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+)
 TENSOR_SUFFIXES = (".safetensors", ".pt", ".pth")
 
 
@@ -164,6 +172,41 @@ def cached_snapshot(name: str, revision: str = "main") -> Path | None:
     commit = reference.read_text("utf-8").strip() if reference.is_file() else revision
     snapshot = repository / "snapshots" / commit
     return snapshot if (snapshot / "config.json").is_file() else None
+
+
+def fetch(name: str, revision: str = "main") -> Path:
+    """The folder in the hub's cache with the configuration and the tokenizer of `name`, brought
+    from the hub where either is not there yet. A model without a tokenizer that can be read is
+    asked for again, and a hub that does not answer is then no error. Raises InterpError E456."""
+    before = cached_snapshot(name, revision)
+    if before is not None and tokenizer_in(before) is not None:
+        return before
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot_download(
+            name, revision=revision, cache_dir=hub_cache(), allow_patterns=list(DESCRIPTION)
+        )
+    except Exception as error:  # the network's, the hub's, the disk's: all mean that it is not here
+        if before is None:
+            raise not_given(name, error) from error
+    found = cached_snapshot(name, revision)
+    if found is None:
+        raise not_given(name, FileNotFoundError(f"{name} has no config.json"))
+    return found
+
+
+def not_given(name: str, error: Exception) -> InterpError:
+    """The hub did not give a model."""
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return failure(
+        "E456",
+        f"{name} is not in the hub's cache, and the hub did not give it",
+        notes=(first, f"cache: {hub_cache()}"),
+        help="fetch it on a machine with a network and copy the cache (HF_HOME says where it "
+        'lies), or save it with save_pretrained and load checkpoint("folder")',
+        exit_code=3,
+    )
 
 
 def cached_models() -> Iterator[tuple[str, Path]]:
