@@ -116,6 +116,9 @@ def run_file(path: Path, settings: Settings, watcher: Watcher) -> Ran:
 
 
 def _execute(plan: Plan, folder: RunFolder, reuse: list[RunFolder], settings: Settings) -> Ran:
+    from interp_dsl.models.imports import timed
+
+    timed("interp_dsl.engine.execute", "torch")
     from interp_dsl.engine.execute import execute
 
     outcome = execute(plan, folder, trusted=settings.trust, reuse=reuse, device=settings.device)

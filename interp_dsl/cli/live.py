@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from interp_dsl.cli.output import Output, is_colored
-from interp_dsl.cli.watch import Quiet, task_name
+from interp_dsl.cli.watch import Quiet, ending, imported, task_name
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.select import interval
@@ -88,6 +88,10 @@ class Live(Quiet):
                 self._leading = (str(event["step"]), list(event["rows"])[:SHOWN])
             case "note":
                 self._say(f"note: {event['text']}")
+            case "imported":
+                self._say(imported(event))
+            case "run_finished":
+                self._say(ending(event))
 
     def _finish(self, event: Event) -> None:
         if event["task"] in self._tasks:

@@ -66,8 +66,10 @@ class Lines(Quiet):
                 return f"{task_name(event)}: done, {took}"
             case "note":
                 return f"note: {event['text']}"
+            case "imported":
+                return imported(event)
             case "run_finished":
-                return f"{event['status']} after {duration(event['seconds'])}"
+                return ending(event)
             case _:
                 return None
 
@@ -104,6 +106,19 @@ class JsonLines(Quiet):
         except BrokenPipeError:
             self._is_read = False
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def imported(event: Event) -> str:
+    """Which libraries were imported, and how long that took."""
+    return f"importing {', '.join(event['what'])}: {duration(event['seconds'])}"
+
+
+def ending(event: Event) -> str:
+    """How the run ended, and what it took."""
+    word = "in" if event["status"] == "done" else "after"
+    imports = event.get("imports")
+    also = f", and {duration(imports)} of imports" if imports else ""
+    return f"{event['status']} {word} {duration(event['seconds'])}{also}"
 
 
 def task_name(event: Event) -> str:

@@ -6,7 +6,6 @@ reads is left out; what a run has left is dropped when nothing reads it any more
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,6 +13,7 @@ from typing import Any, Protocol
 from interp_dsl.data.build import build
 from interp_dsl.data.types import Data
 from interp_dsl.engine.claims import check_claim
+from interp_dsl.engine.clock import Clock
 from interp_dsl.engine.interrupts import Stopped, watched
 from interp_dsl.engine.state import State
 from interp_dsl.engine.walk import Walk
@@ -49,7 +49,7 @@ class _Installed:
     """The package's own models and data."""
 
     def model(self, spec: Mapping[str, Any], device: str, trusted: bool) -> Executor:
-        return load(spec, device, trusted=trusted)
+        return load(spec, device, trusted=trusted, executor="auto")
 
     def data(
         self, name: str, spec: Mapping[str, Any], facts: ModelFacts | None, trusted: bool
@@ -81,9 +81,21 @@ def execute(
             ),
             exit_code=3,
         )
-    started, status = time.monotonic(), "failed"
+    clock, status = Clock(folder), "failed"
     try:
-        outcome = _run(plan, folder, trusted, reuse, device or plan.device, loaders or _Installed())
+        with watched(folder) as stop:
+            walk = Walk(
+                plan,
+                folder,
+                State(plan.seed),
+                stop,
+                clock,
+                reuse,
+                loaders or _Installed(),
+                trusted,
+                device or plan.device,
+            )
+            outcome = _run(walk)
         status = outcome.status
         return outcome
     except KeyboardInterrupt:
@@ -97,33 +109,27 @@ def execute(
         folder.event("failed", diagnostics=[{"code": None, "message": told}])
         raise
     finally:
-        folder.event("run_finished", status=status, seconds=time.monotonic() - started)
+        clock.tell()
+        folder.event("run_finished", status=status, seconds=clock.work, imports=clock.imports)
+        folder.update_manifest(seconds={"imports": clock.imports, "work": clock.work})
         folder.release(status)
 
 
-def _run(
-    plan: Plan,
-    folder: RunFolder,
-    trusted: bool,
-    reuse: Sequence[RunFolder],
-    device: str,
-    loaders: Loaders,
-) -> Outcome:
-    state = State(plan.seed)
+def _run(walk: Walk) -> Outcome:
+    plan, folder = walk.plan, walk.folder
     tasks = [
         {"id": t.id, "kind": type(t).__name__, "step": getattr(t, "step", None), "total": None}
         for t in plan.tasks
     ]
     folder.event("run_started", tasks=tasks, resumed=bool(folder.step_keys) or _has_parts(folder))
+    walk.clock.tell()
     for note in plan.notes:
         folder.event("note", text=note)
-    with watched(folder) as stop:
-        walk = Walk(plan, folder, state, stop, reuse, loaders, trusted, device)
-        try:
-            walk.all_tasks()
-        except Stopped as stopped:
-            return Outcome(stopped.status)
-    checked = [check_claim(claim, state) for claim in plan.claims]
+    try:
+        walk.all_tasks()
+    except Stopped as stopped:
+        return Outcome(stopped.status)
+    checked = [check_claim(claim, walk.state) for claim in plan.claims]
     for claim in checked:
         folder.event("claim", **claim.fields)
     folder.write_claims([c.fields for c in checked])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from interp_dsl.data.conditions import matches, select
 from interp_dsl.data.fingerprint import fingerprint
+from interp_dsl.engine.clock import Clock
 from interp_dsl.engine.forwards import run_forward
 from interp_dsl.engine.interrupts import Stop
 from interp_dsl.engine.kept import keep_pairs, record, self_test
@@ -52,12 +53,14 @@ class Walk:
         folder: RunFolder,
         state: State,
         stop: Stop,
+        clock: Clock,
         reuse: Sequence[RunFolder],
         loaders: Loaders,
         trusted: bool,
         device: str,
     ) -> None:
-        self.plan, self.folder, self.state, self.stop = plan, folder, state, stop
+        self.plan, self.folder, self.state = plan, folder, state
+        self.stop, self.clock = stop, clock
         self.loaders, self.trusted, self.device = loaders, trusted, device
         self.needs = Needs(plan, state)
         self._held = _finished_steps([folder, *reuse])
@@ -85,7 +88,7 @@ class Walk:
         self._done.add(task.id)
         if isinstance(task, Sweep | Evaluate | Record):
             self._forget()
-        seconds = time.monotonic() - started
+        seconds = time.monotonic() - started - self.clock.tell()
         self.folder.event(
             "task_finished", task=task.id, step=step, seconds=seconds, reused=not computed
         )

@@ -14,6 +14,7 @@ from interp_dsl.models import files, hf_config
 from interp_dsl.models.errors import failure
 from interp_dsl.models.facts import facts, kind_of, name_of, path_of, with_bos
 from interp_dsl.models.hooked import HookedExecutor
+from interp_dsl.models.imports import timed
 from interp_dsl.models.shape import ModelFacts, Shape
 
 PROCESSING = ("none", "compatibility")
@@ -40,6 +41,7 @@ def python_model(
     target = str(spec["target"])
     if not trusted:
         raise _untrusted(f'python("{target}") runs code')
+    timed("transformer_lens.model_bridge")
     from transformer_lens.model_bridge import TransformerBridge
 
     bridge = _call(target, spec.get("folder"))
@@ -132,6 +134,7 @@ def _boot(
     dtype: torch.dtype,
     trusted: bool,
 ) -> Any:
+    timed("transformer_lens.model_bridge")
     from transformer_lens.model_bridge import TransformerBridge
     from transformers.utils.logging import disable_progress_bar
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from interp_dsl.models.errors import failure
+from interp_dsl.models.imports import timed
 from interp_dsl.models.native_config import NativeConfig
 from interp_dsl.models.weights import Source, Tensors
 
@@ -15,6 +16,7 @@ from interp_dsl.models.weights import Source, Tensors
 def boot(source: Source, device: torch.device, dtype: torch.dtype) -> Any:
     """A TransformerBridge with exactly these tensors. Raises InterpError E453 for sizes that do
     not go together."""
+    timed("transformer_lens.model_bridge")
     from transformer_lens.config import TransformerBridgeConfig
     from transformer_lens.model_bridge import TransformerBridge
 

@@ -3,6 +3,7 @@
 Every event holds `time` (seconds since 1970) and `event` (its kind). The kinds and their fields:
 
 run_started    tasks: [{id, kind, step, total}], resumed
+imported       what: [library], seconds: how long their import took, counted nowhere else
 task_started   task, step, total
 progress       task, done, total
 task_finished  task, step, seconds, reused
@@ -10,7 +11,7 @@ top            step, rows: [{unit, metric, effect, low, high}], the leading ones
 claim          text, ok, value, low, high, message, file, line
 note           text
 failed         diagnostics
-run_finished   status, seconds
+run_finished   status, seconds: of the work, imports: seconds of all imports
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ ROW = {"unit": "L0H1[bold]\x1b", "metric": "gap", "effect": -1.25, "low": -1.5, 
 TASK: dict[str, Any] = {"task": "sweep:who", "step": "who"}
 EVENTS = [
     event("run_started", tasks=[], resumed=False),
+    event("imported", what=["torch", "transformer_lens"], seconds=6.125),
     event("task_started", task="model:m", step=None, total=None),
     event("task_finished", task="model:m", step=None, seconds=1.25, reused=False),
     event("task_started", **TASK, total=4),
@@ -32,7 +33,7 @@ EVENTS = [
     event("note", text="half the\nbatch"),
     event("task_finished", **TASK, seconds=75.0, reused=True),
     event("claim", text="who > 0", ok=True),
-    event("run_finished", status="done", seconds=3.0),
+    event("run_finished", status="done", seconds=3.0, imports=6.125),
 ]
 
 
@@ -45,11 +46,12 @@ def test_lines_say_what_happens_and_now_and_then_how_far(
         watcher.event(one)
     assert capsys.readouterr().err.splitlines() == [
         "going on in runs/x",
+        "importing torch, transformer_lens: 6.1 s",
         "model m: done, 1.2 s",
         "who: 3 of 4 (75%)",
         "note: half the⏎batch",
         "who: done, taken over",
-        "done after 3.0 s",
+        "done in 3.0 s, and 6.1 s of imports",
     ]
 
 
@@ -58,13 +60,16 @@ def test_the_display_shows_bars_and_the_leading_components() -> None:
     console = Console(file=text, force_terminal=True, width=100, color_system=None)
     watcher = Live(Output(), console)
     watcher.started(RunFolder(Path("runs/[red]x")), resumed=False)
-    for one in EVENTS[:7]:
+    for one in EVENTS[:8]:
         watcher.event(one)
     console.print(watcher._picture())
+    watcher.event(EVENTS[-1])
     watcher.close()
     shown = text.getvalue()
     assert "running in runs/[red]x" in shown
     assert "✓ model m  1.2 s" in shown
+    assert "importing torch, transformer_lens: 6.1 s" in shown
+    assert "done in 3.0 s, and 6.1 s of imports" in shown
     assert "3/4" in shown and "who so far" in shown
     assert "L0H1[bold]" in shown and "\x1b[bold]" not in shown
     assert "-1.250" in shown and "[-1.500, -1.000]" in shown

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from interp_dsl.engine.execute import execute
 from interp_dsl.language.codes import all_codes, lookup
 from interp_dsl.language.diagnostics import InterpError
+from interp_dsl.models.imports import timed
 from interp_dsl.plan.algebra import (
     ColumnOf,
     Explicit,
@@ -41,12 +43,13 @@ from .plans import (
     GAP,
     HEADS,
     LOADS,
+    folder_in,
     run,
     sweep_plan,
     unit,
     with_tasks,
 )
-from .tiny import Tiny, pairs
+from .tiny import Given, Tiny, pairs
 
 DATA = pairs()
 PLAN = sweep_plan(HEADS, FromRun(CORRUPT), shard=1, rows=4)
@@ -88,6 +91,36 @@ def test_events_and_manifest(tmp_path: Path) -> None:
     assert len(top) == 4 and {"unit", "metric", "effect", "low", "high"} == set(top[0])
     assert ran.folder.manifest["models"]["m"]["executor"] == "tiny"
     assert ran.folder.manifest["data"]["d"]["n"] == 5
+
+
+def test_imports_are_told_apart_from_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("early_import", "late_import"):
+        (tmp_path / f"{name}.py").write_text("import time\ntime.sleep(0.2)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    class Imports(Given):
+        def model(self, spec, device, trusted):
+            timed("late_import")
+            return super().model(spec, device, trusted)
+
+    timed("early_import", "torch")
+    folder = folder_in(tmp_path)
+    execute(PLAN, folder, loaders=Imports(Tiny(), d=DATA))
+    events = list(folder.events())
+    told = [(e["what"], e["seconds"]) for e in events if e["event"] == "imported"]
+    assert [what for what, _ in told] == [["torch"], ["late_import"]]
+    assert all(0.2 <= seconds < 2 for _, seconds in told)
+    (loaded,) = (e for e in events if e["event"] == "task_finished" and e["task"] == "m")
+    assert loaded["seconds"] < 0.2, "an import is no part of a task's time"
+    took = sum(e["seconds"] for e in events if e["event"] == "task_finished")
+    ended = events[-1]
+    assert took <= ended["seconds"] and ended["imports"] == sum(seconds for _, seconds in told)
+    assert folder.manifest["seconds"]["imports"] == ended["imports"]
+    again = folder_in(tmp_path)
+    execute(PLAN, again, loaders=Imports(Tiny(), d=DATA))
+    assert "imported" not in {e["event"] for e in again.events()}
 
 
 def test_columns_and_rows_of_the_table(tmp_path: Path) -> None:
