@@ -10,11 +10,15 @@ from torch import Tensor
 
 from interp_dsl.engine.batches import default_rows, in_batches
 from interp_dsl.engine.edits import Block, Editor
+from interp_dsl.engine.late import Entry
 from interp_dsl.engine.metrics import Meter, Reference
 from interp_dsl.engine.reads import Reads, plan_reads
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.scores import check_finite
 from interp_dsl.engine.state import State, canonical, reference_of
+from interp_dsl.models.compiled.executor import CompiledExecutor
+from interp_dsl.models.compiled.memory import Memory
+from interp_dsl.models.edits import Edit
 from interp_dsl.models.executor import Pass
 from interp_dsl.plan.algebra import Metric, Run
 from interp_dsl.plan.places import Positions, Site, Unit
@@ -46,6 +50,11 @@ class Bench:
             )
             for name, v in self.reads.variants.items()
         }
+        self._first_read = {
+            name: 0 if v.reads is None else int(v.reads.min())
+            for name, v in self.reads.variants.items()
+        }
+        self._memories: dict[str, Memory] = {}
         self._under = [
             (Editor(i, run, state), _joined(state.units(i.units, run))) for i in run.under
         ]
@@ -65,9 +74,11 @@ class Bench:
         blocks: Sequence[Block] = (),
         sites: Sequence[Site] = (),
         everywhere: bool = False,
+        start: Entry | None = None,
     ) -> Pass:
         """One pass of rows of a variant: the run's own interventions, then those of `blocks`.
-        Logits come from where the metrics read, or from all positions."""
+        Logits come from where the metrics read, or from all positions. With a `start` the pass is
+        taken up there; no change of `blocks` lies before it."""
         tokens, mask, reads = (None if x is None else x[examples] for x in self._tensors[variant])
         assert tokens is not None
         edits = [
@@ -77,14 +88,46 @@ class Bench:
         ]
         if editor is not None:
             edits += editor.edits(blocks, tokens.shape[1])
+        if start is not None:
+            return self._resumed(variant, examples, edits, reads, start)
         return self.executor.forward(tokens, None if everywhere else reads, edits, sites, mask)
 
+    @property
+    def can_resume(self) -> bool:
+        """Whether passes can start in the middle: the compiled executor, and no interventions of
+        the run's own, which a clean pass does not hold."""
+        return isinstance(self.executor, CompiledExecutor) and not self.run.under
+
+    def _resumed(
+        self,
+        variant: str,
+        examples: Tensor,
+        edits: Sequence[Edit],
+        reads: Tensor | None,
+        start: Entry,
+    ) -> Pass:
+        """A pass from the memory of the clean one. Logits wanted everywhere, and those of a model
+        that looks ahead, leave no position out."""
+        assert isinstance(self.executor, CompiledExecutor)
+        tokens, mask, _ = self._tensors[variant]
+        if variant not in self._memories:
+            self._memories[variant] = self.executor.remember(tokens, mask)
+        position = 0
+        if reads is not None and self.executor.facts.shape.causal:
+            position = min(start.position, self._first_read[variant])
+        memory = self._memories[variant]
+        return self.executor.resume(memory, examples, start.layer, edits, reads, position)
+
     def measure(
-        self, examples: Tensor, editor: Editor | None = None, blocks: Sequence[Block] = ()
+        self,
+        examples: Tensor,
+        editor: Editor | None = None,
+        blocks: Sequence[Block] = (),
+        start: Entry | None = None,
     ) -> Tensor:
         """The metrics' values [metrics, R] of rows."""
         logits = {
-            name: self.forward(name, examples, editor, blocks).logits
+            name: self.forward(name, examples, editor, blocks, start=start).logits
             for name in self.reads.variants
         }
         return self.meter.measure(logits, examples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from interp_dsl.engine.batches import default_rows, in_batches
 from interp_dsl.engine.edits import Block, Editor
 from interp_dsl.engine.forwards import Bench
+from interp_dsl.engine.late import Entry, earliest, entry
 from interp_dsl.engine.scores import Scored, check_finite, column_kinds, score_units
 from interp_dsl.engine.state import State
 from interp_dsl.plan.algebra import Metric, Run
@@ -75,15 +77,46 @@ class Sweeper:
         return self._ready[run]
 
     def _values(self, bench: Bench, editor: Editor, units: Sequence[Unit]) -> Tensor:
-        """The metrics [metrics, units, n] under each unit's change. Rows run over the units and,
-        for each, over the examples; a batch is any stretch of them."""
+        """The metrics [metrics, units, n] under each unit's change, group by group."""
         n = self.state.data[bench.run.data].n
+        values = torch.empty(len(self.task.metrics), len(units), n, device=bench.device)
+        for group in self._groups(bench, units):
+            members = torch.tensor([i for i, _ in group], device=bench.device)
+            chosen = [units[i] for i, _ in group]
+            starts = [e for _, e in group]
+            values[:, members] = self._group(bench, editor, chosen, starts, n)
+        return values
+
+    def _groups(self, bench: Bench, units: Sequence[Unit]) -> list[list[tuple[int, Entry | None]]]:
+        """The units' numbers with where each begins, those that begin in one place together and in
+        order; all units at once where passes start at the beginning."""
+        if not (self.task.late and bench.can_resume):
+            return [[(i, None) for i in range(len(units))]]
+        change = self.task.intervention
+        entries = [entry(u, change, bench.run, self.state) for u in units]
+        order = sorted(range(len(units)), key=lambda i: entries[i])
+        return [
+            [(i, entries[i]) for i in members]
+            for _, members in groupby(order, key=lambda i: entries[i].group)
+        ]
+
+    def _group(
+        self,
+        bench: Bench,
+        editor: Editor,
+        units: Sequence[Unit],
+        starts: Sequence[Entry | None],
+        n: int,
+    ) -> Tensor:
+        """The metrics [metrics, units, n] of one group. Rows run over the units and, for each, over
+        the examples; a batch is any stretch of them."""
         values = torch.empty(len(self.task.metrics), len(units) * n, device=bench.device)
 
         def work(start: int, stop: int) -> None:
             blocks = list(_blocks(units, n, start, stop, bench.device))
             examples = torch.cat([b.examples for b in blocks])
-            values[:, start:stop] = bench.measure(examples, editor, blocks)
+            first = earliest(starts[start // n : (stop - 1) // n + 1])
+            values[:, start:stop] = bench.measure(examples, editor, blocks, first)
 
         size = self.rows or default_rows(bench.width)
         self.rows = in_batches(values.shape[1], size, work, self.note)

@@ -2,6 +2,7 @@
 
 share_forwards   one forward pass a run: it keeps every site and measures every metric wanted
 drop_doubles     a task that stands twice is done once
+start_late       a sweep's passes start at the first layer and position that a unit touches
 pack             how many rows go through the model at once, from a memory estimate"""
 
 from __future__ import annotations
@@ -57,6 +58,19 @@ def drop_doubles(plan: Plan) -> Plan:
     return replace(plan, tasks=tuple(kept))
 
 
+def start_late(plan: Plan) -> Plan:
+    """What comes before the first change is as in the clean pass: f(x) up to there = memory."""
+    return replace(
+        plan,
+        tasks=tuple(
+            replace(t, late=not any(v.into.under for v in t.variants))
+            if isinstance(t, Sweep)
+            else t
+            for t in plan.tasks
+        ),
+    )
+
+
 def pack(plan: Plan) -> Plan:
     """Rows a batch within the memory budget; shards of a few batches each."""
     known = sizes(plan)
@@ -81,7 +95,12 @@ def _union(first: Iterable[T], second: Iterable[T]) -> tuple[T, ...]:
     return tuple(dict.fromkeys((*first, *second)))
 
 
-PASSES: tuple[Callable[[Plan], Plan], ...] = (share_forwards, drop_doubles, pack)
+PASSES: tuple[Callable[[Plan], Plan], ...] = (
+    share_forwards,
+    drop_doubles,
+    start_late,
+    pack,
+)
 
 
 def optimise(plan: Plan) -> Plan:

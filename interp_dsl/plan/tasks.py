@@ -122,7 +122,8 @@ class Variant:
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """Change one unit at a time and measure: the result is a score table named `step`.
-    `rows` is the packing: rows (units x examples) a batch; `shard` is units a shard."""
+    `rows` is the packing: rows (units x examples) a batch; `shard` is units a shard. `late`: a pass
+    starts at the layer and position that its units touch first, from what a clean pass left."""
 
     id: str
     step: str
@@ -132,6 +133,7 @@ class Sweep:
     reference: Run
     rows: int | None = None
     shard: int | None = None
+    late: bool = False
     key: str | None = None
     place: Place | None = None
 
