@@ -76,6 +76,18 @@ def test_many_edits_and_captures(name: str) -> None:
         same(late.logits, whole.logits[torch.arange(len(ROWS))[:, None], reads])
 
 
+def test_raw_hooks_are_the_places_that_they_name() -> None:
+    model = compiled("gpt2")
+    tokens = prompts(model, N, LENGTH)
+    memory = model.remember(tokens)
+    hook = Site("hook", hook="blocks.1.attn.hook_z")
+    edit = one(Site("z", 1), 8)
+    by_hook = model.resume(memory, ROWS, 1, [replace(edit, site=hook)], None, 2, [hook])
+    by_site = model.resume(memory, ROWS, 1, [edit], None, 2, [edit.site])
+    assert torch.equal(by_hook.logits, by_site.logits)
+    assert torch.equal(by_hook.sites[hook], by_site.sites[edit.site])
+
+
 def test_blocked_keys_from_a_position_on() -> None:
     model = compiled("llama")
     tokens = prompts(model, N, LENGTH)

@@ -11,14 +11,13 @@ from torch import Tensor
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.compiled.forward import Compiled, Walk
 from interp_dsl.models.compiled.memory import PARTS, Memory, Start
-from interp_dsl.models.compiled.taps import Taps, flat
+from interp_dsl.models.compiled.taps import Place, Taps, flat
 from interp_dsl.models.edits import Edit
 from interp_dsl.models.errors import failure
 from interp_dsl.models.executor import Pass
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.plan.places import Site
 
-LOGITS = Site("logits")
 # Sites of a layer that lie behind z, z itself included.
 FROM_Z = frozenset(("z", "head", "attn_out", "resid_mid", "neuron", "mlp_out", "resid_post"))
 
@@ -104,12 +103,17 @@ class CompiledExecutor:
         reads all positions from `position` on, and so do `sites`. Where all that acts in `layer`
         lies at z or behind it, the layer's attention is taken from the memory as well. Raises
         InterpError E607 where the memory does not suffice."""
-        start = self._start(memory, rows, layer, edits, reads, position, sites)
         taps = Taps(self.facts, edits, sites)
+        places = taps.edited() | taps.wanted()
+        self._check_start(memory, layer, places)
+        if position:
+            self._check_position(memory, position, edits, reads)
+        here = {kind for kind, at in places if at == layer}
+        start = Start(memory, rows, layer, position, memory.z is not None and here <= FROM_Z)
         mask = None if memory.mask is None else memory.mask.index_select(0, rows)
         with torch.set_grad_enabled(_with_gradient(edits)):
             walk = self._walk(taps, memory.length, mask, reads, start)
-            x = walk.through(start.stored("resid_pre", layer)[:, position:], layer)
+            x = walk.through(start.after("resid_pre", layer), layer)
             return self._pass(walk, x, reads)
 
     def fingerprint(self) -> str:
@@ -138,36 +142,26 @@ class CompiledExecutor:
                 logits = logits.gather(1, slots[..., None].expand(-1, -1, logits.shape[-1]))
         return Pass(logits.float(), captured)
 
-    def _start(
-        self,
-        memory: Memory,
-        rows: Tensor,
-        layer: int,
-        edits: Sequence[Edit],
-        reads: Tensor | None,
-        position: int,
-        sites: Sequence[Site],
-    ) -> Start:
-        shape = self.facts.shape
-        if not 0 <= layer < shape.n_layers:
+    def _check_start(self, memory: Memory, layer: int, places: Collection[Place]) -> None:
+        if not 0 <= layer < self.facts.shape.n_layers:
             raise _cannot(f"there is no layer {layer}")
         if memory.resid_pre is None:
             raise _cannot("the memory holds no resid_pre")
-        early = [at for at in (*(edit.site for edit in edits), *sites) if _is_before(at, layer)]
-        if early:
-            raise _cannot(f"{early[0].kind} lies before layer {layer}")
-        if position:
-            if memory.keys is None:
-                raise _cannot("the memory holds no keys")
-            if not shape.causal:
-                raise _cannot("a bidirectional model has no earlier positions")
-            entries = [flat(edit).positions for edit in edits]
-            entries += [] if reads is None else [reads]
-            if any(bool((at < position).any()) for at in entries):
-                raise _cannot(f"an edit or a read lies before position {position}")
-        here = [at.kind for at in (*(e.site for e in edits), *sites) if at.layer == layer]
-        from_z = memory.z is not None and FROM_Z.issuperset(here)
-        return Start(memory, rows, layer, position, from_z)
+        for kind, at in places:
+            if kind != "logits" and (at is None or at < layer):
+                raise _cannot(f"{kind} lies before layer {layer}")
+
+    def _check_position(
+        self, memory: Memory, position: int, edits: Sequence[Edit], reads: Tensor | None
+    ) -> None:
+        if memory.keys is None:
+            raise _cannot("the memory holds no keys")
+        if not self.facts.shape.causal:
+            raise _cannot("a bidirectional model has no earlier positions")
+        entries = [flat(edit).positions for edit in edits]
+        entries += [] if reads is None else [reads]
+        if any(bool((at < position).any()) for at in entries):
+            raise _cannot(f"an edit or a read lies before position {position}")
 
     def _check_length(self, tokens: Tensor) -> None:
         n_ctx = self.facts.shape.n_ctx
@@ -184,13 +178,6 @@ def _with_gradient(edits: Sequence[Edit]) -> bool:
     return torch.is_grad_enabled() and any(
         edit.value is not None and edit.value.requires_grad for edit in edits
     )
-
-
-def _is_before(site: Site, layer: int) -> bool:
-    """Raw hooks count as before: what they name is not known here."""
-    if site == LOGITS:
-        return False
-    return site.layer is None or site.layer < layer
 
 
 def _cannot(reason: str) -> InterpError:

@@ -128,7 +128,7 @@ class Walk:
         x = self.taps.at("resid_pre", layer, x, "flat")
         self._keep(layer, "resid_pre", x)
         if self.start and self.start.from_z and layer == self.start.layer:
-            z = self.start.stored("z", layer)[:, self.start.position :]
+            z = self.start.after("z", layer)
             if self._trims(layer):
                 x, z = self._pick(x), _gathered(z, self._slots())
         else:
@@ -177,9 +177,8 @@ class Walk:
         self._keep(layer, "keys", k)
         self._keep(layer, "values", v)
         if self.start and self.start.position:
-            before = slice(0, self.start.position)
-            k = torch.cat([self.start.stored("keys", layer)[:, before], k], 1)
-            v = torch.cat([self.start.stored("values", layer)[:, before], v], 1)
+            k = torch.cat([self.start.before("keys", layer), k], 1)
+            v = torch.cat([self.start.before("values", layer), v], 1)
         return k, v
 
     def _turned(self, x: Tensor, norm: Norm | None, layer: int) -> Tensor:

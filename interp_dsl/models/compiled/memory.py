@@ -72,8 +72,18 @@ class Start:
     position: int
     from_z: bool
 
-    def stored(self, part: str, layer: int) -> Tensor:
-        """A part of a layer, [R, T, …]."""
+    def before(self, part: str, layer: int) -> Tensor:
+        """A part of a layer at the positions that are not computed again, [R, position, …]."""
+        return self._rows(self._kept(part)[layer][:, : self.position])
+
+    def after(self, part: str, layer: int) -> Tensor:
+        """The same at the other positions, [R, T - position, …]."""
+        return self._rows(self._kept(part)[layer][:, self.position :])
+
+    def _kept(self, part: str) -> Tensor:
         kept: Tensor | None = getattr(self.memory, part)
         assert kept is not None
-        return kept[layer].index_select(0, self.rows)
+        return kept
+
+    def _rows(self, x: Tensor) -> Tensor:
+        return x.index_select(0, self.rows)
