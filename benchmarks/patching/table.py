@@ -1,0 +1,94 @@
+"""The table of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+PEER = "transformer_lens"
+HEAD = ("engine", "median s", "cells/s", "× TL", "÷ bound", "÷ rate", "MB", "largest diff")
+
+
+def printed(result: dict[str, Any]) -> str:
+    """A sweep's results as text."""
+    engines = dict(result["engines"])
+    bound = engines.pop("bound")
+    rows = [_row(name, held, result, bound) for name, held in engines.items()]
+    table = aligned([HEAD, *rows])
+    return "\n".join([_title(result), *_bound_lines(bound), "", table, *_outside(engines), ""])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Columns, the first to the left and all others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if i else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _title(result: dict[str, Any]) -> str:
+    s = result["shape"]
+    return (
+        f"{result['sweep']}: {result['cells']} cells · {s['layers']} layers, d_model {s['width']}, "
+        f"{s['heads']} heads, vocab {s['vocab']}, context {s['context']}, batch {s['batch']} · "
+        f"{result['device']}, {result['threads']} thread{'s'[: result['threads'] - 1]}"
+    )
+
+
+def _bound_lines(bound: dict[str, Any]) -> list[str]:
+    if not bound["seconds"]:
+        return [f"bound: failed: {bound['failed']}"]
+    extra = bound["extra"][-1]
+    share = extra["least_flops"] / extra["flops"]
+    return [
+        f"bound: {median(bound['seconds']):.4g} s for {extra['flops'] / 1e9:.4g} GFLOP of products; "
+        f"rate {_rate(bound) / 1e9:.4g} GFLOP/s; "
+        f"changed rows and two logits alone need {share:.0%} of it"
+    ]
+
+
+def _rate(bound: dict[str, Any]) -> float:
+    return float(median(extra["rate"] for extra in bound["extra"]))
+
+
+def _row(
+    name: str, held: dict[str, Any], result: dict[str, Any], bound: dict[str, Any]
+) -> tuple[str, ...]:
+    if not held["seconds"]:
+        return (name, *("–" for _ in HEAD[1:]))
+    seconds = median(held["seconds"])
+    peer = result["engines"].get(PEER, {"seconds": [], "values": []})
+    return (
+        name,
+        f"{seconds:.4g}",
+        f"{result['cells'] / seconds:.4g}",
+        f"{median(peer['seconds']) / seconds:.2f}" if peer["seconds"] else "–",
+        *_against(seconds, bound),
+        "–" if held["memory"] is None else f"{held['memory'] / 1e6:.0f}",
+        _difference(held["values"], peer["values"]),
+    )
+
+
+def _against(seconds: float, bound: dict[str, Any]) -> tuple[str, str]:
+    """Time ÷ bound, and ÷ the bound's FLOPs at the machine's rate."""
+    if not bound["seconds"]:
+        return "–", "–"
+    ideal = bound["extra"][-1]["flops"] / _rate(bound)
+    return f"{seconds / median(bound['seconds']):.2f}", f"{seconds / ideal:.2f}"
+
+
+def _difference(values: Sequence[float], peers: Sequence[float]) -> str:
+    if len(values) != len(peers):
+        return "–"
+    return f"{max(abs(a - b) for a, b in zip(values, peers, strict=True)):.1e}"
+
+
+def _outside(engines: dict[str, Any]) -> list[str]:
+    lines = [f"{name}: absent: {e['absent']}" for name, e in engines.items() if e["absent"]]
+    lines += [f"{name}: failed: {e['failed']}" for name, e in engines.items() if e["failed"]]
+    return lines
