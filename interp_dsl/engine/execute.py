@@ -69,9 +69,9 @@ def execute(
     """Run a plan into a folder, going on from whatever the folder holds already.
 
     `reuse`: other runs whose finished steps may be taken over; `device` goes before the plan's.
-    Raises InterpError for what the user can mend (E600 to E649 and those of models and data); the
-    folder then says failed, and a later call goes on after the last finished shard. E644 when
-    another process writes the folder."""
+    Raises InterpError for what the user can mend (E600 to E649 and those of models and data), its
+    exit code 3 where the environment is at fault, else 1; the folder then says failed, and a later
+    call goes on after the last finished shard. E644 when another process writes the folder."""
     if not folder.acquire():
         raise InterpError(
             Diagnostic(
@@ -103,6 +103,8 @@ def execute(
         return Outcome(status)
     except InterpError as error:
         folder.event("failed", diagnostics=[_plain(d) for d in error.diagnostics])
+        if error.exit_code == 2:  # the text was found good before: what fails now is the run
+            error.exit_code = 1
         raise
     except Exception as error:
         told = f"{type(error).__name__}: {error}"

@@ -135,8 +135,9 @@ def test_ctrl_c_finishes_the_shard_in_hand(tmp_path: Path) -> None:
 def test_one_writer(tmp_path: Path) -> None:
     folder = folder_in(tmp_path)
     RunFolder.open(folder.path).acquire()
-    with pytest.raises(InterpError, match="E644"):
+    with pytest.raises(InterpError, match="E644") as caught:
         execute(PLAN, folder, loaders=Given(Tiny(), d=DATA))
+    assert caught.value.exit_code == 3
 
 
 def test_a_run_in_a_thread(tmp_path: Path) -> None:

@@ -137,6 +137,7 @@ def test_a_mean_of_prompts_that_do_not_align(
     with pytest.raises(InterpError, match=code) as caught:
         run(plan, MODEL, tmp_path, d=uneven(sizes))
     assert "per=token" in str(caught.value.diagnostics[0].help)
+    assert caught.value.exit_code == 1, "the run failed; the text is good"
 
 
 def test_a_mean_by_template_of_templates_that_align_within(tmp_path: Path) -> None:
