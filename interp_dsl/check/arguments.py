@@ -7,7 +7,7 @@ from typing import Any
 from interp_dsl.check.literals import describe, is_number, literal
 from interp_dsl.check.scope import Rejected, Scope
 from interp_dsl.language.suggest import suggest
-from interp_dsl.language.tree import Argument, Call, Expr, Name
+from interp_dsl.language.tree import Argument, Attribute, Binary, Call, Expr, Name
 from interp_dsl.verbs.signature import Function, Parameter
 
 _TYPE_NAMES = {
@@ -96,6 +96,13 @@ def typed(expr: Expr, parameter: Parameter, name: str, scope: Scope) -> Any:
     kind = parameter.type
     if isinstance(expr, Name) and kind in ("word", "string") and scope.find(expr.id) is None:
         value: Any = expr.id
+    elif kind in ("string", "path") and _is_unquoted(expr, scope):
+        raise scope.reject(
+            "E300",
+            f"`{name}` is a string, in double quotes",
+            expr.span,
+            help=f'write "{expr.span.text}"',
+        )
     else:
         value = literal(expr, scope)
     if value is None and parameter.default is None:
@@ -113,6 +120,16 @@ def typed(expr: Expr, parameter: Parameter, name: str, scope: Scope) -> Any:
     if kind in ("texts", "paths", "answers") and not isinstance(value, list):
         return [value]
     return value
+
+
+def _is_unquoted(expr: Expr, scope: Scope) -> bool:
+    """Whether this looks like a name with signs in it, as `EleutherAI/pythia-70m` or `a.csv`."""
+    first = expr
+    while isinstance(first, Binary | Attribute):
+        first = first.left if isinstance(first, Binary) else first.value
+    if first is expr or not isinstance(first, Name) or " " in expr.span.text:
+        return False
+    return scope.find(first.id) is None and first.id not in (*scope.aliases, "lists")
 
 
 def _allowed(value: Any, parameter: Parameter, name: str, expr: Expr, scope: Scope) -> None:

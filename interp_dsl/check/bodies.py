@@ -75,31 +75,35 @@ def _field(entry: Field, kind: str, known: dict[str, Any], scope: Scope) -> Any:
         raise scope.reject("E304", f"`{entry.name}` is given twice", entry.name_span)
     if kind == "file" and len(entry.values) > 1:
         raise scope.reject("E304", f"`{entry.name}` names one column", entry.values[1].span)
-    is_answer = entry.name in ("answer", "wrong") and kind == "prompts"
-    texts = [text for value in entry.values for text in _texts(value, is_answer, scope)]
+    if entry.name in ("answer", "wrong") and kind == "prompts":
+        return [_answer(value, scope) for value in entry.values]
+    texts = [text for value in entry.values for text in _texts(value, False, scope)]
     return texts[0] if kind == "file" else texts
 
 
-def _texts(expr: Expr, is_answer: bool, scope: Scope) -> list[Any]:
+def _answer(expr: Expr, scope: Scope) -> Any:
+    """The answer of one prompt, or the list that is its class."""
+    found = _texts(expr, True, scope)
+    return found if isinstance(literal(expr, scope), list) else found[0]
+
+
+def _texts(expr: Expr, or_token: bool, scope: Scope) -> list[Any]:
     value = literal(expr, scope)
     items = value if isinstance(value, list) else [value]
     for item in items:
-        if not (_is_answer(item) if is_answer else isinstance(item, str)):
+        if not (isinstance(item, str) or (or_token and is_whole(item))):
             raise scope.reject(
                 "E300",
-                "a string is wanted here" + (", or a token's number" if is_answer else ""),
+                "a string is wanted here" + (", or a token's number" if or_token else ""),
                 expr.span,
                 label=f"this is {describe(item)}",
+                help="a list is the class of one prompt; commas part the prompts"
+                if or_token and isinstance(item, list)
+                else None,
             )
     if not items:
         raise scope.reject("E302", "this list is empty", expr.span)
     return items
-
-
-def _is_answer(item: Any) -> bool:
-    if isinstance(item, list):
-        return bool(item) and all(isinstance(i, str) or is_whole(i) for i in item)
-    return isinstance(item, str) or is_whole(item)
 
 
 def _binding(entry: Binding, scope: Scope) -> dict[str, Any]:

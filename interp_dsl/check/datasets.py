@@ -21,7 +21,8 @@ _OPEN = ("file", "tokens", "python")
 def dataset(expr: Expr, scope: Scope) -> Dataset:
     """A dataset by name, or filtered: `ioi where index < 128`."""
     if isinstance(expr, Phrase):
-        return _filtered(expr, scope, " ".join(expr.span.text.split()))
+        parts = [part.span.text for part in (*expr.objects, *expr.clauses)]
+        return _filtered(expr, scope, " ".join(" ".join(parts).split()))
     if isinstance(expr, Call):
         raise scope.reject(
             "E300",
@@ -123,12 +124,26 @@ def _filtered(phrase: Phrase, scope: Scope, name: str) -> Dataset:
     values = values_of(tests[0], scope)
     if len(values) > 1:
         raise scope.reject("E304", "`where` takes one test", values[1].span, help="join them: and")
-    parent = dataset(phrase.objects[0], scope)
+    parent = _chosen_from(phrase, scope)
     test = example_test(values[0], scope, slots_of(parent))
     names = tuple(_names(values[0]))
     return Dataset(
         name, {"kind": "filter"}, parent.sides, phrase.span, parent=parent, test=test, names=names
     )
+
+
+def _chosen_from(phrase: Phrase, scope: Scope) -> Dataset:
+    """The dataset that is filtered; a side of one is taken behind the filter."""
+    first = phrase.objects[0]
+    known = scope.lookup(first) is not None
+    if isinstance(first, Attribute) and not known and scope.lookup(first.value, "dataset", "let"):
+        raise scope.reject(
+            "E300",
+            "a whole dataset is filtered, not one side",
+            first.span,
+            help=f"take the side of what is kept: ({first.value.span.text} where …).{first.name}",
+        )
+    return dataset(first, scope)
 
 
 def slots_of(found: Dataset) -> frozenset[str]:

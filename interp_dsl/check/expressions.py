@@ -15,6 +15,7 @@ from interp_dsl.language.tree import (
     Binary,
     Call,
     Expr,
+    Hook,
     Index,
     ListOf,
     Name,
@@ -88,7 +89,7 @@ def _read(expr: Expr, reader: _Reader) -> Expression:
             return Operation("set", tuple(_read(item, reader) for item in items))
         case SetOf(items=items) if items and all(isinstance(i, String | Number) for i in items):
             return Operation("set", tuple(_read(item, reader) for item in items))
-        case SetOf() | Phrase():
+        case SetOf() | Phrase() | Hook():
             return _set(expr, scope)
         case Name():
             return _name(expr, reader)
@@ -182,7 +183,7 @@ def _name(expr: Name, reader: _Reader) -> Expression:
     if is_place(expr.id):
         return _set(expr, scope)
     known = scope.declared_as("step", "param", "units", "let")
-    raise scope.unknown(expr, "a step or a value", known)
+    raise scope.unknown(expr, "a step or value", known)
 
 
 def _chain(expr: Attribute | Index, reader: _Reader) -> Expression:

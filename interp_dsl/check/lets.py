@@ -20,6 +20,7 @@ from interp_dsl.language.tree import (
     Binary,
     Call,
     Expr,
+    Hook,
     Index,
     ListOf,
     Name,
@@ -120,11 +121,11 @@ def _likely(expr: Expr, scope: Scope) -> tuple[str, ...]:
             return ("literal", "units")
         case Name() | Attribute():
             return _of_name(expr, scope)
-        case SetOf() | Index() | Binary(op="|" | "&" | "->"):
+        case SetOf() | Index() | Hook() | Binary(op="|" | "&" | "->"):
             return ("units",)
-        case Binary(op="-"):
+        case Binary(op="-") if not _is_of_vectors(expr):
             return ("units", "vector", "source")
-        case Binary(op="+" | "*" | "/"):
+        case Binary(op="+" | "-" | "*" | "/"):
             return ("vector", "source")
         case Phrase(clauses=clauses):
             words = {c.word for c in clauses}
@@ -142,6 +143,16 @@ def _likely(expr: Expr, scope: Scope) -> tuple[str, ...]:
         label="a test" if isinstance(expr, Binary) else "",
         help="a test stands in `expect` or `where`",
     )
+
+
+def _is_of_vectors(expr: Expr) -> bool:
+    """Whether a difference must be of vectors: one of its terms is a mean or a multiple."""
+    match expr:
+        case Binary(op="+" | "-", left=left, right=right):
+            return _is_of_vectors(left) or _is_of_vectors(right)
+        case Call(function="mean") | Binary(op="*" | "/"):
+            return True
+    return False
 
 
 _NUMBER = ("literal", "source")

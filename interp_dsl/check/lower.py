@@ -13,7 +13,8 @@ from interp_dsl.verbs.lowering import Lowering, frozen
 
 
 def plan_experiment(experiment: Experiment) -> Plan:
-    """The plan of an experiment, all passes done. A parameter's sweep is refused (E503)."""
+    """The plan of an experiment, all passes done. A parameter's sweep is refused (E503), and what
+    waits for a model's configuration (E308)."""
     return optimise(lower(experiment))
 
 
@@ -21,6 +22,8 @@ def lower(experiment: Experiment) -> Plan:
     """The plan before any pass: each step asks for all that it needs."""
     _refuse_sweeps(experiment)
     session = experiment.session
+    if session.deferred:
+        raise InterpError(*session.deferred)
     done: set[str] = set()
 
     def step(name: str) -> None:

@@ -38,6 +38,14 @@ def known_model(scope: Scope, model: Model | None) -> Model | None:
     return declared_model(found[0]) if len(found) == 1 else None
 
 
+def read_as(scope: Scope, model: Model | None) -> Scope:
+    """The same names, with places that have no prefix read as this model's."""
+    if model is None:
+        return scope
+    declared = [d for d in scope.session.declared_models if d.id == model.name]
+    return replace(scope, models=declared)
+
+
 def which_model(scope: Scope, span: Span, example: str) -> Rejected:
     """Report that no model is known; `example` is a place to show the prefix with."""
     declared = scope.declared_as("model")
@@ -49,6 +57,9 @@ def which_model(scope: Scope, span: Span, example: str) -> Rejected:
             label=f"of {', '.join(declared)}",
             help=f"write {declared[0]}.{example}",
         )
+    others = [d.id for d in scope.session.declared_models]
+    if others:
+        raise _models_elsewhere(scope, span, others, example)
     told = any(d.code == "E307" for d in scope.session.reported)
     if told or {"model", "import"} & set(scope.broken.values()):
         return Rejected()
@@ -58,6 +69,19 @@ def which_model(scope: Scope, span: Span, example: str) -> Rejected:
         span,
         label="places belong to a model",
         help='declare one: model m = bundled("induction-2l")',
+    )
+
+
+def _models_elsewhere(scope: Scope, span: Span, models: list[str], example: str) -> Rejected:
+    """Several files are at hand, this one has no model, and the others have more than one."""
+    file = span.source.name
+    return scope.reject(
+        "E307",
+        f"which model? {file} declares none",
+        span,
+        label=f"other files declare {', '.join(models)}",
+        help=f"write {models[0]}.{example} in the file that knows this name, or declare the model "
+        f"in {file}",
     )
 
 
@@ -86,12 +110,12 @@ def _make(declared: Declared) -> Model:
     if expr.function == "python":
         require_trust(expr.span, scope)
         spec["folder"] = str(scope.folder)
-    made = Model(declared.id, spec, _facts(spec, expr.span, scope), expr.span)
+    made = Model(declared.id, spec, _facts(declared.id, spec, expr.span, scope), expr.span)
     scope.session.models[made.name] = made
     return made
 
 
-def _facts(spec: dict[str, Any], span: Span, scope: Scope) -> ModelFacts | None:
+def _facts(name: str, spec: dict[str, Any], span: Span, scope: Scope) -> ModelFacts | None:
     from interp_dsl.models.facts import facts
 
     key = json.dumps(spec, sort_keys=True)
@@ -103,8 +127,8 @@ def _facts(spec: dict[str, Any], span: Span, scope: Scope) -> ModelFacts | None:
             raise carry(problem, span, scope) from None
         if known[key] is None:
             scope.session.wait(
-                "the model's configuration is not at hand: places, labels and answers are "
-                "checked when the run starts"
+                f"the configuration of `{name}` is not at hand: its places, labels and answers "
+                "are checked when the run starts"
             )
     return known[key]
 

@@ -6,10 +6,16 @@ import re
 from dataclasses import replace
 
 from interp_dsl.check.literals import is_whole, literal
-from interp_dsl.check.models import declared_model, find_model, known_model, which_model
+from interp_dsl.check.models import (
+    declared_model,
+    find_model,
+    known_model,
+    model,
+    which_model,
+)
 from interp_dsl.check.scope import Rejected, Scope
 from interp_dsl.language.source import Span
-from interp_dsl.language.tree import Argument, Attribute, Expr, Index, Name
+from interp_dsl.language.tree import Argument, Attribute, Expr, Hook, Index, Name
 from interp_dsl.models.sites import FAMILIES, family, missing
 from interp_dsl.plan.algebra import Explicit
 from interp_dsl.plan.places import HEAD_SITES, RESIDUAL_SITES, Site, Target, Unit
@@ -63,7 +69,13 @@ def hook_place(hook: str, span: Span, scope: Scope, model: Model | None) -> Unit
             span,
             label=f"{used.name} has layers 0..{used.facts.shape.n_layers - 1}",
         )
-    return UnitSet(Explicit((Unit((Target(Site("hook", None, hook)),)),)), model)
+    return UnitSet(Explicit((Unit((Target(Site("hook", None, hook)),)),)), used)
+
+
+def prefixed_hook(expr: Hook, scope: Scope) -> UnitSet:
+    """`base."blocks.1.attn.hook_z"`"""
+    owner = model(expr.model, scope)
+    return hook_place(expr.name.value, expr.name.span, scope, owner)
 
 
 def sited(expr: Attribute, scope: Scope, model: Model | None) -> UnitSet:
@@ -127,8 +139,15 @@ def neurons(expr: Index, scope: Scope, model: Model | None) -> list[UnitSet]:
                 for argument in expr.arguments
                 for n in _indices(argument, scope)
             ]
+    chosen = ", ".join(a.span.text for a in expr.arguments)
+    is_family = isinstance(value, Name) and value.id in FAMILIES
     raise scope.reject(
-        "E300", "a neuron is written L3.mlp[512]", expr.span, help="layer, mlp, neuron's number"
+        "E300",
+        "brackets choose neurons of an MLP",
+        expr.span,
+        help=f"write {value.span.text} layers {chosen} for those of a layer"
+        if is_family
+        else "write layer, mlp and the neuron's number: L3.mlp[512]",
     )
 
 
@@ -156,7 +175,7 @@ def _single(target: Target, span: Span, scope: Scope, model: Model | None) -> Un
                 label=f"{used.name}: {wrong}",
                 help=_near_place(target, used),
             )
-    return UnitSet(Explicit((Unit((target,)),)), model)
+    return UnitSet(Explicit((Unit((target,)),)), used)
 
 
 def _near_place(target: Target, used: Model) -> str | None:
@@ -180,9 +199,9 @@ def _family(name: str, span: Span, scope: Scope, model: Model | None) -> UnitSet
     if used is None:
         raise which_model(scope, span, name)
     if used.facts is None:
-        raise scope.reject(
+        raise scope.defer(
             "E308",
-            f"the places of `{used.name}` are not known before its configuration is at hand",
+            f"which {name} `{used.name}` has is not known before its configuration is at hand",
             span,
             help='fetch the model first, or name a folder: checkpoint("folder")',
         )
@@ -196,4 +215,4 @@ def _family(name: str, span: Span, scope: Scope, model: Model | None) -> UnitSet
             if used.facts.shape.attn_only
             else f"not in {used.name}",
         )
-    return UnitSet(Explicit(tuple(Unit((t,)) for t in members)), model)
+    return UnitSet(Explicit(tuple(Unit((t,)) for t in members)), used)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from interp_dsl.check.literals import describe, is_whole, literal, numbers
 from interp_dsl.check.scope import Scope
 from interp_dsl.language.source import Span
-from interp_dsl.language.tree import Attribute, Binary, Call, Expr, Name, Number, Range, SetOf
+from interp_dsl.language.tree import (
+    Attribute,
+    Binary,
+    Call,
+    Expr,
+    Name,
+    Number,
+    Range,
+    SetOf,
+    Unary,
+)
 from interp_dsl.plan.places import Positions
 
 Spans = list[tuple[Positions, Span]]
@@ -48,7 +58,7 @@ def _position(expr: Expr, scope: Scope, spans: Spans) -> Positions:
             if declared is not None:
                 return _index(literal(expr, scope), expr, scope)
             return Positions("label", label=name)
-        case Number():
+        case Number() | Unary(op="-", value=Number()):
             return _index(literal(expr, scope), expr, scope)
         case Attribute(value=Name(id=label), name=pick) if pick in ("first", "last"):
             return Positions("label", label=label, pick=pick)

@@ -56,7 +56,7 @@ class Experiment:
 @dataclass(frozen=True)
 class Checked:
     """`experiment` is None when an error stands among the diagnostics. `waiting` tells which
-    checks wait for the run."""
+    checks wait for the run; an experiment with steps among these has no plan before (E308)."""
 
     source: Source
     diagnostics: tuple[Diagnostic, ...]
@@ -90,7 +90,7 @@ def check_source(
     claims, views = _evaluate(program, scope)
     check_unused(scope)
     found = tuple(sorted(session.reported, key=lambda d: _order(d, source)))
-    waiting = tuple(session.waiting)
+    waiting = (*session.waiting, *_unchecked(scope))
     if any(d.severity == "error" for d in found):
         return Checked(source, found, None, waiting)
     own = [d.id for d in scope.names.values() if d.keyword == "step" and d.scope is scope]
@@ -99,6 +99,16 @@ def check_source(
         source, session, tuple(own), claims, views, len(session.models) > 1, sweeps
     )
     return Checked(source, found, experiment, waiting)
+
+
+def _unchecked(scope: Scope) -> list[str]:
+    """The names that wait for a model's configuration, where all else is right."""
+    if scope.session.reported or not scope.session.deferred:
+        return []
+    places = [f"`{d.span.text}` in line {d.span.line}" for d in scope.session.deferred if d.span]
+    names = [f"`{d.name}`" for d in scope.names.values() if d.state == "failed"]
+    users = f", and what needs them: {', '.join(names)}" if names else ""
+    return [f"not checked before that: {', '.join(places)}{users}"]
 
 
 def _order(found: Diagnostic, source: Source) -> tuple[int, str, int]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from interp_dsl.check.literals import literal
+from interp_dsl.check.models import read_as
 from interp_dsl.check.scope import Rejected, Scope
 from interp_dsl.language.source import Span
 from interp_dsl.language.suggest import suggest
@@ -44,12 +45,17 @@ def unroll(expr: Expr, scope: Scope) -> tuple[Expr, Index | None, Chain]:
     """`who[L0H1].gap.effect` as the step's name, its brackets and the names behind them."""
     chain: Chain = []
     node = expr
-    while isinstance(node, Attribute) and scope.lookup(node) is None:
+    while isinstance(node, Attribute) and not _is_name(node, scope):
         chain.insert(0, (node.name, node.name_span))
         node = node.value
     if isinstance(node, Index):
         return node.value, node, chain
     return node, None, chain
+
+
+def _is_name(expr: Attribute, scope: Scope) -> bool:
+    """Whether this is one name: of an imported file behind its alias, known there or not."""
+    return isinstance(expr.value, Name) and expr.value.id in scope.aliases
 
 
 def score(expr: Expr, reading: Reading) -> ScoreOf:
@@ -222,7 +228,7 @@ def _unit(argument: Argument, step: Step, scope: Scope) -> tuple[str, str | None
     """The unit's text and position; it must be one that the step measures."""
     from interp_dsl.check.units import units
 
-    found = units(argument.value, scope).units
+    found = units(argument.value, read_as(scope, step.model)).units
     if not isinstance(found, Explicit) or len(found.units) != 1:
         raise scope.reject("E300", "the brackets name one unit", argument.span)
     if step.units is None:

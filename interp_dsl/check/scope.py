@@ -29,7 +29,8 @@ NOUNS = {
 
 
 class Rejected(Exception):
-    """The expression at hand is wrong and has been reported; its users stay silent."""
+    """The expression at hand is wrong and has been reported, or waits for the run; its users stay
+    silent."""
 
 
 @dataclass(eq=False)
@@ -101,7 +102,8 @@ class Declared:
 class Session:
     """What all scopes of one check share. `reported` is all that is wrong; `diagnostics` is where
     reports go at the moment, another list during a trial. `data` is keyed by dataset and model
-    name; `files` by path and prefix."""
+    name; `files` by path and prefix. `deferred` is what cannot be known before a model's
+    configuration is at hand: no error of the file, but of a plan made before."""
 
     params: dict[str, str] = field(default_factory=dict)
     allow: tuple[Path, ...] = ()
@@ -121,6 +123,7 @@ class Session:
     programs: dict[Path, Program] = field(default_factory=dict)
     files: dict[tuple[Path, str], Scope] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
+    deferred: list[Diagnostic] = field(default_factory=list)
     trials: int = 0
 
     def __post_init__(self) -> None:
@@ -156,6 +159,13 @@ class Scope:
         self.error(code, message, span, **parts)
         return Rejected()
 
+    def defer(self, code: str, message: str, span: Span, **parts: Any) -> Rejected:
+        """Note what waits for the run and give the exception to raise."""
+        diagnostic = Diagnostic(code, message, span, **parts)
+        if diagnostic not in self.session.deferred:
+            self.session.deferred.append(diagnostic)
+        return Rejected()
+
     # ---- finding names
 
     def find(self, name: str, keywords: tuple[str, ...] = ()) -> Declared | None:
@@ -185,11 +195,18 @@ class Scope:
         ]
         return own + behind
 
+    def example_side(self) -> str:
+        """A side to show in a message."""
+        datasets = self.declared_as("dataset")
+        return f"{datasets[0]}.corrupt" if datasets else "ioi.corrupt"
+
     # ---- what is said of unknown ones
 
     def unknown(self, expr: Expr, what: str, candidates: list[str]) -> Rejected:
         """Report that a name is not known as `what`, or stands for something else."""
         name = expr.id if isinstance(expr, Name) else expr.span.text
+        if name in self.aliases:
+            raise self._is_alias(name, expr.span, what, candidates)
         declared = self.lookup(expr)
         if declared is not None:
             return self.wrong_kind(declared, expr.span, what)
@@ -202,6 +219,15 @@ class Scope:
                 label=f"`{owner.name}` is {owner.line(expr.span)}",
             )
         return self.unlisted("E200", name, expr.span, what, candidates)
+
+    def _is_alias(self, name: str, span: Span, what: str, candidates: list[str]) -> Rejected:
+        behind = [c for c in candidates if c.startswith(f"{name}.")]
+        return self.reject(
+            "E300",
+            f"`{name}` is an imported file, and {what} is wanted here",
+            span,
+            help=f"name one of its own: {', '.join(behind[:8])}" if behind else None,
+        )
 
     def wrong_kind(self, declared: Declared, span: Span, what: str) -> Rejected:
         """Report that a declared name is not what is wanted."""
@@ -218,7 +244,7 @@ class Scope:
         """Report a word that is none of the candidates; suggests a near one, else lists them."""
         if code == "E200" and self._is_broken(name):
             return Rejected()
-        near = None if self.session.trials else suggest(name, candidates)
+        near = None if self.session.trials else _near(name, candidates)
         listed = ", ".join(candidates[:8])
         more = f" and {len(candidates) - 8} more" if len(candidates) > 8 else ""
         known = f"known: {listed}{more}" if listed else None
@@ -251,3 +277,13 @@ class Scope:
                 help=f"write {name} without brackets",
             )
         return self.unlisted("E203", name, span, what, candidates)
+
+
+def _near(name: str, candidates: list[str]) -> str | None:
+    """The candidate most like a name; of those behind the same alias where it has one."""
+    alias, dot, own = name.rpartition(".")
+    behind = [c.removeprefix(f"{alias}.") for c in candidates if c.startswith(f"{alias}.")]
+    if not dot or not behind:
+        return suggest(name, candidates)
+    near = suggest(own, behind)
+    return f"{alias}.{near}" if near else None

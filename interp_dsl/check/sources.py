@@ -8,7 +8,7 @@ from interp_dsl.check.arguments import arguments
 from interp_dsl.check.literals import number
 from interp_dsl.check.scope import Declared, Scope
 from interp_dsl.check.sides import side
-from interp_dsl.check.vectors import is_activations, vector
+from interp_dsl.check.vectors import is_activations, is_mean_of_place, vector, without_of
 from interp_dsl.language.tree import (
     Attribute,
     Binary,
@@ -45,6 +45,11 @@ def source(expr: Expr, scope: Scope) -> SourceTerm:
             return SourceTerm("vector", vector=vector(expr, scope))
         case Name() | Attribute() if (declared := scope.lookup(expr, "let", "param")) is not None:
             return _declared(declared, expr, scope)
+        case Name(id=name) if name in SOURCES and scope.find(name) is None:
+            example = "noise(std=0.1)" if name == "noise" else f"{name}({scope.example_side()})"
+            raise scope.reject(
+                "E300", f"`{name}` is a function", expr.span, help=f"write {example}"
+            )
         case Name() if scope.lookup(expr, "dataset") is None:
             known = ["zero", "blocked", *scope.declared_as("dataset", "let")]
             raise scope.unknown(expr, "a source", known)
@@ -72,6 +77,8 @@ def _call(expr: Call, scope: Scope) -> SourceTerm:
         if given["std"] <= 0:
             raise scope.reject("E302", "`std` is more than zero", expr.span)
         return SourceTerm("noise", number=float(given["std"]), seed=given["seed"])
+    if is_mean_of_place(expr, scope):
+        raise without_of(expr, scope)
     sides = [a for a in expr.arguments if a.name in (None, "side")]
     if len(sides) != 1:
         raise scope.reject(

@@ -179,8 +179,8 @@ class StepChecks:
         prompt = f' of "{texts[long]}"' if texts else ""
         self.error(
             "E314",
-            f"`{blind[0]}` reads one token, and {noun}{prompt} has {len(ids)}",
+            f"`{blind[0]}` reads one token, and {noun}{prompt} has {len(ids)} tokens",
             call.spans["measure"],
-            label=f"tokens {', '.join(map(str, ids))}",
+            label=f"their numbers: {', '.join(map(str, ids))}",
             help="measure logprob(), logprob_diff() or prob(), which read a sequence",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from interp_dsl.check import sides, sources, units
@@ -45,7 +46,9 @@ def evaluate_call(declared: Declared) -> tuple[Verb, Call]:
     """The verb of a step and its evaluated parts; every wrong part is reported, then Rejected."""
     scope, phrase = declared.scope, declared.expr
     assert isinstance(phrase, Phrase) and phrase.verb is not None
-    verb = _verb(phrase, scope)
+    verb, verb_span = _verb(phrase, scope), phrase.verb.span
+    _swapped(phrase, verb, scope)
+    phrase = _with_chosen(phrase, verb)
     spans: dict[str, Span] = {}
     clauses: dict[str, tuple[Any, ...]] = {}
     narrowing: list[tree.Clause] = []
@@ -66,9 +69,7 @@ def evaluate_call(declared: Declared) -> tuple[Verb, Call]:
         failed = True
     if failed:
         raise Rejected
-    return verb, Call(
-        declared.id, verb.name, phrase.span, phrase.verb.span, objects, clauses, spans
-    )
+    return verb, Call(declared.id, verb.name, phrase.span, verb_span, objects, clauses, spans)
 
 
 def _verb(phrase: Phrase, scope: Scope) -> Verb:
@@ -84,6 +85,35 @@ def _verb(phrase: Phrase, scope: Scope) -> Verb:
         label=f"the verbs: {', '.join(known)}",
         help=f"did you mean `{near}`?" if near else None,
     )
+
+
+def _swapped(phrase: Phrase, verb: Verb, scope: Scope) -> None:
+    """Report `evaluate DATA on MODEL` as the one mistake that it is."""
+    on = next((c.values[0] for c in phrase.clauses if c.word == "on" and c.values), None)
+    if verb.objects.kind != "model" or on is None or not phrase.objects:
+        return
+    first: Expr = phrase.objects[0]
+    if scope.lookup(on, "model") and scope.lookup(first, "dataset", "let"):
+        raise scope.reject(
+            "E300",
+            f"`{verb.name}` takes a model, and `on` the data",
+            first.span,
+            label="this is the data",
+            help=f"write {verb.name} {on.span.text} on {first.span.text}",
+        )
+
+
+def _with_chosen(phrase: Phrase, verb: Verb) -> Phrase:
+    """`on DATA where TEST` of a verb whose `where` chooses examples, as `on (DATA where TEST)`."""
+    on = next((c for c in phrase.clauses if c.word == "on" and len(c.values) == 1), None)
+    chosen = tuple(c for c in phrase.clauses if c.word == "where")
+    where = verb.clauses.get("where")
+    if where is None or where.kind != "data" or on is None or not chosen:
+        return phrase
+    data = Phrase(verb=None, objects=on.values, clauses=chosen, span=on.values[0].span)
+    joined = replace(on, values=(data,))
+    others = (c for c in phrase.clauses if c is not on and c.word != "where")
+    return replace(phrase, clauses=(joined, *others))
 
 
 def _signature(clause: tree.Clause, verb: Verb, spans: dict[str, Span], scope: Scope) -> Clause:

@@ -7,7 +7,14 @@ from dataclasses import replace
 from interp_dsl.check.groups import GROUPS, group
 from interp_dsl.check.literals import is_whole, literal, values_of
 from interp_dsl.check.models import carry, known_model
-from interp_dsl.check.places import WHOLE, hook_place, neurons, place_or_family, sited
+from interp_dsl.check.places import (
+    WHOLE,
+    hook_place,
+    neurons,
+    place_or_family,
+    prefixed_hook,
+    sited,
+)
 from interp_dsl.check.positions import Spans, positions
 from interp_dsl.check.scope import Declared, Rejected, Scope
 from interp_dsl.language.diagnostics import InterpError
@@ -18,6 +25,7 @@ from interp_dsl.language.tree import (
     Call,
     Clause,
     Expr,
+    Hook,
     Index,
     Name,
     Phrase,
@@ -62,6 +70,8 @@ def _units(expr: Expr, scope: Scope) -> UnitSet:
         case Attribute():
             declared = scope.lookup(expr)
             return _declared(declared, expr, scope) if declared else sited(expr, scope, None)
+        case Hook():
+            return prefixed_hook(expr, scope)
         case Index():
             return union(neurons(expr, scope, None), expr.span, scope)
         case SetOf(items=items):
@@ -228,6 +238,8 @@ def _in_layers(found: UnitSet, clause: Clause, scope: Scope) -> Explicit:
 
 
 def _layers(expr: Expr, scope: Scope) -> list[int]:
+    if isinstance(expr, Binary) and expr.op == "-":
+        raise _layer_range(expr, scope)
     got = literal(expr, scope)
     layers = got if isinstance(got, list) else [got]
     if not layers or not all(is_whole(layer) for layer in layers):
@@ -235,3 +247,12 @@ def _layers(expr: Expr, scope: Scope) -> list[int]:
             "E300", "layers are whole numbers", expr.span, help="write layers 0..3, or layers 1, 5"
         )
     return layers
+
+
+def _layer_range(expr: Binary, scope: Scope) -> Rejected:
+    return scope.reject(
+        "E300",
+        "a range is written with two dots",
+        expr.span,
+        help=f"write layers {expr.left.span.text}..{expr.right.span.text}",
+    )

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from interp_dsl.check.arguments import positional
 from interp_dsl.check.literals import number, only
+from interp_dsl.check.places import is_place
 from interp_dsl.check.positions import position
-from interp_dsl.check.scope import Scope
+from interp_dsl.check.scope import Rejected, Scope
 from interp_dsl.check.sides import side
 from interp_dsl.check.units import units
 from interp_dsl.language.source import Span
@@ -28,6 +29,32 @@ def is_activations(expr: Expr) -> bool:
     return isinstance(inner, Phrase) and any(c.word == "of" for c in inner.clauses)
 
 
+def is_mean_of_place(expr: Call, scope: Scope) -> bool:
+    """Whether a `mean(…)` names a place and not the prompts: `mean(L5.resid_pre at last)`."""
+    if expr.function != "mean" or not expr.arguments:
+        return False
+    inner = expr.arguments[0].value
+    root = inner.objects[0] if isinstance(inner, Phrase) else inner
+    while isinstance(root, Attribute):
+        root = root.value
+    return isinstance(root, Name) and is_place(root.id) and scope.find(root.id) is None
+
+
+def without_of(expr: Call, scope: Scope) -> Rejected:
+    """Report a mean of a place that does not say over which prompts."""
+    inner = expr.arguments[0].value
+    place = inner.objects[0] if isinstance(inner, Phrase) else inner
+    rest = inner.span.text[len(place.span.text) :]
+    side = scope.example_side()
+    return scope.reject(
+        "E301",
+        "`mean` of a place needs `of`",
+        expr.span,
+        label="over which prompts?",
+        help=f"write mean({place.span.text} of {side}{rest})",
+    )
+
+
 def vector(expr: Expr, scope: Scope) -> VectorTerm:
     """A direction in a site's space."""
     match expr:
@@ -35,6 +62,8 @@ def vector(expr: Expr, scope: Scope) -> VectorTerm:
             return _named(expr, scope)
         case Call() if is_activations(expr):
             return _mean(expr, scope)
+        case Call() if is_mean_of_place(expr, scope):
+            raise without_of(expr, scope)
         case Unary(op="-", value=inner):
             return _scaled(vector(inner, scope), -1.0)
         case Binary(op="+" | "-" as op, left=left, right=right):
@@ -95,6 +124,7 @@ def _sum(left: VectorTerm, right: VectorTerm, expr: Expr, scope: Scope) -> Vecto
             "vectors of different widths do not add",
             expr.span,
             label="one is of width d_head, the other of d_model",
+            help="take both at places of one kind: two residual streams, or two heads' queries",
         )
     if left.model and right.model and left.model is not right.model:
         names = f"{left.model.name} and {right.model.name}"

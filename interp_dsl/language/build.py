@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias, cast
+from typing import cast
 
 import lark
 
@@ -11,12 +11,18 @@ from interp_dsl.language import literals, tree
 from interp_dsl.language.diagnostics import Diagnostic
 from interp_dsl.language.keywords import RESERVED
 from interp_dsl.language.mistakes import refusals
+from interp_dsl.language.parsed import (
+    Parsed,
+    end_of,
+    start_of,
+    subtree,
+    subtrees,
+    token_at,
+)
 from interp_dsl.language.source import Source, Span
 
 #: Trees nested deeper than this are refused, so that whoever walks one may recurse.
 MAX_DEPTH = 100
-
-Parsed: TypeAlias = lark.Tree[lark.Token]
 
 
 class Refused(Exception):
@@ -27,9 +33,9 @@ class Refused(Exception):
         self.diagnostics = diagnostics
 
 
-def build(source: Source, parsed: Parsed) -> tree.Statement:
-    """The statement that a parse tree says; raises `Refused`."""
-    builder = _Builder(source)
+def build(source: Source, start: int, parsed: Parsed) -> tree.Statement:
+    """The statement of a slice that begins at `start`; raises `Refused`."""
+    builder = _Builder(source, start)
     statement = builder.statement(parsed)
     if builder.problems:
         raise Refused(builder.problems)
@@ -37,8 +43,9 @@ def build(source: Source, parsed: Parsed) -> tree.Statement:
 
 
 class _Builder:
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, start: int) -> None:
         self.source = source
+        self.start = start
         self.problems: list[Diagnostic] = []
         self.depth = 0
         self.expressions: dict[str, Callable[[Parsed, Span], tree.Expr]] = {
@@ -51,11 +58,12 @@ class _Builder:
             "range": self._range,
             "call": self._call,
             "attribute": self._attribute,
+            "hook": self._hook,
             "index": self._index,
             "unary": self._unary,
             "binary": self._binary,
             "endpoints": self._binary,
-            "not_in": self._not_in,
+            "not_in": self._binary,
             "within": self._within,
             "phrase": self._phrase,
         }
@@ -68,13 +76,13 @@ class _Builder:
             case "import":
                 return self._import(parsed, span)
             case "sweep":
-                name, values = self._declared(parsed), self.expr(_tree(parsed, 3))
+                name, values = self._declared(parsed), self.expr(subtree(parsed, 3))
                 return tree.Sweep(name=name, values=values, span=span)
             case "show":
-                form = self._named(_token(parsed, 3))
-                return tree.Show(value=self.expr(_tree(parsed, 1)), form=form, span=span)
+                form = self._named(token_at(parsed, 3))
+                return tree.Show(value=self.expr(subtree(parsed, 1)), form=form, span=span)
             case "expect":
-                return tree.Expect(test=self.expr(_tree(parsed, 1)), span=span)
+                return tree.Expect(test=self.expr(subtree(parsed, 1)), span=span)
             case "step":
                 value = self._sentence(parsed)
                 name = self._declared(parsed)
@@ -83,24 +91,24 @@ class _Builder:
                 return self._declaration(parsed, span)
 
     def _import(self, parsed: Parsed, span: Span) -> tree.Import:
-        path = self.expr(_tree(parsed, 1))
+        path = self.expr(subtree(parsed, 1))
         assert isinstance(path, tree.String)
-        alias = _token(parsed, 3) if len(parsed.children) > 2 else None
+        alias = token_at(parsed, 3) if len(parsed.children) > 2 else None
         if alias is not None:
             self._free(alias)
         return tree.Import(path=path, alias=self._named(alias) if alias else None, span=span)
 
     def _declaration(self, parsed: Parsed, span: Span) -> tree.Declaration:
         return tree.Declaration(
-            keyword=str(_token(parsed, 0)),
+            keyword=str(token_at(parsed, 0)),
             name=self._declared(parsed),
-            value=self.expr(_tree(parsed, 2)),
-            body=self._body(_tree(parsed, 3)) if len(parsed.children) > 3 else None,
+            value=self.expr(subtree(parsed, 2)),
+            body=self._body(subtree(parsed, 3)) if len(parsed.children) > 3 else None,
             span=span,
         )
 
     def _declared(self, parsed: Parsed) -> tree.Name:
-        name = _token(parsed, 1)
+        name = token_at(parsed, 1)
         self._free(name)
         return self._named(name)
 
@@ -109,28 +117,28 @@ class _Builder:
             self.problems.append(refusals.reserved_name(str(name), self._token_span(name)))
 
     def _sentence(self, parsed: Parsed) -> tree.Phrase:
-        verb, objects = _tree(parsed, 2), _tree(parsed, 3)
-        word = self._named(_token(verb, 0))
+        verb, objects = subtree(parsed, 2), subtree(parsed, 3)
+        word = self._named(token_at(verb, 0))
         if word.id in RESERVED:
-            name = str(_token(parsed, 1))
+            name = str(token_at(parsed, 1))
             self.problems.append(refusals.missing_verb(name, word.span))
         return tree.Phrase(
             verb=word,
-            objects=tuple(self.expr(child) for child in _trees(objects)),
-            clauses=tuple(self._clause(child) for child in _trees(parsed)[2:]),
+            objects=tuple(self.expr(child) for child in subtrees(objects)),
+            clauses=tuple(self._clause(child) for child in subtrees(parsed)[2:]),
             span=Span(self.source, word.span.start, self._span(parsed).end),
         )
 
     # ---- dataset bodies
 
     def _body(self, parsed: Parsed) -> tree.Body:
-        entries = tuple(self._entry(child) for child in _trees(parsed))
+        entries = tuple(self._entry(child) for child in subtrees(parsed))
         return tree.Body(entries=entries, span=self._span(parsed))
 
     def _entry(self, parsed: Parsed) -> tree.Field | tree.Binding | tree.Condition:
         span = self._span(parsed)
         word, *_ = parsed.children
-        values = tuple(self.expr(child) for child in _trees(parsed))
+        values = tuple(self.expr(child) for child in subtrees(parsed))
         if parsed.data == "where":
             return self._restriction(values, span)
         name_span = self._token_span(cast(lark.Token, word))
@@ -154,7 +162,7 @@ class _Builder:
     # ---- phrases
 
     def _phrase(self, parsed: Parsed, span: Span) -> tree.Expr:
-        value, *clauses = _trees(parsed)
+        value, *clauses = subtrees(parsed)
         return tree.Phrase(
             verb=None,
             objects=(self.expr(value),),
@@ -163,8 +171,8 @@ class _Builder:
         )
 
     def _clause(self, parsed: Parsed) -> tree.Clause:
-        word = _token(parsed, 0)
-        children = _trees(parsed)
+        word = token_at(parsed, 0)
+        children = subtrees(parsed)
         return tree.Clause(
             word=str(word),
             values=tuple(self.expr(child) for child in children if child.data != "named"),
@@ -177,6 +185,8 @@ class _Builder:
 
     def expr(self, parsed: Parsed) -> tree.Expr:
         self.depth += 1
+        while parsed.data == "bracketed":
+            parsed = subtree(parsed, 1)
         span = self._span(parsed)
         if self.depth > MAX_DEPTH:
             raise Refused([refusals.too_deep(span, MAX_DEPTH)])
@@ -209,23 +219,23 @@ class _Builder:
         return tree.SetOf(items=self._items(parsed), span=span)
 
     def _items(self, parsed: Parsed) -> tuple[tree.Expr, ...]:
-        return tuple(self.expr(child) for child in _trees(_tree(parsed, 0)))
+        return tuple(self.expr(child) for child in subtrees(subtree(parsed, 1)))
 
     def _range(self, parsed: Parsed, span: Span) -> tree.Expr:
-        start, stop, *every = (self.expr(child) for child in _trees(parsed))
+        start, stop, *every = (self.expr(child) for child in subtrees(parsed))
         return tree.Range(start=start, stop=stop, every=every[0] if every else None, span=span)
 
     def _call(self, parsed: Parsed, span: Span) -> tree.Expr:
-        function = self.expr(_tree(parsed, 0))
+        function = self.expr(subtree(parsed, 0))
         name = _dotted(function)
         if name is None:
             self.problems.append(refusals.not_a_function(function.span))
             name = ""
-        arguments = self._arguments(_tree(parsed, 1))
+        arguments = self._arguments(subtree(parsed, 2))
         return tree.Call(function=name, arguments=arguments, name_span=function.span, span=span)
 
     def _arguments(self, parsed: Parsed) -> tuple[tree.Argument, ...]:
-        return tuple(self._argument(child) for child in _trees(parsed))
+        return tuple(self._argument(child) for child in subtrees(parsed))
 
     def _argument(self, parsed: Parsed) -> tree.Argument:
         span = self._span(parsed)
@@ -235,56 +245,46 @@ class _Builder:
         return tree.Argument(name=None, value=self.expr(parsed), span=span)
 
     def _attribute(self, parsed: Parsed, span: Span) -> tree.Expr:
-        word = _token(parsed, 1)
-        value = self.expr(_tree(parsed, 0))
+        word = cast(lark.Token, parsed.children[-1])
+        value = self.expr(subtree(parsed, 0))
         name_span = self._token_span(word)
         return tree.Attribute(value=value, name=str(word), name_span=name_span, span=span)
 
+    def _hook(self, parsed: Parsed, span: Span) -> tree.Expr:
+        owner, name = (self.expr(child) for child in subtrees(parsed))
+        assert isinstance(name, tree.String)
+        return tree.Hook(model=owner, name=name, span=span)
+
     def _index(self, parsed: Parsed, span: Span) -> tree.Expr:
-        value, arguments = _trees(parsed)
+        value, arguments = subtrees(parsed)
         value_, arguments_ = self.expr(value), self._arguments(arguments)
         return tree.Index(value=value_, arguments=arguments_, span=span)
 
     def _unary(self, parsed: Parsed, span: Span) -> tree.Expr:
-        return tree.Unary(op=str(_token(parsed, 0)), value=self.expr(_tree(parsed, 1)), span=span)
+        return tree.Unary(
+            op=str(token_at(parsed, 0)), value=self.expr(subtree(parsed, 1)), span=span
+        )
 
     def _binary(self, parsed: Parsed, span: Span) -> tree.Expr:
-        left, right = (self.expr(child) for child in _trees(parsed))
-        return tree.Binary(op=str(_token(parsed, 1)), left=left, right=right, span=span)
-
-    def _not_in(self, parsed: Parsed, span: Span) -> tree.Expr:
-        left, right = (self.expr(child) for child in _trees(parsed))
-        return tree.Binary(op="not in", left=left, right=right, span=span)
+        left, right = (self.expr(child) for child in subtrees(parsed))
+        op = " ".join(child for child in parsed.children if isinstance(child, lark.Token))
+        return tree.Binary(op=op, left=left, right=right, span=span)
 
     def _within(self, parsed: Parsed, span: Span) -> tree.Expr:
-        value, tolerance, target = (self.expr(child) for child in _trees(parsed))
+        value, tolerance, target = (self.expr(child) for child in subtrees(parsed))
         return tree.Within(value=value, tolerance=tolerance, target=target, span=span)
 
     # ---- places
 
     def _span(self, parsed: Parsed) -> Span:
-        # A rule that matched nothing has no place; nothing asks for one.
-        meta = parsed.meta
-        return Span(self.source, meta.start_pos, meta.end_pos)
+        return Span(self.source, self.start + start_of(parsed), self.start + end_of(parsed))
 
     def _token_span(self, token: lark.Token) -> Span:
-        start = cast(int, token.start_pos)
+        start = self.start + cast(int, token.start_pos)
         return Span(self.source, start, start + len(token))
 
     def _named(self, token: lark.Token) -> tree.Name:
         return tree.Name(id=str(token), span=self._token_span(token))
-
-
-def _trees(parsed: Parsed) -> list[Parsed]:
-    return [child for child in parsed.children if isinstance(child, lark.Tree)]
-
-
-def _tree(parsed: Parsed, index: int) -> Parsed:
-    return cast(Parsed, parsed.children[index])
-
-
-def _token(parsed: Parsed, index: int) -> lark.Token:
-    return cast(lark.Token, parsed.children[index])
 
 
 def _dotted(function: tree.Expr) -> str | None:

@@ -35,7 +35,6 @@ def parser() -> lark.Lark:
         source_path=str(grammar_directory() / "interp.lark"),
         parser="lalr",
         lexer="contextual",
-        propagate_positions=True,
         maybe_placeholders=False,
     )
     if path:

@@ -49,8 +49,8 @@ def _statement(source: Source, piece: Slice) -> Statement | list[Diagnostic]:
     if deep is not None:
         return [refusals.too_deep(Span(source, deep, deep + 1), MAX_DEPTH)]
     try:
-        text = lark.TextSlice(source.text, piece.start, piece.end)
-        return build(source, parser().parse(text))
+        parsed = parser().parse(source.text[piece.start : piece.end])
+        return build(source, piece.start, parsed)
     except Refused as refused:
         return refused.diagnostics
     except lark.UnexpectedInput as error:

@@ -85,6 +85,14 @@ class Attribute(Node):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Hook(Node):
+    """`model."blocks.1.attn.hook_z"`"""
+
+    model: Expr
+    name: String
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Index(Node):
     """`value[arguments]`, as `who[L9H6 at END, k=64]`; a positional argument may be a phrase."""
 
@@ -149,6 +157,7 @@ Expr = (
     | Range
     | Call
     | Attribute
+    | Hook
     | Index
     | Unary
     | Binary

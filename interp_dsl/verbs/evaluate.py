@@ -58,6 +58,7 @@ VERB = Verb(
     Clause("model", "the model", required=True),
     {
         "on": Clause("data", "the data: a side, or the clean side of a pair", required=True),
+        "where": Clause("data", "only the examples that pass a test"),
         "measure": Clause("metric", "the metrics", required=True, many=True),
         "under": MEASURING["under"],
     },

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from interp_dsl.check import check_file, check_source
+from interp_dsl.check import check_file, check_source, plan_experiment
+from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.language.source import Source
 
 HEAD = """model m = bundled("ioi-3l")
@@ -86,7 +87,7 @@ DECLARATIONS = {
 
 
 @pytest.mark.parametrize("keyword", DECLARATIONS)
-@pytest.mark.parametrize("wrong", ["= = 3", "= nothing_known(3)"])
+@pytest.mark.parametrize("wrong", ["= = 3", "= nothing_known(3)", "= bundled(induction-2l)"])
 def test_a_broken_declaration_is_reported_once(keyword: str, wrong: str) -> None:
     lines = dict(DECLARATIONS)
     lines[keyword] = lines[keyword].partition("=")[0] + wrong
@@ -133,6 +134,48 @@ def test_places_of_an_import_are_of_the_only_model(tmp_path: Path) -> None:
     text = 'import "places.interp"\n' + DECLARATIONS["model"] + "\n"
     (tmp_path / "near.interp").write_text(text + "let same = late\n")
     assert check_file(tmp_path / "near.interp").diagnostics == ()
+
+
+def test_places_of_an_import_keep_its_own_model(tmp_path: Path) -> None:
+    far = [DECLARATIONS["model"], DECLARATIONS["dataset"], "units late = heads layers 1"]
+    (tmp_path / "far.interp").write_text("\n".join(far))
+    (tmp_path / "near.interp").write_text(
+        'import "far.interp" as far\nmodel own = bundled("ioi-3l")\n'
+        "step who = patch far.late from far.pairs.corrupt into far.pairs.clean measure kl()\n"
+        "expect who[L1H3].kl > who[L1H0].kl\nexpect who[L2H0].kl > 0\n"
+    )
+    found = check_file(tmp_path / "near.interp")
+    (beyond,) = found.diagnostics
+    assert (beyond.code, beyond.label) == ("E201", "far.m: the model has layers 0..1")
+
+
+ABSENT = """model g = pretrained("nobody/no-such-model")
+dataset pairs = repeated_tokens(pairs=4)
+units late = heads layers 7..11
+step who = patch late from pairs.corrupt into pairs.clean measure kl()
+step one = patch L0H1 from pairs.corrupt into pairs.clean measure kl()
+let best = top(who, 2)
+show who as heatmap
+expect who[L9H9].kl > 0 and size(best) == 2
+"""
+
+
+def test_families_wait_for_a_configuration_that_is_not_at_hand() -> None:
+    found = check_source(Source(ABSENT))
+    assert found.diagnostics == ()
+    assert found.waiting[1] == (
+        "not checked before that: `heads` in line 3, and what needs them: `late`, `who`, `best`"
+    )
+    assert found.experiment is not None
+    with pytest.raises(InterpError) as raised:
+        plan_experiment(found.experiment)
+    assert [(d.code, d.span and d.span.text) for d in raised.value.diagnostics] == [
+        ("E308", "heads")
+    ]
+
+
+def test_what_waits_hides_no_error() -> None:
+    assert _codes(ABSENT + "metric wrong = klee()\n") == ["E203"]
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ def _grow(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         _join(_names, "(", _several(argument), ")"),
         _join(bracketed, "[", _several(argument, 1), "]"),
         _join(bracketed, ".", _words),
+        _join(bracketed, ".", st.sampled_from(_STRINGS)),
         _join("[", _several(item), "]"),
         _join("{", _several(item, 1), ",}"),
         _join("(", item, ")"),

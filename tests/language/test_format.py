@@ -35,7 +35,9 @@ def test_formatting_keeps_the_tree_and_settles(text: str) -> None:
     once = formatted(text)
     after, problems = parse(Source(once))
     assert problems == []
-    assert after == before
+    assert after.statements == before.statements
+    # A comment behind a last comma, which is dropped, moves to a line of its own.
+    assert [c.text for c in after.comments] == [c.text for c in before.comments]
     assert formatted(once) == once
 
 
@@ -57,6 +59,7 @@ def test_the_layout_depends_on_the_tokens_alone(sample: str, random: Random) -> 
         ("let a=1\nlet bc=2", "let a  = 1\nlet bc = 2\n"),
         ("\ufefflet a=1", "let a = 1\n"),
         ("let a=f (x , y=-  1,)[ 0 ] . b", "let a = f(x, y=-1)[0].b\n"),
+        ('units a=m . "b.c"|x', 'units a = m."b.c" | x\n'),
         ("let a = - x-y->z|{ a ,b }", "let a = -x - y -> z | {a, b}\n"),
         ("let a = not(x)and y in[1]", "let a = not (x) and y in [1]\n"),
         ("let a=0 .. 1 every 0.1", "let a = 0..1 every 0.1\n"),

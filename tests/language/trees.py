@@ -71,6 +71,10 @@ def dotted(text: str) -> tree.Expr:
     return attribute(name(first), *rest)
 
 
+def hook(owner: tree.Expr, place: str) -> tree.Hook:
+    return tree.Hook(model=owner, name=string(place), span=SPAN)
+
+
 def call(function: str, *arguments: tree.Expr, **named: tree.Expr) -> tree.Call:
     return tree.Call(
         function=function, arguments=_arguments(arguments, named), name_span=SPAN, span=SPAN

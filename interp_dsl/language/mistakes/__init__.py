@@ -16,6 +16,7 @@ _RULES = (
     head.opening,
     head.equals,
     values.field,
+    characters.unquoted,
     characters.number,
     characters.quotes,
     characters.character,

@@ -11,6 +11,8 @@ from interp_dsl.language.source import Span
 
 _NUMBER = re.compile(r"[0-9]+(?:_[0-9]+)*(?:\.[0-9]+(?:_[0-9]+)*)?(?:[eE][+-]?[0-9]+)?[kMBx%]?")
 _QUOTED = re.compile(r"'([^'\r\n]{0,60})'?")
+_BARE = re.compile(r"""[^\s"'(),=\[\]{}#]+""")
+_BARE_END = re.compile(rf"{_BARE.pattern}$")
 _PLAINLY = {
     "“": '"',
     "”": '"',
@@ -32,6 +34,28 @@ _PLAINLY = {
     "!": "not",
     "\N{NO-BREAK SPACE}": "a plain space",
 }
+
+
+def unquoted(failure: Failure) -> Diagnostic | None:
+    """`bundled(induction-2l)`: a name with signs in it, run together with a number that is none."""
+    token, sign, word = failure.token, failure.before(), failure.before(2)
+    if not (token and sign and word) or token.kind != "number" or not failure.open:
+        return None
+    touching = word.end == sign.start and sign.end == token.start
+    if word.kind != "word" or sign.text not in ("-", ".", "/") or not touching:
+        return None
+    start = failure.open[-1].end
+    before = _BARE_END.search(failure.source.text, start, token.start)
+    after = _BARE.match(failure.source.text, token.start)
+    assert before is not None and after is not None, "a word stands before, a digit after"
+    span = Span(failure.source, before.start(), after.end())
+    return Diagnostic(
+        "E110",
+        "a string is written in double quotes",
+        span,
+        "a name with other signs than letters, digits and `_` is a string",
+        help=f'write `"{span.text}"`',
+    )
 
 
 def number(failure: Failure) -> Diagnostic | None:

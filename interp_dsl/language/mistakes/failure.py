@@ -38,7 +38,7 @@ class Failure:
     def read(cls, source: Source, piece: Slice, error: lark.UnexpectedInput) -> Failure:
         """What lark's error says, seen from the text."""
         found = list(code(source.text, piece))
-        offset, accepts = error.pos_in_stream or 0, set[str]()
+        offset, accepts = piece.start + (error.pos_in_stream or 0), set[str]()
         if isinstance(error, lark.UnexpectedToken):
             accepts = error.accepts or error.expected
             if error.token.type == "$END":
