@@ -181,6 +181,47 @@ def test_configurations_that_are_not_covered(
     assert [note for note in caught.value.diagnostics[0].notes if reason in note]
 
 
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_ctx": 1024, "task_specific_params": {"text-generation": {"do_sample": True}}},
+    "gpt_neox": {"rotary_emb_base": 10000, "rotary_pct": 0.25, "torch_dtype": "float16"},
+    "llama": {
+        "max_position_embeddings": 131072,
+        "pretraining_tp": 1,
+        "rope_scaling": {
+            "factor": 32.0,
+            "high_freq_factor": 4.0,
+            "low_freq_factor": 1.0,
+            "original_max_position_embeddings": 8192,
+            "rope_type": "llama3",
+        },
+        "rope_theta": 500000.0,
+    },
+    "mistral": {"rope_theta": 10000.0, "sliding_window": 4096},
+    "qwen2": {"use_mrope": False, "use_sliding_window": False, "sliding_window": 32768},
+    "qwen3": {"rope_scaling": None, "max_window_layers": 28},
+    "gemma": {"hidden_activation": "gelu_pytorch_tanh", "rope_scaling": None},
+    "gemma2": {"hidden_act": "gelu_pytorch_tanh", "cache_implementation": "hybrid"},
+    "gemma3_text": {
+        "rope_local_base_freq": 10000,
+        "rope_theta": 1000000,
+        "sliding_window": 512,
+        "sliding_window_pattern": 6,
+    },
+}
+
+
+@pytest.mark.parametrize("name", [*PUBLISHED])
+def test_fields_of_published_models(name: str) -> None:
+    import transformers
+
+    config = transformers.AutoConfig.for_model(name, **PUBLISHED[name])
+    described = describe(config.to_dict())
+    windows = {kind.window for kind in described.layers}
+    assert windows == {"mistral": {4096}, "gemma2": {4096, None}, "gemma3_text": {512, None}}.get(
+        name, {None}
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "fields"),
     [

@@ -40,6 +40,7 @@ ONLY: Mapping[str, tuple[Any, ...]] = {
     "reorder_and_upcast_attn": (False,),
     "use_bidirectional_attention": (None, False),
     "rope_scaling": (None,),
+    "use_mrope": (False,),
 }
 ROTARY_FIELDS = _words(
     "hidden_size intermediate_size num_hidden_layers num_attention_heads rope_parameters rope_theta"
@@ -47,7 +48,8 @@ ROTARY_FIELDS = _words(
 GROUPED_FIELDS = ROTARY_FIELDS | _words("num_key_value_heads head_dim rms_norm_eps attention_bias")
 WINDOW_FIELDS = _words("sliding_window layer_types")
 CAPPED_FIELDS = WINDOW_FIELDS | _words(
-    "hidden_activation query_pre_attn_scalar attn_logit_softcapping final_logit_softcapping"
+    "hidden_act hidden_activation query_pre_attn_scalar attn_logit_softcapping "
+    "final_logit_softcapping"
 )
 FIELDS: Mapping[str, frozenset[str]] = {
     "gpt2": _words(
