@@ -24,11 +24,11 @@ from rich.table import Table
 from rich.text import Text
 
 from interp_dsl.cli.output import Output, is_colored
-from interp_dsl.cli.watch import Quiet, ending, imported, task_name
+from interp_dsl.cli.watch import Quiet, ending, imported, outcome, task_name
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.select import interval
-from interp_dsl.runs.text import decimals, duration, number, printable
+from interp_dsl.runs.text import decimals, number, printable
 
 SHOWN = 5
 
@@ -96,8 +96,7 @@ class Live(Quiet):
     def _finish(self, event: Event) -> None:
         if event["task"] in self._tasks:
             self._bars.remove_task(self._tasks.pop(event["task"]))
-        took = "taken over" if event.get("reused") else duration(event["seconds"])
-        self._say(f"✓ {task_name(event)}  {took}")
+        self._say(f"✓ {task_name(event)}: {outcome(event)}")
 
     def _say(self, text: str) -> None:
         self.console.print(Text(printable(text)))

@@ -62,8 +62,7 @@ class Lines(Quiet):
             case "progress":
                 return self._progress(event)
             case "task_finished":
-                took = "taken over" if event.get("reused") else duration(event["seconds"])
-                return f"{task_name(event)}: done, {took}"
+                return f"{task_name(event)}: {outcome(event)}"
             case "note":
                 return f"note: {event['text']}"
             case "imported":
@@ -106,6 +105,13 @@ class JsonLines(Quiet):
         except BrokenPipeError:
             self._is_read = False
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def outcome(event: Event) -> str:
+    """What became of a task: done in some time, taken over, or not needed."""
+    if event.get("reused"):
+        return "taken over" if event.get("step") else "not needed"
+    return f"done, {duration(event['seconds'])}"
 
 
 def imported(event: Event) -> str:

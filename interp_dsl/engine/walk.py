@@ -107,7 +107,7 @@ class Walk:
     def _compute(self, task: Task, report: Report) -> bool:
         match task:
             case LoadModel():
-                return self._load(task)
+                return self._load(task, report)
             case BuildData():
                 return self._build(task)
             case Forward():
@@ -116,8 +116,10 @@ class Walk:
                 run_forward(task, self.needs.reference_ats(task.run), self.state, report)
                 return True
             case SelfTest():
-                self_test(task, self.state)
-                return True
+                asked = {run.model for run in self.needs.unfinished(self._is_finished)}
+                if task.clean.model in asked:
+                    self_test(task, self.state)
+                return task.clean.model in asked
             case KeepPairs():
                 name = f"pairs.{self.state.data[task.data].name}"
                 if self.folder.has_tensors(name):
@@ -129,8 +131,11 @@ class Walk:
 
     # ---- models and data
 
-    def _load(self, task: LoadModel) -> bool:
+    def _load(self, task: LoadModel, report: Report) -> bool:
         executor = self.loaders.model(task.spec, self.device, self.trusted)
+        remark = getattr(executor, "remark", None)  # what a choice between executors has to say
+        if remark:
+            report.note(remark)
         self.state.models[task.id] = executor
         self._ids[task.id] = f"{executor.fingerprint()}:{executor.dtype}"
         self._tell("models", task.name, fingerprint=executor.fingerprint(), executor=executor.name)
@@ -279,8 +284,7 @@ class Walk:
 
     def _forget(self) -> None:
         """Drop what nothing unfinished reads."""
-        wanted = self.needs.unfinished(self._is_finished)
-        for run in set(self.state.runs) - wanted:
+        for run in self.state.runs.keys() - self.needs.unfinished(self._is_finished):
             del self.state.runs[run]
 
 

@@ -26,6 +26,7 @@ EVENTS = [
     event("imported", what=["torch", "transformer_lens"], seconds=6.125),
     event("task_started", task="model:m", step=None, total=None),
     event("task_finished", task="model:m", step=None, seconds=1.25, reused=False),
+    event("task_finished", task="forward:1", step=None, seconds=0.0, reused=True),
     event("task_started", **TASK, total=4),
     event("progress", time=1.0, task="sweep:who", done=1, total=4),
     event("progress", time=6.0, task="sweep:who", done=3, total=4),
@@ -48,9 +49,10 @@ def test_lines_say_what_happens_and_now_and_then_how_far(
         "going on in runs/x",
         "importing torch, transformer_lens: 6.1 s",
         "model m: done, 1.2 s",
+        "forward 1: not needed",
         "who: 3 of 4 (75%)",
         "note: half the⏎batch",
-        "who: done, taken over",
+        "who: taken over",
         "done in 3.0 s, and 6.1 s of imports",
     ]
 
@@ -60,14 +62,14 @@ def test_the_display_shows_bars_and_the_leading_components() -> None:
     console = Console(file=text, force_terminal=True, width=100, color_system=None)
     watcher = Live(Output(), console)
     watcher.started(RunFolder(Path("runs/[red]x")), resumed=False)
-    for one in EVENTS[:8]:
+    for one in EVENTS[:9]:
         watcher.event(one)
     console.print(watcher._picture())
     watcher.event(EVENTS[-1])
     watcher.close()
     shown = text.getvalue()
     assert "running in runs/[red]x" in shown
-    assert "✓ model m  1.2 s" in shown
+    assert "✓ model m: done, 1.2 s" in shown
     assert "importing torch, transformer_lens: 6.1 s" in shown
     assert "done in 3.0 s, and 6.1 s of imports" in shown
     assert "3/4" in shown and "who so far" in shown

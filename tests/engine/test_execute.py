@@ -123,6 +123,13 @@ def test_imports_are_told_apart_from_the_work(
     assert "imported" not in {e["event"] for e in again.events()}
 
 
+def test_what_is_to_be_said_of_the_executor_is_noted(tmp_path: Path) -> None:
+    model = Tiny()
+    model.remark = "the other one differs"
+    ran = run(PLAN, model, tmp_path, d=DATA)
+    assert "the other one differs" in [e.get("text") for e in ran.folder.events()]
+
+
 def test_columns_and_rows_of_the_table(tmp_path: Path) -> None:
     units = Explicit((unit("head", 1, 0, END), unit("neuron", 0, 3), unit("resid_pre", 1)))
     plan = sweep_plan(units, FromRun(CORRUPT), metrics=(GAP, KL))

@@ -11,26 +11,31 @@ import torch
 
 from interp_dsl.engine.execute import execute
 from interp_dsl.language.diagnostics import InterpError
+from interp_dsl.plan.algebra import FromRun
 from interp_dsl.plan.places import Positions, Site, Target
 from interp_dsl.plan.tasks import (
+    Evaluate,
     Forward,
     KeepPairs,
     Plan,
     Record,
     SelfTest,
+    Variant,
 )
 
 from .loop import activations
-from .plans import CLEAN, CORRUPT, END, FIRST, LOADS, folder_in
+from .plans import CLEAN, CORRUPT, END, FIRST, GAP, HEADS, LOADS, folder_in, run, sweep_plan
 from .tiny import Given, Tiny, pairs
 
 DATA = pairs()
 S = Positions("label", label="S")
+PLAN = sweep_plan(HEADS, FromRun(CORRUPT))
 HOOK = Site("hook", None, "x")
 
 
 def test_the_self_test_sees_edits_that_do_not_reach_the_model(tmp_path: Path) -> None:
-    plan = Plan((*LOADS, SelfTest("t", CLEAN, CORRUPT)))
+    first = Evaluate("e", "base", (Variant(CLEAN, None),), (GAP,), CLEAN)
+    plan = Plan((*LOADS, SelfTest("t", CLEAN, CORRUPT), Forward("f", CLEAN, (), (GAP,)), first))
 
     class Deaf(Tiny):
         def forward(self, tokens, reads, edits=(), sites=(), mask=None):
@@ -47,6 +52,16 @@ def test_the_self_test_sees_edits_that_do_not_reach_the_model(tmp_path: Path) ->
             execute(plan, folder_in(tmp_path), loaders=Given(model, d=DATA))
         assert what in caught.value.diagnostics[0].message
         assert "largest difference" in caught.value.diagnostics[0].notes[0]
+
+
+def test_a_model_that_nothing_asks_is_not_tested(tmp_path: Path) -> None:
+    first = run(PLAN, Tiny(), tmp_path, d=DATA)
+    model, other = Tiny(), folder_in(tmp_path)
+    plan = replace(PLAN, tasks=(*LOADS, SelfTest("t", CLEAN, CORRUPT), *PLAN.tasks[2:]))
+    execute(plan, other, reuse=[first.folder], loaders=Given(model, d=DATA))
+    assert model.rows == 0 and other.read_table("who").equals(first.table)
+    execute(plan, folder_in(tmp_path), loaders=Given(model, d=DATA))
+    assert model.rows > 30
 
 
 def kept_pairs(tmp_path: Path, budget: int) -> dict[str, np.ndarray]:
