@@ -22,6 +22,8 @@ def group(expr: Call, scope: Scope) -> UnitSet:
     """The places that a function of places makes of others."""
     if expr.function == "top":
         return _top(expr, scope)
+    if expr.function == "growing":
+        _without_by(expr, scope)
     values = positional(expr, scope)
     if not values:
         raise scope.reject(
@@ -69,6 +71,20 @@ def _ordered(value: Expr, scope: Scope) -> tuple[Expr, Expression | None]:
     rest = tuple(c for c in value.clauses if c.word != "by")
     places = replace(value, clauses=rest) if rest or len(value.objects) > 1 else value.objects[0]
     return places, unit_value(only(clauses[0], scope), scope) if clauses else None
+
+
+def _without_by(expr: Call, scope: Scope) -> None:
+    """Report `growing(heads, by=who.gap)`: the order is a clause of the places."""
+    places = [a.span.text for a in expr.arguments if a.name is None] or ["heads"]
+    for argument in expr.arguments:
+        if argument.name == "by":
+            raise scope.reject(
+                "E205",
+                "`growing` has no argument `by`",
+                argument.span,
+                label="the order is a clause",
+                help=f"write growing({places[0]} by {argument.value.span.text})",
+            )
 
 
 def _bounded(expr: Call, found: Units, scope: Scope) -> None:

@@ -121,9 +121,8 @@ def _unknown_site(expr: Attribute, place: str, scope: Scope) -> Rejected:
         return scope.unknown(expr.value, "a place or set of places", scope.declared_as("units"))
     else:
         return scope.reject("E300", "places of the model are wanted here", expr.span)
-    return scope.unlisted(
-        "E201", expr.name, expr.name_span, "a site", sites, label=f"not of {place}"
-    )
+    label = f"{place} has {', '.join(sites)}"
+    return scope.unlisted("E201", expr.name, expr.name_span, "a site", sites, label=label)
 
 
 def neurons(expr: Index, scope: Scope, model: Model | None) -> list[UnitSet]:

@@ -114,8 +114,8 @@ def metric_and_column(step: Step, chain: Chain, span: Span, scope: Scope) -> tup
                 "E208",
                 f"`{step.name}` has {len(names)} metrics",
                 span,
-                label="which of them?",
-                help=f"write {step.name}.{names[0]}",
+                label=f"which of them: {', '.join(names)}?",
+                help=f"name it first: .{'.'.join([names[0], *(name for name, _ in chain)])}",
             )
         chain = [(names[0], span), *chain]
     metric, metric_span = chain[0]
@@ -171,7 +171,8 @@ def _row(
             f"`{step.name}` has a row for each of {len(step.contexts)} interventions",
             span,
             label="which of them?",
-            help=f"name it: {step.name}[under={step.contexts[0]}]",
+            help=f"name it: {step.name}"
+            f"[{', '.join([*(a.span.text for a in places), f'under={step.contexts[0]}'])}]",
         )
     if places:
         unit, position = _unit(places[0], step, scope)

@@ -102,6 +102,10 @@ def _named_side(found: Dataset, name: str, expr: Attribute, scope: Scope) -> Sid
             label=f"its sides: {', '.join(found.sides)}"
             if len(found.sides) > 1
             else f"data without pairs: its one side is `{own}`",
-            help=f"did you mean `{own}.{near}`?" if near else None,
+            help=f"did you mean `{own}.{near}`?"
+            if near
+            else f"write {own} alone"
+            if len(found.sides) == 1
+            else None,
         )
     return Side(found, name)

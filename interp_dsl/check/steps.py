@@ -22,6 +22,8 @@ from interp_dsl.verbs import verbs
 from interp_dsl.verbs.signature import Clause, Verb
 from interp_dsl.verbs.values import Call, Step, UnitSet
 
+# What one verb calls so, another calls so.
+_COUNTERPARTS = {"on": "into", "into": "on", "to": "into", "with": "from", "from": "with"}
 _NARROWING = ("layers", "at", "where")
 
 
@@ -119,7 +121,8 @@ def _with_chosen(phrase: Phrase, verb: Verb) -> Phrase:
 def _signature(clause: tree.Clause, verb: Verb, spans: dict[str, Span], scope: Scope) -> Clause:
     known = verb.clauses
     if clause.word not in known:
-        near = suggest(clause.word, list(known))
+        other = _COUNTERPARTS.get(clause.word)
+        near = other if other in known else suggest(clause.word, list(known))
         raise scope.reject(
             "E210",
             f"`{verb.name}` takes no clause `{clause.word}`",
@@ -132,7 +135,9 @@ def _signature(clause: tree.Clause, verb: Verb, spans: dict[str, Span], scope: S
             "E304",
             f"`{clause.word}` is given twice",
             clause.word_span,
-            help="one clause takes several values with commas, where it takes several",
+            help=f"give its values in one: {clause.word} …, …"
+            if known[clause.word].many
+            else "delete one of them",
         )
     spans[clause.word] = clause.span
     if len(clause.values) > 1 and not known[clause.word].many:
