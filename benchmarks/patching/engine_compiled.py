@@ -34,21 +34,20 @@ class Compiled:
         before = self.model.work.copy()
         with meter:
             memory = self.model.remember(self.pairs.base)
-            found = torch.empty(len(cells), device=self.job.device)
-            self._without_effect(cells, found)
+            found = self._unpatched(memory).repeat(len(cells))
             for group in groups(cells, self.job):
                 self._run(group, cells, memory, found)
             values = [float(x) for x in found.tolist()]
         self.extra = {"work": dict(self.model.work - before)}
         return values
 
-    def _without_effect(self, cells: Sequence[Cell], found: Tensor) -> None:
-        """Cells that no group holds have the metric of the unpatched run."""
-        done = {i for group in groups(cells, self.job) for i in group.cells}
-        if len(done) == len(cells):
-            return
-        reads = torch.full_like(self.pairs.base[:, :1], self.job.shape.context - 1)
-        found.fill_(self.pairs.gap(self.model.forward(self.pairs.base, reads).logits[:, 0]))
+    def _unpatched(self, memory: Memory) -> Tensor:
+        """The metric of the base run, which the cells have that no group holds."""
+        s, last = self.job.shape, self.job.shape.context - 1
+        reads = torch.full_like(self.pairs.base[:, :1], last)
+        rows = torch.arange(s.batch, device=self.job.device)
+        end = self.model.resume(memory, rows, s.layers - 1, reads=reads, position=last)
+        return self.pairs.gap(end.logits[:, 0])
 
     def _run(self, group: Group, cells: Sequence[Cell], memory: Memory, found: Tensor) -> None:
         s = self.job.shape

@@ -1,5 +1,5 @@
-"""interp as a user gets it: a whole run of the file, timed from the start of the sweep's task to its
-end, tables and intervals included; the model and the runs that it reads are loaded before."""
+"""interp as a user gets it: a whole run of the file, timed from the start of the sweep's task to
+its end, tables and intervals included; the model and the runs that it reads are loaded before."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from worker import Meter, Pairs, checkpoint, serve
 
 class Sight:
     def __init__(self, job: Job) -> None:
-        from nnsight import NNsight
+        from nnsight import NNsight  # type: ignore[import-not-found]
         from transformers import GPT2LMHeadModel
 
         self.extra: dict[str, Any] = {}

@@ -14,7 +14,7 @@ AXES = {"layer": "layer", "position": "pos", "head": "head_index"}
 
 class Lens:
     def __init__(self, job: Job) -> None:
-        import pandas as pd
+        import pandas as pd  # type: ignore[import-untyped]
         from transformer_lens import patching
         from transformer_lens.model_bridge import TransformerBridge
 

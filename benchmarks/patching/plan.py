@@ -62,9 +62,9 @@ def _is_lost(cell: Cell, job: Job) -> bool:
 
 
 def products(job: Job) -> Iterator[Product]:
-    """Every product of weights that the sweep needs when whole batches start at a group's layer and
-    position: the patched layer from z on where z is patched, whole layers, the last layer's keys and
-    values, and the rest of it for the position that is read. In order, batch by batch."""
+    """Every product of weights that the sweep needs when batches start at a group's layer and
+    position: the patched layer from z on where z is patched, whole layers, the last layer's keys
+    and values, and the rest of it for the position that is read. In order, batch by batch."""
     for group in groups(job.cells, job):
         total = len(group.cells) * job.shape.batch
         size = max(1, TOKENS // group.length)

@@ -46,7 +46,7 @@ def _bound_lines(bound: dict[str, Any]) -> list[str]:
     extra = bound["extra"][-1]
     share = extra["least_flops"] / extra["flops"]
     return [
-        f"bound: {median(bound['seconds']):.4g} s for {extra['flops'] / 1e9:.4g} GFLOP of products; "
+        f"bound: {median(bound['seconds']):.4g} s for {extra['flops'] / 1e9:.4g} GFLOP; "
         f"rate {_rate(bound) / 1e9:.4g} GFLOP/s; "
         f"changed rows and two logits alone need {share:.0%} of it"
     ]

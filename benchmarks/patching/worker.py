@@ -16,6 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -67,10 +68,8 @@ class Meter:
         if self.is_cuda:
             torch.cuda.reset_peak_memory_stats()
             return
-        try:
+        with suppress(OSError):  # else the peak counts from the process's start: an upper bound
             Path("/proc/self/clear_refs").write_text("5")
-        except OSError:
-            pass  # the peak then counts from the process's start: an upper bound
 
     def _held(self, field: str) -> int | None:
         if self.is_cuda:
