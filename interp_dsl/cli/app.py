@@ -61,6 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         output.message("interrupted")
         return 130
+    except OSError as error:
+        if debug:
+            raise
+        output.message(f"interp: {error}")
+        return 3
     except Exception as error:
         if debug:
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from interp_dsl.language.diagnostics import Diagnostic
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.text import duration, printable
+from interp_dsl.session import RUNS
 
 EVERY = 5.0
 
@@ -146,8 +148,13 @@ def watcher(args: argparse.Namespace, output: Output) -> Quiet:
 
 
 def again(path: Path, args: argparse.Namespace) -> str:
-    """The command that goes on with a stopped run."""
+    """The command that goes on with a stopped run, as a shell takes it."""
     words = ["interp", "run", str(path)]
     words += [word for text in args.params for word in ("-p", text)]
-    words += ["--out", str(args.out)] if getattr(args, "out", None) else []
-    return " ".join(words)
+    words += [word for folder in args.allow for word in ("--allow", str(folder))]
+    words += ["--trust"] if args.trust else []
+    words += ["--runs", str(args.runs)] if args.runs != RUNS else []
+    for name in ("out", "device", "seed"):
+        value = getattr(args, name)
+        words += [] if value is None else [f"--{name}", str(value)]
+    return shlex.join(words)

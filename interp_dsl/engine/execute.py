@@ -77,7 +77,7 @@ def execute(
             Diagnostic(
                 "E644",
                 f"another process is writing {folder.path}",
-                help="attach to it with `interp tui`, or cancel it",
+                help="wait for it to end, or stop it first",
             ),
             exit_code=3,
         )

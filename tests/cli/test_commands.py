@@ -39,7 +39,8 @@ def test_help_lists_the_commands(interp: Interp) -> None:
         (["ioi.interp"], "did you mean: interp run ioi.interp"),
         (["check"], "FILE"),
         (["show", "--frob"], "--frob"),
-        (["show", "--top", "0"], "0 is not above 0"),
+        (["show", "--top", "0"], "0 is no whole number above 0"),
+        (["show", "--top", "few"], "few is no whole number above 0"),
     ],
 )
 def test_bad_usage_is_two(interp: Interp, arguments: list[str], said: str) -> None:
@@ -157,6 +158,13 @@ def test_a_fault_of_ours_is_one_line(interp: Interp, monkeypatch: pytest.MonkeyP
     assert "Traceback" not in err
     with pytest.raises(RuntimeError):
         interp("explain", "--debug")
+
+
+def test_what_the_system_refuses_is_three(interp: Interp) -> None:
+    Path("taken").touch()
+    code, out, err = interp("new", "taken/x")
+    assert (code, out) == (3, "")
+    assert err.startswith("interp: [Errno") and "taken" in err and "fault" not in err
 
 
 def test_ctrl_c_is_130(interp: Interp, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ stand-in that does what it is told."""
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -99,6 +100,18 @@ def test_an_unfinished_run_goes_on_and_a_finished_one_does_not(
     assert names() == [first]
     assert interp("run", "ioi.interp")[0] == 0
     assert len(names()) == 2 and engine.reuse == [first]
+
+
+def test_the_command_that_goes_on_is_fit_for_a_shell(engine: Engine, interp: Interp) -> None:
+    engine.status = "interrupted"
+    Path("ioi.interp").write_text(TEXT + 'param word = "a"\n')
+    given = ["-p", "word=two words", "--seed", "0", "--runs", "my runs", "--device", "cpu"]
+    code, _, err = interp("run", "ioi.interp", *given)
+    command = err.splitlines()[-1].partition("go on with: ")[2]
+    assert code == 130 and shlex.split(command)[0] == "interp"
+    engine.status = "done"
+    code, _, err = interp(*shlex.split(command)[1:])
+    assert code == 0 and "going on in my runs/" in err
 
 
 def test_another_parameter_or_fresh_is_another_run(engine: Engine, interp: Interp) -> None:
