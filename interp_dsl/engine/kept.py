@@ -151,11 +151,13 @@ def record(task: Record, state: State) -> Arrays:
     """Activations of the first examples at each place: `<place>` [examples, k, width], of a hook
     [examples, k, index, width], at the token positions `<place>.positions` [examples, k], -1 where
     a prompt has fewer; of a pattern's entries [examples, k, m] at the key positions `<place>.keys`
-    [examples, m]; `tokens` and `lengths` of the prompts."""
+    [examples, m]; `tokens` and `lengths` of the prompts. A place at `each` position is a place a
+    position."""
     side = state.side(task.run)
     count = min(task.keep, state.data[task.run.data].n)
     held: Arrays = {"tokens": side.tokens[:count], "lengths": side.lengths[:count]}
-    for target in task.targets:
+    units = Explicit(tuple(Unit((target,)) for target in task.targets))
+    for target in (t for unit in state.units(units, task.run) for t in unit.targets):
         for name, values in _recorded(target, task, count, state).items():
             held[f"{target}{name}"] = values.cpu().contiguous().numpy()
     return held
