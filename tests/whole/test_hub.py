@@ -58,7 +58,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
 
 def test_a_plan_brings_configuration_and_tokenizer_and_no_weights(hub: Hub, tmp_path: Path) -> None:
     text = f'model m = pretrained("someone/tiny", revision="v1")\n{TEXT}'
-    assert any(d.code == "E308" for d in interp_dsl.check(text))
+    interp_dsl.check(text)
     assert hub.asked == [], "a check uses no network"
     (sweep,) = (t for t in interp_dsl.plan(text).tasks if isinstance(t, Sweep))
     assert len(expand(sweep.intervention.units, lambda step: [], 8)) == 2 * 4
