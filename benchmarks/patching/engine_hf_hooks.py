@@ -27,7 +27,7 @@ class Hooks:
     def sweep(self, cells: Sequence[Cell], meter: Meter) -> list[float]:
         with meter:
             found = [self._gap(self.pairs.base, cell.layer, self._patch(cell)) for cell in cells]
-            return [float(x) for x in torch.stack(found)]
+            return [float(x) for x in torch.stack(found).tolist()]
 
     def _module(self, layer: int) -> nn.Module:
         block: nn.Module = self.model.transformer.h[layer]

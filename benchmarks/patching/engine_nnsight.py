@@ -26,7 +26,8 @@ class Sight:
 
     def sweep(self, cells: Sequence[Cell], meter: Meter) -> list[float]:
         with meter:
-            return [float(x) for x in torch.stack([self._patched(cell) for cell in cells])]
+            found = torch.stack([self._patched(cell) for cell in cells])
+            return [float(x) for x in found.tolist()]
 
     def _module(self, layer: int) -> Any:
         block = self.model.transformer.h[layer]

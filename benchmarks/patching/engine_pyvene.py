@@ -34,7 +34,8 @@ class Vene:
 
     def sweep(self, cells: Sequence[Cell], meter: Meter) -> list[float]:
         with meter:
-            return [float(x) for x in torch.stack([self._patched(cell) for cell in cells])]
+            found = torch.stack([self._patched(cell) for cell in cells])
+            return [float(x) for x in found.tolist()]
 
     def _patched(self, cell: Cell) -> Tensor:
         s, source = self.job.shape, self.sources[cell.layer]

@@ -40,7 +40,7 @@ class Lens:
                 self.name,
                 index_df=frame,
             )
-            return [float(x) for x in values]
+            return [float(x) for x in values.tolist()]
 
     def _metric(self, logits: Tensor) -> Tensor:
         return self.pairs.gap(logits[:, -1])
