@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from interp_dsl.check.literals import describe, is_number, literal
+from interp_dsl.check.literals import describe, is_number, is_token, literal
 from interp_dsl.check.scope import Rejected, Scope
 from interp_dsl.language.suggest import suggest
 from interp_dsl.language.tree import Argument, Attribute, Binary, Call, Expr, Name
@@ -168,7 +168,7 @@ def _fits(value: Any, kind: str) -> bool:
 def _is_answer(value: Any) -> bool:
     if isinstance(value, list):
         return bool(value) and all(map(_is_answer, value))
-    return isinstance(value, str) or (is_number(value) and isinstance(value, int))
+    return isinstance(value, str) or is_token(value)
 
 
 def _count(n: int, noun: str) -> str:

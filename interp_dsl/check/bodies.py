@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from interp_dsl.check.literals import describe, is_whole, literal
+from interp_dsl.check.literals import describe, is_token, literal
 from interp_dsl.check.scope import Rejected, Scope
 from interp_dsl.language.source import Span
 from interp_dsl.language.suggest import suggest
@@ -91,7 +91,7 @@ def _texts(expr: Expr, or_token: bool, scope: Scope) -> list[Any]:
     value = literal(expr, scope)
     items = value if isinstance(value, list) else [value]
     for item in items:
-        if not (isinstance(item, str) or (or_token and is_whole(item))):
+        if not (isinstance(item, str) or (or_token and is_token(item))):
             raise scope.reject(
                 "E300",
                 "a string is wanted here" + (", or a token's number" if or_token else ""),

@@ -34,7 +34,8 @@ def describe(value: Any) -> str:
         return f'the string "{value}"'
     if isinstance(value, list):
         return f"a list of {len(value)}"
-    return f"the number {value}"
+    digits = str(value)
+    return f"the number {digits if len(digits) <= 24 else f'{digits[:20]}…'}"
 
 
 def is_number(value: Any) -> bool:
@@ -43,6 +44,11 @@ def is_number(value: Any) -> bool:
 
 def is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_token(value: Any) -> bool:
+    """Whether a value may be a token's number; whether a vocabulary has it is seen later."""
+    return is_whole(value) and 0 <= value < 2**31
 
 
 def literal(expr: Expr, scope: Scope) -> Any:
