@@ -18,6 +18,7 @@ from interp_dsl.engine.interrupts import Stopped, watched
 from interp_dsl.engine.state import State
 from interp_dsl.engine.walk import Walk
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.models.compiled.choice import Choice
 from interp_dsl.models.executor import Executor
 from interp_dsl.models.load import load
 from interp_dsl.models.shape import ModelFacts
@@ -49,7 +50,8 @@ class _Installed:
     """The package's own models and data."""
 
     def model(self, spec: Mapping[str, Any], device: str, trusted: bool) -> Executor:
-        return load(spec, device, trusted=trusted, executor="auto")
+        choice: Choice = "hooked" if spec.get("executor") == "hooked" else "auto"
+        return load(spec, device, trusted=trusted, executor=choice)
 
     def data(
         self, name: str, spec: Mapping[str, Any], facts: ModelFacts | None, trusted: bool

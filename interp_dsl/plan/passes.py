@@ -3,6 +3,7 @@
 share_forwards   one forward pass a run: it keeps every site and measures every metric wanted
 drop_doubles     a task that stands twice is done once
 start_late       a sweep's passes start at the first layer and position that a unit touches
+choose_executor  a model of whose inner hooks the plan speaks runs by hooks
 pack             how many rows go through the model at once, from a memory estimate"""
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import TypeVar
 
 from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.cost import row_bytes, sizes
-from interp_dsl.plan.tasks import Forward, Plan, Sweep, Task
+from interp_dsl.plan.tasks import Forward, LoadModel, Plan, Sweep, Task
+from interp_dsl.plan.touched import touched
 
 BUDGET = 512_000_000
 MOST_ROWS = 2048
@@ -71,6 +73,20 @@ def start_late(plan: Plan) -> Plan:
     )
 
 
+def choose_executor(plan: Plan) -> Plan:
+    """Only TransformerLens's bridge has every hook; all else may run compiled."""
+    hooked = {run.model for run, site in touched(plan) if site.kind == "hook"}
+    return replace(
+        plan,
+        tasks=tuple(
+            replace(t, spec={**t.spec, "executor": "hooked"})
+            if isinstance(t, LoadModel) and t.id in hooked
+            else t
+            for t in plan.tasks
+        ),
+    )
+
+
 def pack(plan: Plan) -> Plan:
     """Rows a batch within the memory budget; shards of a few batches each."""
     known = sizes(plan)
@@ -99,6 +115,7 @@ PASSES: tuple[Callable[[Plan], Plan], ...] = (
     share_forwards,
     drop_doubles,
     start_late,
+    choose_executor,
     pack,
 )
 

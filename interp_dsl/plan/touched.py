@@ -1,0 +1,53 @@
+"""Which sites of which runs a plan keeps or changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from interp_dsl.plan.algebra import (
+    Combined,
+    Explicit,
+    Filtered,
+    Grouped,
+    Placed,
+    Run,
+    Top,
+    Units,
+)
+from interp_dsl.plan.places import Site
+from interp_dsl.plan.tasks import Evaluate, Forward, Plan, Sweep
+
+
+def touched(plan: Plan) -> Iterator[tuple[Run, Site]]:
+    """Every site that a run keeps or that an intervention on it may change. The units behind
+    `top(step)` are those of that step, which stands in the plan too."""
+    for task in plan.tasks:
+        match task:
+            case Forward(run=run, sites=sites):
+                yield from ((run, site) for site in sites)
+                yield from _under(run)
+            case Sweep(variants=variants, intervention=change):
+                for variant in variants:
+                    yield from ((variant.into, site) for site in _explicit(change.units))
+                    yield from _under(variant.into)
+            case Evaluate(variants=variants):
+                for variant in variants:
+                    yield from _under(variant.into)
+
+
+def _under(run: Run) -> Iterator[tuple[Run, Site]]:
+    for change in run.under:
+        yield from ((run, site) for site in _explicit(change.units))
+
+
+def _explicit(units: Units) -> Iterator[Site]:
+    match units:
+        case Explicit(units=items):
+            yield from (target.site for unit in items for target in unit.targets)
+        case Combined(left=left, right=right):
+            yield from _explicit(left)
+            yield from _explicit(right)
+        case Filtered(units=inner) | Grouped(units=inner) | Placed(units=inner):
+            yield from _explicit(inner)
+        case Top():
+            return
