@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from interp_dsl.check.arguments import arguments
 from interp_dsl.check.literals import is_whole, literal, number, only
+from interp_dsl.check.paths import require_trust
 from interp_dsl.check.positions import Spans, position
 from interp_dsl.check.scope import Declared, Scope
 from interp_dsl.language.tree import (
@@ -21,14 +22,15 @@ from interp_dsl.language.tree import (
 )
 from interp_dsl.plan.algebra import Literal, Metric, MetricCall, MetricSum, MetricTerm
 from interp_dsl.plan.metrics import METRICS, calls
-from interp_dsl.verbs.signature import Function, Parameter
+from interp_dsl.verbs.signature import REQUIRED, Function, Parameter
 
 
 def signature(name: str) -> Function:
     """A metric function as the checker reads it."""
     facts = METRICS[name]
     parameters = {
-        p: Parameter(s.type, s.default, s.doc, tuple(s.choices)) for p, s in facts.params.items()
+        p: Parameter(s.type, REQUIRED if s.is_required else s.default, s.doc, tuple(s.choices))
+        for p, s in facts.params.items()
     }
     return Function(name, facts.doc, parameters)
 
@@ -119,6 +121,9 @@ def _call(expr: Call, scope: Scope) -> MetricCall:
     given = arguments(expr, signature(expr.function), scope)
     params = METRICS[expr.function].params
     changed = {k: v for k, v in given.items() if v != params[k].default}
+    if expr.function == "python":
+        require_trust(expr.span, scope)
+        changed["folder"] = str(scope.folder)
     return MetricCall(expr.function, tuple(sorted(changed.items())))
 
 

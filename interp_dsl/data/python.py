@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from interp_dsl.data.marks import read_prompt
 from interp_dsl.data.prompts import assemble, ids_side, own_side, text_side
 from interp_dsl.data.tokenizer import load_tokenizer
 from interp_dsl.data.types import Data, Side
+from interp_dsl.models.own import own_function
 from interp_dsl.models.shape import ModelFacts
 
 _FIELDS = ("clean", "corrupt", "answer", "wrong")
@@ -54,15 +53,10 @@ def _side(name: str, prompts: Sequence[Any], facts: ModelFacts | None, target: s
 
 
 def _call(target: str, folder: Path | None) -> Any:
-    module, _, function = target.partition(":")
-    search = [str(folder)] if folder else []
-    sys.path[:0] = search
     try:
-        made = getattr(import_module(module), function)
+        made = own_function(target, folder)
     except (ImportError, AttributeError, ValueError) as why:
         raise _refused(target, str(why)) from None
-    finally:
-        del sys.path[: len(search)]
     try:
         return made()
     except Exception as why:

@@ -15,6 +15,7 @@ from interp_dsl.data.types import Data
 from interp_dsl.engine.claims import check_claim
 from interp_dsl.engine.clock import Clock
 from interp_dsl.engine.interrupts import Stopped, watched
+from interp_dsl.engine.own import require_trust
 from interp_dsl.engine.state import State
 from interp_dsl.engine.walk import Walk
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
@@ -121,6 +122,7 @@ def execute(
 
 def _run(walk: Walk) -> Outcome:
     plan, folder = walk.plan, walk.folder
+    require_trust(plan, walk.trusted)
     tasks = [
         {"id": t.id, "kind": type(t).__name__, "step": getattr(t, "step", None), "total": None}
         for t in plan.tasks

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from interp_dsl.data.types import Answer
+from interp_dsl.engine.own import own_metric
 from interp_dsl.engine.reads import Reads, read_positions, reads_sequence
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.plan.algebra import Literal, Metric, MetricCall, MetricSum, MetricTerm
@@ -175,6 +176,9 @@ class Meter:
             return SEQUENCES[call.function](**scores)
         if call.function == "loss":
             return self._loss(logits["plain"], examples)
+        if call.function == "python":
+            logits_at = self.at(call.at, logits["plain"], examples)
+            return own_metric(call, logits_at, examples, self.reads.data)
         refers = "reference" in METRICS[call.function].needs
         rows = Rows(
             self.at(call.at, logits["plain"], examples),

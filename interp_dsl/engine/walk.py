@@ -133,12 +133,18 @@ class Walk:
 
     def _load(self, task: LoadModel, report: Report) -> bool:
         executor = self.loaders.model(task.spec, self.device, self.trusted)
-        remark = getattr(executor, "remark", None)  # what a choice between executors has to say
-        if remark:
-            report.note(remark)
+        if executor.remark:
+            report.note(executor.remark)
         self.state.models[task.id] = executor
         self._ids[task.id] = f"{executor.fingerprint()}:{executor.dtype}"
-        self._tell("models", task.name, fingerprint=executor.fingerprint(), executor=executor.name)
+        self._tell(
+            "models",
+            task.name,
+            fingerprint=executor.fingerprint(),
+            executor=executor.name,
+            difference=executor.difference,
+            remark=executor.remark,
+        )
         self.folder.update_manifest(device=str(executor.device))
         return True
 

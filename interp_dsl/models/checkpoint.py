@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from interp_dsl.models.errors import failure
 from interp_dsl.models.facts import facts, kind_of, name_of, path_of, with_bos
 from interp_dsl.models.hooked import HookedExecutor
 from interp_dsl.models.imports import timed
+from interp_dsl.models.own import own_function
 from interp_dsl.models.shape import ModelFacts, Shape
 
 PROCESSING = ("none", "compatibility")
@@ -181,11 +180,8 @@ def _stand_in_tokenizer() -> Any:
 
 def _call(target: str, folder: str | None) -> Any:
     """module:function, called without arguments."""
-    module, _, function = target.partition(":")
-    before = list(sys.path)
-    sys.path[:0] = [folder] if folder else []
     try:
-        return getattr(import_module(module), function)()
+        return own_function(target, folder)()
     except (ImportError, AttributeError, ValueError) as error:
         raise failure(
             "E459",
@@ -193,5 +189,3 @@ def _call(target: str, folder: str | None) -> Any:
             notes=(str(error),),
             help='write python("module:function"), a function without arguments',
         ) from error
-    finally:
-        sys.path[:] = before

@@ -23,9 +23,14 @@ class Pass:
 
 
 class Executor(Protocol):
-    """A model in eval mode with frozen weights. `name` tells which executor runs (hooked)."""
+    """A model in eval mode with frozen weights. `name` tells which executor runs: hooked or
+    compiled. `difference` is the compiled forward's largest relative difference from the hooked
+    one, None where the two were not compared; `remark` says why this executor was chosen, None
+    where there is nothing to say."""
 
     name: str
+    difference: float | None
+    remark: str | None
     facts: ModelFacts
     device: device
     dtype: dtype

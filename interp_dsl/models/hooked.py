@@ -53,6 +53,8 @@ class HookedExecutor:
             "position_ids" in inspect.signature(bridge.original_model.forward).parameters
         )
         self._fingerprint: str | None = None
+        self.difference: float | None = None
+        self.remark: str | None = None
 
     def forward(
         self,

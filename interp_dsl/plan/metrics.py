@@ -19,6 +19,7 @@ class Param:
     default: float | str | bool | None
     doc: str
     choices: tuple[str, ...] = ()
+    is_required: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,12 @@ _ALL = (
         "loss",
         "Mean next-token cross-entropy over the prompt's real tokens, in nats.",
         frozenset({"all_positions"}),
+    ),
+    MetricFacts(
+        "python",
+        "A number of your own: function(logits [rows, outputs], examples [rows], data) gives one "
+        "value a row; needs --trust.",
+        params={"target": Param("string", None, '"module:function"', is_required=True)},
     ),
 )
 

@@ -26,6 +26,8 @@ class Tiny:
     """Two layers of attention and ReLU MLP in float64 without norms; random weights."""
 
     name = "tiny"
+    difference: float | None = None
+    remark: str | None = None
     device = torch.device("cpu")
     dtype = torch.float64
 

@@ -23,14 +23,10 @@ from interp_dsl.models.weights import Source
 Choice = Literal["auto", "hooked", "compiled"]
 
 
-class Fallback(HookedExecutor):
-    """The hooked executor of a model that the compiled one does not run. `remark` says why;
-    `difference` is the compiled forward's relative difference, None where it was not compared."""
-
-    def __init__(self, hooked: HookedExecutor, remark: str, difference: float | None) -> None:
-        super().__init__(hooked.bridge, hooked.facts, hooked.source, hooked.processing)
-        self.remark = remark
-        self.difference = difference
+def fallback(hooked: HookedExecutor, remark: str, difference: float | None) -> HookedExecutor:
+    """The hooked executor of a model that the compiled one does not run, and why."""
+    hooked.remark, hooked.difference = remark, difference
+    return hooked
 
 
 def compile_native(
@@ -98,7 +94,7 @@ def _uncovered(hooked: HookedExecutor, choice: Choice, error: InterpError) -> Ho
     if choice == "compiled":
         raise error
     found = error.diagnostics[0]
-    return Fallback(hooked, f"{found.message}: {'; '.join(found.notes)}", None)
+    return fallback(hooked, f"{found.message}: {'; '.join(found.notes)}", None)
 
 
 def _judged(
@@ -115,4 +111,4 @@ def _judged(
     )
     if choice == "compiled":
         raise failure("E608", remark, help="the hooked executor runs it", exit_code=1)
-    return Fallback(hooked, remark, verdict.difference)
+    return fallback(hooked, remark, verdict.difference)

@@ -1,0 +1,10 @@
+"""Tests keep what the program keeps for its user (parsers, verdicts) in a folder of their own,
+one for all workers."""
+
+import os
+import tempfile
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+if "INTERP_TEST_CACHE" not in os.environ:
+    os.environ["INTERP_TEST_CACHE"] = tempfile.mkdtemp(prefix="interp-cache-")
+os.environ["XDG_CACHE_HOME"] = os.environ["INTERP_TEST_CACHE"]
