@@ -15,6 +15,9 @@ from interp_dsl.models.compiled.executor import FROM_Z
 from interp_dsl.plan.algebra import Intervention, Run
 from interp_dsl.plan.places import Positions, Unit
 
+LEAST_TOKENS = {"cpu": 512, "cuda": 32_768, "mps": 8_192}
+"""Tokens that a device multiplies about as fast as more of them at once."""
+
 
 @dataclass(frozen=True, order=True)
 class Entry:
@@ -47,6 +50,25 @@ def _earliest(positions: Positions, run: Run, state: State) -> int:
     queries, _ = ends(positions)
     slots = state.slots(run, queries)
     return int(slots.index[slots.valid].min()) if bool(slots.valid.any()) else 0
+
+
+def batches(entries: Sequence[Entry], n: int, width: int, least: int) -> list[list[int]]:
+    """The units' numbers in stretches that are run together, n rows a unit: units of one group, by
+    position. A later position joins while fewer than `least` tokens are together: beyond that,
+    starting anew at the later position is less work than a longer batch saves."""
+    order = sorted(range(len(entries)), key=lambda i: entries[i])
+    found: list[list[int]] = []
+    for i in order:
+        first = entries[found[-1][0]] if found else None
+        if first is None or first.group != entries[i].group:
+            found.append([i])
+            continue
+        tokens = len(found[-1]) * n * (width - first.position)
+        if entries[i].position > first.position and tokens >= least:
+            found.append([i])
+        else:
+            found[-1].append(i)
+    return found
 
 
 def earliest(entries: Sequence[Entry | None]) -> Entry | None:

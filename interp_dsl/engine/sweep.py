@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -12,7 +11,8 @@ from torch import Tensor
 from interp_dsl.engine.batches import default_rows, in_batches
 from interp_dsl.engine.edits import Block, Editor
 from interp_dsl.engine.forwards import Bench
-from interp_dsl.engine.late import Entry, earliest, entry
+from interp_dsl.engine.idle import Idle
+from interp_dsl.engine.late import LEAST_TOKENS, Entry, batches, earliest, entry
 from interp_dsl.engine.scores import Scored, check_finite, column_kinds, score_units
 from interp_dsl.engine.state import State
 from interp_dsl.plan.algebra import Metric, Run
@@ -48,11 +48,22 @@ class Sweeper:
         self.kinds = column_kinds(task.variants)
         self.rows = task.rows
         self._ready: dict[Run, tuple[Bench, Editor]] = {}
+        self._idle: set[tuple[Run, Unit]] = set()
 
     def prepare(self, found: Sequence[Shard]) -> None:
         """Make ready what the shards need, and raise what is wrong with their positions."""
         for shard in found:
-            self._bench(shard.variant)[1].check(shard.units)
+            bench, editor = self._bench(shard.variant)
+            editor.check(shard.units)
+            if self.task.skips:
+                idle = Idle(self.task.intervention, bench.run, bench.reads, self.state)
+                self._idle |= {(bench.run, u) for u in shard.units if idle(u)}
+        if self._idle:
+            total = sum(len(shard.units) for shard in found)
+            self.note(
+                f"{self.task.step}: {len(self._idle):,} of {total:,} units cannot have an effect: "
+                "reported as 0, not run"
+            )
 
     def run(self, shard: Shard) -> Scored:
         """The scores of a shard's units."""
@@ -77,9 +88,11 @@ class Sweeper:
         return self._ready[run]
 
     def _values(self, bench: Bench, editor: Editor, units: Sequence[Unit]) -> Tensor:
-        """The metrics [metrics, units, n] under each unit's change, group by group."""
+        """The metrics [metrics, units, n] under each unit's change, group by group. Units that
+        cannot have an effect keep the base values."""
         n = self.state.data[bench.run.data].n
-        values = torch.empty(len(self.task.metrics), len(units), n, device=bench.device)
+        base = plain_values(bench.run, self.task.metrics, self.state)
+        values = base[:, None].repeat(1, len(units), 1)
         for group in self._groups(bench, units):
             members = torch.tensor([i for i, _ in group], device=bench.device)
             chosen = [units[i] for i, _ in group]
@@ -88,16 +101,17 @@ class Sweeper:
         return values
 
     def _groups(self, bench: Bench, units: Sequence[Unit]) -> list[list[tuple[int, Entry | None]]]:
-        """The units' numbers with where each begins, those that begin in one place together and in
-        order; all units at once where passes start at the beginning."""
+        """The units that may have an effect, by number, with where each begins: those that are run
+        together. All at once where passes start at the beginning."""
+        change, state = self.task.intervention, self.state
+        acting = [i for i, u in enumerate(units) if (bench.run, u) not in self._idle]
         if not (self.task.late and bench.can_resume):
-            return [[(i, None) for i in range(len(units))]]
-        change = self.task.intervention
-        entries = [entry(u, change, bench.run, self.state) for u in units]
-        order = sorted(range(len(units)), key=lambda i: entries[i])
+            return [[(i, None) for i in acting]] if acting else []
+        entries = [entry(units[i], change, bench.run, state) for i in acting]
+        n, least = state.data[bench.run.data].n, LEAST_TOKENS[bench.device.type]
         return [
-            [(i, entries[i]) for i in members]
-            for _, members in groupby(order, key=lambda i: entries[i].group)
+            [(acting[i], entries[i]) for i in members]
+            for members in batches(entries, n, bench.width, least)
         ]
 
     def _group(

@@ -3,6 +3,7 @@
 share_forwards   one forward pass a run: it keeps every site and measures every metric wanted
 drop_doubles     a task that stands twice is done once
 start_late       a sweep's passes start at the first layer and position that a unit touches
+skip_idle        units that cannot have an effect are not run
 choose_executor  a model of whose inner hooks the plan speaks runs by hooks
 pack             how many rows go through the model at once, from a memory estimate"""
 
@@ -73,6 +74,14 @@ def start_late(plan: Plan) -> Plan:
     )
 
 
+def skip_idle(plan: Plan) -> Plan:
+    """A change of nothing, or one that nothing reads: effect = 0."""
+    return replace(
+        plan,
+        tasks=tuple(replace(t, skips=True) if isinstance(t, Sweep) else t for t in plan.tasks),
+    )
+
+
 def choose_executor(plan: Plan) -> Plan:
     """Only TransformerLens's bridge has every hook; all else may run compiled."""
     hooked = {run.model for run, site in touched(plan) if site.kind == "hook"}
@@ -115,6 +124,7 @@ PASSES: tuple[Callable[[Plan], Plan], ...] = (
     share_forwards,
     drop_doubles,
     start_late,
+    skip_idle,
     choose_executor,
     pack,
 )

@@ -123,7 +123,8 @@ class Variant:
 class Sweep:
     """Change one unit at a time and measure: the result is a score table named `step`.
     `rows` is the packing: rows (units x examples) a batch; `shard` is units a shard. `late`: a pass
-    starts at the layer and position that its units touch first, from what a clean pass left."""
+    starts at the layer and position that its units touch first, from what a clean pass left.
+    `skips`: units that cannot have an effect are not run; their effect is exactly 0."""
 
     id: str
     step: str
@@ -134,6 +135,7 @@ class Sweep:
     rows: int | None = None
     shard: int | None = None
     late: bool = False
+    skips: bool = False
     key: str | None = None
     place: Place | None = None
 
