@@ -88,9 +88,6 @@ class ScoredPieces:
         """One token as it stands in a text."""
         return self._values.get(token, self._pieces[token]).decode("utf-8", errors="replace")
 
-    def id_of(self, piece: str) -> int | None:
-        return self._ids.get(piece.encode("utf-8"))
-
 
 class Words:
     """Words and single marks of punctuation, each one token; `unknown` stands for other words."""
@@ -114,6 +111,3 @@ class Words:
 
     def piece(self, token: int) -> str:
         return self._words[token]
-
-    def id_of(self, piece: str) -> int | None:
-        return self._ids.get(piece)

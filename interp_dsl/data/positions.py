@@ -46,14 +46,6 @@ def resolve(positions: Positions, side: Side) -> tuple[Ints, Bools]:
             raise ValueError(f"`{kind}` names no single set of positions")
 
 
-def resolve_entry(
-    positions: Positions, side: Side
-) -> tuple[tuple[Ints, Bools], tuple[Ints, Bools]]:
-    """The key positions and the query positions of an attention pattern's entry."""
-    key, query = positions.parts
-    return resolve(key, side), resolve(query, side)
-
-
 def _label(positions: Positions, side: Side) -> tuple[Ints, Bools]:
     start, end = _places(positions, side).T
     some = (end > start)[:, None]

@@ -26,7 +26,6 @@ class Core(Protocol):
     def encode(self, text: str) -> Encoded: ...
     def decode(self, ids: Sequence[int]) -> str: ...
     def piece(self, token: int) -> str: ...
-    def id_of(self, piece: str) -> int | None: ...
 
 
 @dataclass(frozen=True)
@@ -131,10 +130,6 @@ class Library:
             return raw.replace("▁", " ")
         text = self.decode([token])
         return raw if "\ufffd" in text or not text else text
-
-    def id_of(self, piece: str) -> int | None:
-        found: int | None = self._inner.token_to_id(piece)
-        return found
 
 
 def load_tokenizer(facts: ModelFacts) -> Tokenizer:

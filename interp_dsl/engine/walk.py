@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from interp_dsl.data.conditions import matches, select
 from interp_dsl.data.fingerprint import fingerprint
@@ -18,13 +17,13 @@ from interp_dsl.engine.interrupts import Stop
 from interp_dsl.engine.kept import keep_pairs, record, self_test
 from interp_dsl.engine.keys import step_key
 from interp_dsl.engine.needs import Consumer, Needs
+from interp_dsl.engine.per_example import per_example
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.scores import Scored, column_kinds, score_run
 from interp_dsl.engine.state import Result, State
 from interp_dsl.engine.sweep import Shard, Sweeper, plain_values, shards
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
-from interp_dsl.plan.algebra import ScoreOf
-from interp_dsl.plan.expressions import Row, Tables
+from interp_dsl.plan.expressions import Row
 from interp_dsl.plan.tasks import (
     BuildData,
     Evaluate,
@@ -37,7 +36,6 @@ from interp_dsl.plan.tasks import (
     Sweep,
     Task,
 )
-from interp_dsl.plan.units import expand
 from interp_dsl.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -152,7 +150,7 @@ class Walk:
         if task.parent is not None:
             assert task.test is not None
             parent = self.state.data[task.parent]
-            kept = matches(parent, task.test, lambda ref: self._per_example(ref, parent.n))
+            kept = matches(parent, task.test, lambda ref: per_example(ref, parent.n, self.state))
             data = select(parent, kept, task.name)
         else:
             facts = self.state.models[task.model].facts if task.model else None
@@ -165,33 +163,6 @@ class Walk:
     def _tell(self, kind: str, name: str, **about: object) -> None:
         held = self.folder.manifest.get(kind, {})
         self.folder.update_manifest(**{kind: {**held, name: about}})
-
-    def _per_example(self, ref: ScoreOf, n: int) -> NDArray[np.float64]:
-        """A score's values for single examples [n]."""
-        row = Tables(self.state.rows, expand).row(ref)
-        result = self.state.results[ref.step]
-        at = result.rows.index(row)
-        tensors = {k: np.asarray(v[at], dtype=np.float64) for k, v in result.tensors.items()}
-        if "base" in tensors:
-            tensors["effect"] = tensors["value"] - tensors["base"]
-        if ref.column not in tensors:
-            raise InterpError(
-                Diagnostic(
-                    "E637",
-                    f"{ref.column} is a number of all examples together",
-                    help=f"filter examples by {', '.join(tensors)}",
-                )
-            )
-        if len(tensors["value"]) != n:
-            raise InterpError(
-                Diagnostic(
-                    "E638",
-                    f"step {ref.step} measured {len(tensors['value'])} examples, and the data to "
-                    f"filter has {n}",
-                    help="filter the data that the step measured",
-                )
-            )
-        return tensors[ref.column]
 
     # ---- steps
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from interp_dsl.plan.places import ALL, Positions, Site, Target, Unit
+from interp_dsl.plan.places import Positions, Site, Target, Unit
 
 # ---- runs: a forward pass of one side
 
@@ -264,11 +264,3 @@ class Metric:
 
     name: str
     term: MetricTerm
-
-
-def sites_of(unit: Unit) -> tuple[Site, ...]:
-    return tuple(t.site for t in unit.targets)
-
-
-def at_all(site: Site, index: int | None = None) -> Unit:
-    return Unit((Target(site, index, ALL),))

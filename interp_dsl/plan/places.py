@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 RESIDUAL_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
 HEAD_SITES = ("q", "k", "v", "z", "head", "pattern")
-OTHER_SITES = ("embed", "pos_embed", "neuron", "logits", "hook")
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -32,10 +32,6 @@ def list_runs(root: Path) -> list[RunFolder]:
     return sorted(found, key=lambda f: (str(f.manifest["created"]), f.path.name), reverse=True)
 
 
-def newest(root: Path) -> RunFolder | None:
-    return next(iter(list_runs(root)), None)
-
-
 def summary(folder: RunFolder) -> RunSummary:
     """What a run is and came to."""
     manifest, claims = folder.manifest, folder.claims

@@ -24,7 +24,6 @@ from interp_dsl.plan.algebra import (
     Source,
     Units,
     Vector,
-    at_all,
 )
 from interp_dsl.plan.places import ALL, Positions, Site, Target, Unit
 from interp_dsl.plan.tasks import BuildData, Forward, LoadModel, Plan, Sweep, Task, Variant
@@ -34,7 +33,6 @@ from .tiny import Given
 
 CLEAN, CORRUPT = Run("m", "d", "clean"), Run("m", "d", "corrupt")
 GAP = Metric("gap", MetricCall("logit_diff"))
-HEADS = Explicit(tuple(at_all(Site("head", layer), h) for layer in (0, 1) for h in (0, 1)))
 LOADS: tuple[Task, ...] = (LoadModel("m", "m", {}), BuildData("d", "d", {}, "m"))
 FIRST, LAST, END = Positions("first"), Positions("last"), Positions("label", label="END")
 
@@ -47,6 +45,9 @@ def unit(
     hook: str | None = None,
 ) -> Unit:
     return Unit((Target(Site(kind, layer, hook), index, at),))
+
+
+HEADS = Explicit(tuple(unit("head", layer, h) for layer in (0, 1) for h in (0, 1)))
 
 
 def sites_in(units: Units) -> tuple[Site, ...]:

@@ -17,7 +17,6 @@ from interp_dsl.plan.algebra import (
     SetOfUnits,
     Top,
     Units,
-    at_all,
 )
 from interp_dsl.plan.names import unit_of
 from interp_dsl.plan.places import ALL, EACH, Positions, Site, Target, Unit
@@ -25,8 +24,8 @@ from interp_dsl.plan.units import depends, expand, steps_of
 
 END = Positions("label", label="END")
 FIRST = Positions("first")
-HEADS = Explicit(tuple(at_all(Site("head", layer), h) for layer in range(3) for h in (0, 1)))
-MLPS = Explicit(tuple(at_all(Site("mlp_out", layer)) for layer in range(3)))
+HEADS = Explicit(tuple(unit_of(f"L{i}H{h}", "all") for i in range(3) for h in (0, 1)))
+MLPS = Explicit(tuple(unit_of(f"L{i}.mlp", "all") for i in range(3)))
 
 
 def row(unit: str, effect: float | None, position: str = "all", metric: str = "gap") -> dict:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from interp_dsl.plan import serialise
 from interp_dsl.plan.tasks import Plan
-from interp_dsl.runs.find import list_runs, newest, resumable, summary, with_finished_steps
+from interp_dsl.runs.find import list_runs, resumable, summary, with_finished_steps
 from interp_dsl.runs.folder import RunFolder
 from tests.runs.recorded import WHEN, record
 
@@ -24,14 +24,11 @@ def begun(root: Path, minutes: int, status: str, plan: Plan = PLAN, stem: str = 
 
 def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
     assert list_runs(tmp_path / "missing") == []
-    assert newest(tmp_path) is None
     old, new = begun(tmp_path, 0, "done"), begun(tmp_path, 1, "failed")
     for name, text in (("page", '{"name": "another program"}'), ("torn", "{")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "manifest.json").write_text(text)
     assert [f.path for f in list_runs(tmp_path)] == [new.path, old.path]
-    found = newest(tmp_path)
-    assert found is not None and found.path == new.path
 
 
 def test_the_newest_unfinished_run_of_the_same_plan_goes_on(tmp_path: Path) -> None:
