@@ -77,7 +77,7 @@ def _compared(first: RunFolder, second: RunFolder, step: str) -> pl.DataFrame:
 
 
 def _print(step: str, metric: str, table: pl.DataFrame, top: int | None, output: Output) -> None:
-    found = ranked(table, metric, "difference")
+    found = ranked(ranked(table, metric, "a"), metric, "difference")
     head = found if top is None else found.head(top)
     output.write("")
     output.write(output.toned(f"{step} · {printable(metric)} · {_summary(found, metric)}", "bold"))

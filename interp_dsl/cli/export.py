@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", nargs="?", default=LATEST)
     parser.add_argument("step", metavar="STEP", nargs="?")
     parser.add_argument("--format", choices=SUFFIXES, help="csv, or what the name of -o ends in")
-    parser.add_argument("-o", dest="to", metavar="PATH", type=Path, help="the file or folder")
+    parser.add_argument(
+        "-o", "--out", dest="to", metavar="PATH", type=Path, help="the file or folder"
+    )
     parser.add_argument(
         "--examples", action="store_true", help="the values of single examples, one row each"
     )

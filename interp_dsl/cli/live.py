@@ -58,6 +58,7 @@ class Live(Quiet):
         )
         self._tasks: dict[str, TaskID] = {}
         self._leading: tuple[str, list[Mapping[str, Any]]] = ("", [])
+        self._ended: set[str] = set()
         self._screen = Screen(
             get_renderable=self._picture, console=self.console, refresh_per_second=8, transient=True
         )
@@ -96,6 +97,7 @@ class Live(Quiet):
     def _finish(self, event: Event) -> None:
         if event["task"] in self._tasks:
             self._bars.remove_task(self._tasks.pop(event["task"]))
+        self._ended.add(str(event.get("step")))
         self._say(f"✓ {task_name(event)}: {outcome(event)}")
 
     def _say(self, text: str) -> None:
@@ -103,12 +105,15 @@ class Live(Quiet):
 
     def _picture(self) -> Group:
         step, rows = self._leading
-        return Group(self._bars, leading_table(step, rows)) if rows else Group(self._bars)
+        if not rows:
+            return Group(self._bars)
+        title = step if step in self._ended else f"{step} so far"
+        return Group(self._bars, leading_table(title, rows))
 
 
-def leading_table(step: str, rows: list[Mapping[str, Any]]) -> Table:
-    """The leading components so far."""
-    table = Table(title=Text(f"{printable(step)} so far"), title_justify="left", box=None)
+def leading_table(title: str, rows: list[Mapping[str, Any]]) -> Table:
+    """The leading components of a step."""
+    table = Table(title=Text(printable(title)), title_justify="left", box=None)
     for name in ("unit", "metric"):
         table.add_column(name)
     for name in ("effect", "95% interval"):

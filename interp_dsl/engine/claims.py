@@ -56,9 +56,8 @@ def _told(claim: Claim, tables: Tables, found: list[Found]) -> str:
     if found:
         return "; ".join(map(_score, found))
     sides = claim.test.operands if isinstance(claim.test, Operation) else (claim.test,)
-    return "; ".join(
-        f"found {_value(evaluate(s, tables))}" for s in sides if not isinstance(s, Literal)
-    )
+    came = [_value(evaluate(s, tables)) for s in sides if not isinstance(s, Literal)]
+    return f"found {' and '.join(came)}" if came else ""
 
 
 def _score(found: Found) -> str:

@@ -49,8 +49,8 @@ b = runs/ioi-20261121-101500
 noising · gap · 6 components in both, 2 sign flips (1 clear of 0), rank correlation -0.371
 unit  position       a       b  difference      95% interval  rank   sign
 L0H0  all       -1.250  -0.250      +1.000  [+0.646, +1.354]  1 → 6
+L1H0  all       +0.750  +1.750      +1.000  [+0.646, +1.354]  2 → 1
 L0H1  all       -0.500  +0.500      +1.000  [+0.646, +1.354]  3 → 5  flipped
-L0H2  all       +0.062  +1.062      +1.000  [+0.646, +1.354]  5 → 2
 the first 3 of 6, largest difference first
 """
 

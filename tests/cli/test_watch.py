@@ -65,6 +65,9 @@ def test_the_display_shows_bars_and_the_leading_components() -> None:
     for one in EVENTS[:9]:
         watcher.event(one)
     console.print(watcher._picture())
+    while_it_ran = text.getvalue()
+    watcher.event(EVENTS[10])
+    console.print(watcher._picture())
     watcher.event(EVENTS[-1])
     watcher.close()
     shown = text.getvalue()
@@ -72,7 +75,8 @@ def test_the_display_shows_bars_and_the_leading_components() -> None:
     assert "✓ model m: done, 1.2 s" in shown
     assert "importing torch, transformer_lens: 6.1 s" in shown
     assert "done in 3.0 s, and 6.1 s of imports" in shown
-    assert "3/4" in shown and "who so far" in shown
+    assert "3/4" in shown and "who so far" in while_it_ran
+    assert "who so far" not in shown[len(while_it_ran) :].split("who: taken over")[1]
     assert "L0H1[bold]" in shown and "\x1b[bold]" not in shown
     assert "-1.250" in shown and "[-1.500, -1.000]" in shown
     assert "L0H1[bold]\x1b" not in shown

@@ -45,16 +45,20 @@ def claims_of(tmp_path: Path, *tests: Operation) -> list[dict]:
 
 def test_claims_and_what_they_found(tmp_path: Path) -> None:
     effect = ScoreOf("who", "gap", "effect", "L1H0")
+    most = SetOfUnits(Top("who", 1, "gap"))
     size = Operation("size", (SetOfUnits(Top("who", 3, "gap")),))
-    held, failed, sets = claims_of(
+    held, failed, sets, alike = claims_of(
         tmp_path,
         Operation("<", (effect, Literal(1e9))),
         Operation("not", (Operation("<", (effect, Literal(1e9))),)),
         Operation("<=", (size, Literal(2))),
+        Operation("==", (most, most)),
     )
     assert (held["ok"], failed["ok"], sets["ok"]) == (True, False, False)
     assert held["low"] < held["value"] < held["high"]
     assert held["message"].startswith("who[L1H0].gap.effect is ") and "[" in held["message"]
+    one, other = alike["message"].removeprefix("found ").split(" and ")
+    assert one == other and one.startswith("{L")
     assert sets["message"] == "found 3" and sets["line"] == 3 and sets["file"] == "a.interp"
 
 
