@@ -12,10 +12,13 @@ from interp_dsl.runs.text import decimals, layout, number, printable
 
 
 def print_run(folder: RunFolder, selection: Selection, output: Output) -> None:
-    """Every step's top components, every claim, the folder."""
+    """Every step's top components, where recordings are, every claim, the folder."""
     for step in folder.steps:
         print_step(folder, step, selection, output)
         output.write("")
+    for step in folder.step_keys:
+        if not folder.has_table(step):
+            output.write(f"{step} · recorded in {folder.tensors_path(step)}\n")
     print_claims(folder.claims, output)
     output.write(f"in {folder.path}")
 

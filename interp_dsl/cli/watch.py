@@ -130,8 +130,13 @@ def ending(event: Event) -> str:
 
 
 def task_name(event: Event) -> str:
-    """What a task is called: its step, or its id where it belongs to none."""
-    return str(event.get("step") or event["task"]).replace(":", " ")
+    """What a task is called: its step, or its id in words where it belongs to none."""
+    kind, _, what = str(event["task"]).partition(":")
+    words = f"{_KINDS[kind]} {what.removeprefix('data:')}" if kind in _KINDS else f"{kind} {what}"
+    return str(event.get("step") or words)
+
+
+_KINDS = {"selftest": "self-test", "keep": "keep examples of"}
 
 
 def watcher(args: argparse.Namespace, output: Output) -> Quiet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.language.suggest import suggest
 from interp_dsl.runs.find import list_runs
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.names import holds_run
@@ -32,12 +33,13 @@ def find_step(folder: RunFolder, step: str) -> str:
     """`step` where the run has it. Raises InterpError E703."""
     if step in folder.steps:
         return step
+    recorded = f"what it recorded is in {folder.tensors_path(step)}"
     raise InterpError(
         Diagnostic(
             "E703",
             f"{folder.path.name} has no table of a step {step}",
             notes=(f"it has: {', '.join(folder.steps) or 'none yet'}",),
-            help=_near(step, folder.steps),
+            help=recorded if folder.has_tensors(step) else _near(step, folder.steps),
         ),
         exit_code=3,
     )
@@ -66,7 +68,5 @@ def _ambiguous(name: str, found: list[RunFolder]) -> InterpError:
 
 
 def _near(name: str, names: list[str]) -> str | None:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]}?" if near else None
+    near = suggest(name, names)
+    return f"did you mean {near}?" if near else None

@@ -211,13 +211,16 @@ class RunFolder:
         return list(dict.fromkeys([*finished, *held]))
 
     def write_tensors(self, step: str, tensors: Mapping[str, NDArray[np.generic]]) -> None:
-        part_files.write_arrays(self._tensors(step), tensors)
+        part_files.write_arrays(self.tensors_path(step), tensors)
 
     def read_tensors(self, step: str) -> dict[str, NDArray[np.generic]]:
-        return part_files.read_arrays(self._tensors(step))
+        return part_files.read_arrays(self.tensors_path(step))
 
     def has_tensors(self, step: str) -> bool:
-        return self._tensors(step).is_file()
+        return self.tensors_path(step).is_file()
+
+    def tensors_path(self, step: str) -> Path:
+        return self.path / "tensors" / f"{safe(step)}.safetensors"
 
     def write_claims(self, claims: Sequence[Mapping[str, Any]]) -> None:
         """Keep the claims, each with the fields of a `claim` event."""
@@ -281,9 +284,6 @@ class RunFolder:
 
     def _table(self, step: str) -> Path:
         return self.path / "tables" / f"{safe(step)}.parquet"
-
-    def _tensors(self, step: str) -> Path:
-        return self.path / "tensors" / f"{safe(step)}.safetensors"
 
     def _parts(self, step: str) -> part_files.Parts:
         return part_files.Parts(self.path / "parts" / safe(step))

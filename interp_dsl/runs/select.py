@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.language.suggest import suggest
 from interp_dsl.runs.rank import metrics, ranked, ranking_column
 from interp_dsl.runs.schema import extra_columns, is_score_table
 from interp_dsl.runs.text import Column, count, decimals, number, printable
@@ -102,8 +103,12 @@ def _text(rows: pl.DataFrame, name: str) -> Column:
 
 
 def _no_such(kind: str, name: str, step: str, names: list[str]) -> InterpError:
+    near = suggest(name, names)
     return InterpError(
         Diagnostic(
-            "E707", f"step {step} has no {kind} {name}", notes=(f"it has: {', '.join(names)}",)
+            "E707",
+            f"step {step} has no {kind} {name}",
+            notes=(f"it has: {', '.join(names)}",),
+            help=f"did you mean {near}?" if near else None,
         )
     )

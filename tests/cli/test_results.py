@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -85,7 +86,7 @@ def test_show_as_data(place: Path, interp: Interp) -> None:
         (["show", "nothing"], 3, "E701"),
         (["show", "ioi"], 2, "E702"),
         (["show", "latest", "nosing"], 3, "did you mean noising?"),
-        (["show", "latest", "noising", "--metric", "gpa"], 2, "E707"),
+        (["show", "latest", "noising", "--metric", "gpa"], 2, "did you mean gap?"),
         (["export", "latest"], 2, "E712"),
         (["export", "latest", "circuit", "--examples"], 3, "E714"),
         (["diff", FIRST, SECOND, "circuit"], 2, "E713"),
@@ -138,6 +139,17 @@ def test_export_of_single_examples(place: Path, interp: Interp) -> None:
         "unit,position,metric,example,base,value,effect",
         "L0H0,all,gap,0,3.0,1.25,-1.75",
     ]
+
+
+def test_a_recording_is_pointed_to(place: Path, interp: Interp) -> None:
+    folder = RunFolder.open(Path("runs", FIRST))
+    folder.write_tensors("look", {"tokens": np.zeros((1, 3), dtype=np.int64)})
+    folder.finish_step("look", "its key")
+    code, shown, _ = interp("show", FIRST)
+    where = f"runs/{FIRST}/tensors/look.safetensors"
+    assert code == 0 and f"look · recorded in {where}\n" in shown
+    code, shown, error = interp("show", FIRST, "look")
+    assert (code, shown) == (3, "") and f"what it recorded is in {where}" in error
 
 
 def test_diff_prints_flips_ranks_and_intervals(place: Path, interp: Interp) -> None:

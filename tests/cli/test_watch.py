@@ -27,6 +27,8 @@ EVENTS = [
     event("task_started", task="model:m", step=None, total=None),
     event("task_finished", task="model:m", step=None, seconds=1.25, reused=False),
     event("task_finished", task="forward:1", step=None, seconds=0.0, reused=True),
+    event("task_finished", task="selftest:data:ioi", step=None, seconds=0.0, reused=True),
+    event("task_finished", task="keep:data:ioi", step=None, seconds=0.0, reused=True),
     event("task_started", **TASK, total=4),
     event("progress", time=1.0, task="sweep:who", done=1, total=4),
     event("progress", time=6.0, task="sweep:who", done=3, total=4),
@@ -50,6 +52,8 @@ def test_lines_say_what_happens_and_now_and_then_how_far(
         "importing torch, transformer_lens: 6.1 s",
         "model m: done, 1.2 s",
         "forward 1: not needed",
+        "self-test ioi: not needed",
+        "keep examples of ioi: not needed",
         "who: 3 of 4 (75%)",
         "note: half the⏎batch",
         "who: taken over",
@@ -62,11 +66,11 @@ def test_the_display_shows_bars_and_the_leading_components() -> None:
     console = Console(file=text, force_terminal=True, width=100, color_system=None)
     watcher = Live(Output(), console)
     watcher.started(RunFolder(Path("runs/[red]x")), resumed=False)
-    for one in EVENTS[:9]:
+    for one in EVENTS[:11]:
         watcher.event(one)
     console.print(watcher._picture())
     while_it_ran = text.getvalue()
-    watcher.event(EVENTS[10])
+    watcher.event(EVENTS[12])
     console.print(watcher._picture())
     watcher.event(EVENTS[-1])
     watcher.close()

@@ -35,10 +35,11 @@ def test_a_step_of_values_ranks_by_value() -> None:
 
 def test_a_selection_refuses_unknown_names() -> None:
     table = score_table(rows())
-    for selection in (Selection(metric="gpa"), Selection(by="efect")):
+    for selection, meant in ((Selection(metric="gpa"), "gap"), (Selection(by="efect"), "effect")):
         with pytest.raises(InterpError) as raised:
             select(table, "noising", selection)
-        assert raised.value.diagnostics[0].code == "E707"
+        (found,) = raised.value.diagnostics
+        assert (found.code, found.help) == ("E707", f"did you mean {meant}?")
 
 
 def test_examples_stand_beside_their_rows(tmp_path: Path) -> None:
