@@ -49,7 +49,8 @@ class DataSize:
 @dataclass(frozen=True, slots=True)
 class LoadModel:
     """`spec` = {"kind": "bundled|pretrained|checkpoint|weights|python", "name": …, options}.
-    Paths in it are absolute."""
+    Paths in it are absolute. "executor": "hooked" where only TransformerLens's hooks will do; the
+    run chooses otherwise."""
 
     id: str
     name: str
