@@ -10,6 +10,7 @@ from interp_dsl.check.operators import compared, operated, truth
 from interp_dsl.check.places import is_place
 from interp_dsl.check.results import Reading, score, unroll
 from interp_dsl.check.scope import Scope
+from interp_dsl.language.suggest import suggest
 from interp_dsl.language.tree import (
     Attribute,
     Binary,
@@ -183,6 +184,14 @@ def _name(expr: Name, reader: _Reader) -> Expression:
     if is_place(expr.id):
         return _set(expr, scope)
     known = scope.declared_as("step", "param", "units", "let")
+    if reader.kind == "unit" and declared is None and not suggest(expr.id, known):
+        raise scope.reject(
+            "E200",
+            f"there is no step or value `{expr.id}`",
+            expr.span,
+            label="a unit has its scores in a step, no columns",
+            help="to choose examples write (DATA where …).SIDE",
+        )
     raise scope.unknown(expr, "a step or value", known)
 
 

@@ -61,11 +61,12 @@ def bundled_files(name: str, step: int | None = None) -> Files:
     names = bundled_names()
     if name not in names:
         close = nearest(name, names)
+        hub = f'a model of the Hugging Face hub is pretrained("{name}")'
         raise failure(
             "E450",
             f'no bundled model is called "{name}"',
             notes=("bundled models: " + (", ".join(names) or "none"),),
-            help=f'did you mean "{close}"?' if close else None,
+            help=f'did you mean "{close}"?' if close else hub,
         )
     files = weights_files(bundled_root() / name)
     if step is None:

@@ -48,12 +48,15 @@ def field(failure: Failure) -> Diagnostic | None:
     token, name = failure.token, failure.before()
     if not token or not name or token.text not in ("=", ":") or not failure.in_body:
         return None
-    return Diagnostic(
-        "E122",
-        f"a field is written without `{token.text}`",
-        failure.span(token),
-        help=f'write `{name.text} "…"`',
-    )
+    opening = failure.before(2)
+    if opening is not None and opening.text == "where":
+        values = f'`where {name.text} in ["…", "…"]`'
+        tested = f", or to compare `where {name.text} == …`" if token.text == "=" else ""
+        message, help_ = f"no `{token.text}` stands here", f"write {values}{tested}"
+    else:
+        message = f"a field is written without `{token.text}`"
+        help_ = f'write `{name.text} "…"`'
+    return Diagnostic("E122", message, failure.span(token), help=help_)
 
 
 def comparison(failure: Failure) -> Diagnostic | None:
