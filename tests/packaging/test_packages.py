@@ -54,7 +54,7 @@ class Copy:
 
     path: Path
     grammar: Path
-    workplace: Path
+    elsewhere: Path
 
     def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Python in a folder that holds no package, with this copy alone on PYTHONPATH and a
@@ -62,11 +62,11 @@ class Copy:
         env = {
             **os.environ,
             "PYTHONPATH": str(self.path),
-            "XDG_CACHE_HOME": str(self.workplace / "cache"),
+            "XDG_CACHE_HOME": str(self.elsewhere / "cache"),
             "HF_HUB_OFFLINE": "1",
             "PYTHONIOENCODING": "utf-8",
         }
-        return _run(sys.executable, *arguments, cwd=self.workplace, env=env)
+        return _run(sys.executable, *arguments, cwd=self.elsewhere, env=env)
 
 
 def _run(
@@ -197,14 +197,14 @@ def unpacked(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=["wheel", "sdist", "checkout"])
 def copy(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Copy:
-    workplace = tmp_path_factory.mktemp("workplace")
-    (workplace / "good.interp").write_text(GOOD, "utf-8")
-    (workplace / "bad.interp").write_text(BAD, "utf-8")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "good.interp").write_text(GOOD, "utf-8")
+    (elsewhere / "bad.interp").write_text(BAD, "utf-8")
     if request.param == "wheel":
         path: Path = request.getfixturevalue("installed")
-        return Copy(path, path / "interp_dsl" / "grammar", workplace)
+        return Copy(path, path / "interp_dsl" / "grammar", elsewhere)
     path = request.getfixturevalue("unpacked") if request.param == "sdist" else REPOSITORY
-    return Copy(path, path / "grammar", workplace)
+    return Copy(path, path / "grammar", elsewhere)
 
 
 def test_this_copy_is_imported_with_its_own_grammar(copy: Copy) -> None:
