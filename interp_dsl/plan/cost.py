@@ -1,11 +1,17 @@
-"""Estimates: rows, tokens, FLOPs and bytes of a plan's tasks, where sizes are known beforehand."""
+"""Estimates of a plan's tasks: rows, positions, FLOPs and bytes, where sizes are known beforehand.
+
+What is counted is what the compiled executor computes on a processor. Where the data decides, it is
+the most: an upper bound, and marked as one. Not counted: further prompts that answers of several
+tokens ask for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from interp_dsl.plan.algebra import Combined, Explicit, Filtered, Grouped, Placed, Run, Top, Units
-from interp_dsl.plan.places import Site
+from interp_dsl.plan.metrics import METRICS, calls
+from interp_dsl.plan.places import Positions, Site, Unit
+from interp_dsl.plan.starts import acts_everywhere, start, stretches
 from interp_dsl.plan.tasks import (
     BuildData,
     DataSize,
@@ -21,27 +27,39 @@ from interp_dsl.plan.tasks import (
     Task,
 )
 from interp_dsl.plan.units import depends, expand
+from interp_dsl.plan.work import BEGINNING, EVERYWHERE, Reads, Work, passes, reads, remembered
 
 BYTES = 4
+Ats = frozenset[Positions | None]
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes by task id."""
+    """Sizes by task id; which models run by hooks; where metrics of other runs read a run's
+    logits."""
 
     models: dict[str, ModelSize]
     data: dict[str, DataSize]
+    hooked: frozenset[str]
+    compared: dict[Run, Ats]
+
+    def of(self, run: Run) -> tuple[ModelSize, DataSize] | None:
+        """The sizes of a run's model and data, None unless both are known."""
+        model, data = self.models.get(run.model), self.data.get(run.data)
+        return None if model is None or data is None else (model, data)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """`passes` rows through the model, `tokens` in them, `flops` of their matrix products,
-    `bytes` kept in memory afterwards. None where a size is not known beforehand."""
+    """`passes` rows through the model, `tokens` positions of them that are computed, `flops` of
+    their matrix products, `bytes` kept in memory for later passes. None where a size is not known
+    beforehand. `is_bound`: it may be less."""
 
     passes: int | None = 0
     tokens: int | None = 0
     flops: float | None = 0.0
     bytes: int | None = 0
+    is_bound: bool = False
 
     def __add__(self, other: Cost) -> Cost:
         def add(a: float | None, b: float | None) -> float | None:
@@ -52,34 +70,41 @@ class Cost:
             add(self.tokens, other.tokens),  # type: ignore[arg-type]
             add(self.flops, other.flops),
             add(self.bytes, other.bytes),  # type: ignore[arg-type]
+            self.is_bound or other.is_bound,
         )
 
 
+UNKNOWN = Cost(None, None, None, None)
+
+
 def sizes(plan: Plan) -> Sizes:
-    models = {t.id: t.size for t in plan.tasks if isinstance(t, LoadModel) and t.size}
-    data = {t.id: t.size for t in plan.tasks if isinstance(t, BuildData) and t.size}
-    return Sizes(models, data)
+    """What a plan's tasks say of sizes."""
+    loads = [t for t in plan.tasks if isinstance(t, LoadModel)]
+    compared: dict[Run, Ats] = {}
+    for task in plan.tasks:
+        if isinstance(task, Sweep | Evaluate):
+            wanted = [c for m in task.metrics for c in calls(m.term)]
+            ats = {c.at for c in wanted if "reference" in METRICS[c.function].needs}
+            compared[task.reference] = compared.get(task.reference, frozenset()) | ats
+    return Sizes(
+        {t.id: t.size for t in loads if t.size},
+        {t.id: t.size for t in plan.tasks if isinstance(t, BuildData) and t.size},
+        frozenset(t.id for t in loads if t.spec.get("executor") == "hooked"),
+        compared,
+    )
 
 
 def row_bytes(run: Run, known: Sizes) -> int | None:
     """Peak bytes of one row in a forward pass: residual copies, queries to outputs, scores and
     patterns, MLP activations, logits at every position."""
-    model, data = known.models.get(run.model), known.data.get(run.data)
-    if model is None or data is None:
+    found = known.of(run)
+    if found is None:
         return None
+    model, data = found
     t = data.width
     heads = model.n_heads
     per_token = 6 * model.d_model + 4 * heads * model.d_head + 3 * model.d_mlp + model.d_vocab
     return BYTES * (t * per_token + 3 * heads * t * t)
-
-
-def row_flops(model: ModelSize, width: int) -> float:
-    """FLOPs of the matrix products of one row of `width` tokens, two a multiply-add."""
-    attention = 2 * model.d_model * model.d_head * (model.n_heads + model.n_kv_heads)
-    mixing = 2 * width * model.n_heads * model.d_head
-    mlp = (3 if model.is_gated else 2) * model.d_model * model.d_mlp
-    layer = attention + mixing + mlp
-    return 2.0 * width * (model.n_layers * layer + model.d_model * model.d_vocab)
 
 
 def site_bytes(site: Site, model: ModelSize, data: DataSize) -> int:
@@ -97,15 +122,16 @@ def site_bytes(site: Site, model: ModelSize, data: DataSize) -> int:
     return BYTES * data.n * data.width * width
 
 
-def n_units(units: Units, width: int | None) -> int | None:
-    """How many units an expression makes, None where that waits for a result or the data."""
-    if depends(units) or (width is None and _has_each(units)):
+def units_of(task: Sweep, known: Sizes) -> tuple[Unit, ...] | None:
+    """The units of a sweep, None where they wait for a result or the data."""
+    units, data = task.intervention.units, known.data.get(task.variants[0].into.data)
+    if depends(units) or (data is None and _has_each(units)):
         return None
 
     def no_rows(step: str) -> list[dict[str, object]]:
         raise AssertionError(step)
 
-    return len(expand(units, no_rows, width))
+    return expand(units, no_rows, data.width if data else None)
 
 
 def _has_each(units: Units) -> bool:
@@ -125,36 +151,125 @@ def _has_each(units: Units) -> bool:
 def cost(task: Task, known: Sizes) -> Cost:
     """The estimate of one task."""
     match task:
-        case Forward(run=run):
-            return _rows_cost(run, 1, known) + _captured(task, known)
-        case Sweep(variants=variants):
-            data = known.data.get(variants[0].into.data)
-            n = n_units(task.intervention.units, data.width if data else None)
-            return _rows_cost(variants[0].into, n and n * len(variants), known)
-        case SelfTest(clean=run, corrupt=corrupt, pairs=pairs):
-            return _few(run, pairs * (4 if corrupt else 2), known)
+        case Forward():
+            return _forward(task, known)
+        case Sweep():
+            return _sweep(task, known)
+        case SelfTest():
+            return _self_test(task, known)
         case KeepPairs(runs=runs, pairs=pairs):
-            return _few(runs[0], pairs * len(runs), known)
+            kept = [whole(run, _least(run, pairs, known), known, EVERYWHERE) for run in runs]
+            return replace(sum(kept, Cost()), is_bound=True)
         case Evaluate() | Record() | LoadModel() | BuildData():
             return Cost()
 
 
-def _rows_cost(run: Run, times: int | None, known: Sizes) -> Cost:
+def whole(
+    run: Run, rows: int | None, known: Sizes, read: Reads = EVERYWHERE, trims: bool = True
+) -> Cost:
+    """`rows` of a run from beginning to end; None for all its examples."""
+    found = known.of(run)
+    if found is None:
+        return UNKNOWN
+    model, data = found
+    rows = data.n if rows is None else rows
+    read = EVERYWHERE if run.model in known.hooked else read
+    work = passes(model, rows, data.width, read, trims=trims)
+    return Cost(rows, rows * data.width, work.flops(model), 0, not read.is_known)
+
+
+def _least(run: Run, rows: int, known: Sizes) -> int:
     data = known.data.get(run.data)
-    if data is None or times is None:
-        return Cost(None, None, None, 0)
-    return _few(run, data.n * times, known)
+    return min(rows, data.n) if data else rows
 
 
-def _few(run: Run, rows: int, known: Sizes) -> Cost:
-    model, data = known.models.get(run.model), known.data.get(run.data)
-    if data is None or model is None:
-        return Cost(None, None, None, 0)
-    return Cost(rows, rows * data.width, rows * row_flops(model, data.width), 0)
+def _forward(task: Forward, known: Sizes) -> Cost:
+    found = known.of(task.run)
+    if found is None:
+        return UNKNOWN
+    model, data = found
+    last = [s.kind for s in task.sites if s.layer == model.n_layers - 1]
+    reads_all = any(s.kind == "logits" for s in task.sites)
+    read = reads(task.metrics, [*known.compared.get(task.run, ())])
+    plain = whole(
+        task.run,
+        None,
+        known,
+        EVERYWHERE if reads_all else read,
+        trims=all(kind == "resid_pre" for kind in last),
+    )
+    return replace(plain, bytes=sum(site_bytes(s, model, data) for s in task.sites))
 
 
-def _captured(task: Forward, known: Sizes) -> Cost:
-    model, data = known.models.get(task.run.model), known.data.get(task.run.data)
-    if model is None or data is None:
-        return Cost(bytes=None if task.sites else 0)
-    return Cost(bytes=sum(site_bytes(s, model, data) for s in task.sites))
+def _self_test(task: SelfTest, known: Sizes) -> Cost:
+    """A side plain, once more for its streams, and patched at each of them; the other side for its
+    first stream, patched in, and plain, where the sides align."""
+    found = known.of(task.clean)
+    if found is None:
+        return UNKNOWN
+    times = 2 + found[0].n_layers + (3 if task.corrupt else 0)
+    rows = times * _least(task.clean, task.pairs, known)
+    return replace(whole(task.clean, rows, known, Reads(1)), is_bound=task.corrupt is not None)
+
+
+def _sweep(task: Sweep, known: Sizes) -> Cost:
+    units = units_of(task, known)
+    if units is None or known.of(task.variants[0].into) is None:
+        return UNKNOWN
+    idle = task.skips and not all(map(acts_everywhere, units))
+    if starts_late(task, known):
+        total = sum((_late(task, v.into, units, known) for v in task.variants), Cost())
+        total += _memories(task, units, known)
+    else:
+        read = reads(task.metrics)
+        parts = [whole(v.into, _rows(v.into, units, known), known, read) for v in task.variants]
+        total = sum(parts, Cost())
+    return replace(total, is_bound=total.is_bound or idle)
+
+
+def _rows(run: Run, units: tuple[Unit, ...], known: Sizes) -> int:
+    return len(units) * known.data[run.data].n
+
+
+def starts_late(task: Sweep, known: Sizes) -> bool:
+    """Whether a sweep's passes start where its units act; by hooks none does."""
+    return task.late and not any(v.into.model in known.hooked for v in task.variants)
+
+
+def _late(task: Sweep, run: Run, units: tuple[Unit, ...], known: Sizes) -> Cost:
+    found = known.of(run)
+    if found is None:
+        return UNKNOWN
+    (model, data), read = found, reads(task.metrics)
+    starts = [start(unit, task.intervention) for unit in units]
+    work, rows, tokens = Work(), 0, 0
+    for stretch in stretches(starts, data.n, data.width, task.rows, task.shard):
+        begin = stretch.start
+        if begin.layer < 0:
+            begin = BEGINNING
+        else:
+            position = 0 if read == EVERYWHERE else min(begin.position, data.width - 1)
+            begin = replace(begin, position=position)
+        work += passes(model, stretch.rows, data.width, read, begin)
+        rows += stretch.rows
+        tokens += stretch.rows * (data.width - begin.position)
+    bound = not read.is_known or not all(map(acts_everywhere, units))
+    return Cost(rows, tokens, work.flops(model), 0, bound)
+
+
+def _memories(task: Sweep, units: tuple[Unit, ...], known: Sizes) -> Cost:
+    """The clean passes that the late ones start from, and what they leave: of every layer the
+    stream before it, keys, values and z."""
+    if all(start(unit, task.intervention).layer < 0 for unit in units):
+        return Cost()
+    total = Cost()
+    for run in dict.fromkeys(v.into for v in task.variants):
+        found = known.of(run)
+        if found is None:
+            return UNKNOWN
+        model, data = found
+        tokens = data.n * data.width
+        width = model.d_model + (2 * model.n_kv_heads + model.n_heads) * model.d_head
+        flops = remembered(model, data.n, data.width).flops(model)
+        total += Cost(data.n, tokens, flops, BYTES * model.n_layers * tokens * width)
+    return total

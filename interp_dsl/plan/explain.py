@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from interp_dsl.plan.algebra import (
     Blocked,
@@ -17,8 +17,10 @@ from interp_dsl.plan.algebra import (
     ToVector,
     Zero,
 )
-from interp_dsl.plan.cost import Cost, cost, n_units, sizes
+from interp_dsl.plan.cost import Cost, Sizes, starts_late, units_of
+from interp_dsl.plan.estimates import Estimates, estimates, readers
 from interp_dsl.plan.passes import PASSES
+from interp_dsl.plan.starts import start
 from interp_dsl.plan.tasks import (
     BuildData,
     Evaluate,
@@ -32,23 +34,49 @@ from interp_dsl.plan.tasks import (
     Task,
 )
 
+NAMED = 5
+"""Steps that are named of those that share a forward."""
 
-def explain(plan: Plan) -> str:
-    """The tasks as a tree with forward passes, tokens, FLOPs and memory, then the totals."""
-    known = sizes(plan)
+
+def explain(plan: Plan, beside: Mapping[str, str] | None = None, below: Sequence[str] = ()) -> str:
+    """The tasks as a tree with rows, tokens, FLOPs and memory, then the totals. `beside` adds to
+    the line of a task, by id; `below` adds lines to the totals."""
+    found, steps = estimates(plan), readers(plan)
     lines = ["plan"]
-    total = Cost()
     for i, task in enumerate(plan.tasks):
-        estimate = cost(task, known)
-        total += estimate
         is_last = i == len(plan.tasks) - 1
-        lines.append(f"{'└─' if is_last else '├─'} {_title(task, plan)}")
+        more = f"  [{beside[task.id]}]" if beside and task.id in beside else ""
+        lines.append(f"{'└─' if is_last else '├─'} {_title(task, found.sizes)}{more}")
         bar = "   " if is_last else "│  "
-        lines += [f"{bar}  {line}" for line in _details(task, estimate)]
-    lines.append(f"total  {_cost(total)}")
+        used = steps.get(task.run, ()) if isinstance(task, Forward) else ()
+        lines += [f"{bar}  {line}" for line in _details(task, found, used)]
+    lines += [*_totals(found), *below]
     lines += [f"note   {note}" for note in plan.notes]
     lines += [f"claim  {claim.text}" for claim in plan.claims]
     return "\n".join(lines)
+
+
+def _totals(found: Estimates) -> Iterator[str]:
+    """The sum of what is known, and how many times as much a plain loop would multiply."""
+    left = len(found.unknown)
+    more = f", and {left} more whose size the run will know" if left else ""
+    held = found.total.bytes
+    yield (
+        f"total  {_cost(found.total)}"
+        + (f", {quantity(held)}B held at most" if held else "")
+        + more
+    )
+    plain, ours = found.plain_loop.flops, found.steps.flops
+    if plain and ours:
+        most, least = ("at most ", "at least ") if found.steps.is_bound else ("", "")
+        yield (
+            f"       of it {most}{quantity(ours)}FLOP for the steps; a plain loop would take "
+            f"{quantity(plain)}FLOP: {least}{_times(plain / ours)} as much"
+        )
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f}×" if ratio < 10 else f"{ratio:,.0f}×"
 
 
 def explain_passes(plan: Plan) -> str:
@@ -63,7 +91,7 @@ def explain_passes(plan: Plan) -> str:
     return "\n\n".join(parts)
 
 
-def _title(task: Task, plan: Plan) -> str:
+def _title(task: Task, known: Sizes) -> str:
     match task:
         case LoadModel(name=name, spec=spec):
             origin = spec.get("name") or spec.get("folder") or spec.get("target")
@@ -77,9 +105,8 @@ def _title(task: Task, plan: Plan) -> str:
         case KeepPairs(pairs=pairs, data=data):
             return f"keep the first {pairs} examples of {data.removeprefix('data:')}"
         case Sweep(step=step, intervention=change):
-            width = sizes(plan).data.get(task.variants[0].into.data)
-            n = n_units(change.units, width.width if width else None)
-            count = f"{n:,} units" if n is not None else "units known at run time"
+            units = units_of(task, known)
+            count = "units known at run time" if units is None else _count(len(units), "unit")
             return f"step {step}: {count}, {show_change(change)}"
         case Evaluate(step=step):
             return f"step {step}: evaluate"
@@ -87,23 +114,20 @@ def _title(task: Task, plan: Plan) -> str:
             return f"step {step}: record {len(task.targets)} places of {keep} examples"
 
 
-def _details(task: Task, estimate: Cost) -> Iterator[str]:
+def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]:
+    estimate = found.tasks[task.id]
     match task:
         case BuildData(size=size) if size:
             yield f"{size.n:,} examples of at most {size.width} tokens"
-        case Forward(sites=found, metrics=metrics, batch=batch):
-            kept = f"keeps {len(found)} sites" if found else "keeps no sites"
+        case Forward(sites=sites, metrics=metrics, batch=batch):
+            kept = f", {quantity(estimate.bytes)}B" if estimate.bytes else ""
             names = ", ".join(m.name for m in metrics)
-            yield kept + (f", measures {names}" if names else "")
+            measured = f", measures {names}" if names else ""
+            shared = f", for {_listed(used)}" if used else ""
+            yield f"keeps {_count(len(sites), 'site')}{kept}{measured}{shared}"
             yield _cost(estimate) + (f", {batch} rows a batch" if batch else "")
-        case Sweep(variants=variants, metrics=metrics):
-            for variant in variants:
-                other = f", normalised by {show_run(variant.other)}" if variant.other else ""
-                yield f"into {show_run(variant.into)}{other}"
-            yield f"measures {', '.join(m.name for m in metrics)}"
-            packing = f", {task.rows} rows a batch" if task.rows else ""
-            shard = f", {task.shard} units a shard" if task.shard else ""
-            yield _cost(estimate) + packing + shard
+        case Sweep():
+            yield from _sweep(task, found.sizes, estimate)
         case Evaluate(variants=variants, metrics=metrics):
             for variant in variants:
                 yield f"on {show_run(variant.into)}: {', '.join(m.name for m in metrics)}"
@@ -113,6 +137,48 @@ def _details(task: Task, estimate: Cost) -> Iterator[str]:
             yield _cost(estimate)
         case KeepPairs(budget=budget):
             yield f"tokens, labels, patterns, top logits: {budget // 1_000_000} MB at most"
+            yield _cost(estimate)
+
+
+def _sweep(task: Sweep, known: Sizes, estimate: Cost) -> Iterator[str]:
+    for variant in task.variants:
+        other = f", normalised by {show_run(variant.other)}" if variant.other else ""
+        yield f"into {show_run(variant.into)}{other}"
+    yield f"measures {', '.join(m.name for m in task.metrics)}"
+    yield _starting(task, known, estimate)
+    packing = f", {task.rows} rows a batch" if task.rows else ""
+    shard = f", {_count(task.shard, 'unit')} a shard" if task.shard else ""
+    yield _cost(estimate) + packing + shard
+
+
+def _starting(task: Sweep, known: Sizes, estimate: Cost) -> str:
+    """Where the passes of a sweep start, and what they start from."""
+    if not starts_late(task, known):
+        return "every pass from the beginning"
+    units = units_of(task, known)
+    if units is None:
+        return "starts where its units act (late)"
+    layers = sorted({start(unit, task.intervention).layer for unit in units})
+    kept = f", from a remembered pass of {quantity(estimate.bytes)}B" if estimate.bytes else ""
+    return f"starts at {_layers(layers)} (late){kept}"
+
+
+def _layers(layers: Sequence[int]) -> str:
+    """Layers as a range; −1 is what comes before them."""
+    inner = [layer for layer in layers if layer >= 0]
+    parts = ["the embedding"] if len(inner) < len(layers) else []
+    if inner:
+        parts.append(f"layers {inner[0]}..{inner[-1]}" if len(inner) > 1 else f"layer {inner[0]}")
+    return " and ".join(parts)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n:,} {what}{'' if n == 1 else 's'}" if n else f"no {what}s"
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def show_run(run: Run) -> str:
@@ -149,14 +215,9 @@ def show_source(source: Source) -> str:
 def _cost(estimate: Cost) -> str:
     if estimate.passes is None or estimate.tokens is None or estimate.flops is None:
         return "size known at run time"
-    parts = [
-        f"{estimate.passes:,} forward passes",
-        f"{quantity(estimate.tokens)} tokens",
-        f"{quantity(estimate.flops)}FLOP",
-    ]
-    if estimate.bytes:
-        parts.append(f"{quantity(estimate.bytes)}B kept")
-    return ", ".join(parts)
+    most = "at most " if estimate.is_bound else ""
+    tokens, flops = quantity(estimate.tokens).rstrip(), quantity(estimate.flops)
+    return f"{most}{_count(estimate.passes, 'row')}, {tokens} tokens, {flops}FLOP"
 
 
 def quantity(value: float) -> str:

@@ -1,0 +1,107 @@
+"""Estimates of a whole plan: every task's, their sum, and what a plain loop would take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+from interp_dsl.plan.algebra import Run
+from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, cost, sizes, units_of, whole
+from interp_dsl.plan.metrics import needs
+from interp_dsl.plan.tasks import Evaluate, Forward, KeepPairs, Plan, Record, SelfTest, Sweep
+
+Step = Sweep | Evaluate | Record
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """`tasks` by id. The sums leave out `unknown`, tasks whose size only the run knows: `total`,
+    whose bytes are the most that is held at once; `steps`, what of it is for the steps and not for
+    the self-test and the screens; `plain_loop`, what a plain loop over the steps would take."""
+
+    sizes: Sizes
+    tasks: Mapping[str, Cost]
+    total: Cost
+    steps: Cost
+    plain_loop: Cost
+    unknown: tuple[str, ...]
+
+    def to_data(self) -> dict[str, Any]:
+        """As JSON holds it; null where a size is not known."""
+        return {
+            "tasks": [{"id": task, **_data(found)} for task, found in self.tasks.items()],
+            "total": {**_data(self.total), "unknown": list(self.unknown)},
+            "plain_loop": _data(self.plain_loop),
+        }
+
+
+def _data(found: Cost) -> dict[str, Any]:
+    return {f.name: getattr(found, f.name) for f in fields(found)}
+
+
+def estimates(plan: Plan) -> Estimates:
+    """The estimates of a plan."""
+    known = sizes(plan)
+    found = {task.id: cost(task, known) for task in plan.tasks}
+    measured = {name: one for name, one in found.items() if one.flops is not None}
+    total = sum(measured.values(), Cost())
+    sweeps = [found[t.id].bytes or 0 for t in plan.tasks if isinstance(t, Sweep)]
+    kept = [found[t.id].bytes or 0 for t in plan.tasks if isinstance(t, Forward)]
+    extra = {t.id for t in plan.tasks if isinstance(t, SelfTest | KeepPairs)}
+    loops = [_plain(t, known) for t in plan.tasks if isinstance(t, Step) and t.id in measured]
+    return Estimates(
+        known,
+        found,
+        replace(total, bytes=sum(kept) + max(sweeps, default=0)),
+        sum((one for name, one in measured.items() if name not in extra), Cost()),
+        sum((loop for loop in loops if loop.flops is not None), Cost()),
+        tuple(name for name in found if name not in measured),
+    )
+
+
+def _plain(task: Step, known: Sizes) -> Cost:
+    """A step as a loop over its units: each a whole pass with all logits, after a pass of every
+    run that the step reads."""
+    total = sum((whole(run, None, known) for run in runs_of(task)), Cost())
+    if isinstance(task, Sweep):
+        units = units_of(task, known)
+        for variant in task.variants:
+            data = known.data.get(variant.into.data)
+            rows = None if units is None or data is None else len(units) * data.n
+            total += UNKNOWN if rows is None else whole(variant.into, rows, known)
+    return total
+
+
+def runs_of(task: Step) -> tuple[Run, ...]:
+    """The runs that a step reads, each once; that of a reference where a metric compares."""
+    match task:
+        case Record(run=run):
+            return tuple(dict.fromkeys(_runs(run)))
+        case Sweep(variants=variants, intervention=change):
+            found = [*_runs(variants), *_runs(change)]
+        case Evaluate(variants=variants):
+            found = [*_runs(variants)]
+    if any("reference" in needs(m.term) for m in task.metrics):
+        found.append(task.reference)
+    return tuple(dict.fromkeys(found))
+
+
+def _runs(value: object) -> Iterator[Run]:
+    if isinstance(value, Run):
+        yield value
+    if isinstance(value, tuple):
+        for item in value:
+            yield from _runs(item)
+    elif is_dataclass(value):
+        for f in fields(value):
+            yield from _runs(getattr(value, f.name))
+
+
+def readers(plan: Plan) -> dict[Run, tuple[str, ...]]:
+    """The steps that read each run, in order."""
+    found: dict[Run, tuple[str, ...]] = {}
+    for task in (t for t in plan.tasks if isinstance(t, Step)):
+        for run in runs_of(task):
+            found[run] = (*found.get(run, ()), task.step)
+    return found

@@ -1,0 +1,212 @@
+"""Estimates, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from interp_dsl.plan.algebra import Explicit, FromRun, Intervention, Metric, MetricCall, Run, Top
+from interp_dsl.plan.cost import Cost, cost, sizes
+from interp_dsl.plan.estimates import estimates, readers, runs_of
+from interp_dsl.plan.places import ALL, Positions, Site, Target, Unit
+from interp_dsl.plan.starts import Start, Stretch, earliest, start, stretches
+from interp_dsl.plan.tasks import (
+    BuildData,
+    DataSize,
+    Evaluate,
+    Forward,
+    LoadModel,
+    ModelSize,
+    Plan,
+    SelfTest,
+    Sweep,
+    Variant,
+)
+from interp_dsl.plan.work import EVERYWHERE, Reads, Work, passes, reads
+
+MODEL = ModelSize(
+    n_layers=3, n_heads=2, n_kv_heads=1, d_model=4, d_head=3, d_mlp=8, d_vocab=10
+)  # fmt: skip
+CLEAN, CORRUPT = Run("m", "d", "clean"), Run("m", "d", "corrupt")
+GAP, LOSS = Metric("gap", MetricCall("logit_diff")), Metric("loss", MetricCall("loss"))
+LOGPROB = Metric("logprob", MetricCall("logprob"))
+LOADS = (
+    LoadModel("m", "m", {"kind": "bundled", "name": "x"}, size=MODEL),
+    BuildData("d", "d", {"kind": "template"}, "m", size=DataSize(5, 6)),
+)
+# Multiply-adds of one position: queries or W_O 4·6, keys and values 2·4·3, MLP 2·4·8, unembedding
+# 4·10; of a pair of positions 2·6.
+WHOLE_LAST = 30 * (24 + 24 + 24 + 64) + 30 * 6 * 12
+"""Multiply-adds of a layer over 5 prompts of 6 tokens."""
+READ_LAST = 30 * 24 + 5 * (24 + 24 + 64) + 5 * 6 * 12
+"""The same where one position of each is read: keys and values of all, the rest there."""
+
+
+def at(kind: str, layer: int | None, positions: Positions = ALL) -> Unit:
+    return Unit((Target(Site(kind, layer), None, positions),))
+
+
+def index(i: int) -> Positions:
+    return Positions("index", i)
+
+
+def sweep(*units: Unit, **more: object) -> Sweep:
+    change = Intervention(Explicit(units), FromRun(CORRUPT))
+    task = Sweep("s", "who", (Variant(CLEAN, CORRUPT),), change, (GAP,), CLEAN, late=True)
+    return replace(task, **more)  # type: ignore[arg-type]
+
+
+def plan(*tasks: object) -> Plan:
+    return Plan((*LOADS, *tasks))  # type: ignore[arg-type]
+
+
+def estimate(task: Forward | Sweep | SelfTest) -> Cost:
+    return cost(task, sizes(plan(task)))
+
+
+def test_a_late_pass_counts_what_is_left() -> None:
+    found = passes(MODEL, 10, 6, Reads(1), Start(1, False, 2))
+    assert found == Work(q=50, kv=80, out=50, mlp=50, unembed=10, pairs=300)
+    found = passes(MODEL, 10, 6, Reads(1), Start(1, True, 2))
+    assert found == Work(q=10, kv=40, out=50, mlp=50, unembed=10, pairs=60)
+    found = passes(MODEL, 10, 6, Reads(1), Start(2, True, 2))
+    assert found == Work(q=0, kv=0, out=10, mlp=10, unembed=10, pairs=0)
+    found = passes(MODEL, 10, 6, EVERYWHERE, Start(2, False, 0))
+    assert found == Work(q=60, kv=60, out=60, mlp=60, unembed=60, pairs=360)
+
+
+def test_flops_are_two_a_multiply_add() -> None:
+    work = Work(q=1, kv=10, out=100, mlp=1000, unembed=10_000, pairs=100_000)
+    assert work.flops(MODEL) == 2 * (101 * 24 + 10 * 24 + 1000 * 64 + 10_000 * 40 + 100_000 * 12)
+    gated = replace(MODEL, is_gated=True)
+    assert work.flops(gated) - work.flops(MODEL) == 2 * 1000 * 32
+
+
+def test_a_forward_unembeds_what_is_read() -> None:
+    layers = 2 * WHOLE_LAST
+    one = estimate(Forward("f", CLEAN, metrics=(GAP,)))
+    assert one == Cost(5, 30, 2.0 * (layers + READ_LAST + 5 * 40), 0)
+    every = estimate(Forward("f", CLEAN, metrics=(GAP, LOSS)))
+    assert every == Cost(5, 30, 2.0 * (layers + WHOLE_LAST + 30 * 40), 0)
+    watched = estimate(Forward("f", CLEAN, (Site("z", 2), Site("mlp_out", 0)), (GAP,)))
+    kept = 4 * 30 * (6 + 4)
+    assert watched == Cost(5, 30, 2.0 * (layers + WHOLE_LAST + 5 * 40), kept)
+    before = estimate(Forward("f", CLEAN, (Site("resid_pre", 2),), (GAP,)))
+    assert before.flops == one.flops
+
+
+def test_reads_count_places_and_know_when_answers_decide() -> None:
+    second = Metric("early", MetricCall("logit", at=Positions("first")))
+    assert reads((GAP, second, GAP)) == Reads(2)
+    assert reads(()) == Reads(1)
+    assert reads((GAP, LOGPROB)) == Reads(None, is_known=False)
+    assert estimate(Forward("f", CLEAN, metrics=(LOGPROB,))).is_bound
+
+
+def test_a_reference_is_read_where_metrics_compare() -> None:
+    kl = Metric("kl", MetricCall("kl", at=Positions("first")))
+    step = Evaluate("e", "e", (Variant(CORRUPT, None),), (kl,), CLEAN)
+    plain, compared = Forward("f", CLEAN), sizes(plan(step))
+    more = cost(replace(plain, metrics=(GAP,)), compared).flops
+    assert more is not None
+    assert cost(plain, compared).flops == estimate(plain).flops
+    # one position more: queries, W_O, MLP, mixing and unembedding
+    assert more - estimate(plain).flops == 2 * 5 * (24 + 24 + 64 + 6 * 12 + 40)  # type: ignore[operator]
+
+
+def test_a_late_sweep_is_its_passes_and_what_they_start_from() -> None:
+    memory = 2.0 * 3 * WHOLE_LAST
+    kept = 4 * 3 * 30 * (4 + 2 * 3 + 6)
+    heads = estimate(sweep(at("head", 1), at("head", 2)))
+    # layer 1: W_O and MLP, then the last layer; layer 2: W_O and MLP of the read position
+    late = 30 * (24 + 64) + READ_LAST + 5 * (24 + 64) + 2 * 5 * 40
+    assert heads == Cost(15, 90, memory + 2.0 * late, kept)
+    placed = estimate(sweep(at("resid_pre", 2, index(4))))
+    late = 10 * 24 + 5 * (24 + 24 + 64) + 5 * 6 * 12 + 5 * 40
+    assert placed == Cost(10, 40, memory + 2.0 * late, kept, is_bound=True)
+
+
+def test_what_only_the_data_knows_counts_from_the_beginning() -> None:
+    known = estimate(sweep(at("resid_pre", 1)))
+    label = estimate(sweep(at("resid_pre", 1, Positions("label", label="END"))))
+    assert label == replace(known, is_bound=True) and not known.is_bound
+
+
+def test_whole_passes_where_nothing_starts_late() -> None:
+    units = at("head", 1), at("head", 2)
+    one = estimate(Forward("f", CLEAN, metrics=(GAP,))).flops
+    assert one is not None
+    assert estimate(sweep(*units, late=False)) == Cost(10, 60, 2 * one, 0)
+    assert estimate(sweep(at("embed", None))) == Cost(5, 30, one, 0)
+    hooked = plan(sweep(*units))
+    load = replace(LOADS[0], spec={"executor": "hooked"})
+    found = cost(hooked.tasks[2], sizes(replace(hooked, tasks=(load, *hooked.tasks[1:]))))
+    assert found.flops == 2 * 2.0 * (3 * WHOLE_LAST + 30 * 40)
+
+
+def test_a_self_test_runs_a_side_at_every_layer() -> None:
+    one = estimate(Forward("f", CLEAN)).flops
+    assert one is not None
+    assert estimate(SelfTest("t", CLEAN, None)) == Cost(25, 150, 5 * one, 0)
+    assert estimate(SelfTest("t", CLEAN, CORRUPT)) == Cost(40, 240, 8 * one, 0, is_bound=True)
+
+
+def test_sums_leave_out_what_only_the_run_knows() -> None:
+    change = Intervention(Top("who", 3, "gap"), FromRun(CORRUPT))
+    later = sweep(id="l", step="later", intervention=change)
+    forwards = (Forward("a", CLEAN, (), (GAP,)), Forward("b", CORRUPT, (Site("head", 1),), (GAP,)))
+    found = estimates(plan(*forwards, sweep(at("head", 1)), later))
+    assert found.unknown == ("l",)
+    parts = [found.tasks[name] for name in ("a", "b", "s")]
+    assert found.total == sum(parts, Cost())
+    # both sides, then one pass for the one unit, all with all logits
+    assert found.plain_loop == Cost(15, 90, 3 * 2.0 * (3 * WHOLE_LAST + 30 * 40), 0)
+    assert found.to_data()["total"]["unknown"] == ["l"]
+
+
+def test_who_reads_a_run() -> None:
+    one = sweep(at("head", 1))
+    other = Evaluate("e", "base", (Variant(CLEAN, None),), (GAP,), CORRUPT)
+    assert readers(plan(one, other)) == {CLEAN: ("who", "base"), CORRUPT: ("who",)}
+    compared = replace(other, metrics=(Metric("kl", MetricCall("kl")),))
+    assert runs_of(compared) == (CLEAN, CORRUPT)
+    under = Run("m", "d", "clean", (Intervention(Explicit(()), FromRun(CORRUPT)),))
+    assert runs_of(replace(other, variants=(Variant(under, None),))) == (under, CORRUPT)
+
+
+@pytest.mark.parametrize(
+    ("positions", "first"),
+    [
+        (index(3), 3),
+        (Positions("last"), 0),
+        (Positions("union", parts=(index(4), index(2))), 2),
+        (Positions("minus", parts=(index(4), index(2))), 4),
+        (Positions("entry", parts=(index(1), index(5))), 5),
+    ],
+)
+def test_the_earliest_position(positions: Positions, first: int) -> None:
+    assert earliest(positions) == first
+
+
+def test_a_unit_starts_at_its_first_place() -> None:
+    change = Intervention(Explicit(()), FromRun(CORRUPT), through_z=True)
+    both = Unit((*at("head", 2, index(1)).targets, *at("v", 1, index(3)).targets))
+    assert start(both, change) == Start(1, False, 1)
+    assert start(at("head", 2), change) == Start(2, True, 0)
+    assert start(at("embed", None), change) == Start(-1, False, 0)
+
+
+def test_batches_keep_to_what_starts_together() -> None:
+    starts = [Start(1, True, p) for p in (0, 1, 2, 3)] + [Start(1, False, 0)]
+    found = list(stretches(starts, n=8, width=32, rows=12, shard=None))
+    # 8 × 32 tokens a unit: two of them are 512, enough
+    assert found == [
+        Stretch(8, Start(1, False, 0)),
+        Stretch(12, Start(1, True, 0)),
+        Stretch(4, Start(1, True, 1)),
+        Stretch(12, Start(1, True, 2)),
+        Stretch(4, Start(1, True, 3)),
+    ]
+    apart = list(stretches(starts[:2], n=8, width=32, rows=None, shard=1))
+    assert apart == [Stretch(8, starts[0]), Stretch(8, starts[1])]

@@ -1,0 +1,120 @@
+"""Estimates, against what the compiled executor counts while a plan runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from interp_dsl.check import check_source, plan_experiment
+from interp_dsl.data.build import build
+from interp_dsl.data.types import Data
+from interp_dsl.engine.execute import execute
+from interp_dsl.engine.late import LEAST_TOKENS as LEAST
+from interp_dsl.language.source import Source
+from interp_dsl.models.compiled.executor import FROM_Z, CompiledExecutor
+from interp_dsl.models.load import load
+from interp_dsl.models.shape import ModelFacts
+from interp_dsl.plan.cost import Cost
+from interp_dsl.plan.estimates import estimates
+from interp_dsl.plan.starts import BEHIND_ATTENTION, LEAST_TOKENS
+from interp_dsl.plan.tasks import Plan, Sweep
+from interp_dsl.plan.work import Work
+from interp_dsl.runs.folder import RunFolder
+
+SPEC = {"kind": "bundled", "name": "ioi-3l"}
+TEXT = """model m = bundled("ioi-3l")
+dataset ioi = template(n=16, seed=0) {{
+  clean   "When {{A}} and {{B}} went to the store, {{B}} gave a book to{{@END}}"
+  corrupt "When {{A}} and {{B}} went to the store, {{C}} gave a book to{{@END}}"
+  answer  " {{A}}"
+  wrong   " {{B}}"
+  where   A, B, C in ["Mary", "John", "Anna", "Paul", "Lucy"]
+}}
+metric gap = logit_diff()
+step who = patch {units} from ioi.corrupt into ioi.clean measure {metric}
+"""
+
+
+@cache
+def executor() -> CompiledExecutor:
+    found = load(SPEC, "cpu", executor="compiled")
+    assert isinstance(found, CompiledExecutor)
+    return found
+
+
+class Loaders:
+    def model(self, spec: Mapping[str, Any], device: str, trusted: bool) -> CompiledExecutor:
+        return executor()
+
+    def data(
+        self, name: str, spec: Mapping[str, Any], facts: ModelFacts | None, trusted: bool
+    ) -> Data:
+        return build(name, spec, facts, trusted=trusted)
+
+
+def planned(units: str, metric: str) -> Plan:
+    found = check_source(Source(TEXT.format(units=units, metric=metric), None))
+    assert found.experiment is not None, found.diagnostics
+    return plan_experiment(found.experiment)
+
+
+def counted(plan: Plan, folder: Path) -> float:
+    """FLOPs of the matrix products of a run of the plan."""
+    executor().work.clear()
+    assert execute(plan, RunFolder.create(folder, "x", datetime(2026, 1, 1)), loaders=Loaders())
+    work, known = executor().work, estimates(plan).sizes
+    width = next(iter(known.data.values())).width
+    found = Work(**work, pairs=work["q"] * width)
+    return found.flops(next(iter(known.models.values())))
+
+
+def total(plan: Plan) -> Cost:
+    return estimates(plan).total
+
+
+@pytest.mark.parametrize(
+    ("units", "metric"),
+    [
+        ("heads", "gap"),
+        ("resid_pre at each", "gap"),
+        ("queries at 3, 9", "gap"),
+        ("patterns at 2 -> 7", "gap"),
+        ("pairs({L0H0, L1H1, L1.mlp, L2H0.k})", "gap"),
+        ("embed", "gap"),
+        ("mlps at together(9, 5)", "gap"),
+        ("resid_post at 4", "loss()"),
+    ],
+)
+@pytest.mark.parametrize("rows", [None, 40])
+def test_the_estimate_is_what_is_computed(
+    units: str, metric: str, rows: int | None, tmp_path: Path
+) -> None:
+    plan = planned(units, metric)
+    tasks = tuple(
+        replace(t, skips=False, rows=rows or t.rows) if isinstance(t, Sweep) else t
+        for t in plan.tasks
+    )
+    plan = replace(plan, tasks=tasks)
+    assert counted(plan, tmp_path) == total(plan).flops
+
+
+@pytest.mark.parametrize(
+    ("units", "metric"),
+    [("heads at END", "gap"), ("resid_pre at each", "gap"), ("heads at END", "logprob()")],
+)
+def test_an_upper_bound_is_one(units: str, metric: str, tmp_path: Path) -> None:
+    plan = planned(units, metric)
+    most = total(plan)
+    assert most.is_bound and most.flops is not None
+    assert 0 < counted(plan, tmp_path) < most.flops
+
+
+def test_the_engine_and_the_plan_agree() -> None:
+    assert LEAST["cpu"] == LEAST_TOKENS
+    assert FROM_Z == BEHIND_ATTENTION

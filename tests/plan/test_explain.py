@@ -1,0 +1,93 @@
+"""What the printed plan says of its tasks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from interp_dsl.plan.explain import explain, quantity
+from interp_dsl.plan.places import Positions, Site
+from interp_dsl.plan.tasks import Evaluate, Forward, KeepPairs, Sweep, Variant
+from tests.plan.test_cost import CLEAN, GAP, LOADS, at, plan, sweep
+
+FORWARD = Forward("f", CLEAN, (Site("z", 2),), (GAP,), batch=64)
+END = Positions("label", label="END")
+
+
+def details(text: str, title: str) -> list[str]:
+    """The lines below a task's title."""
+    lines = text.splitlines()
+    first = next(i for i, line in enumerate(lines) if line[3:].startswith(title))
+    found = []
+    for line in lines[first + 1 :]:
+        if not line.startswith(("│    ", "     ")):
+            break
+        found.append(line[5:])
+    return found
+
+
+def of_sweep(task: Sweep) -> list[str]:
+    return details(explain(plan(task)), "step who")
+
+
+def test_a_forward_names_the_steps_that_share_it() -> None:
+    steps = [
+        Evaluate(f"e{i}", f"step{i}", (Variant(CLEAN, None),), (GAP,), CLEAN) for i in range(7)
+    ]
+    one = details(explain(plan(FORWARD, sweep(at("head", 1)))), "forward d.clean")
+    assert one == [
+        "keeps 1 site, 720 B, measures gap, for who",
+        "5 rows, 30 tokens, 37.8 kFLOP, 64 rows a batch",
+    ]
+    many = details(explain(plan(FORWARD, *steps)), "forward d.clean")
+    assert many[0].endswith("for step0, step1, step2, step3, step4 and 2 more")
+    none = details(explain(plan(replace(FORWARD, sites=(), metrics=()))), "forward d.clean")
+    assert none[0] == "keeps no sites"
+
+
+def test_a_sweep_says_where_it_starts() -> None:
+    start = "from a remembered pass of 5.8 kB"
+    assert (
+        of_sweep(sweep(at("head", 0), at("head", 2)))[2] == f"starts at layers 0..2 (late), {start}"
+    )
+    assert of_sweep(sweep(at("head", 1)))[2] == f"starts at layer 1 (late), {start}"
+    mixed = of_sweep(sweep(at("embed", None), at("head", 1)))[2]
+    assert mixed == f"starts at the embedding and layer 1 (late), {start}"
+    assert of_sweep(sweep(at("embed", None)))[2] == "starts at the embedding (late)"
+    assert of_sweep(sweep(at("head", 1), late=False))[2] == "every pass from the beginning"
+
+
+def test_a_sweep_says_what_it_takes_and_when_it_may_be_less() -> None:
+    exact = of_sweep(sweep(at("head", 1), rows=16, shard=4))[3]
+    assert exact.startswith("10 rows, 60 tokens, ")
+    assert exact.endswith("FLOP, 16 rows a batch, 4 units a shard")
+    assert of_sweep(sweep(at("head", 1, END)))[3] == f"at most {exact.partition(', 16')[0]}"
+
+
+def test_sizes_that_wait_say_so() -> None:
+    text = explain(replace(plan(sweep(at("head", 1))), tasks=(LOADS[0], sweep(at("head", 1)))))
+    assert details(text, "step who")[3] == "size known at run time"
+    assert "total  no rows, 0 tokens, 0 FLOP, and 1 more whose size the run will know" in text
+    assert "plain loop" not in text
+
+
+def test_the_totals_compare_with_a_plain_loop() -> None:
+    # of 5 prompts with all logits 2 × (3 × 6,240 + 30 × 40) FLOP: two sides and one unit
+    text = explain(plan(replace(FORWARD, sites=()), sweep(at("embed", None))))
+    total, loop = text.splitlines()[-2:]
+    assert total.startswith("total  10 rows, 60 tokens, ")
+    assert loop == (
+        "       of it 57.3 kFLOP for the steps; a plain loop would take 119.5 kFLOP: 2.1× as much"
+    )
+    also = explain(plan(KeepPairs("k", "d", (CLEAN,)), sweep(at("head", 1, END))))
+    most, least = also.splitlines()[-1].split("; a plain loop")
+    assert most.startswith("       of it at most ") and ": at least " in least
+
+
+def test_lines_of_a_run_stand_beside_and_below() -> None:
+    text = explain(plan(FORWARD), {"f": "0.1 s"}, ["took   0.2 s"])
+    assert "forward d.clean  [0.1 s]\n" in text
+    assert text.splitlines()[-1] == "took   0.2 s"
+
+
+def test_quantities() -> None:
+    assert [quantity(v) for v in (7, 1200, 3.4e9)] == ["7 ", "1.2 k", "3.4 G"]
