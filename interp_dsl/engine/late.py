@@ -11,12 +11,9 @@ from dataclasses import dataclass
 
 from interp_dsl.engine.slots import ends
 from interp_dsl.engine.state import State
-from interp_dsl.models.compiled.executor import FROM_Z
 from interp_dsl.plan.algebra import Intervention, Run
 from interp_dsl.plan.places import Positions, Unit
-
-LEAST_TOKENS = {"cpu": 512, "cuda": 32_768, "mps": 8_192}
-"""Tokens that a device multiplies about as fast as more of them at once."""
+from interp_dsl.plan.starts import BEHIND_ATTENTION
 
 
 @dataclass(frozen=True, order=True)
@@ -42,7 +39,7 @@ def entry(unit: Unit, intervention: Intervention, run: Run, state: State) -> Ent
 
 
 def _place(layer: int | None, kind: str) -> tuple[int, bool]:
-    return (-1, False) if layer is None else (layer, kind in FROM_Z)
+    return (-1, False) if layer is None else (layer, kind in BEHIND_ATTENTION)
 
 
 def _earliest(positions: Positions, run: Run, state: State) -> int:

@@ -12,11 +12,12 @@ from interp_dsl.engine.batches import default_rows, in_batches
 from interp_dsl.engine.edits import Block, Editor
 from interp_dsl.engine.forwards import Bench
 from interp_dsl.engine.idle import Idle
-from interp_dsl.engine.late import LEAST_TOKENS, Entry, batches, earliest, entry
+from interp_dsl.engine.late import Entry, batches, earliest, entry
 from interp_dsl.engine.scores import Scored, check_finite, column_kinds, score_units
 from interp_dsl.engine.state import State
 from interp_dsl.plan.algebra import Metric, Run
 from interp_dsl.plan.places import Unit
+from interp_dsl.plan.starts import LEAST_TOKENS
 from interp_dsl.plan.tasks import Sweep, Variant
 
 

@@ -18,6 +18,7 @@ from interp_dsl.engine.kept import keep_pairs, record, self_test
 from interp_dsl.engine.keys import step_key
 from interp_dsl.engine.needs import Consumer, Needs
 from interp_dsl.engine.per_example import per_example
+from interp_dsl.engine.placed import placed
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.scores import Scored, column_kinds, score_run
 from interp_dsl.engine.state import Result, State
@@ -82,7 +83,10 @@ class Walk:
                     self._do(first)
         started, step = time.monotonic(), getattr(task, "step", None)
         self.folder.event("task_started", task=task.id, step=step, total=self._total(task))
-        computed = self._compute(task, Report(self.folder, task.id))
+        try:
+            computed = self._compute(task, Report(self.folder, task.id))
+        except InterpError as error:
+            raise placed(error, task) from error
         self._done.add(task.id)
         if isinstance(task, Sweep | Evaluate | Record):
             self._forget()

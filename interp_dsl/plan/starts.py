@@ -12,8 +12,9 @@ from interp_dsl.plan.places import ALL, Positions, Unit
 BEHIND_ATTENTION = frozenset(
     ("z", "head", "attn_out", "resid_mid", "neuron", "mlp_out", "resid_post")
 )
-LEAST_TOKENS = 512
-"""Tokens of a batch from which a later position is not drawn in any more, on a processor."""
+LEAST_TOKENS = {"cpu": 512, "cuda": 32_768, "mps": 8_192}
+"""Tokens that a device multiplies about as fast as more of them at once: a batch that holds as many
+draws no later position in. Estimates take the processor's."""
 
 
 @dataclass(frozen=True, order=True)
@@ -85,7 +86,7 @@ def _groups(starts: Sequence[Start], n: int, width: int) -> list[list[Start]]:
             found.append([one])
             continue
         tokens = len(found[-1]) * n * (width - first.position)
-        if one.position > first.position and tokens >= LEAST_TOKENS:
+        if one.position > first.position and tokens >= LEAST_TOKENS["cpu"]:
             found.append([one])
         else:
             found[-1].append(one)

@@ -15,14 +15,12 @@ from interp_dsl.check import check_source, plan_experiment
 from interp_dsl.data.build import build
 from interp_dsl.data.types import Data
 from interp_dsl.engine.execute import execute
-from interp_dsl.engine.late import LEAST_TOKENS as LEAST
 from interp_dsl.language.source import Source
-from interp_dsl.models.compiled.executor import FROM_Z, CompiledExecutor
+from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.load import load
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.plan.cost import Cost
 from interp_dsl.plan.estimates import estimates
-from interp_dsl.plan.starts import BEHIND_ATTENTION, LEAST_TOKENS
 from interp_dsl.plan.tasks import Plan, Sweep
 from interp_dsl.plan.work import Work
 from interp_dsl.runs.folder import RunFolder
@@ -113,8 +111,3 @@ def test_an_upper_bound_is_one(units: str, metric: str, tmp_path: Path) -> None:
     most = total(plan)
     assert most.is_bound and most.flops is not None
     assert 0 < counted(plan, tmp_path) < most.flops
-
-
-def test_the_engine_and_the_plan_agree() -> None:
-    assert LEAST["cpu"] == LEAST_TOKENS
-    assert FROM_Z == BEHIND_ATTENTION

@@ -17,9 +17,7 @@ from interp_dsl.models.errors import failure
 from interp_dsl.models.executor import Pass
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.plan.places import Site
-
-# Sites of a layer that lie behind z, z itself included.
-FROM_Z = frozenset(("z", "head", "attn_out", "resid_mid", "neuron", "mlp_out", "resid_post"))
+from interp_dsl.plan.starts import BEHIND_ATTENTION
 
 
 class CompiledExecutor:
@@ -109,7 +107,9 @@ class CompiledExecutor:
         if position:
             self._check_position(memory, position, edits, reads)
         here = {kind for kind, at in places if at == layer}
-        start = Start(memory, rows, layer, position, memory.z is not None and here <= FROM_Z)
+        start = Start(
+            memory, rows, layer, position, memory.z is not None and here <= BEHIND_ATTENTION
+        )
         mask = None if memory.mask is None else memory.mask.index_select(0, rows)
         with torch.set_grad_enabled(_with_gradient(edits)):
             walk = self._walk(taps, memory.length, mask, reads, start)
