@@ -18,7 +18,7 @@ from interp_dsl.engine.sources import Address, values_of
 from interp_dsl.engine.state import State, token_text
 from interp_dsl.engine.vectors import basis
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
-from interp_dsl.models.edits import Edit
+from interp_dsl.models.edits import Edit, moved
 from interp_dsl.models.sites import n_indices
 from interp_dsl.plan.algebra import Blocked, FromRun, Intervention, Noise, Run
 from interp_dsl.plan.places import Positions, Site, Target, Unit
@@ -80,10 +80,9 @@ class Editor:
         return range(known or self.state.entry_shape(self.into, target.site)[0])
 
     def _piece(self, site: Site, positions: Positions, parts: _Parts, width: int) -> _Piece:
-        device = self.state.device(self.into)
-        rows = torch.cat([torch.arange(s, s + len(e)) for s, e, _ in parts]).to(device)
-        examples = torch.cat([e for _, e, _ in parts]).to(device)
-        index = torch.cat([torch.full((len(e),), i) for _, e, i in parts]).to(device)
+        rows = torch.cat([torch.arange(s, s + len(e)) for s, e, _ in parts])
+        examples = torch.cat([e for _, e, _ in parts])
+        index = torch.cat([torch.full((len(e),), i) for _, e, i in parts])
         queries, named_keys = ends(positions)
         at = self.state.slots(self.into, queries)
         some = at.some[examples]
@@ -98,6 +97,8 @@ class Editor:
                 value = _fit(value, width)
         if self.blocks:
             self._check_blocked(positions, at.index[examples], keys, examples)
+        if keys is not None:
+            keys = moved(keys, self.state.device(self.into))
         return _Piece(rows, index, at.index[examples], value, keys)
 
     def _keys(
@@ -108,9 +109,9 @@ class Editor:
             return None
         shape = (len(examples), width)
         if named is None:
-            return torch.ones(shape, dtype=torch.bool, device=examples.device)
+            return torch.ones(shape, dtype=torch.bool)
         at = self.state.slots(self.into, named).index[examples]
-        return torch.zeros(shape, dtype=torch.bool, device=examples.device).scatter(1, at, True)
+        return torch.zeros(shape, dtype=torch.bool).scatter(1, at, True)
 
     def _check_blocked(
         self, positions: Positions, queries: Tensor, keys: Tensor | None, examples: Tensor
@@ -118,8 +119,8 @@ class Editor:
         """A query must keep one key; with none its attention would be 0 ÷ 0."""
         assert keys is not None, "the checker lets only patterns be blocked"
         side = self.state.side(self.into)
-        lengths = torch.from_numpy(side.lengths).to(keys.device)[examples]
-        at = torch.arange(keys.shape[1], device=keys.device)
+        lengths = torch.from_numpy(side.lengths)[examples]
+        at = torch.arange(keys.shape[1])
         seen = at[None, None] < lengths[:, None, None]
         if self.state.executor(self.into).facts.shape.causal:
             seen = seen & (at[None, None] <= queries[..., None])

@@ -15,6 +15,7 @@ from interp_dsl.engine.report import Report
 from interp_dsl.engine.slots import ends
 from interp_dsl.engine.state import State, canonical
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.models.edits import entries
 from interp_dsl.models.sites import family
 from interp_dsl.plan.algebra import Explicit, FromRun, Intervention, Run
 from interp_dsl.plan.places import Site, Target, Unit
@@ -57,7 +58,7 @@ def _aligned(state: State, clean: Run, corrupt: Run) -> bool:
 def _logits(into: Run, source: Run, units: Sequence[Unit], count: int, state: State) -> Tensor:
     """The logits [units × count, V] of `into` at the answer, each unit set from `source`; the plain
     run's for no units."""
-    examples = torch.arange(count, device=state.device(into))
+    examples = torch.arange(count)
     bench = Bench(into, (), {}, state)
     if not units:
         return bench.forward("plain", examples).logits[:, 0]
@@ -133,8 +134,7 @@ def _pairs(run: Run, count: int, with_patterns: bool, state: State) -> Arrays:
     }
     held |= {f"label.{name}": at[:count] for name, at in side.labels.items()}
     bench = Bench(run, (), {}, state)
-    examples = torch.arange(count, device=bench.device)
-    found = bench.forward("plain", examples, sites=sites, everywhere=True)
+    found = bench.forward("plain", torch.arange(count), sites=sites, reading="everywhere")
     top = found.logits.topk(min(_TOP, found.logits.shape[-1]), dim=-1)
     held["top_ids"] = top.indices.to(torch.int32).cpu().numpy()
     held["top_logits"] = top.values.half().cpu().numpy()
@@ -169,8 +169,8 @@ def _recorded(target: Target, task: Record, count: int, state: State) -> dict[st
     queries, named_keys = ends(named)
     at = state.slots(task.run, queries)
     captured = state.captured(task.run, target.site)[:count]
-    rows = torch.arange(count, device=captured.device)[:, None]
-    values = captured[rows, at.index[:count]].float()
+    rows = torch.arange(count)[:, None]
+    values = entries(captured, rows, at.index[:count]).float().cpu()
     if target.site.kind != "hook" or target.index is not None:
         values = values[:, :, target.index or 0]
     found = {".positions": at.index[:count].masked_fill(~at.valid[:count], -1)}

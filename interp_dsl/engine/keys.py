@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.serialise import to_data
 from interp_dsl.plan.tasks import Evaluate, Record, Sweep
 from interp_dsl.runs.versions import versions
 
 Step = Sweep | Evaluate | Record
 
-_IRRELEVANT = ("id", "step", "key", "place", "rows")
+_IRRELEVANT = ("id", "step", "key", "place", "packing")
 _VERSIONS = ("torch", "transformer_lens", "interp_dsl")
 
 
@@ -25,6 +23,8 @@ def step_key(task: Step, seed: int, ids: Mapping[str, str], keys: Mapping[str, s
     name, a place in the text and the packing do not count; the shards do, as parts have the key.
     KeyError where a model, data or step is not there yet."""
     data = {k: v for k, v in to_data(task).items() if k not in _IRRELEVANT}
+    if isinstance(task, Sweep) and task.packing:
+        data["shard"] = task.packing.shard
     about = {
         "task": _resolved(data, ids, keys),
         "seed": seed,
@@ -44,15 +44,3 @@ def _resolved(data: Any, ids: Mapping[str, str], keys: Mapping[str, str]) -> Any
     elif data.get("is") in ("ScoreOf", "Top"):
         names = {"step": keys.__getitem__}
     return {k: names[k](v) if k in names else _resolved(v, ids, keys) for k, v in data.items()}
-
-
-def runs_in(value: object) -> Iterator[Run]:
-    """Every run that a plan object names, inner ones too."""
-    if isinstance(value, Run):
-        yield value
-    if isinstance(value, tuple):
-        for item in value:
-            yield from runs_in(item)
-    elif is_dataclass(value):
-        for f in fields(value):
-            yield from runs_in(getattr(value, f.name))

@@ -1,74 +1,54 @@
 """Late starts: a batch of a sweep taken up where its units act first.
 
-Before the first place that a unit changes, a pass is what the clean one was. So the clean pass is
-kept once, and the units of a sweep are ordered by where they begin: those that begin together share
-batches, and a batch starts at its earliest layer and position."""
+Before the first place that a unit changes, a pass is what the run's own pass was. So that one is
+kept, the units of a sweep are ordered by where they begin, and those that begin together share
+batches (plan/starts.py)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from interp_dsl.engine.slots import ends
+import torch
+from torch import Tensor
+
+from interp_dsl.engine.edits import Block
+from interp_dsl.engine.slots import Slots, ends
 from interp_dsl.engine.state import State
 from interp_dsl.plan.algebra import Intervention, Run
-from interp_dsl.plan.places import Positions, Unit
-from interp_dsl.plan.starts import BEHIND_ATTENTION
+from interp_dsl.plan.places import Unit
+from interp_dsl.plan.starts import Start, starting
 
 
-@dataclass(frozen=True, order=True)
-class Entry:
-    """Where a unit acts first: the layer; whether behind that layer's attention; the earliest
-    position over all prompts. Layer −1 is the embedding: nothing is saved."""
-
-    layer: int
-    behind_attention: bool
-    position: int
-
-    @property
-    def group(self) -> tuple[int, bool]:
-        """Units of one group share batches."""
-        return self.layer, self.behind_attention
+def entry(unit: Unit, change: Intervention, run: Run, state: State) -> Start:
+    """Where a unit of an intervention on a run begins to act, over all prompts."""
+    spans = [_span(slots, state) for slots in _places(unit, run, state)]
+    position = min(first for first, _ in spans)
+    return starting(unit, change, position, sum(count for _, count in spans))
 
 
-def entry(unit: Unit, intervention: Intervention, run: Run, state: State) -> Entry:
-    """Where a unit of an intervention on a run begins to act."""
-    first = min(_place(intervention.site(t).layer, intervention.site(t).kind) for t in unit.targets)
-    earliest = min(_earliest(t.positions, run, state) for t in unit.targets)
-    return Entry(*first, earliest)
+def changed(blocks: Sequence[Block], run: Run, state: State, first: int) -> Tensor:
+    """The positions [R, c] at which the rows of blocks are changed, none of them before `first`;
+    what a row has fewer of is repeated."""
+    found = []
+    for block in blocks:
+        at = [slots.index[block.examples] for slots in _places(block.unit, run, state)]
+        found.append(torch.cat(at, 1).clamp(min=first))
+    width = max(at.shape[1] for at in found)
+    return torch.cat([torch.cat([x, x[:, :1].expand(-1, width - x.shape[1])], 1) for x in found])
 
 
-def _place(layer: int | None, kind: str) -> tuple[int, bool]:
-    return (-1, False) if layer is None else (layer, kind in BEHIND_ATTENTION)
+def _places(unit: Unit, run: Run, state: State) -> list[Slots]:
+    """A unit's positions, each kind once; of a pattern's entries, the queries."""
+    kinds = dict.fromkeys(ends(target.positions)[0] for target in unit.targets)
+    return [state.slots(run, positions) for positions in kinds]
 
 
-def _earliest(positions: Positions, run: Run, state: State) -> int:
-    """The first position that is changed in any prompt; of a pattern, the first query."""
-    queries, _ = ends(positions)
-    slots = state.slots(run, queries)
-    return int(slots.index[slots.valid].min()) if bool(slots.valid.any()) else 0
+def _span(slots: Slots, state: State) -> tuple[int, int]:
+    """The first position of any prompt, and the most positions of one."""
 
+    def found() -> tuple[int, int]:
+        if not bool(slots.valid.any()):
+            return 0, 1
+        return int(slots.index[slots.valid].min()), int(slots.valid.sum(1).max())
 
-def batches(entries: Sequence[Entry], n: int, width: int, least: int) -> list[list[int]]:
-    """The units' numbers in stretches that are run together, n rows a unit: units of one group, by
-    position. A later position joins while fewer than `least` tokens are together: beyond that,
-    starting anew at the later position is less work than a longer batch saves."""
-    order = sorted(range(len(entries)), key=lambda i: entries[i])
-    found: list[list[int]] = []
-    for i in order:
-        first = entries[found[-1][0]] if found else None
-        if first is None or first.group != entries[i].group:
-            found.append([i])
-            continue
-        tokens = len(found[-1]) * n * (width - first.position)
-        if entries[i].position > first.position and tokens >= least:
-            found.append([i])
-        else:
-            found[-1].append(i)
-    return found
-
-
-def earliest(entries: Sequence[Entry | None]) -> Entry | None:
-    """Where a batch of units of one group starts; None for the beginning."""
-    known = [e for e in entries if e is not None]
-    return min(known) if known and known[0].layer >= 0 else None
+    return state.once(("span", id(slots)), found)

@@ -14,6 +14,7 @@ from interp_dsl.data.types import Side
 from interp_dsl.engine.slots import ends
 from interp_dsl.engine.state import Memo, State
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.models.edits import entries, moved
 from interp_dsl.plan.algebra import Mean, Run
 from interp_dsl.plan.places import Positions, Site
 
@@ -36,24 +37,23 @@ class Means:
         match self.source.per:
             case "position":
                 table = self._table(at.site, "position", np.zeros(len(self.side.tokens), int))
-                return table[torch.zeros_like(where), self._inside(where), index]
+                return entries(table, torch.zeros_like(where), self._inside(where), index)
             case "template":
                 table = self._table(at.site, "template", self._templates(self.source.run))
-                mine = torch.from_numpy(self._templates(self.into)).to(where)
-                return table[mine[at.examples][:, None], self._inside(where), index]
+                mine = torch.from_numpy(self._templates(self.into))[at.examples]
+                return entries(table, mine[:, None], self._inside(where), index)
             case "label":
                 if keys is not None:
                     raise self._refusal("an attention pattern's entry has two labels")
                 table = self._by_label(at.site, own)
-                return table[torch.arange(where.shape[1], device=index.device)[None], index]
+                return entries(table, torch.arange(where.shape[1])[None], index)
             case "token":
                 table, row_of = self._by_token(at.site)
-                tokens = torch.from_numpy(self.target.tokens).to(where)
-                rows = row_of[tokens[at.examples[:, None], where]]
-                self._check_seen(rows, tokens[at.examples[:, None], where])
-                return table[rows, index]
+                tokens = torch.from_numpy(self.target.tokens)[at.examples[:, None], where]
+                self._check_seen(row_of[tokens], tokens)
+                return entries(table, row_of[tokens], index)
             case "all":
-                return self._over_all(at.site)[index]
+                return entries(self._over_all(at.site), index)
             case per:
                 raise ValueError(f"unknown mean per {per!r}")
 
@@ -66,8 +66,7 @@ class Means:
             for group in np.unique(groups):
                 self._check_alike(np.flatnonzero(groups == group), per)
             captured = self.state.captured(self.source.run, site)
-            chosen = torch.from_numpy(groups).to(captured.device)
-            return _group_means(captured, chosen, int(groups.max()) + 1)
+            return _group_means(captured, torch.from_numpy(groups), int(groups.max()) + 1)
 
         return self._once(("means", site), average)
 
@@ -119,21 +118,23 @@ class Means:
             theirs.valid.all() and ours.valid.all()
         ):
             raise self._refusal(f"{positions} differs in its number of tokens")
-        rows = torch.arange(len(captured), device=captured.device)[:, None]
-        return captured[rows, theirs.index].float().mean(0).to(captured.dtype)
+        rows = torch.arange(len(captured))[:, None]
+        return entries(captured, rows, theirs.index).float().mean(0).to(captured.dtype)
 
     def _by_token(self, site: Site) -> tuple[Tensor, Tensor]:
-        """Means [distinct tokens, index, width], and each token id's row, -1 for one not seen."""
+        """Means [distinct tokens, index, width], and each token id's row (in the processor's
+        memory), -1 for one not seen."""
 
         def average() -> tuple[Tensor, Tensor]:
             captured = self.state.captured(self.source.run, site)
-            ids = torch.from_numpy(self.side.tokens).to(captured.device)
-            kept = real_tokens(self.side, captured.device)
+            ids = torch.from_numpy(self.side.tokens)
+            kept = real_tokens(self.side, ids.device)
             distinct, row = torch.unique(ids[kept], return_inverse=True)
-            table = _group_means(captured[kept], row, len(distinct))
+            real = entries(captured, *kept.nonzero(as_tuple=True))
+            table = _group_means(real, row, len(distinct))
             most = max(int(ids.max()), int(self.target.tokens.max())) + 1
-            row_of = torch.full((most,), -1, device=captured.device)
-            row_of[distinct] = torch.arange(len(distinct), device=captured.device)
+            row_of = torch.full((most,), -1)
+            row_of[distinct] = torch.arange(len(distinct))
             return table, row_of
 
         return self._once(("tokens", site), average)
@@ -179,6 +180,7 @@ def _is_named(positions: Positions) -> bool:
 
 def _group_means(x: Tensor, groups: Tensor, n: int) -> Tensor:
     """Means of x [m, …] by group, [n, …]; summed in float32."""
+    groups = moved(groups, x.device)
     sums = torch.zeros((n, *x.shape[1:]), device=x.device).index_add_(0, groups, x.float())
     counts = torch.bincount(groups, minlength=n).clamp(min=1)
     return (sums / counts.view(-1, *[1] * (x.dim() - 1))).to(x.dtype)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from interp_dsl.engine.keys import runs_in
 from interp_dsl.engine.metrics import reference_reads
 from interp_dsl.engine.state import State, reference_of
 from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.places import Positions
+from interp_dsl.plan.rewrite import parts
 from interp_dsl.plan.tasks import Evaluate, Forward, Plan, Record, Sweep
 
 Consumer = Sweep | Evaluate | Record
@@ -21,11 +21,11 @@ class Needs:
         self.state = state
         self.forwards = {t.run: t for t in plan.tasks if isinstance(t, Forward)}
         self.consumers = [t for t in plan.tasks if isinstance(t, Sweep | Evaluate | Record)]
-        self._reads = {t.id: frozenset(runs_in(t)) for t in self.consumers}
+        self._reads = {t.id: frozenset(parts(t, Run)) for t in self.consumers}
 
     def of_forward(self, task: Forward) -> set[Run]:
         """The other runs that a forward reads: sources of its interventions, its reference."""
-        inner = set(runs_in(task.run)) - {task.run}
+        inner = set(parts(task.run, Run)) - {task.run}
         if reference_reads(task.metrics):
             inner.add(reference_of(task.run, self.state.data[task.run.data]))
         return inner - {task.run}

@@ -28,12 +28,11 @@ class Slots:
         return self.valid.any(1)
 
 
-def slots(positions: Positions, side: Side, device: torch.device) -> Slots:
-    """The token positions that `positions` names in each prompt of a side. O(n k)."""
+def slots(positions: Positions, side: Side) -> Slots:
+    """The token positions that `positions` names in each prompt of a side, in the processor's
+    memory. O(n k)."""
     index, valid = resolve(positions, side)
-    return Slots(
-        torch.from_numpy(_filled(index, valid)).to(device), torch.from_numpy(valid).to(device)
-    )
+    return Slots(torch.from_numpy(_filled(index, valid)), torch.from_numpy(valid))
 
 
 def _filled(index: Ints, valid: NDArray[np.bool_]) -> Ints:

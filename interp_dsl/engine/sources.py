@@ -18,6 +18,7 @@ from interp_dsl.engine.state import Memo, State
 from interp_dsl.engine.statistics import generator
 from interp_dsl.engine.vectors import vector
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.models.edits import entries, moved
 from interp_dsl.plan.algebra import (
     Blocked,
     Constant,
@@ -35,7 +36,8 @@ from interp_dsl.plan.places import Positions, Site
 
 @dataclass(frozen=True)
 class Address:
-    """Rows of one site at the same named positions: examples, index [R]."""
+    """Rows of one site at the same named positions: examples, index [R], in the processor's
+    memory."""
 
     site: Site
     positions: Positions
@@ -52,9 +54,9 @@ def values_of(source: Source, into: Run, state: State) -> Values:
     match source:
         case FromRun(run=run):
             n = state.data[into.data].n
-            return _Elsewhere(state, run, into, torch.arange(n, device=device))
+            return _Elsewhere(state, run, into, torch.arange(n))
         case Resample(run=run, seed=seed):
-            return _Elsewhere(state, run, into, draws(run, into, seed, state).to(device))
+            return _Elsewhere(state, run, into, draws(run, into, seed, state))
         case Mean():
             return Means(state, source, into)
         case Zero():
@@ -109,7 +111,7 @@ class _Elsewhere:
         queries, keys = ends(at.positions)
         mine = self.pairs[at.examples]
         where = self._paired(queries)[at.examples]
-        values = captured[mine[:, None], where, at.index[:, None]]
+        values = entries(captured, mine[:, None], where, at.index[:, None])
         if keys is None:
             return values
         theirs = self._paired(keys)[at.examples]
@@ -142,6 +144,7 @@ def place_keys(values: Tensor, theirs: Tensor, ours: Tensor, width: int) -> Tens
     """Pattern rows [R, k, keys] of a source with its key positions `theirs` [R, m] moved to `ours`
     [R, m], in rows of `width` keys that are zero elsewhere."""
     k = values.shape[1]
+    theirs, ours = moved(theirs, values.device), moved(ours, values.device)
     picked = values.gather(2, theirs[:, None].expand(-1, k, -1))
     empty = values.new_zeros(len(values), k, width)
     return empty.scatter(2, ours[:, None].expand(-1, k, -1), picked)
@@ -159,7 +162,7 @@ class _Noises:
         own, _ = ends(at.positions)
         where = self.state.slots(self.into, own).index[at.examples]
         drawn = self._once(at.site, lambda: self._draw(at.site))
-        return drawn[at.examples[:, None], where, at.index[:, None]]
+        return entries(drawn, at.examples[:, None], where, at.index[:, None])
 
     def _draw(self, site: Site) -> Tensor:
         n, width = self.state.side(self.into).tokens.shape

@@ -14,6 +14,7 @@ from torch import Tensor
 from interp_dsl.data.tokenizer import load_tokenizer
 from interp_dsl.data.types import Data, Side
 from interp_dsl.engine.slots import Slots, slots
+from interp_dsl.models.compiled.memory import Memory
 from interp_dsl.models.executor import Executor
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.plan.algebra import MetricTerm, Run, Units
@@ -41,11 +42,13 @@ class Memo:
 @dataclass
 class Kept:
     """What forwards of one run have left: sites [n, T, index, width] on the device, values [n] of
-    metrics, logits [n, d_vocab_out] where they serve as a reference."""
+    metrics, logits [n, d_vocab_out] where they serve as a reference, and by variant of the prompts
+    what late passes start from."""
 
     sites: dict[Site, Tensor] = field(default_factory=dict)
     values: dict[MetricTerm, Tensor] = field(default_factory=dict)
     logits: dict[Positions | None, Tensor] = field(default_factory=dict)
+    memories: dict[str, Memory] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,9 @@ class State:
         return self.models[run.model].device
 
     def slots(self, run: Run, positions: Positions) -> Slots:
-        """Named positions in the prompts of a run's side, on its model's device."""
-        key = ("slots", run.model, run.data, run.side, positions)
-        return self.once(key, lambda: slots(positions, self.side(run), self.device(run)))
+        """Named positions in the prompts of a run's side."""
+        key = ("slots", run.data, run.side, positions)
+        return self.once(key, lambda: slots(positions, self.side(run)))
 
     def entry_shape(self, run: Run, site: Site) -> tuple[int, int]:
         """How many indices a site has, and how wide each is, by a forward of one prompt."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -12,33 +12,62 @@ from interp_dsl.engine.batches import default_rows, in_batches
 from interp_dsl.engine.edits import Block, Editor
 from interp_dsl.engine.forwards import Bench
 from interp_dsl.engine.idle import Idle
-from interp_dsl.engine.late import Entry, batches, earliest, entry
+from interp_dsl.engine.late import entry
 from interp_dsl.engine.scores import Scored, check_finite, column_kinds, score_units
 from interp_dsl.engine.state import State
+from interp_dsl.models.edits import moved
 from interp_dsl.plan.algebra import Metric, Run
 from interp_dsl.plan.places import Unit
-from interp_dsl.plan.starts import LEAST_TOKENS
+from interp_dsl.plan.starts import (
+    BEGINNING,
+    WHOLE,
+    Late,
+    Start,
+    common,
+    fitting,
+    ordered,
+    together,
+)
 from interp_dsl.plan.tasks import Sweep, Variant
 
 
 @dataclass(frozen=True)
 class Shard:
-    """Some units of one variant: what is done at once and kept as one part."""
+    """Some units of one variant: what is done at once and kept as one part. `places` are their
+    places in the variant's list of units."""
 
     number: int
     variant: Variant
+    places: tuple[int, ...]
     units: tuple[Unit, ...]
 
 
 def shards(task: Sweep, state: State) -> list[Shard]:
-    """The shards of a sweep, in the order of its table."""
+    """The shards of a sweep: of each variant the units that start together, in turn."""
     found: list[Shard] = []
     for variant in task.variants:
-        units = state.units(task.intervention.units, variant.into)
-        size = task.shard or max(1, len(units))
+        change, run = task.intervention, variant.into
+        units = state.units(change.units, run)
+        order = list(range(len(units)))
+        if task.late:
+            order = ordered([entry(unit, change, run, state) for unit in units])
+        size = task.packing.shard if task.packing else max(1, len(units))
         for start in range(0, len(units), size):
-            found.append(Shard(len(found), variant, units[start : start + size]))
+            places = tuple(order[start : start + size])
+            found.append(Shard(len(found), variant, places, tuple(units[i] for i in places)))
     return found
+
+
+def table_order(found: Sequence[Shard], metrics: int) -> list[int]:
+    """The rows of all shards, a row a unit and metric, in the order of the table: variant after
+    variant, unit after unit."""
+    first, offsets = 0, {}
+    for variant in dict.fromkeys(shard.variant for shard in found):
+        offsets[variant] = first
+        first += sum(len(s.units) for s in found if s.variant == variant)
+    places = [offsets[s.variant] + place for s in found for place in s.places]
+    rows = sorted(range(len(places)), key=places.__getitem__)
+    return [row * metrics + m for row in rows for m in range(metrics)]
 
 
 class Sweeper:
@@ -47,7 +76,7 @@ class Sweeper:
     def __init__(self, task: Sweep, state: State, note: Callable[[str], None]) -> None:
         self.task, self.state, self.note = task, state, note
         self.kinds = column_kinds(task.variants)
-        self.rows = task.rows
+        self.packing = task.packing
         self._ready: dict[Run, tuple[Bench, Editor]] = {}
         self._idle: set[tuple[Run, Unit]] = set()
 
@@ -83,7 +112,7 @@ class Sweeper:
         if run not in self._ready:
             reference = self.state.kept(self.task.reference).logits
             self._ready[run] = (
-                Bench(run, self.task.metrics, reference, self.state),
+                Bench(run, self.task.metrics, reference, self.state, reads_few=self.task.reads_few),
                 Editor(self.task.intervention, run, self.state),
             )
         return self._ready[run]
@@ -95,24 +124,24 @@ class Sweeper:
         base = plain_values(bench.run, self.task.metrics, self.state)
         values = base[:, None].repeat(1, len(units), 1)
         for group in self._groups(bench, units):
-            members = torch.tensor([i for i, _ in group], device=bench.device)
+            members = torch.tensor([i for i, _ in group])
             chosen = [units[i] for i, _ in group]
-            starts = [e for _, e in group]
-            values[:, members] = self._group(bench, editor, chosen, starts, n)
+            found = self._group(bench, editor, chosen, [start for _, start in group], n)
+            values[:, moved(members, bench.device)] = found
         return values
 
-    def _groups(self, bench: Bench, units: Sequence[Unit]) -> list[list[tuple[int, Entry | None]]]:
+    def _groups(self, bench: Bench, units: Sequence[Unit]) -> list[list[tuple[int, Start]]]:
         """The units that may have an effect, by number, with where each begins: those that are run
         together. All at once where passes start at the beginning."""
         change, state = self.task.intervention, self.state
         acting = [i for i, u in enumerate(units) if (bench.run, u) not in self._idle]
         if not (self.task.late and bench.can_resume):
-            return [[(i, None) for i in acting]] if acting else []
-        entries = [entry(units[i], change, bench.run, state) for i in acting]
-        n, least = state.data[bench.run.data].n, LEAST_TOKENS[bench.device.type]
+            return [[(i, BEGINNING) for i in acting]] if acting else []
+        starts = [entry(units[i], change, bench.run, state) for i in acting]
+        n, least = state.data[bench.run.data].n, (self.packing or WHOLE).least
         return [
-            [(acting[i], entries[i]) for i in members]
-            for members in batches(entries, n, bench.width, least)
+            [(acting[i], starts[i]) for i in members]
+            for members in together(starts, n, bench.width, least)
         ]
 
     def _group(
@@ -120,33 +149,47 @@ class Sweeper:
         bench: Bench,
         editor: Editor,
         units: Sequence[Unit],
-        starts: Sequence[Entry | None],
+        starts: Sequence[Start],
         n: int,
     ) -> Tensor:
         """The metrics [metrics, units, n] of one group. Rows run over the units and, for each, over
         the examples; a batch is any stretch of them."""
         values = torch.empty(len(self.task.metrics), len(units) * n, device=bench.device)
+        late = Late(self.task.trims, self.task.narrow)
+
+        def taken_up(members: Sequence[Start], first_read: int | None) -> Start | None:
+            if not (self.task.late and bench.can_resume):
+                return None
+            return common(members, late, bench.width, first_read)
 
         def work(start: int, stop: int) -> None:
-            blocks = list(_blocks(units, n, start, stop, bench.device))
+            blocks = list(_blocks(units, n, start, stop))
             examples = torch.cat([b.examples for b in blocks])
-            first = earliest(starts[start // n : (stop - 1) // n + 1])
-            values[:, start:stop] = bench.measure(examples, editor, blocks, first)
+            members = starts[start // n : (stop - 1) // n + 1]
+            values[:, start:stop] = bench.measure(
+                examples, editor, blocks, lambda first: taken_up(members, first)
+            )
 
-        size = self.rows or default_rows(bench.width)
-        self.rows = in_batches(values.shape[1], size, work, self.note)
+        first = taken_up(starts, bench.first_read("plain"))
+        position = first.position if first else 0
+        size = self._rows(bench.width, position)
+        done = in_batches(values.shape[1], size, work, self.note)
+        if done < size and self.packing:
+            tokens = done * (bench.width - position)
+            self.packing = replace(self.packing, rows=done, tokens=tokens)
         return values.view(len(values), len(units), n)
 
+    def _rows(self, width: int, position: int) -> int:
+        if self.packing is None:
+            return default_rows(width)
+        return fitting(self.packing.tokens, self.packing.rows, width, position)
 
-def _blocks(
-    units: Sequence[Unit], n: int, start: int, stop: int, device: torch.device
-) -> Iterator[Block]:
+
+def _blocks(units: Sequence[Unit], n: int, start: int, stop: int) -> Iterator[Block]:
     """The units whose rows lie in start to stop, each with its examples there."""
     for u in range(start // n, (stop - 1) // n + 1):
         first, last = max(start, u * n), min(stop, (u + 1) * n)
-        yield Block(
-            units[u], first - start, torch.arange(first - u * n, last - u * n, device=device)
-        )
+        yield Block(units[u], first - start, torch.arange(first - u * n, last - u * n))
 
 
 def plain_values(run: Run, metrics: Sequence[Metric], state: State) -> Tensor:

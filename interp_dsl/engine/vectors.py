@@ -9,6 +9,7 @@ from torch import Tensor
 
 from interp_dsl.engine.state import State
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.models.edits import entries
 from interp_dsl.plan.algebra import LinearVector, MeanVector, Run, Vector
 from interp_dsl.plan.places import Target
 
@@ -28,10 +29,10 @@ def activations(run: Run, target: Target, state: State) -> Tensor:
     """The activations [m, width], float32, of a place at its positions in all examples."""
     captured = state.captured(run, target.site)
     at = state.slots(run, target.positions)
-    examples = torch.arange(len(captured), device=captured.device)[:, None].expand_as(at.index)
+    examples = torch.arange(len(captured))[:, None].expand_as(at.index)
     # A prompt with fewer tokens than others repeats its first: take each token once.
     once = torch.unique(torch.stack([examples[at.some], at.index[at.some]]).flatten(1), dim=1)
-    return captured[once[0], once[1], target.index or 0].float()
+    return entries(captured, once[0], once[1])[:, target.index or 0].float()
 
 
 def basis(vectors: Sequence[Vector], state: State) -> Tensor | None:

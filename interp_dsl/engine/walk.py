@@ -22,7 +22,7 @@ from interp_dsl.engine.placed import placed
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.scores import Scored, column_kinds, score_run
 from interp_dsl.engine.state import Result, State
-from interp_dsl.engine.sweep import Shard, Sweeper, plain_values, shards
+from interp_dsl.engine.sweep import Shard, Sweeper, plain_values, shards, table_order
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.plan.expressions import Row
 from interp_dsl.plan.tasks import (
@@ -246,7 +246,7 @@ class Walk:
             done += len(shard.units)
             report.progress(done, total)
             leading = report.top(task.step, [*leading, *table.to_dicts()])
-        self.folder.merge(task.step, key)
+        self.folder.merge(task.step, key, table_order(found, len(task.metrics)))
 
     def _evaluated(self, task: Evaluate) -> Scored:
         kinds = column_kinds(task.variants)

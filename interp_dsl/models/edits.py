@@ -51,8 +51,7 @@ def apply(x: Tensor, edits: Iterable[Edit]) -> Tensor:
             edit = flat(edit)
         addresses = (edit.rows[:, None], edit.positions, edit.index[:, None])
         where = tuple(moved(a, x.device) for a in addresses)
-        old = x[where]
-        x = x.index_put(where, changed(old, edit))
+        x = x.index_put(where, changed(x[where], edit))
     return x
 
 
@@ -61,14 +60,18 @@ def moved(address: Tensor, device: torch.device) -> Tensor:
     return address.to(device, non_blocking=True)
 
 
+def entries(x: Tensor, *addresses: Tensor) -> Tensor:
+    """x at addresses that live in the processor's memory."""
+    return x[tuple(moved(a, x.device) for a in addresses)]
+
+
 def flat(edit: Edit) -> Edit:
     """The same edit with one row an entry, without the entries that are not valid."""
     rows, columns = edit.valid.nonzero(as_tuple=True)
     value = edit.value
     if value is not None:
-        device = value.device
         value = value.expand(*edit.positions.shape, value.shape[-1] if value.ndim else 1)
-        value = value[moved(rows, device), moved(columns, device)][:, None]
+        value = entries(value, rows, columns)[:, None]
     return replace(
         edit,
         rows=edit.rows[rows],
@@ -76,7 +79,7 @@ def flat(edit: Edit) -> Edit:
         positions=edit.positions[rows, columns][:, None],
         valid=torch.ones_like(rows, dtype=torch.bool)[:, None],
         value=value,
-        keys=None if edit.keys is None else edit.keys[moved(rows, edit.keys.device)],
+        keys=None if edit.keys is None else entries(edit.keys, rows),
     )
 
 

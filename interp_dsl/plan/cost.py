@@ -1,17 +1,28 @@
 """Estimates of a plan's tasks: rows, positions, FLOPs and bytes, where sizes are known beforehand.
 
-What is counted is what the compiled executor computes on a processor. Where the data decides, it is
-the most: an upper bound, and marked as one. Not counted: further prompts that answers of several
-tokens ask for."""
+What is counted is what the compiled executor computes. Where the data decides, it is the most: an
+upper bound, and marked as one. Not counted: further prompts that answers of several tokens ask
+for."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from interp_dsl.plan.algebra import Combined, Explicit, Filtered, Grouped, Placed, Run, Top, Units
+from interp_dsl.plan.memory import batch_bytes, remembered_bytes, site_bytes
 from interp_dsl.plan.metrics import METRICS, calls
-from interp_dsl.plan.places import Positions, Site, Unit
-from interp_dsl.plan.starts import acts_everywhere, start, stretches
+from interp_dsl.plan.places import Positions, Unit
+from interp_dsl.plan.starts import (
+    WHOLE,
+    Late,
+    Start,
+    Stretch,
+    acts_everywhere,
+    fitting,
+    start,
+    stretches,
+)
 from interp_dsl.plan.tasks import (
     BuildData,
     DataSize,
@@ -27,9 +38,8 @@ from interp_dsl.plan.tasks import (
     Task,
 )
 from interp_dsl.plan.units import depends, expand
-from interp_dsl.plan.work import BEGINNING, EVERYWHERE, Reads, Work, passes, reads, remembered
+from interp_dsl.plan.work import EVERYWHERE, Reads, Work, passes, reads
 
-BYTES = 4
 Ats = frozenset[Positions | None]
 
 
@@ -52,14 +62,15 @@ class Sizes:
 @dataclass(frozen=True)
 class Cost:
     """`passes` rows through the model, `tokens` positions of them that are computed, `flops` of
-    their matrix products, `bytes` kept in memory for later passes. None where a size is not known
-    beforehand. `is_bound`: it may be less."""
+    their matrix products, `bytes` kept in memory for later passes, `peak` bytes that the largest
+    batch holds besides. None where a size is not known beforehand. `is_bound`: it may be less."""
 
     passes: int | None = 0
     tokens: int | None = 0
     flops: float | None = 0.0
     bytes: int | None = 0
     is_bound: bool = False
+    peak: int | None = 0
 
     def __add__(self, other: Cost) -> Cost:
         def add(a: float | None, b: float | None) -> float | None:
@@ -71,10 +82,11 @@ class Cost:
             add(self.flops, other.flops),
             add(self.bytes, other.bytes),  # type: ignore[arg-type]
             self.is_bound or other.is_bound,
+            None if self.peak is None or other.peak is None else max(self.peak, other.peak),
         )
 
 
-UNKNOWN = Cost(None, None, None, None)
+UNKNOWN = Cost(None, None, None, None, peak=None)
 
 
 def sizes(plan: Plan) -> Sizes:
@@ -85,41 +97,14 @@ def sizes(plan: Plan) -> Sizes:
         if isinstance(task, Sweep | Evaluate):
             wanted = [c for m in task.metrics for c in calls(m.term)]
             ats = {c.at for c in wanted if "reference" in METRICS[c.function].needs}
-            compared[task.reference] = compared.get(task.reference, frozenset()) | ats
+            if ats:
+                compared[task.reference] = compared.get(task.reference, frozenset()) | ats
     return Sizes(
         {t.id: t.size for t in loads if t.size},
         {t.id: t.size for t in plan.tasks if isinstance(t, BuildData) and t.size},
         frozenset(t.id for t in loads if t.spec.get("executor") == "hooked"),
         compared,
     )
-
-
-def row_bytes(run: Run, known: Sizes) -> int | None:
-    """Peak bytes of one row in a forward pass: residual copies, queries to outputs, scores and
-    patterns, MLP activations, logits at every position."""
-    found = known.of(run)
-    if found is None:
-        return None
-    model, data = found
-    t = data.width
-    heads = model.n_heads
-    per_token = 6 * model.d_model + 4 * heads * model.d_head + 3 * model.d_mlp + model.d_vocab
-    return BYTES * (t * per_token + 3 * heads * t * t)
-
-
-def site_bytes(site: Site, model: ModelSize, data: DataSize) -> int:
-    """Bytes of one captured site for all examples."""
-    width = {
-        "q": model.n_heads * model.d_head,
-        "z": model.n_heads * model.d_head,
-        "k": model.n_kv_heads * model.d_head,
-        "v": model.n_kv_heads * model.d_head,
-        "head": model.n_heads * model.d_model,
-        "pattern": model.n_heads * data.width,
-        "neuron": model.d_mlp,
-        "logits": model.d_vocab,
-    }.get(site.kind, model.d_model)
-    return BYTES * data.n * data.width * width
 
 
 def units_of(task: Sweep, known: Sizes) -> tuple[Unit, ...] | None:
@@ -165,9 +150,15 @@ def cost(task: Task, known: Sizes) -> Cost:
 
 
 def whole(
-    run: Run, rows: int | None, known: Sizes, read: Reads = EVERYWHERE, trims: bool = True
+    run: Run,
+    rows: int | None,
+    known: Sizes,
+    read: Reads = EVERYWHERE,
+    trims: bool = True,
+    batch: int | None = None,
 ) -> Cost:
-    """`rows` of a run from beginning to end; None for all its examples."""
+    """`rows` of a run from beginning to end, `batch` at once; None for all its examples, and for
+    all of them at once."""
     found = known.of(run)
     if found is None:
         return UNKNOWN
@@ -175,7 +166,10 @@ def whole(
     rows = data.n if rows is None else rows
     read = EVERYWHERE if run.model in known.hooked else read
     work = passes(model, rows, data.width, read, trims=trims)
-    return Cost(rows, rows * data.width, work.flops(model), 0, not read.is_known)
+    largest = min(rows, batch or rows)
+    count = data.width if read.count is None else read.count
+    peak = batch_bytes(model, largest, largest * data.width, count)
+    return Cost(rows, rows * data.width, work.flops(model), 0, not read.is_known, peak)
 
 
 def _least(run: Run, rows: int, known: Sizes) -> int:
@@ -188,17 +182,32 @@ def _forward(task: Forward, known: Sizes) -> Cost:
     if found is None:
         return UNKNOWN
     model, data = found
+    read = forward_reads(task, known)
     last = [s.kind for s in task.sites if s.layer == model.n_layers - 1]
-    reads_all = any(s.kind == "logits" for s in task.sites)
-    read = reads(task.metrics, [*known.compared.get(task.run, ())])
-    plain = whole(
-        task.run,
-        None,
-        known,
-        EVERYWHERE if reads_all else read,
-        trims=all(kind == "resid_pre" for kind in last),
-    )
-    return replace(plain, bytes=sum(site_bytes(s, model, data) for s in task.sites))
+    if task.stops:
+        cost = _stopped(task, model, data)
+    else:
+        trims = not task.remembers and all(kind == "resid_pre" for kind in last)
+        cost = whole(task.run, None, known, read, trims, task.batch)
+    kept = sum(site_bytes(s, model, data) for s in task.sites)
+    return replace(cost, bytes=kept + remembered_bytes(task.remembers, model, data))
+
+
+def forward_reads(task: Forward, known: Sizes) -> Reads:
+    """Where a forward's logits are read."""
+    if not task.reads_few or any(s.kind == "logits" for s in task.sites):
+        return EVERYWHERE
+    return reads(task.metrics, [*known.compared.get(task.run, ())])
+
+
+def _stopped(task: Forward, model: ModelSize, data: DataSize) -> Cost:
+    """A pass that ends after the last layer of which a site is kept, and reads nothing."""
+    layers = [s.layer + 1 for s in task.sites if s.layer is not None]
+    part = replace(model, n_layers=max(layers, default=0))
+    work = passes(part, data.n, data.width, Reads(0), trims=False)
+    rows = min(data.n, task.batch or data.n)
+    peak = batch_bytes(model, rows, rows * data.width, 0)
+    return Cost(data.n, data.n * data.width, work.flops(model), 0, peak=peak)
 
 
 def _self_test(task: SelfTest, known: Sizes) -> Cost:
@@ -219,16 +228,18 @@ def _sweep(task: Sweep, known: Sizes) -> Cost:
     idle = task.skips and not all(map(acts_everywhere, units))
     if starts_late(task, known):
         total = sum((_late(task, v.into, units, known) for v in task.variants), Cost())
-        total += _memories(task, units, known)
     else:
-        read = reads(task.metrics)
-        parts = [whole(v.into, _rows(v.into, units, known), known, read) for v in task.variants]
+        read = reads(task.metrics) if task.reads_few else EVERYWHERE
+        parts = [_whole(task, v.into, len(units), known, read) for v in task.variants]
         total = sum(parts, Cost())
     return replace(total, is_bound=total.is_bound or idle)
 
 
-def _rows(run: Run, units: tuple[Unit, ...], known: Sizes) -> int:
-    return len(units) * known.data[run.data].n
+def _whole(task: Sweep, run: Run, units: int, known: Sizes, read: Reads) -> Cost:
+    data, batch = known.data[run.data], None
+    if task.packing:
+        batch = fitting(task.packing.tokens, task.packing.rows, data.width, 0)
+    return whole(run, units * data.n, known, read, batch=batch)
 
 
 def starts_late(task: Sweep, known: Sizes) -> bool:
@@ -240,36 +251,26 @@ def _late(task: Sweep, run: Run, units: tuple[Unit, ...], known: Sizes) -> Cost:
     found = known.of(run)
     if found is None:
         return UNKNOWN
-    (model, data), read = found, reads(task.metrics)
+    model, data = found
+    read = reads(task.metrics) if task.reads_few else EVERYWHERE
     starts = [start(unit, task.intervention) for unit in units]
-    work, rows, tokens = Work(), 0, 0
-    for stretch in stretches(starts, data.n, data.width, task.rows, task.shard):
-        begin = stretch.start
-        if begin.layer < 0:
-            begin = BEGINNING
-        else:
-            position = 0 if read == EVERYWHERE else min(begin.position, data.width - 1)
-            begin = replace(begin, position=position)
-        work += passes(model, stretch.rows, data.width, read, begin)
+    work, rows, tokens, peak = Work(), 0, 0, 0
+    for stretch in late_stretches(task, starts, model, data, read):
+        width = data.width - stretch.start.position
+        work += passes(model, stretch.rows, data.width, read, stretch.start)
         rows += stretch.rows
-        tokens += stretch.rows * (data.width - begin.position)
+        tokens += stretch.rows * width
+        count = width if read.count is None else read.count
+        peak = max(peak, batch_bytes(model, stretch.rows, stretch.rows * width, count))
     bound = not read.is_known or not all(map(acts_everywhere, units))
-    return Cost(rows, tokens, work.flops(model), 0, bound)
+    return Cost(rows, tokens, work.flops(model), 0, bound, peak)
 
 
-def _memories(task: Sweep, units: tuple[Unit, ...], known: Sizes) -> Cost:
-    """The clean passes that the late ones start from, and what they leave: of every layer the
-    stream before it, keys, values and z."""
-    if all(start(unit, task.intervention).layer < 0 for unit in units):
-        return Cost()
-    total = Cost()
-    for run in dict.fromkeys(v.into for v in task.variants):
-        found = known.of(run)
-        if found is None:
-            return UNKNOWN
-        model, data = found
-        tokens = data.n * data.width
-        width = model.d_model + (2 * model.n_kv_heads + model.n_heads) * model.d_head
-        flops = remembered(model, data.n, data.width).flops(model)
-        total += Cost(data.n, tokens, flops, BYTES * model.n_layers * tokens * width)
-    return total
+def late_stretches(
+    task: Sweep, starts: Sequence[Start], model: ModelSize, data: DataSize, read: Reads
+) -> Iterator[Stretch]:
+    """The batches of a late sweep, as far as the text knows them."""
+    late = Late(task.trims and model.is_causal, task.narrow)
+    packing = task.packing or WHOLE
+    first_read = None if read.count is None else data.width - 1
+    return stretches(starts, data.n, data.width, late, packing, first_read)

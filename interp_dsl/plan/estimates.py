@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, cost, sizes, units_of, whole
 from interp_dsl.plan.metrics import needs
-from interp_dsl.plan.tasks import Evaluate, Forward, KeepPairs, Plan, Record, SelfTest, Sweep
+from interp_dsl.plan.rewrite import parts
+from interp_dsl.plan.tasks import Evaluate, KeepPairs, Plan, Record, SelfTest, Sweep
 
 Step = Sweep | Evaluate | Record
 
@@ -17,8 +18,9 @@ Step = Sweep | Evaluate | Record
 @dataclass(frozen=True)
 class Estimates:
     """`tasks` by id. The sums leave out `unknown`, tasks whose size only the run knows: `total`,
-    whose bytes are the most that is held at once; `steps`, what of it is for the steps and not for
-    the self-test and the screens; `plain_loop`, what a plain loop over the steps would take."""
+    whose bytes and peak are the most that a run holds besides the weights; `steps`, what of it is
+    for the steps and not for the self-test and the screens; `plain_loop`, what a plain loop over
+    the steps would take."""
 
     sizes: Sizes
     tasks: Mapping[str, Cost]
@@ -46,14 +48,12 @@ def estimates(plan: Plan) -> Estimates:
     found = {task.id: cost(task, known) for task in plan.tasks}
     measured = {name: one for name, one in found.items() if one.flops is not None}
     total = sum(measured.values(), Cost())
-    sweeps = [found[t.id].bytes or 0 for t in plan.tasks if isinstance(t, Sweep)]
-    kept = [found[t.id].bytes or 0 for t in plan.tasks if isinstance(t, Forward)]
     extra = {t.id for t in plan.tasks if isinstance(t, SelfTest | KeepPairs)}
     loops = [_plain(t, known) for t in plan.tasks if isinstance(t, Step) and t.id in measured]
     return Estimates(
         known,
         found,
-        replace(total, bytes=sum(kept) + max(sweeps, default=0)),
+        total,
         sum((one for name, one in measured.items() if name not in extra), Cost()),
         sum((loop for loop in loops if loop.flops is not None), Cost()),
         tuple(name for name in found if name not in measured),
@@ -77,25 +77,14 @@ def runs_of(task: Step) -> tuple[Run, ...]:
     """The runs that a step reads, each once; that of a reference where a metric compares."""
     match task:
         case Record(run=run):
-            return tuple(dict.fromkeys(_runs(run)))
+            return tuple(dict.fromkeys(parts(run, Run)))
         case Sweep(variants=variants, intervention=change):
-            found = [*_runs(variants), *_runs(change)]
+            found = [*parts(variants, Run), *parts(change, Run)]
         case Evaluate(variants=variants):
-            found = [*_runs(variants)]
+            found = [*parts(variants, Run)]
     if any("reference" in needs(m.term) for m in task.metrics):
         found.append(task.reference)
     return tuple(dict.fromkeys(found))
-
-
-def _runs(value: object) -> Iterator[Run]:
-    if isinstance(value, Run):
-        yield value
-    if isinstance(value, tuple):
-        for item in value:
-            yield from _runs(item)
-    elif is_dataclass(value):
-        for f in fields(value):
-            yield from _runs(getattr(value, f.name))
 
 
 def readers(plan: Plan) -> dict[Run, tuple[str, ...]]:

@@ -20,7 +20,7 @@ from interp_dsl.plan.algebra import (
 from interp_dsl.plan.cost import Cost, Sizes, starts_late, units_of
 from interp_dsl.plan.estimates import Estimates, estimates, readers
 from interp_dsl.plan.passes import PASSES
-from interp_dsl.plan.starts import start
+from interp_dsl.plan.starts import Packing, start
 from interp_dsl.plan.tasks import (
     BuildData,
     Evaluate,
@@ -60,7 +60,7 @@ def _totals(found: Estimates) -> Iterator[str]:
     """The sum of what is known, and how many times as much a plain loop would multiply."""
     left = len(found.unknown)
     more = f", and {left} more whose size the run will know" if left else ""
-    held = found.total.bytes
+    held = (found.total.bytes or 0) + (found.total.peak or 0)
     yield (
         f"total  {_cost(found.total)}"
         + (f", {quantity(held)}B held at most" if held else "")
@@ -120,12 +120,14 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
         case BuildData(size=size) if size:
             yield f"{size.n:,} examples of at most {size.width} tokens"
         case Forward(sites=sites, metrics=metrics, batch=batch):
-            kept = f", {quantity(estimate.bytes)}B" if estimate.bytes else ""
+            kept = f" and {', '.join(task.remembers)} of all layers" if task.remembers else ""
+            kept += f", {quantity(estimate.bytes)}B" if estimate.bytes else ""
             names = ", ".join(m.name for m in metrics)
             measured = f", measures {names}" if names else ""
             shared = f", for {_listed(used)}" if used else ""
             yield f"keeps {_count(len(sites), 'site')}{kept}{measured}{shared}"
-            yield _cost(estimate) + (f", {batch} rows a batch" if batch else "")
+            ends = ", ends after the last of them" if task.stops else ""
+            yield _cost(estimate) + (f", {batch} rows a batch" if batch else "") + ends
         case Sweep():
             yield from _sweep(task, found.sizes, estimate)
         case Evaluate(variants=variants, metrics=metrics):
@@ -144,23 +146,37 @@ def _sweep(task: Sweep, known: Sizes, estimate: Cost) -> Iterator[str]:
     for variant in task.variants:
         other = f", normalised by {show_run(variant.other)}" if variant.other else ""
         yield f"into {show_run(variant.into)}{other}"
-    yield f"measures {', '.join(m.name for m in task.metrics)}"
-    yield _starting(task, known, estimate)
-    packing = f", {task.rows} rows a batch" if task.rows else ""
-    shard = f", {_count(task.shard, 'unit')} a shard" if task.shard else ""
-    yield _cost(estimate) + packing + shard
+    read = "the positions read" if task.reads_few else "every position"
+    yield f"measures {', '.join(m.name for m in task.metrics)}, unembeds {read}"
+    yield _starting(task, known)
+    if task.skips:
+        yield "skips units that cannot have an effect: theirs is 0"
+    yield _cost(estimate) + (f", {quantity(estimate.peak)}B a batch" if estimate.peak else "")
+    if task.packing:
+        yield _packing(task.packing)
 
 
-def _starting(task: Sweep, known: Sizes, estimate: Cost) -> str:
-    """Where the passes of a sweep start, and what they start from."""
+def _packing(packing: Packing) -> str:
+    return (
+        f"at most {packing.rows:,} rows and {packing.tokens:,} tokens a batch, "
+        f"{_count(packing.shard, 'unit')} a shard"
+    )
+
+
+def _starting(task: Sweep, known: Sizes) -> str:
+    """Where the passes of a sweep start, and what of them is computed."""
     if not starts_late(task, known):
         return "every pass from the beginning"
     units = units_of(task, known)
-    if units is None:
-        return "starts where its units act (late)"
-    layers = sorted({start(unit, task.intervention).layer for unit in units})
-    kept = f", from a remembered pass of {quantity(estimate.bytes)}B" if estimate.bytes else ""
-    return f"starts at {_layers(layers)} (late){kept}"
+    places = "where its units act"
+    if units is not None:
+        starts = [start(unit, task.intervention) for unit in units]
+        behind = all(s.behind_attention for s in starts)
+        places = f"at {_layers(sorted({s.layer for s in starts}))}"
+        places += ", behind the attention" if behind else ""
+    more = ["at the first changed position"] if task.trims else []
+    more += ["only what differs until it is attended to"] if task.narrow else []
+    return "; ".join([f"starts {places} (late)", *more])
 
 
 def _layers(layers: Sequence[int]) -> str:

@@ -2,24 +2,36 @@
 
 share_forwards   one forward pass a run: it keeps every site and measures every metric wanted
 drop_doubles     a task that stands twice is done once
-start_late       a sweep's passes start at the first layer and position that a unit touches
+change_z         a head's output is changed at its z, behind its attention
+read_few         only the positions that a metric reads are unembedded
+stop_early       a pass that only keeps sites ends after the last of them
+start_late       a sweep's passes start at the first layer that a unit touches
+trim_positions   and at the first position
+narrow           and compute only positions that differ, until later layers attend to them
 skip_idle        units that cannot have an effect are not run
 choose_executor  a model of whose inner hooks the plan speaks runs by hooks
-pack             how many rows go through the model at once, from a memory estimate"""
+pack             how much goes through the model at once, from a memory estimate"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
-from interp_dsl.plan.algebra import Run
-from interp_dsl.plan.cost import row_bytes, sizes
-from interp_dsl.plan.tasks import Forward, LoadModel, Plan, Sweep, Task
+from interp_dsl.plan.algebra import FromRun, Intervention, Mean, MeanVector, Resample, Run, Zero
+from interp_dsl.plan.cost import Sizes, cost, sizes, units_of
+from interp_dsl.plan.device import Device, expected
+from interp_dsl.plan.memory import read_bytes, token_bytes
+from interp_dsl.plan.places import Site, Unit
+from interp_dsl.plan.rewrite import parts, rewritten
+from interp_dsl.plan.starts import PARTS, WHOLE, Packing, acts_everywhere, fitting, start
+from interp_dsl.plan.tasks import Forward, LoadModel, Plan, Record, Sweep, Task
 from interp_dsl.plan.touched import touched
+from interp_dsl.plan.work import reads
 
-BUDGET = 512_000_000
-MOST_ROWS = 2048
+LINEAR = (FromRun, Mean, Resample, Zero)
+"""Sources whose value of a head is W_O times their value of its z."""
+UNKNOWN_ROWS = 64
 BATCHES_A_SHARD = 4
 
 T = TypeVar("T")
@@ -61,59 +73,162 @@ def drop_doubles(plan: Plan) -> Plan:
     return replace(plan, tasks=tuple(kept))
 
 
+def change_z(plan: Plan) -> Plan:
+    """A head's output is z W_O: setting it is setting z, whose layer's attention is known."""
+    plan = rewritten(plan, Intervention, _through_z)
+    changes = list(parts(plan.tasks, Intervention))
+    return _each(plan, Forward, lambda t: replace(t, sites=_at_z(t, plan, changes)))
+
+
+def _through_z(change: Intervention) -> Intervention:
+    is_linear = isinstance(change.source, LINEAR) and not change.along
+    return replace(change, through_z=True) if is_linear else change
+
+
+def _at_z(task: Forward, plan: Plan, changes: Iterable[Intervention]) -> tuple[Site, ...]:
+    """The sites that a forward keeps once heads are changed at z."""
+    readers = [c.through_z for c in changes if getattr(c.source, "run", None) == task.run]
+    looked_at = {v.target.site for v in parts(plan.tasks, MeanVector) if v.run == task.run}
+    records = (t for t in plan.tasks if isinstance(t, Record) and t.run == task.run)
+    looked_at |= {target.site for record in records for target in record.targets}
+    found: list[Site] = []
+    for site in task.sites:
+        if site.kind == "head" and any(readers):
+            found.append(Site("z", site.layer))
+        if site.kind != "head" or site in looked_at or not all(readers):
+            found.append(site)
+    return _union(found, ())
+
+
+def read_few(plan: Plan) -> Plan:
+    """The unembedding of a position that nothing reads is not needed."""
+    plan = _each(plan, Forward, lambda t: replace(t, reads_few=True))
+    return _each(plan, Sweep, lambda t: replace(t, reads_few=True))
+
+
+def stop_early(plan: Plan) -> Plan:
+    """Layers behind the last site of a run of which nothing else is wanted are not needed."""
+    compared = sizes(plan).compared
+
+    def change(task: Forward) -> Forward:
+        is_read = task.metrics or task.run in compared or Site("logits") in task.sites
+        return task if is_read else replace(task, stops=True)
+
+    return _each(plan, Forward, change)
+
+
 def start_late(plan: Plan) -> Plan:
-    """What comes before the first change is as in the clean pass: f(x) up to there = memory."""
-    return replace(
-        plan,
-        tasks=tuple(
-            replace(t, late=not any(v.into.under for v in t.variants))
-            if isinstance(t, Sweep)
-            else t
-            for t in plan.tasks
-        ),
-    )
+    """What comes before the first change is as in the run's own pass: f(x) up to there = memory."""
+
+    def needed(units: tuple[Unit, ...], task: Sweep) -> set[str]:
+        starts = [start(unit, task.intervention) for unit in units]
+        found = {"z"} if any(s.behind_attention for s in starts) else set()
+        return found | {"resid_pre"} if any(s.layer >= 0 for s in starts) else set()
+
+    plan = _remembering(plan, needed)
+    return _each(plan, Sweep, lambda t: replace(t, late=True))
+
+
+def trim_positions(plan: Plan) -> Plan:
+    """No position sees a later one: before the first change, keys and values stay."""
+    plan = _remembering(plan, lambda units, task: _if_anywhere(units, {"keys"}))
+    return _each(plan, Sweep, lambda t: replace(t, trims=t.late))
+
+
+def narrow(plan: Plan) -> Plan:
+    """Positions that nothing changed yet are as they were, and so are their queries and keys."""
+    plan = _remembering(plan, lambda units, task: _if_anywhere(units, {"queries", "keys"}))
+    return _each(plan, Sweep, lambda t: replace(t, narrow=t.late))
+
+
+def _if_anywhere(units: tuple[Unit, ...], wanted: set[str]) -> set[str]:
+    """What is wanted where a unit acts at some positions only."""
+    return set() if all(map(acts_everywhere, units)) else wanted
+
+
+def _remembering(plan: Plan, needed: Callable[[tuple[Unit, ...], Sweep], set[str]]) -> Plan:
+    """Have the runs that sweeps change keep what their passes start from."""
+    known = sizes(plan)
+    found: dict[Run, set[str]] = {}
+    for task in plan.tasks:
+        if isinstance(task, Sweep):
+            units = units_of(task, known)
+            wanted = set(PARTS) if units is None else needed(units, task)
+            for variant in task.variants:
+                found.setdefault(variant.into, set()).update(wanted)
+
+    def change(task: Forward) -> Forward:
+        held = found.get(task.run, set()) | set(task.remembers)
+        return replace(task, remembers=tuple(p for p in PARTS if p in held))
+
+    return _each(plan, Forward, change)
 
 
 def skip_idle(plan: Plan) -> Plan:
     """A change of nothing, or one that nothing reads: effect = 0."""
-    return replace(
-        plan,
-        tasks=tuple(replace(t, skips=True) if isinstance(t, Sweep) else t for t in plan.tasks),
-    )
+    return _each(plan, Sweep, lambda t: replace(t, skips=True))
 
 
 def choose_executor(plan: Plan) -> Plan:
     """Only TransformerLens's bridge has every hook; all else may run compiled."""
     hooked = {run.model for run, site in touched(plan) if site.kind == "hook"}
-    return replace(
-        plan,
-        tasks=tuple(
-            replace(t, spec={**t.spec, "executor": "hooked"})
-            if isinstance(t, LoadModel) and t.id in hooked
-            else t
-            for t in plan.tasks
-        ),
-    )
+
+    def change(task: LoadModel) -> LoadModel:
+        return (
+            replace(task, spec={**task.spec, "executor": "hooked"}) if task.id in hooked else task
+        )
+
+    return _each(plan, LoadModel, change)
 
 
 def pack(plan: Plan) -> Plan:
-    """Rows a batch within the memory budget; shards of a few batches each."""
-    known = sizes(plan)
-    tasks: list[Task] = []
-    for task in plan.tasks:
-        if isinstance(task, Forward):
-            task = replace(task, batch=_rows(row_bytes(task.run, known)))
-        elif isinstance(task, Sweep):
-            rows = _rows(row_bytes(task.variants[0].into, known))
-            data = known.data.get(task.variants[0].into.data)
-            units = max(1, rows // data.n) if data else 1
-            task = replace(task, rows=rows, shard=BATCHES_A_SHARD * units)
-        tasks.append(task)
+    """As much at once as keeps the device busy within its memory; shards of a few seconds."""
+    known, device = sizes(plan), expected(plan.device)
+    plan = _each(plan, Forward, lambda t: replace(t, batch=_batch(t, known, device)))
+    return _each(plan, Sweep, lambda t: _packed(t, known, device))
+
+
+def _batch(task: Forward, known: Sizes, device: Device) -> int:
+    packing = _limits(task, task.run, known, device)
+    data = known.data.get(task.run.data)
+    return UNKNOWN_ROWS if data is None else fitting(packing.tokens, packing.rows, data.width, 0)
+
+
+def _limits(task: Forward | Sweep, run: Run, known: Sizes, device: Device) -> Packing:
+    """Tokens and rows that fit; rows a few where sizes are not known."""
+    found = known.of(run)
+    if found is None:
+        return replace(WHOLE, tokens=device.tokens, rows=UNKNOWN_ROWS, least=device.least)
+    model, data = found
+    count = reads(task.metrics).count if task.reads_few else None
+    by_logits = read_bytes(model) * (data.width if count is None else count)
+    tokens = max(1, min(device.tokens, device.budget // token_bytes(model)))
+    return replace(
+        WHOLE, tokens=tokens, rows=max(1, device.budget // by_logits), least=device.least
+    )
+
+
+def _packed(task: Sweep, known: Sizes, device: Device) -> Sweep:
+    """A sweep with its packing: a shard is some batches, and more while they are quick."""
+    run = task.variants[0].into
+    limits, data = _limits(task, run, known, device), known.data.get(run.data)
+    if data is None:
+        return replace(task, packing=replace(limits, shard=1))
+    rows = fitting(limits.tokens, limits.rows, data.width, 0)
+    shard = BATCHES_A_SHARD * max(1, rows // data.n)
+    units, estimate = units_of(task, known), cost(replace(task, packing=limits), known)
+    if units and estimate.flops:
+        shard = max(shard, int(device.shard * len(units) / estimate.flops))
+    return replace(task, packing=replace(limits, shard=shard))
+
+
+K = TypeVar("K", Forward, Sweep, LoadModel)
+
+
+def _each(plan: Plan, kind: type[K], change: Callable[[K], K]) -> Plan:
+    """The plan with every task of a kind changed."""
+    tasks: Collection[Task] = [change(t) if isinstance(t, kind) else t for t in plan.tasks]
     return replace(plan, tasks=tuple(tasks))
-
-
-def _rows(one: int | None) -> int:
-    return 64 if one is None else max(1, min(MOST_ROWS, BUDGET // one))
 
 
 def _union(first: Iterable[T], second: Iterable[T]) -> tuple[T, ...]:
@@ -123,7 +238,12 @@ def _union(first: Iterable[T], second: Iterable[T]) -> tuple[T, ...]:
 PASSES: tuple[Callable[[Plan], Plan], ...] = (
     share_forwards,
     drop_doubles,
+    change_z,
+    read_few,
+    stop_early,
     start_late,
+    trim_positions,
+    narrow,
     skip_idle,
     choose_executor,
     pack,

@@ -1,5 +1,6 @@
-"""Where the passes of a late sweep start, as far as a plan knows it: what engine/late.py decides
-with the data at hand. A position that only the data knows counts as 0, the most work."""
+"""Where the passes of a late sweep start, and which units go through the model together. Both the
+estimates and the engine ask here: the one with what the text says of positions, the other with the
+positions themselves."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from interp_dsl.plan.algebra import Intervention
-from interp_dsl.plan.places import ALL, Positions, Unit
+from interp_dsl.plan.places import ALL, Positions, Site, Unit
 
 PARTS = ("resid_pre", "queries", "keys", "z")
 """What late passes may take from an earlier one; `keys` are keys and values."""
@@ -16,28 +17,60 @@ BEHIND_ATTENTION = frozenset(
 )
 BEHIND_KEYS = BEHIND_ATTENTION | {"q_input", "q", "pattern"}
 """Of these only the positions that are changed reach the stream after the layer."""
-LEAST_TOKENS = {"cpu": 512, "cuda": 32_768, "mps": 8_192}
-"""Tokens that a device multiplies about as fast as more of them at once: a batch that holds as many
-draws no later position in. Estimates take the processor's."""
 
 
 @dataclass(frozen=True, order=True)
 class Start:
     """Where a pass is taken up: the layer, −1 before the first one; whether that layer's attention
-    comes from memory; the position."""
+    comes from memory; the position. `few` is at how many positions it differs from the memory
+    there; 0 where that is not known, or where the unit acts in later layers too. `is_local`: nor
+    do that layer's keys and values differ."""
 
     layer: int
     behind_attention: bool
     position: int
+    few: int = 0
+    is_local: bool = False
+
+    @property
+    def group(self) -> tuple[int, bool]:
+        """What starts of one group share a batch."""
+        return self.layer, self.behind_attention
+
+
+BEGINNING = Start(0, False, 0)
+
+
+@dataclass(frozen=True)
+class Late:
+    """Which of its passes' shortcuts a sweep takes: `trims` starts at the first changed position,
+    `narrow` computes changed positions alone as long as others do not differ."""
+
+    trims: bool
+    narrow: bool
+
+
+def starting(unit: Unit, change: Intervention, position: int, few: int) -> Start:
+    """The start of a unit that acts from `position` on, at `few` positions."""
+    sites = [change.site(target) for target in unit.targets]
+    layers = {s.layer for s in sites}
+    layer, behind = min(map(_place, sites))
+    here = {s.kind for s in sites if s.layer == layer}
+    if layer < 0:
+        return Start(layer, behind, position)
+    return Start(layer, behind, position, few if len(layers) == 1 else 0, here <= BEHIND_KEYS)
+
+
+def _place(site: Site) -> tuple[int, bool]:
+    return (-1, False) if site.layer is None else (site.layer, site.kind in BEHIND_ATTENTION)
 
 
 def start(unit: Unit, change: Intervention) -> Start:
-    """The first place that a unit changes."""
-    sites = [change.site(target) for target in unit.targets]
-    layer, behind = min(
-        (-1, False) if s.layer is None else (s.layer, s.kind in BEHIND_ATTENTION) for s in sites
-    )
-    return Start(layer, behind, min(earliest(t.positions) for t in unit.targets))
+    """The start of a unit as the text knows it: at the earliest, and with positions that only the
+    data knows counted as all."""
+    counts = {p: count(p) for p in {t.positions for t in unit.targets}}
+    few = 0 if 0 in counts.values() else sum(counts.values())
+    return starting(unit, change, min(earliest(t.positions) for t in unit.targets), few)
 
 
 def earliest(positions: Positions) -> int:
@@ -57,6 +90,22 @@ def earliest(positions: Positions) -> int:
             return 0
 
 
+def count(positions: Positions) -> int:
+    """How many positions a prompt has changed, 0 where that depends on the data."""
+    match positions.kind:
+        case "index" | "first" | "last":
+            return 1
+        case "label":
+            return 1 if positions.pick else 0
+        case "union":
+            parts = [count(part) for part in positions.parts]
+            return 0 if 0 in parts else sum(parts)
+        case "entry":
+            return count(positions.parts[1])
+        case _:
+            return 0
+
+
 def acts_everywhere(unit: Unit) -> bool:
     """Whether no data could tell more of where a unit starts, nor that it has no effect."""
     return all(target.positions == ALL for target in unit.targets)
@@ -64,42 +113,102 @@ def acts_everywhere(unit: Unit) -> bool:
 
 @dataclass(frozen=True)
 class Stretch:
-    """`rows` that go through the model together from `start` on."""
+    """`rows` that go through the model together from `start` on; its `few` counts the positions
+    that are computed as long as others do not differ, 0 for all."""
 
     rows: int
     start: Start
 
 
-def stretches(
-    starts: Sequence[Start], n: int, width: int, rows: int | None, shard: int | None
-) -> Iterator[Stretch]:
-    """The batches of a late sweep over n examples of `width` tokens, at most `rows` each, of
-    `shard` units after `shard` units. O(units log units)."""
-    size = shard or max(1, len(starts))
-    for first in range(0, len(starts), size):
-        for group in _groups(sorted(starts[first : first + size]), n, width):
-            yield from _batches(group, n, rows)
+def ordered(starts: Sequence[Start]) -> list[int]:
+    """The units' numbers in the order in which they are run: those that start together are
+    neighbours."""
+    return sorted(range(len(starts)), key=lambda i: starts[i])
 
 
-def _groups(starts: Sequence[Start], n: int, width: int) -> list[list[Start]]:
-    """Those that begin at one layer, and at one position once that is enough to run."""
-    found: list[list[Start]] = []
-    for one in starts:
-        first = found[-1][0] if found else None
-        if first is None or one != replace(first, position=one.position):
-            found.append([one])
+def together(starts: Sequence[Start], n: int, width: int, least: int) -> list[list[int]]:
+    """The numbers of ordered starts in stretches that are run together, n rows a unit of prompts of
+    `width` tokens: those of one group. A later position joins while fewer than `least` tokens are
+    together: beyond that, starting anew at the later position is less work than a longer batch
+    saves."""
+    found: list[list[int]] = []
+    for i, one in enumerate(starts):
+        first = starts[found[-1][0]] if found else None
+        if first is None or first.group != one.group:
+            found.append([i])
             continue
         tokens = len(found[-1]) * n * (width - first.position)
-        if one.position > first.position and tokens >= LEAST_TOKENS["cpu"]:
-            found.append([one])
+        if one.position > first.position and tokens >= least:
+            found.append([i])
         else:
-            found[-1].append(one)
+            found[-1].append(i)
     return found
 
 
-def _batches(group: Sequence[Start], n: int, rows: int | None) -> Iterator[Stretch]:
-    total = len(group) * n
-    size = rows or total
-    for begin in range(0, total, size):
-        end = min(total, begin + size)
-        yield Stretch(end - begin, group[begin // n])
+def common(starts: Sequence[Start], late: Late, width: int, first_read: int | None) -> Start | None:
+    """Where a batch of units of one group starts; None for the beginning. `first_read` is the
+    earliest position that is read, None where all are."""
+    first = min(starts)
+    if first.layer < 0:
+        return None
+    position = 0
+    if late.trims and first_read is not None:
+        position = min(first.position, first_read)
+    most = max(s.few for s in starts) if late.narrow and all(s.few for s in starts) else 0
+    few = most if 2 * most <= width - position else 0
+    is_local = all(s.is_local for s in starts)
+    return replace(first, position=position, few=few, is_local=is_local)
+
+
+def fitting(tokens: int, rows: int, width: int, position: int) -> int:
+    """How many rows go through together: as many as hold `tokens` from a position on, `rows` at
+    most."""
+    return max(1, min(rows, tokens // max(1, width - position)))
+
+
+@dataclass(frozen=True)
+class Packing:
+    """`tokens` and `rows` a batch at most, `shard` units a shard, and how many tokens keep a later
+    start from joining a batch."""
+
+    tokens: int
+    rows: int
+    shard: int
+    least: int
+
+
+WHOLE = Packing(tokens=1 << 60, rows=1 << 60, shard=1 << 60, least=1 << 60)
+"""Everything at once."""
+
+
+def stretches(
+    starts: Sequence[Start],
+    n: int,
+    width: int,
+    late: Late,
+    packing: Packing,
+    first_read: int | None,
+) -> Iterator[Stretch]:
+    """The batches of a late sweep over n examples of `width` tokens. O(units log units)."""
+    order = [starts[i] for i in ordered(starts)]
+    for first in range(0, len(order), packing.shard):
+        part = order[first : first + packing.shard]
+        for members in together(part, n, width, packing.least):
+            group = [part[i] for i in members]
+            yield from _batches(group, n, width, late, packing, first_read)
+
+
+def _batches(
+    group: Sequence[Start],
+    n: int,
+    width: int,
+    late: Late,
+    packing: Packing,
+    first_read: int | None,
+) -> Iterator[Stretch]:
+    whole = common(group, late, width, first_read)
+    size = fitting(packing.tokens, packing.rows, width, whole.position if whole else 0)
+    for begin in range(0, len(group) * n, size):
+        end = min(len(group) * n, begin + size)
+        members = group[begin // n : (end - 1) // n + 1]
+        yield Stretch(end - begin, common(members, late, width, first_read) or BEGINNING)

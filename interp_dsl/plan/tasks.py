@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from interp_dsl.plan.algebra import (
-    Expression,
-    Intervention,
-    Metric,
-    Run,
-)
+from interp_dsl.plan.algebra import Expression, Intervention, Metric, Run
 from interp_dsl.plan.places import ALL, Positions, Site, Target
+from interp_dsl.plan.starts import Packing
 
 Json = None | bool | int | float | str | tuple["Json", ...] | dict[str, "Json"]
 
@@ -36,6 +32,7 @@ class ModelSize:
     d_mlp: int
     d_vocab: int
     is_gated: bool = False
+    is_causal: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +74,17 @@ class BuildData:
 @dataclass(frozen=True, slots=True)
 class Forward:
     """One run of all examples: keeps the sites asked for and measures the metrics.
-    `batch` is examples a pass."""
+    `batch` is examples a pass. `remembers` (of starts.PARTS) is what late passes start from;
+    `reads_few`: only positions that are read are unembedded; `stops` after the last site."""
 
     id: str
     run: Run
     sites: tuple[Site, ...] = ()
     metrics: tuple[Metric, ...] = ()
     batch: int | None = None
+    remembers: tuple[str, ...] = ()
+    reads_few: bool = False
+    stops: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +124,12 @@ class Variant:
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """Change one unit at a time and measure: the result is a score table named `step`.
-    `rows` is the packing: rows (units x examples) a batch; `shard` is units a shard. `late`: a pass
-    starts at the layer and position that its units touch first, from what a clean pass left.
-    `skips`: units that cannot have an effect are not run; their effect is exactly 0."""
+
+    `packing` is what goes through the model at once. `late`: a pass starts at the layer that its
+    units touch first, from what the run's own pass left. `trims`: at the first position that they
+    touch; `narrow`: and computes only positions that differ, as long as others do not. `reads_few`:
+    only positions that are read are unembedded. `skips`: units that cannot have an effect are not
+    run; their effect is exactly 0."""
 
     id: str
     step: str
@@ -133,9 +137,11 @@ class Sweep:
     intervention: Intervention
     metrics: tuple[Metric, ...]
     reference: Run
-    rows: int | None = None
-    shard: int | None = None
+    packing: Packing | None = None
     late: bool = False
+    trims: bool = False
+    narrow: bool = False
+    reads_few: bool = False
     skips: bool = False
     key: str | None = None
     place: Place | None = None

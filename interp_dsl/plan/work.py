@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 
 from interp_dsl.plan.algebra import Metric
 from interp_dsl.plan.metrics import METRICS, calls
 from interp_dsl.plan.places import Positions
-from interp_dsl.plan.starts import Start
+from interp_dsl.plan.starts import BEGINNING, Start
 from interp_dsl.plan.tasks import ModelSize
-
-BEGINNING = Start(0, False, 0)
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,9 @@ class Work:
             self.pairs + other.pairs,
         )
 
+    def times(self, rows: int) -> Work:
+        return Work(*(rows * getattr(self, f.name) for f in fields(self)))
+
     def flops(self, model: ModelSize) -> float:
         """FLOPs of the matrix products, two a multiply-add."""
         heads = model.n_heads * model.d_head
@@ -82,22 +83,31 @@ def passes(
 ) -> Work:
     """The work of rows of `width` tokens from a start on. The last layer's part behind the keys
     and values is computed at the read positions alone, where it `trims`."""
-    t = width - start.position
-    left = model.n_layers - start.layer
-    attends = left - start.behind_attention
-    kept = t if read.count is None or not trims else min(read.count, t)
-    queries = rows * (t * (attends - 1) + kept) if attends else 0
-    behind = rows * (t * (left - 1) + kept)
-    return Work(
-        q=queries,
-        kv=rows * t * attends,
-        out=behind,
-        mlp=behind if model.d_mlp else 0,
-        unembed=rows * (t if read.count is None else read.count),
-        pairs=queries * width,
-    )
+    row = sum(_layers(model, width, read, start, trims), Work())
+    unembed = width - start.position if read.count is None else read.count
+    return (row + Work(unembed=unembed)).times(rows)
+
+
+def _layers(model: ModelSize, width: int, read: Reads, start: Start, trims: bool) -> Iterator[Work]:
+    """One row's work, layer by layer. A start that differs from the memory at few positions only
+    computes these: through its layer where that is local, then as what all others attend to."""
+    t, last = width - start.position, model.n_layers - 1
+    few = 0 if start.is_local and start.layer == last else start.few
+    for layer in range(start.layer, model.n_layers):
+        reads_few = layer == last and trims and read.count is not None
+        ending = min(read.count or 0, t) if reads_few else t
+        mlp = ending if model.d_mlp else 0
+        if few and layer == start.layer and start.is_local:
+            q = 0 if start.behind_attention else few
+            yield Work(q=q, out=few, mlp=few if model.d_mlp else 0, pairs=q * width)
+        elif few and layer == start.layer + start.is_local:
+            yield Work(few, few, ending, mlp, pairs=ending * width)
+        elif layer == start.layer and start.behind_attention:
+            yield Work(out=ending, mlp=mlp)
+        else:
+            yield Work(ending, t, ending, mlp, pairs=ending * width)
 
 
 def remembered(model: ModelSize, rows: int, width: int) -> Work:
-    """The work of the clean pass that late ones start from: all but the unembedding."""
+    """The work of a pass that late ones start from, without the unembedding."""
     return passes(model, rows, width, Reads(0), trims=False)

@@ -254,9 +254,12 @@ class RunFolder:
     ) -> tuple[pl.DataFrame, dict[str, NDArray[np.generic]]]:
         return self._parts(step).read(shard, key)
 
-    def merge(self, step: str, key: str, **facts: Any) -> pl.DataFrame:
-        """Make the parts of a key the step's one table and tensors (row after row, shard after
-        shard), note the step as finished and remove the parts."""
+    def merge(
+        self, step: str, key: str, order: Sequence[int] | None = None, **facts: Any
+    ) -> pl.DataFrame:
+        """Make the parts of a key the step's one table and tensors, note the step as finished and
+        remove the parts. `order` are the numbers of the parts' rows, shard after shard, as the
+        table has them."""
         import numpy as np
         import polars as pl
 
@@ -264,8 +267,10 @@ class RunFolder:
         if not held:
             raise FileNotFoundError(f"step {step} has no finished shard under this key")
         table = pl.concat([frame for frame, _ in held])
-        names = held[0][1]
-        self.write_tensors(step, {n: np.concatenate([t[n] for _, t in held]) for n in names})
+        tensors = {n: np.concatenate([t[n] for _, t in held]) for n in held[0][1]}
+        if order is not None:
+            table, tensors = table[order], {n: x[order] for n, x in tensors.items()}
+        self.write_tensors(step, tensors)
         self.write_table(step, table)
         self.finish_step(step, key, **facts)
         self.drop_parts(step)

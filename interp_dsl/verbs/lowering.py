@@ -48,9 +48,6 @@ from interp_dsl.verbs.values import Change, Dataset, Model, Side, SourceTerm, St
 if TYPE_CHECKING:
     from interp_dsl.data.types import Data
 
-LINEAR = ("side", "mean", "resample", "zero")
-"""Sources for which setting a head's z sets its output: sums and choices of outputs."""
-
 
 def place_of(span: Span) -> Place:
     path = span.source.path
@@ -143,13 +140,9 @@ class Lowering:
     def intervention(self, change: Change, model: Model, into: Side) -> Intervention:
         """A change bound to a model, its forward passes asked for."""
         self.require(depends(change.units.units))
-        through_z = change.source.kind in LINEAR and not change.along
-        wanted = sites(change.units.units, self.steps)
-        if through_z:
-            wanted = tuple(Site("z", s.layer) if s.kind == "head" else s for s in wanted)
-        source = self.source(change.source, model, wanted)
+        source = self.source(change.source, model, sites(change.units.units, self.steps))
         along = tuple(self.vector(v, model) for v in change.along)
-        return Intervention(change.units.units, source, along, through_z)
+        return Intervention(change.units.units, source, along)
 
     def source(self, term: SourceTerm, model: Model, wanted: tuple[Site, ...]) -> Source:
         match term.kind:
@@ -227,7 +220,15 @@ def model_size(model: Model) -> ModelSize | None:
         return None
     s = model.facts.shape
     return ModelSize(
-        s.n_layers, s.n_heads, s.n_kv_heads, s.d_model, s.d_head, s.d_mlp, s.d_vocab_out, s.gated
+        s.n_layers,
+        s.n_heads,
+        s.n_kv_heads,
+        s.d_model,
+        s.d_head,
+        s.d_mlp,
+        s.d_vocab_out,
+        s.gated,
+        s.causal,
     )
 
 

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from interp_dsl.data.types import Data
 from interp_dsl.engine.execute import Outcome, execute
-from interp_dsl.engine.keys import runs_in
 from interp_dsl.plan.algebra import (
     Explicit,
     Intervention,
@@ -26,6 +25,8 @@ from interp_dsl.plan.algebra import (
     Vector,
 )
 from interp_dsl.plan.places import ALL, Positions, Site, Target, Unit
+from interp_dsl.plan.rewrite import parts
+from interp_dsl.plan.starts import WHOLE, Packing
 from interp_dsl.plan.tasks import BuildData, Forward, LoadModel, Plan, Sweep, Task, Variant
 from interp_dsl.runs.folder import RunFolder
 
@@ -70,12 +71,16 @@ def sweep_plan(
     """A sweep and the forwards that it reads, each of which keeps `sites` (the units' own)."""
     kept = sites_in(units) if sites is None else tuple(sites)
     change = Intervention(units, source, along)
-    sweep = Sweep(
-        "s", "who", (Variant(into, other),), change, metrics, CLEAN, rows=rows, shard=shard
-    )
-    runs = dict.fromkeys([CLEAN, *reversed([*runs_in(sweep)])])
+    packing = packed(rows, shard)
+    sweep = Sweep("s", "who", (Variant(into, other),), change, metrics, CLEAN, packing)
+    runs = dict.fromkeys([CLEAN, *reversed([*parts(sweep, Run)])])
     forwards = (Forward(f"f{i}", run, tuple(kept), metrics) for i, run in enumerate(runs))
     return Plan((*LOADS, *forwards, sweep))
+
+
+def packed(rows: int | None, shard: int | None = None) -> Packing:
+    """At most so many rows a batch, units a shard; all where None."""
+    return replace(WHOLE, rows=rows or WHOLE.rows, shard=shard or WHOLE.shard)
 
 
 def folder_in(path: Path) -> RunFolder:

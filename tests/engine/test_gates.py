@@ -56,9 +56,9 @@ class Gated(Tiny):
         x, y = at(Site("head", 0), bits)[:, -1, :, 0].unbind(1)
         out = self.gate(x, y)[:, None, None, None].expand(-1, 2, -1, -1)
         out = at(Site("mlp_out", 1), at(Site("mlp_out", 0), out))
-        logits = torch.zeros(len(tokens), 1, 11)
-        logits[:, 0, 0] = out[:, -1, 0, 0].float()
-        return Pass(logits, held)
+        logits = torch.zeros(*tokens.shape, 11)
+        logits[:, -1, 0] = out[:, -1, 0, 0].float()
+        return Pass(logits if reads is None else logits[:, -1:], held)
 
 
 BITS = Data(

@@ -18,7 +18,7 @@ from interp_dsl.plan.algebra import FromRun, Literal, Metric, MetricCall, Metric
 from interp_dsl.plan.metrics import METRICS, in_logits, needs
 from interp_dsl.plan.places import Positions
 
-from .plans import CLEAN, CORRUPT, END, GAP, HEADS, run, sweep_plan
+from .plans import CLEAN, CORRUPT, END, GAP, HEADS, packed, run, sweep_plan
 from .tiny import SHAPE, Tiny, pairs, side, singles
 
 MODEL = Tiny()
@@ -257,7 +257,7 @@ def test_a_value_that_is_no_number_says_whose_it_is(tmp_path: Path) -> None:
                 found.logits[12] = math.nan
             return found
 
-    placed = replace(sweep, rows=20, place=Place("ioi.interp", 14, 3))
+    placed = replace(sweep, packing=packed(20), place=Place("ioi.interp", 14, 3))
     with pytest.raises(InterpError, match="E641") as caught:
         run(replace(plan, tasks=(*plan.tasks[:-1], placed)), Broken(), tmp_path, d=DATA)
     told = caught.value.diagnostics[0]

@@ -26,6 +26,7 @@ from .plans import (
     CORRUPT,
     HEADS,
     folder_in,
+    packed,
     run,
     sweep_plan,
 )
@@ -73,7 +74,7 @@ def test_a_finished_step_is_not_run_again_here_or_elsewhere(tmp_path: Path) -> N
     model = Tiny()
     execute(PLAN, first.folder, loaders=Given(model, d=DATA))
     other = folder_in(tmp_path)
-    named = replace(PLAN.tasks[-1], step="renamed", rows=2)
+    named = replace(PLAN.tasks[-1], step="renamed", packing=packed(2, 1))
     plan = replace(PLAN, tasks=(*PLAN.tasks[:-1], named))
     execute(plan, other, reuse=[first.folder], loaders=Given(model, d=DATA))
     assert model.rows == 0

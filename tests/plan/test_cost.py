@@ -10,7 +10,17 @@ from interp_dsl.plan.algebra import Explicit, FromRun, Intervention, Metric, Met
 from interp_dsl.plan.cost import Cost, cost, sizes
 from interp_dsl.plan.estimates import estimates, readers, runs_of
 from interp_dsl.plan.places import ALL, Positions, Site, Target, Unit
-from interp_dsl.plan.starts import Start, Stretch, earliest, start, stretches
+from interp_dsl.plan.starts import (
+    WHOLE,
+    Late,
+    Packing,
+    Start,
+    Stretch,
+    common,
+    earliest,
+    start,
+    stretches,
+)
 from interp_dsl.plan.tasks import (
     BuildData,
     DataSize,
@@ -53,8 +63,22 @@ def index(i: int) -> Positions:
 
 def sweep(*units: Unit, **more: object) -> Sweep:
     change = Intervention(Explicit(units), FromRun(CORRUPT))
-    task = Sweep("s", "who", (Variant(CLEAN, CORRUPT),), change, (GAP,), CLEAN, late=True)
+    task = Sweep(
+        "s",
+        "who",
+        (Variant(CLEAN, CORRUPT),),
+        change,
+        (GAP,),
+        CLEAN,
+        late=True,
+        trims=True,
+        reads_few=True,
+    )
     return replace(task, **more)  # type: ignore[arg-type]
+
+
+def forward(*arguments: object, **more: object) -> Forward:
+    return Forward("f", *arguments, reads_few=True, **more)  # type: ignore[arg-type]
 
 
 def plan(*tasks: object) -> Plan:
@@ -62,7 +86,8 @@ def plan(*tasks: object) -> Plan:
 
 
 def estimate(task: Forward | Sweep | SelfTest) -> Cost:
-    return cost(task, sizes(plan(task)))
+    """Without the peak, which has a test of its own."""
+    return replace(cost(task, sizes(plan(task))), peak=0)
 
 
 def test_a_late_pass_counts_what_is_left() -> None:
@@ -76,6 +101,23 @@ def test_a_late_pass_counts_what_is_left() -> None:
     assert found == Work(q=60, kv=60, out=60, mlp=60, unembed=60, pairs=360)
 
 
+def test_a_narrow_pass_counts_what_differs() -> None:
+    """Of four positions left two differ: they alone go through layer 0 behind its attention, and
+    through the projections of layer 1, whose attention shows them to all."""
+    found = passes(MODEL, 1, 6, Reads(1), Start(0, True, 2, few=2, is_local=True))
+    assert found == Work(
+        q=0 + 2 + 1, kv=0 + 2 + 4, out=2 + 4 + 1, mlp=2 + 4 + 1, unembed=1, pairs=(0 + 4 + 1) * 6
+    )
+    found = passes(MODEL, 1, 6, Reads(1), Start(0, False, 2, few=2, is_local=True))
+    assert (found.q, found.kv, found.pairs) == (2 + 2 + 1, 0 + 2 + 4, (2 + 4 + 1) * 6)
+    found = passes(MODEL, 1, 6, Reads(1), Start(0, False, 2, few=2))
+    assert found == Work(2 + 4 + 1, 2 + 4 + 4, 4 + 4 + 1, 4 + 4 + 1, 1, (4 + 4 + 1) * 6)
+    last = passes(MODEL, 1, 6, Reads(1), Start(2, False, 2, few=2))
+    assert last == Work(q=2, kv=2, out=1, mlp=1, unembed=1, pairs=6)
+    local = Start(2, True, 2, few=2, is_local=True)
+    assert passes(MODEL, 1, 6, Reads(1), local) == passes(MODEL, 1, 6, Reads(1), Start(2, True, 2))
+
+
 def test_flops_are_two_a_multiply_add() -> None:
     work = Work(q=1, kv=10, out=100, mlp=1000, unembed=10_000, pairs=100_000)
     assert work.flops(MODEL) == 2 * (101 * 24 + 10 * 24 + 1000 * 64 + 10_000 * 40 + 100_000 * 12)
@@ -85,15 +127,22 @@ def test_flops_are_two_a_multiply_add() -> None:
 
 def test_a_forward_unembeds_what_is_read() -> None:
     layers = 2 * WHOLE_LAST
-    one = estimate(Forward("f", CLEAN, metrics=(GAP,)))
+    one = estimate(forward(CLEAN, metrics=(GAP,)))
     assert one == Cost(5, 30, 2.0 * (layers + READ_LAST + 5 * 40), 0)
-    every = estimate(Forward("f", CLEAN, metrics=(GAP, LOSS)))
+    every = estimate(forward(CLEAN, metrics=(GAP, LOSS)))
     assert every == Cost(5, 30, 2.0 * (layers + WHOLE_LAST + 30 * 40), 0)
-    watched = estimate(Forward("f", CLEAN, (Site("z", 2), Site("mlp_out", 0)), (GAP,)))
+    watched = estimate(forward(CLEAN, (Site("z", 2), Site("mlp_out", 0)), (GAP,)))
     kept = 4 * 30 * (6 + 4)
     assert watched == Cost(5, 30, 2.0 * (layers + WHOLE_LAST + 5 * 40), kept)
-    before = estimate(Forward("f", CLEAN, (Site("resid_pre", 2),), (GAP,)))
+    before = estimate(forward(CLEAN, (Site("resid_pre", 2),), (GAP,)))
     assert before.flops == one.flops
+    assert estimate(Forward("f", CLEAN, metrics=(GAP,))) == every
+    stopped = estimate(forward(CLEAN, (Site("resid_pre", 0), Site("mlp_out", 1)), stops=True))
+    assert stopped == Cost(5, 30, 2.0 * layers, 2 * 4 * 30 * 4)
+    remembered = estimate(forward(CLEAN, metrics=(GAP,), remembers=("resid_pre", "keys", "z")))
+    assert remembered == Cost(
+        5, 30, 2.0 * (layers + WHOLE_LAST + 5 * 40), 4 * 3 * 30 * (4 + 2 * 3 + 6)
+    )
 
 
 def test_reads_count_places_and_know_when_answers_decide() -> None:
@@ -101,13 +150,13 @@ def test_reads_count_places_and_know_when_answers_decide() -> None:
     assert reads((GAP, second, GAP)) == Reads(2)
     assert reads(()) == Reads(1)
     assert reads((GAP, LOGPROB)) == Reads(None, is_known=False)
-    assert estimate(Forward("f", CLEAN, metrics=(LOGPROB,))).is_bound
+    assert estimate(forward(CLEAN, metrics=(LOGPROB,))).is_bound
 
 
 def test_a_reference_is_read_where_metrics_compare() -> None:
     kl = Metric("kl", MetricCall("kl", at=Positions("first")))
     step = Evaluate("e", "e", (Variant(CORRUPT, None),), (kl,), CLEAN)
-    plain, compared = Forward("f", CLEAN), sizes(plan(step))
+    plain, compared = forward(CLEAN), sizes(plan(step))
     more = cost(replace(plain, metrics=(GAP,)), compared).flops
     assert more is not None
     assert cost(plain, compared).flops == estimate(plain).flops
@@ -115,16 +164,18 @@ def test_a_reference_is_read_where_metrics_compare() -> None:
     assert more - estimate(plain).flops == 2 * 5 * (24 + 24 + 64 + 6 * 12 + 40)  # type: ignore[operator]
 
 
-def test_a_late_sweep_is_its_passes_and_what_they_start_from() -> None:
-    memory = 2.0 * 3 * WHOLE_LAST
-    kept = 4 * 3 * 30 * (4 + 2 * 3 + 6)
+def test_a_late_sweep_is_what_is_left_of_its_passes() -> None:
     heads = estimate(sweep(at("head", 1), at("head", 2)))
     # layer 1: W_O and MLP, then the last layer; layer 2: W_O and MLP of the read position
     late = 30 * (24 + 64) + READ_LAST + 5 * (24 + 64) + 2 * 5 * 40
-    assert heads == Cost(15, 90, memory + 2.0 * late, kept)
+    assert heads == Cost(10, 60, 2.0 * late, 0)
     placed = estimate(sweep(at("resid_pre", 2, index(4))))
     late = 10 * 24 + 5 * (24 + 24 + 64) + 5 * 6 * 12 + 5 * 40
-    assert placed == Cost(10, 40, memory + 2.0 * late, kept, is_bound=True)
+    assert placed == Cost(5, 10, 2.0 * late, 0, is_bound=True)
+    whole = estimate(sweep(at("resid_pre", 2, index(4)), trims=False))
+    assert whole.tokens == 30 and whole.flops == 2.0 * (READ_LAST + 5 * 40)
+    narrow = estimate(sweep(at("resid_pre", 2, index(3)), narrow=True))
+    assert narrow.flops == 2.0 * 5 * (24 + 24 + (24 + 64) + 6 * 12 + 40)
 
 
 def test_what_only_the_data_knows_counts_from_the_beginning() -> None:
@@ -135,7 +186,7 @@ def test_what_only_the_data_knows_counts_from_the_beginning() -> None:
 
 def test_whole_passes_where_nothing_starts_late() -> None:
     units = at("head", 1), at("head", 2)
-    one = estimate(Forward("f", CLEAN, metrics=(GAP,))).flops
+    one = estimate(forward(CLEAN, metrics=(GAP,))).flops
     assert one is not None
     assert estimate(sweep(*units, late=False)) == Cost(10, 60, 2 * one, 0)
     assert estimate(sweep(at("embed", None))) == Cost(5, 30, one, 0)
@@ -146,7 +197,7 @@ def test_whole_passes_where_nothing_starts_late() -> None:
 
 
 def test_a_self_test_runs_a_side_at_every_layer() -> None:
-    one = estimate(Forward("f", CLEAN)).flops
+    one = estimate(forward(CLEAN)).flops
     assert one is not None
     assert estimate(SelfTest("t", CLEAN, None)) == Cost(25, 150, 5 * one, 0)
     assert estimate(SelfTest("t", CLEAN, CORRUPT)) == Cost(40, 240, 8 * one, 0, is_bound=True)
@@ -161,7 +212,9 @@ def test_sums_leave_out_what_only_the_run_knows() -> None:
     parts = [found.tasks[name] for name in ("a", "b", "s")]
     assert found.total == sum(parts, Cost())
     # both sides, then one pass for the one unit, all with all logits
-    assert found.plain_loop == Cost(15, 90, 3 * 2.0 * (3 * WHOLE_LAST + 30 * 40), 0)
+    assert replace(found.plain_loop, peak=0) == Cost(
+        15, 90, 3 * 2.0 * (3 * WHOLE_LAST + 30 * 40), 0
+    )
     assert found.to_data()["total"]["unknown"] == ["l"]
 
 
@@ -193,13 +246,17 @@ def test_a_unit_starts_at_its_first_place() -> None:
     change = Intervention(Explicit(()), FromRun(CORRUPT), through_z=True)
     both = Unit((*at("head", 2, index(1)).targets, *at("v", 1, index(3)).targets))
     assert start(both, change) == Start(1, False, 1)
-    assert start(at("head", 2), change) == Start(2, True, 0)
+    assert start(at("head", 2), change) == Start(2, True, 0, is_local=True)
+    assert start(at("q", 2, index(3)), change) == Start(2, False, 3, few=1, is_local=True)
+    two = Positions("union", parts=(index(4), Positions("last")))
+    assert start(at("k", 0, two), change) == Start(0, False, 0, few=2)
     assert start(at("embed", None), change) == Start(-1, False, 0)
 
 
 def test_batches_keep_to_what_starts_together() -> None:
-    starts = [Start(1, True, p) for p in (0, 1, 2, 3)] + [Start(1, False, 0)]
-    found = list(stretches(starts, n=8, width=32, rows=12, shard=None))
+    starts = [Start(1, True, p) for p in (3, 1, 2, 0)] + [Start(1, False, 0)]
+    packing, late = Packing(tokens=12 * 32, rows=12, shard=9, least=512), Late(True, False)
+    found = list(stretches(starts, 8, 32, late, packing, first_read=31))
     # 8 × 32 tokens a unit: two of them are 512, enough
     assert found == [
         Stretch(8, Start(1, False, 0)),
@@ -208,5 +265,29 @@ def test_batches_keep_to_what_starts_together() -> None:
         Stretch(12, Start(1, True, 2)),
         Stretch(4, Start(1, True, 3)),
     ]
-    apart = list(stretches(starts[:2], n=8, width=32, rows=None, shard=1))
-    assert apart == [Stretch(8, starts[0]), Stretch(8, starts[1])]
+    apart = list(stretches(starts[:2], 8, 32, late, replace(WHOLE, shard=1), 31))
+    assert apart == [Stretch(8, starts[1]), Stretch(8, starts[0])]
+    by_tokens = list(stretches(starts[:1], 8, 32, late, replace(packing, tokens=29 * 3), 31))
+    assert [s.rows for s in by_tokens] == [3, 3, 2]
+
+
+def test_a_start_is_narrow_where_few_positions_differ() -> None:
+    few = [Start(1, False, p, few=2) for p in (4, 6)]
+    late = Late(trims=True, narrow=True)
+    assert common(few, late, 8, 7) == Start(1, False, 4, few=2)
+    assert common(few, late, 7, 6) == Start(1, False, 4, few=0)
+    assert common([few[0], Start(1, False, 4)], late, 9, 8) == Start(1, False, 4, few=0)
+    assert common(few, replace(late, narrow=False), 8, 7) == Start(1, False, 4)
+    assert common(few, late, 8, None) == Start(1, False, 0, few=2)
+    assert common([Start(-1, False, 0)], late, 8, 7) is None
+
+
+def test_the_peak_is_the_largest_batch() -> None:
+    """A token holds the stream, its norm, queries to outputs (2·4 + 2·6 + 2·3 numbers, more than
+    the MLP's 2·4 + 8 here); a read position its stream and twice its logits."""
+    whole = cost(forward(CLEAN, metrics=(GAP,)), sizes(plan()))
+    assert whole.peak == 4 * 30 * 26
+    every = cost(Forward("f", CLEAN, metrics=(LOSS,), batch=2), sizes(plan()))
+    assert every.peak == 4 * 12 * max(26, 4 + 2 * 10)
+    task = sweep(at("head", 1), packing=replace(WHOLE, tokens=18))
+    assert cost(task, sizes(plan(task))).peak == 4 * 18 * 26

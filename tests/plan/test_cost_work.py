@@ -21,6 +21,7 @@ from interp_dsl.models.load import load
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.plan.cost import Cost
 from interp_dsl.plan.estimates import estimates
+from interp_dsl.plan.starts import Packing
 from interp_dsl.plan.tasks import Plan, Sweep
 from interp_dsl.plan.work import Work
 from interp_dsl.runs.folder import RunFolder
@@ -67,9 +68,11 @@ def counted(plan: Plan, folder: Path) -> float:
     executor().work.clear()
     assert execute(plan, RunFolder.create(folder, "x", datetime(2026, 1, 1)), loaders=Loaders())
     work, known = executor().work, estimates(plan).sizes
-    width = next(iter(known.data.values())).width
-    found = Work(**work, pairs=work["q"] * width)
-    return found.flops(next(iter(known.models.values())))
+    return Work(**work).flops(next(iter(known.models.values())))
+
+
+def _packed(task: Sweep, rows: int | None) -> Packing | None:
+    return replace(task.packing, rows=rows) if rows and task.packing else task.packing
 
 
 def total(plan: Plan) -> Cost:
@@ -95,7 +98,7 @@ def test_the_estimate_is_what_is_computed(
 ) -> None:
     plan = planned(units, metric)
     tasks = tuple(
-        replace(t, skips=False, rows=rows or t.rows) if isinstance(t, Sweep) else t
+        replace(t, skips=False, packing=_packed(t, rows)) if isinstance(t, Sweep) else t
         for t in plan.tasks
     )
     plan = replace(plan, tasks=tasks)

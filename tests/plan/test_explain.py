@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from interp_dsl.plan.explain import explain, quantity
-from interp_dsl.plan.places import Positions, Site
+from interp_dsl.plan.places import Positions, Site, Unit
+from interp_dsl.plan.starts import Packing
 from interp_dsl.plan.tasks import Evaluate, Forward, KeepPairs, Sweep, Variant
 from tests.plan.test_cost import CLEAN, GAP, LOADS, at, plan, sweep
 
-FORWARD = Forward("f", CLEAN, (Site("z", 2),), (GAP,), batch=64)
+FORWARD = Forward("f", CLEAN, (Site("z", 2),), (GAP,), batch=64, reads_few=True)
 END = Positions("label", label="END")
 
 
@@ -45,22 +46,39 @@ def test_a_forward_names_the_steps_that_share_it() -> None:
 
 
 def test_a_sweep_says_where_it_starts() -> None:
-    start = "from a remembered pass of 5.8 kB"
-    assert (
-        of_sweep(sweep(at("head", 0), at("head", 2)))[2] == f"starts at layers 0..2 (late), {start}"
+    def says(*units: Unit, **more: object) -> str:
+        return of_sweep(sweep(*units, trims=False, **more))[2]
+
+    behind = ", behind the attention (late)"
+    assert says(at("head", 0), at("head", 2)) == f"starts at layers 0..2{behind}"
+    assert says(at("head", 1), at("q", 1)) == "starts at layer 1 (late)"
+    mixed = says(at("embed", None), at("head", 1))
+    assert mixed == "starts at the embedding and layer 1 (late)"
+    assert says(at("embed", None)) == "starts at the embedding (late)"
+    assert says(at("head", 1), late=False) == "every pass from the beginning"
+    narrow = of_sweep(sweep(at("v", 1), narrow=True))[2]
+    assert narrow == (
+        "starts at layer 1 (late); at the first changed position; only what differs until it is "
+        "attended to"
     )
-    assert of_sweep(sweep(at("head", 1)))[2] == f"starts at layer 1 (late), {start}"
-    mixed = of_sweep(sweep(at("embed", None), at("head", 1)))[2]
-    assert mixed == f"starts at the embedding and layer 1 (late), {start}"
-    assert of_sweep(sweep(at("embed", None)))[2] == "starts at the embedding (late)"
-    assert of_sweep(sweep(at("head", 1), late=False))[2] == "every pass from the beginning"
+
+
+def test_a_forward_says_what_it_leaves_and_where_it_ends() -> None:
+    kept = replace(FORWARD, remembers=("resid_pre", "z"))
+    lines = details(explain(plan(kept)), "forward d.clean")
+    assert lines[0].startswith("keeps 1 site and resid_pre, z of all layers, ")
+    ends = details(explain(plan(replace(FORWARD, metrics=(), stops=True))), "forward d.clean")
+    assert ends[1].endswith(", 64 rows a batch, ends after the last of them")
 
 
 def test_a_sweep_says_what_it_takes_and_when_it_may_be_less() -> None:
-    exact = of_sweep(sweep(at("head", 1), rows=16, shard=4))[3]
-    assert exact.startswith("10 rows, 60 tokens, ")
-    assert exact.endswith("FLOP, 16 rows a batch, 4 units a shard")
-    assert of_sweep(sweep(at("head", 1, END)))[3] == f"at most {exact.partition(', 16')[0]}"
+    packing = Packing(tokens=900, rows=16, shard=4, least=1)
+    lines = of_sweep(sweep(at("head", 1), packing=packing))
+    assert lines[3].startswith("5 rows, 30 tokens, ") and lines[3].endswith("FLOP, 3.1 kB a batch")
+    assert lines[4] == "at most 16 rows and 900 tokens a batch, 4 units a shard"
+    assert of_sweep(sweep(at("head", 1, END)))[3] == f"at most {lines[3]}"
+    skips = of_sweep(sweep(at("head", 1), skips=True))
+    assert skips[3] == "skips units that cannot have an effect: theirs is 0"
 
 
 def test_sizes_that_wait_say_so() -> None:

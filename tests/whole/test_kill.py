@@ -15,6 +15,7 @@ import pytest
 
 import interp_dsl
 from interp_dsl.plan import passes
+from interp_dsl.plan.device import Device
 from interp_dsl.runs.folder import RunFolder
 
 TEXT = """model m = bundled("ioi-3l")
@@ -33,14 +34,16 @@ step who = patch heads at each from ioi.corrupt into ioi.clean measure gap, kl()
 step after = patch mlps at END from ioi.corrupt into ioi.clean measure gap
 expect who[L0H0 at 1].gap >= -100
 """
-ROWS = 64  # small batches, so that a sweep has many shards
+SMALL = Device("cpu", tokens=1024, least=512, budget=256_000_000, shard=1.0)
+"""Small batches and shards."""
 COMMAND = f"""
 import runpy, sys
 from pathlib import Path
 from interp_dsl.plan import passes
+from interp_dsl.plan.device import Device
 from interp_dsl.runs.parts import Parts
 
-passes.MOST_ROWS = {ROWS}
+passes.expected = lambda name: {SMALL}
 write = Parts.write
 
 def noted(self, shard, *rest):
@@ -108,7 +111,7 @@ def test_a_killed_run_goes_on_and_ends_as_if_nothing_had_been(
     assert reused == ["base"]
     assert folder.status == "done" and parts(tmp_path) == set()
 
-    monkeypatch.setattr(passes, "MOST_ROWS", ROWS)
+    monkeypatch.setattr(passes, "expected", lambda name: SMALL)
     monkeypatch.chdir(tmp_path)
     fresh = interp_dsl.run("x.interp", out="fresh", device="cpu")
     assert folder.plan_text == fresh.folder.plan_text

@@ -27,6 +27,7 @@ from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.executor import Executor
 from interp_dsl.models.load import load
 from interp_dsl.models.shape import ModelFacts
+from interp_dsl.plan.starts import WHOLE
 from interp_dsl.plan.tasks import Plan, Sweep
 from interp_dsl.runs.folder import RunFolder
 from tests.models.checkpoints import tiny
@@ -96,7 +97,10 @@ def plain(plan: Plan) -> Plan:
     """One unit a batch and a shard."""
     return replace(
         plan,
-        tasks=tuple(replace(t, rows=6, shard=1) if isinstance(t, Sweep) else t for t in plan.tasks),
+        tasks=tuple(
+            replace(t, packing=replace(WHOLE, rows=6, shard=1)) if isinstance(t, Sweep) else t
+            for t in plan.tasks
+        ),
     )
 
 

@@ -39,7 +39,7 @@ def activated(x: Tensor, name: str, bias: Tensor | None) -> Tensor:
         return function(x if bias is None else x + bias)
     in_place = _IN_PLACE.get(name)
     rows = x.view(-1, x.shape[-1])
-    for piece in rows.split(max(1, PIECE // x.shape[-1])):
+    for piece in torch.split(rows, max(1, PIECE // x.shape[-1])):
         if bias is not None:
             piece.add_(bias)
         if in_place is None or x.dtype not in (torch.float32, torch.float64):

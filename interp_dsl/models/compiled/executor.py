@@ -59,16 +59,27 @@ class CompiledExecutor:
         edits: Sequence[Edit] = (),
         sites: Sequence[Site] = (),
         mask: Tensor | None = None,
+        record: tuple[Memory, slice] | None = None,
     ) -> Pass:
         """See Executor. With reads of no position, [B, 0], it ends after the last of `sites`.
+        `record`: a memory, and which of its examples these are, to keep what `resume` starts from.
         Raises InterpError E601 for an edit of the logits, E604 for prompts longer than the
         context, E606 for a place that only the hooked executor has."""
         self._check_length(tokens)
         taps = Taps(self.facts, edits, sites)
         with torch.set_grad_enabled(_with_gradient(edits)):
-            walk = self._walk(taps, tokens.shape[1], mask, reads)
+            walk = self._walk(taps, tokens.shape[1], mask, reads, record=record)
             x = walk.through(walk.embedded(tokens), 0)
             return self._pass(walk, x, reads)
+
+    def blank(
+        self, tokens: Tensor, mask: Tensor | None = None, parts: Collection[str] = PARTS
+    ) -> Memory:
+        """Room for what a pass over tokens [n, T] leaves. `parts`: resid_pre, queries, keys (keys
+        and values), z."""
+        self._check_length(tokens)
+        mask = None if mask is None else mask.bool()
+        return Memory.blank(self.facts.shape, tokens, mask, parts, self.dtype)
 
     def remember(
         self,
@@ -78,23 +89,17 @@ class CompiledExecutor:
         edits: Callable[[int, int], Sequence[Edit]] | None = None,
         rows: int | None = None,
     ) -> Memory:
-        """One pass over tokens [n, T], kept for `resume`. `parts`: resid_pre, queries, keys (keys
-        and values), z. `edits(start, stop)` are those of examples start to stop, counted from 0;
-        `rows` is how many examples go through at once."""
-        self._check_length(tokens)
-        if mask is not None:
-            mask = mask.bool()
-        shape, length = self.facts.shape, tokens.shape[1]
-        memory = Memory.blank(shape, tokens, mask, parts, self.dtype)
+        """One pass over tokens [n, T], kept for `resume`. `edits(start, stop)` are those of
+        examples start to stop, counted from 0; `rows` is how many examples go through at once."""
+        memory = self.blank(tokens, mask, parts)
         size = rows or len(tokens)
         with torch.no_grad():
             for first in range(0, len(tokens), size):
                 part = slice(first, min(first + size, len(tokens)))
-                taps = Taps(self.facts, edits(part.start, part.stop) if edits else (), ())
+                changes = edits(part.start, part.stop) if edits else ()
                 none = torch.zeros(part.stop - part.start, 0, dtype=torch.long)
                 seen = None if mask is None else mask[part]
-                walk = Walk(self.model, taps, length, seen, none, record=(memory, part))
-                walk.through(walk.embedded(tokens[part]), 0)
+                self.forward(tokens[part], none, changes, (), seen, (memory, part))
         return memory
 
     def resume(
@@ -151,11 +156,12 @@ class CompiledExecutor:
         mask: Tensor | None,
         reads: Tensor | None,
         start: Start | None = None,
+        record: tuple[Memory, slice] | None = None,
     ) -> Walk:
         wants_all = ("logits", None) in taps.wanted()
         mask = None if mask is None else mask.bool()
         reads = None if wants_all or reads is None else reads.cpu()
-        return Walk(self.model, taps, length, mask, reads, start)
+        return Walk(self.model, taps, length, mask, reads, start, record)
 
     def _pass(self, walk: Walk, x: Tensor, reads: Tensor | None) -> Pass:
         logits = walk.logits(x)

@@ -46,7 +46,7 @@ class Compiled:
         return norm.weight * wide.to(x.dtype)
 
     def logits(self, x: Tensor) -> Tensor:
-        """The residual stream after the last block [B, r, d_model] -> logits [B, r, d_vocab_out]."""
+        """The stream after the last block [B, r, d_model] -> logits [B, r, d_vocab_out]."""
         self.work["unembed"] += x[..., 0].numel()
         x = self.normed(x, self.weights.final, self.description.final_norm)
         logits = functional.linear(x, self.weights.unembed, self.weights.unembed_bias)

@@ -9,7 +9,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from interp_dsl.models.edits import Edit, apply, flat, moved
+from interp_dsl.models.edits import Edit, apply, entries, flat, moved
 
 
 def all_outputs(z: Tensor, w_o: Tensor) -> Tensor:
@@ -22,19 +22,19 @@ def changes(z: Tensor, w_o: Tensor, edits: Sequence[Edit]) -> tuple[Tensor, Tens
     """What edits of heads add to the attention's output: the places [n] (row × t + position) and
     what is added there [n, d_model]. Only the entries that are addressed are computed head by head,
     each once however many edits address it."""
-    entries = [flat(edit) for edit in edits]
-    rows = torch.cat([edit.rows for edit in entries])
-    at = torch.cat([edit.positions[:, 0] for edit in entries])
-    head = torch.cat([edit.index for edit in entries])
+    single = [flat(edit) for edit in edits]
+    rows = torch.cat([edit.rows for edit in single])
+    at = torch.cat([edit.positions[:, 0] for edit in single])
+    head = torch.cat([edit.index for edit in single])
     length, n_heads = z.shape[1], z.shape[2]
     key, number = _unique((rows * length + at) * n_heads + head)
     place, head = key // n_heads, key % n_heads
-    old = _outputs(z.flatten(0, 1)[moved(place, z.device), moved(head, z.device)], head, w_o)
+    old = _outputs(entries(z.flatten(0, 1), place, head), head, w_o)
     zeros = torch.zeros_like(number)
-    ends = list(accumulate(len(edit.rows) for edit in entries))[:-1]
+    ends = list(accumulate(len(edit.rows) for edit in single))[:-1]
     numbered = [
         replace(edit, rows=part, index=zeros[: len(part)], positions=zeros[: len(part), None])
-        for edit, part in zip(entries, number.tensor_split(ends), strict=True)
+        for edit, part in zip(single, number.tensor_split(ends), strict=True)
     ]
     new = apply(old[:, None, None, :], numbered)[:, 0, 0]
     return moved(place, z.device), new - old
@@ -52,7 +52,7 @@ def _outputs(z: Tensor, head: Tensor, w_o: Tensor) -> Tensor:
     size = int(counts.max()) if len(counts) else 0
     where = (moved(group, z.device), moved(slot, z.device))
     padded = z.new_zeros(len(used), size, z.shape[-1]).index_put(where, z)
-    return (padded @ w_o[moved(used, z.device)])[where]
+    return (padded @ entries(w_o, used))[where]
 
 
 def _unique(numbers: Tensor) -> tuple[Tensor, Tensor]:

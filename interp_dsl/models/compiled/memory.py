@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from interp_dsl.models.edits import moved
+from interp_dsl.models.edits import entries, moved
 from interp_dsl.models.shape import Shape
-from interp_dsl.plan.starts import PARTS
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,7 @@ class Start:
 
     def at(self, part: str, layer: int, positions: Tensor) -> Tensor:
         """The same at positions [R, r], [R, r, …]."""
-        kept = self._kept(part)[layer]
-        return kept[moved(self.rows[:, None], kept.device), moved(positions, kept.device)]
+        return entries(self._kept(part)[layer], self.rows[:, None], positions)
 
     def merged(self, part: str, layer: int, new: Tensor, first: int) -> Tensor:
         """The same from position `first` on, with `new` [R, c, …] at the changed positions."""
@@ -111,10 +109,8 @@ class Start:
         assert self.changed is not None
         kept = self.at(part, layer, positions)
         meets = positions[:, :, None] == self.changed[:, None, :]
-        rows, slot = torch.arange(len(kept))[:, None], meets.int().argmax(-1)
-        device = kept.device
-        found = new[moved(rows, device), moved(slot, device)]
-        hit = moved(meets.any(-1), device).reshape(*positions.shape, *[1] * (kept.ndim - 2))
+        found = entries(new, torch.arange(len(kept))[:, None], meets.int().argmax(-1))
+        hit = moved(meets.any(-1), kept.device).reshape(*positions.shape, *[1] * (kept.ndim - 2))
         return torch.where(hit, found, kept)
 
     def _kept(self, part: str) -> Tensor:
@@ -124,4 +120,3 @@ class Start:
 
     def _rows(self, x: Tensor) -> Tensor:
         return x.index_select(0, moved(self.rows, x.device))
-

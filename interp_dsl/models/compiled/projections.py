@@ -25,8 +25,8 @@ class Projections:
         self._first = {"q": 0, "k": shape.n_heads, "v": shape.n_heads + shape.n_kv_heads}
 
     def __call__(self, parts: str, x: Tensor, layer: int) -> list[Tensor]:
-        """`q`, `kv` or `qkv` of the stream x [B, t, d_model], each [B, t, head, d_head] before it is
-        normed and turned, changed."""
+        """`q`, `kv` or `qkv` of the stream x [B, t, d_model], each [B, t, head, d_head] before it
+        is normed and turned, changed."""
         self._count(parts, x)
         if any(self.taps.touches(f"{part}_input", layer) for part in parts):
             found = [self._own(part, x, layer) for part in parts]
@@ -34,10 +34,8 @@ class Projections:
             h = self.model.normed(x, self._block(layer).ln1, self.model.description.norm)
             joined = functional.linear(h, *self._weights(parts, layer))
             joined = joined.view(*x.shape[:-1], -1, self.d_head)
-            found = list(joined.split([self._size[part] for part in parts], -2))
-        return [
-            self.taps.at(part, layer, y, "heads") for part, y in zip(parts, found, strict=True)
-        ]
+            found = list(torch.split(joined, [self._size[part] for part in parts], -2))
+        return [self.taps.at(part, layer, y, "heads") for part, y in zip(parts, found, strict=True)]
 
     def _own(self, part: str, x: Tensor, layer: int) -> Tensor:
         """One part through each head's own input."""
@@ -46,7 +44,7 @@ class Projections:
         own = self.taps.at(f"{part}_input", layer, own, "heads")
         own = self.model.normed(own, self._block(layer).ln1, self.model.description.norm)
         weight, bias = self._weights(part, layer)
-        found = torch.einsum("bthd,hed->bthe", own, weight.unflatten(0, (n_heads, self.d_head)))
+        found = torch.einsum("bthd,hed->bthe", own, weight.view(n_heads, self.d_head, -1))
         return found if bias is None else found + bias.view(n_heads, self.d_head)
 
     def _weights(self, parts: str, layer: int) -> tuple[Tensor, Tensor | None]:

@@ -6,12 +6,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models import points
-from interp_dsl.models.edits import Edit, apply, flat, moved
+from interp_dsl.models.edits import Edit, apply, entries, flat
 from interp_dsl.models.errors import failure
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.models.sites import missing
@@ -153,6 +152,6 @@ def in_window(edit: Edit, window: Window) -> Edit:
         index=edit.index[entry],
         positions=slot[:, None],
         valid=edit.valid[entry],
-        value=None if edit.value is None else edit.value[moved(entry, edit.value.device)],
-        keys=None if edit.keys is None else edit.keys[moved(entry, edit.keys.device)],
+        value=None if edit.value is None else entries(edit.value, entry),
+        keys=None if edit.keys is None else entries(edit.keys, entry),
     )

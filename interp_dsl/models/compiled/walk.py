@@ -16,7 +16,7 @@ from interp_dsl.models.compiled.memory import Memory, Start
 from interp_dsl.models.compiled.projections import Projections
 from interp_dsl.models.compiled.taps import Taps, Window
 from interp_dsl.models.compiled.weights import Norm
-from interp_dsl.models.edits import Edit, moved
+from interp_dsl.models.edits import Edit, entries, moved
 
 
 class Walk:
@@ -119,13 +119,14 @@ class Walk:
             return x, self._remembered("z")
         if start and self.is_narrow:
             if start.is_local and layer == start.layer:
-                q = self._queries(*self.projections("q", x, layer), layer)
-                return x, self._mixed(q, start.all("keys", layer), start.all("values", layer), layer)
+                k, v = start.all("keys", layer), start.all("values", layer)
+                return x, self._mixed(self._own_queries(x, layer), k, v, layer)
             return self._widened(x, layer)
         if self._trims(layer):
-            k, v = self._keys_values(*self.projections("kv", x, layer), layer)
+            k, v = self.projections("kv", x, layer)
+            k, v = self._keys_values(k, v, layer)
             x = self._pick(x)
-            q = self._queries(*self.projections("q", x, layer), layer)
+            q = self._own_queries(x, layer)
         else:
             q, k, v = self.projections("qkv", x, layer)
             q, (k, v) = self._queries(q, layer), self._keys_values(k, v, layer)
@@ -159,6 +160,10 @@ class Walk:
         q = self._turned(q, self.model.weights.blocks[layer].q_norm, layer)
         self._keep(layer, "queries", q)
         return q
+
+    def _own_queries(self, x: Tensor, layer: int) -> Tensor:
+        [q] = self.projections("q", x, layer)
+        return self._queries(q, layer)
 
     def _keys_values(self, k: Tensor, v: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         """The same of keys; values as they are."""
@@ -248,8 +253,8 @@ class Walk:
             return x
         where, delta = heads.changes(z, self.model.weights.blocks[layer].w_o, edits)
         rows = x.flatten(0, 1)
-        rows = rows.index_add_(0, where, delta) if self.in_place else rows.index_add(0, where, delta)
-        return rows.view_as(x)
+        add = rows.index_add_ if self.in_place else rows.index_add
+        return add(0, where, delta).view_as(x)
 
     def _hidden(self, x: Tensor, layer: int) -> Tensor:
         """The MLP's activations [B, t, d_mlp]."""
@@ -324,5 +329,4 @@ class Walk:
 
 def _gathered(x: Tensor, at: Tensor) -> Tensor:
     """x [B, t, …] at positions [B, r]."""
-    rows = torch.arange(len(at))[:, None]
-    return x[moved(rows, x.device), moved(at, x.device)]
+    return entries(x, torch.arange(len(at))[:, None], at)

@@ -1,0 +1,57 @@
+"""Bytes: of what is kept for later, and of one batch on its way through the model."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from interp_dsl.plan.places import Site
+from interp_dsl.plan.tasks import DataSize, ModelSize
+
+BYTES = 4
+
+
+def site_bytes(site: Site, model: ModelSize, data: DataSize) -> int:
+    """One captured site of all examples."""
+    width = {
+        "q": model.n_heads * model.d_head,
+        "z": model.n_heads * model.d_head,
+        "k": model.n_kv_heads * model.d_head,
+        "v": model.n_kv_heads * model.d_head,
+        "head": model.n_heads * model.d_model,
+        "q_input": model.n_heads * model.d_model,
+        "k_input": model.n_kv_heads * model.d_model,
+        "v_input": model.n_kv_heads * model.d_model,
+        "pattern": model.n_heads * data.width,
+        "neuron": model.d_mlp,
+        "logits": model.d_vocab,
+    }.get(site.kind, model.d_model)
+    return BYTES * data.n * data.width * width
+
+
+def remembered_bytes(parts: Collection[str], model: ModelSize, data: DataSize) -> int:
+    """What late passes start from: of every layer the stream before it, queries, keys and values,
+    z of all examples."""
+    heads, kv = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
+    widths = {"resid_pre": model.d_model, "queries": heads, "keys": 2 * kv, "z": heads}
+    width = sum(widths[part] for part in parts)
+    return BYTES * model.n_layers * data.n * data.width * width
+
+
+def token_bytes(model: ModelSize) -> int:
+    """A position's share of a batch where it is largest: in attention the stream, its norm, queries
+    to outputs, in the MLP the stream, its norm, the activations and a gate's."""
+    heads, kv = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
+    attention = 2 * model.d_model + 2 * heads + 2 * kv
+    mlp = 2 * model.d_model + (4 if model.is_gated else 1) * model.d_mlp
+    return BYTES * max(attention, mlp)
+
+
+def read_bytes(model: ModelSize) -> int:
+    """A read position's stream and logits, and the copy that metrics make of these."""
+    return BYTES * (model.d_model + 2 * model.d_vocab)
+
+
+def batch_bytes(model: ModelSize, rows: int, tokens: int, read: int) -> int:
+    """The most that a batch of `rows` with `tokens` positions and `read` read positions a row
+    holds: its activations or its logits."""
+    return max(tokens * token_bytes(model), rows * read * read_bytes(model))
