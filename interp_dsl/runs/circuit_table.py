@@ -56,7 +56,7 @@ def edge_table(edges: pl.DataFrame, n_layers: int, n_heads: int) -> pl.DataFrame
             "E722", f"edges: there is no column {missing[0]}", "give every edge its columns"
         )
     try:
-        table = edges.select(EDGE_COLUMNS).cast(polars_types(EDGE_COLUMNS))  # type: ignore[arg-type]
+        table = edges.select(*EDGE_COLUMNS).cast(polars_types(EDGE_COLUMNS))  # type: ignore[arg-type]
     except pl.exceptions.PolarsError as error:
         raise fault("E722", "edges: a column has the wrong type", note=str(error)) from None
     table = table.with_columns(pl.col(pl.Float64).fill_nan(None))

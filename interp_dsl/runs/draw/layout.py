@@ -65,7 +65,7 @@ def _ordered(
         below[target].append(source)
     height = {name: i for i, row in enumerate(rows) for name in row}
     x = {name: i - (len(row) - 1) / 2 for row in rows for i, name in enumerate(row)}
-    best, fewest = (rows, dict(x)), crossings(pairs, x, height)
+    best, fewest = ([list(row) for row in rows], dict(x)), crossings(pairs, x, height)
     for sweep in range(SWEEPS):
         upward = sweep % 2 == 0
         near = below if upward else above
