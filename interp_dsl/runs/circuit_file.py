@@ -14,6 +14,7 @@ from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.language.suggest import suggest
 from interp_dsl.runs.circuit import Circuit, Fingerprint, Graph, Method
 from interp_dsl.runs.circuit_table import EDGE_COLUMNS, REQUIRED, fault, meant
+from interp_dsl.runs.names import safe
 from interp_dsl.runs.schema import polars_types
 from interp_dsl.runs.text import printable
 
@@ -52,6 +53,11 @@ _SAID = {
     "object": "an object",
     "list": "a list",
 }
+
+
+def circuit_path(run: Path, step: str) -> Path:
+    """Where a run's folder has the circuit that a step found."""
+    return run / f"{safe(step)}.circuit.json"
 
 
 def to_json(circuit: Circuit) -> str:

@@ -82,18 +82,20 @@ def _ordered(
     return best
 
 
-def spread(wanted: Sequence[float], gap: float = 1.0) -> list[float]:
-    """The ascending places at least `gap` apart with the least squared distance to those wanted:
-    x_i - i gap must not fall, so pool adjacent violators."""
+def spread(wanted: Sequence[float], offsets: Sequence[float] | None = None) -> list[float]:
+    """The places nearest to those wanted (least squares) of which each is at least as far right of
+    the one before as its offset is: 1 where none are given. place - offset must not fall, so pool
+    adjacent violators."""
+    apart = range(len(wanted)) if offsets is None else offsets
     pools: list[tuple[float, int]] = []
-    for i, place in enumerate(wanted):
-        total, count = place - i * gap, 1
+    for place, offset in zip(wanted, apart, strict=True):
+        total, count = place - offset, 1
         while pools and pools[-1][0] / pools[-1][1] > total / count:
             before, n = pools.pop()
             total, count = total + before, count + n
         pools.append((total, count))
-    level_of = [total / count for total, count in pools for _ in range(count)]
-    return [value + i * gap for i, value in enumerate(level_of)]
+    means = [total / count for total, count in pools for _ in range(count)]
+    return [mean + offset for mean, offset in zip(means, apart, strict=True)]
 
 
 def crossings(pairs: Sequence[Edge], x: Mapping[str, float], height: Mapping[str, int]) -> int:

@@ -63,12 +63,12 @@ class _Picture:
         head = (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}"'
             f' width="{self.width}" height="{self.height}" role="img"'
-            ' aria-labelledby="title about" font-family="Helvetica, Arial, sans-serif">'
+            f' aria-label="{text(name)}" font-family="Helvetica, Arial, sans-serif">'
         )
         parts = [
             head,
-            f'<title id="title">{text(name)}</title>',
-            f'<desc id="about">{text(about)}</desc>',
+            f"<title>{text(name)}</title>",
+            f"<desc>{text(about)}</desc>",
             f'<rect width="{self.width}" height="{self.height}" fill="#ffffff"/>',
             *self.bands(),
             f'<g transform="translate({self.indent:.1f} 0)">',
