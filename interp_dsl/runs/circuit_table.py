@@ -2,7 +2,8 @@
 
 source, target  nodes as the language writes them: `embed`, `pos_embed`, `L0H1`, `L0.mlp`, `logits`
 channel         through what the target reads: q k v (or attn, where they are one) of a head, mlp,
-                logits; direct_q, direct_k, direct_v: see nodes.py
+                logits. An edge from a head to itself is a direct one: the channel's whole input,
+                an edge that Conmy et al.'s graph counts
 kept            whether the edge is in the circuit
 order           the edge's turn in the search, from 0; null where there was no order
 effect          the change of the driving metric when the edge is taken out; null where none was
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.language.suggest import suggest
-from interp_dsl.runs.nodes import CHANNELS, DIRECT, Node, fault_of_node, level, parse_node
+from interp_dsl.runs.nodes import CHANNELS, Node, fault_of_node, level, parse_node
 from interp_dsl.runs.schema import Kind, polars_types
 from interp_dsl.runs.text import printable
 
@@ -116,12 +117,8 @@ def _check_edges(table: pl.DataFrame, nodes: dict[str, Node], n_layers: int) -> 
         if channel not in allowed:
             message = f"{at}: {target} does not read through {printable(channel)}"
             raise fault("E723", message, f"its channels: {' '.join(allowed)}")
-        if (channel in DIRECT) != (source == target):
-            why = "direct_q, direct_k and direct_v join a head to itself, and nothing else does"
-            raise fault(
-                "E723", f"{at}: {source} -> {target} through {channel} is no edge", note=why
-            )
-        if source != target and levels[source] >= levels[target]:
+        is_direct = source == target and nodes[target].kind == "head"
+        if levels[source] >= levels[target] and not is_direct:
             message = f"{at}: {source} does not run before {target}"
             raise fault("E723", message, "edges lead from earlier nodes to later ones")
 

@@ -9,14 +9,12 @@ from typing import Literal
 
 Kind = Literal["embed", "pos_embed", "head", "mlp", "logits"]
 
-DIRECT = ("direct_q", "direct_k", "direct_v")
 CHANNELS: dict[Kind, tuple[str, ...]] = {
-    "head": ("q", "k", "v", "attn", *DIRECT),
+    "head": ("q", "k", "v", "attn"),
     "mlp": ("mlp",),
     "logits": ("logits",),
 }
-"""Through what a node reads. `attn`: a head's queries, keys and values as one. `direct_q` joins a
-head to itself: its queries' whole input at once, an edge that Conmy et al.'s graph counts."""
+"""Through what a node reads. `attn`: a head's queries, keys and values as one."""
 
 _NODE = re.compile(r"L(0|[1-9]\d{0,5})(?:H(0|[1-9]\d{0,5})|\.mlp)", re.ASCII)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from interp_dsl.runs.circuit import Circuit
 from interp_dsl.runs.draw import marks
-from interp_dsl.runs.nodes import CHANNELS, DIRECT
+from interp_dsl.runs.nodes import CHANNELS
 from interp_dsl.runs.text import decimals, number
 
 
@@ -29,16 +29,15 @@ def adjacency(circuit: Circuit, width: int = 80) -> list[str]:
         shown = name
         for channel in (c for c in CHANNELS[kind] if c in read[name]):
             senders = sorted(read[name][channel], key=lambda sent: -abs(sent[1] or 0.0))
-            words = [_sender(source, value, places, channel) for source, value in senders]
+            words = [_sender(source, name, value, places) for source, value in senders]
             letter = channel if kind == "head" else ""
             lines += _wrapped(f"{shown:<{wide}} {letter:<8} ← ", words, width)
             shown = ""
     return lines
 
 
-def _sender(source: str, value: float | None, places: int, channel: str) -> str:
-    name = "whole input" if channel in DIRECT else source
-    return f"{name} {number(value, places)}"
+def _sender(source: str, reader: str, value: float | None, places: int) -> str:
+    return f"{'direct' if source == reader else source} {number(value, places)}"
 
 
 def _wrapped(head: str, words: list[str], width: int) -> Iterator[str]:

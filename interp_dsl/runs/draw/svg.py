@@ -13,7 +13,7 @@ from interp_dsl.runs.draw import marks
 from interp_dsl.runs.draw.curves import Curve, Obstacles, route
 from interp_dsl.runs.draw.layout import Layout, lay_out
 from interp_dsl.runs.draw.xml import text
-from interp_dsl.runs.nodes import DIRECT, Node
+from interp_dsl.runs.nodes import Node
 from interp_dsl.runs.text import decimals, number
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class _Picture:
 
         size = pl.col(self.column).abs()
         for edge in self.edges.sort(size, nulls_last=False).iter_rows(named=True):
-            if edge["channel"] not in DIRECT:
+            if edge["source"] != edge["target"]:
                 rows = self.row[edge["source"]], self.row[edge["target"]]
                 (a, b), (c, d) = self.at(edge["source"]), self.at(edge["target"])
                 end = (c + PORT.get(edge["channel"], 0), d + HIGH / 2)
@@ -146,10 +146,9 @@ class _Picture:
     def node(self, node: Node) -> Iterator[str]:
         """A box with its name and, of a head, the letters of the channels that edges enter by."""
         x, y = self.at(node.name)
-        into = self.edges.filter(target=node.name)["channel"].to_list()
-        ports = (
-            [c for c in PORT if c in into or f"direct_{c}" in into] if node.head is not None else []
-        )
+        into = self.edges.filter(target=node.name)
+        ports = [c for c in PORT if c in into["channel"]] if node.kind == "head" else []
+        direct = into.filter(source=node.name)["channel"].to_list()
         yield (
             f'<rect x="{x - WIDE / 2:.1f}" y="{y - HIGH / 2:.1f}" width="{WIDE}" height="{HIGH}"'
             f' rx="{4 if node.kind == "head" else 10}" fill="{FILL.get(node.kind, "#e3f0e6")}"'
@@ -160,10 +159,9 @@ class _Picture:
         yield self.words(x, y - lift, node.name, size, INK, "middle")
         for channel in ports:
             place = x + PORT[channel]
-            whole = f"direct_{channel}" in into
-            if whole:
+            if channel in direct:
                 yield f'<circle cx="{place:.1f}" cy="{y + 9.5:.1f}" r="5.5" fill="{INK}"/>'
-            ink = "#ffffff" if whole else FAINT
+            ink = "#ffffff" if channel in direct else FAINT
             yield self.words(place, y + 12.5, channel, 9, ink, "middle")
 
     def heading(self) -> Iterator[str]:
@@ -187,8 +185,8 @@ class _Picture:
                 x += 52 + 6.3 * len(said)
         said = "edges run upwards; letters at a head: read by its queries q, keys k, values v"
         yield self.words(24, top + 26, said, 11, FAINT)
-        if any(channel in DIRECT for channel in self.edges["channel"]):
-            said = "a letter on a disc: the direct edge of that whole input is kept"
+        if len(self.routes) < len(self.edges):
+            said = "a letter on a disc: the direct edge, of that whole input, is kept"
             yield self.words(24, top + 44, said, 11, FAINT)
 
     def kinds(self) -> list[tuple[str, str]]:

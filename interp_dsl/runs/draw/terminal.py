@@ -15,7 +15,6 @@ from interp_dsl.runs.draw import marks
 from interp_dsl.runs.draw.adjacency import adjacency
 from interp_dsl.runs.draw.layout import Layout, lay_out, spread
 from interp_dsl.runs.draw.tracks import Net, track_lines
-from interp_dsl.runs.nodes import DIRECT
 from interp_dsl.runs.text import printable
 
 MOST = 32
@@ -40,7 +39,7 @@ def drawing(circuit: Circuit, width: int) -> list[str] | None:
     layout = lay_out(circuit)
     reads: dict[str, dict[str, set[str]]] = {}
     for edge in circuit.edges.iter_rows(named=True):
-        if edge["channel"] not in DIRECT:
+        if edge["source"] != edge["target"]:
             channels = reads.setdefault(edge["target"], {})
             channels.setdefault(edge["channel"], set()).add(edge["source"])
     for scale in SCALES:
@@ -168,9 +167,9 @@ def _nets(lower: list[Box], upper: list[Box], reads: Reads) -> list[Net]:
 
 def _legend(circuit: Circuit) -> Iterator[str]:
     yield "q k v: a head's queries, keys, values (a: all three); lines that touch join"
-    whole: dict[str, str] = {}
+    whole: dict[str, list[str]] = {}
     for edge in circuit.edges.iter_rows(named=True):
-        if edge["channel"] in DIRECT:
-            whole[edge["target"]] = whole.get(edge["target"], "") + edge["channel"][-1]
+        if edge["source"] == edge["target"]:
+            whole.setdefault(edge["target"], []).append(edge["channel"])
     if whole:
-        yield "direct edges: " + ", ".join(f"{name} {letters}" for name, letters in whole.items())
+        yield "direct edges: " + ", ".join(f"{n} {' '.join(into)}" for n, into in whole.items())
