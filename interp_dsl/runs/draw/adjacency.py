@@ -23,7 +23,7 @@ def adjacency(circuit: Circuit, width: int = 80) -> list[str]:
         channels.setdefault(edge["channel"], []).append((edge["source"], edge[column]))
     names = [name for name in reversed(circuit.nodes) if name in read]
     wide = max(map(len, names), default=0)
-    lines = [f"{wide * ' '}  edges by {column}, the strongest first"] if names else ["no edges"]
+    lines = [f"edges by {column}, the strongest first"] if names else ["no edges"]
     for name in names:
         kind = circuit.ends[name].kind
         shown = name
