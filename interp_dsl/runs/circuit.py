@@ -29,7 +29,7 @@ class Fingerprint:
 
 
 @dataclass(frozen=True, slots=True)
-class Graph:
+class GraphSize:
     """The graph that a circuit is part of; `n_edges` counts all its edges, tested or not."""
 
     n_layers: int
@@ -55,7 +55,7 @@ class Circuit:
     Raises InterpError E722 to E724 where the edges are none of such a graph."""
 
     table: pl.DataFrame
-    graph: Graph
+    graph: GraphSize
     method: Method
     model: Fingerprint
     data: Fingerprint | None = None

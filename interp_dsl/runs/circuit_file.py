@@ -12,7 +12,7 @@ from typing import Any
 
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.language.suggest import suggest
-from interp_dsl.runs.circuit import Circuit, Fingerprint, Graph, Method
+from interp_dsl.runs.circuit import Circuit, Fingerprint, GraphSize, Method
 from interp_dsl.runs.circuit_table import EDGE_COLUMNS, REQUIRED, fault, meant
 from interp_dsl.runs.names import safe
 from interp_dsl.runs.schema import polars_types
@@ -106,7 +106,7 @@ def from_json(text: str) -> Circuit:
         _check_kind(value, f"thresholds[{i}]", "number")
     return Circuit(
         pl.DataFrame(columns, schema=polars_types(EDGE_COLUMNS), strict=False),
-        Graph(**graph),
+        GraphSize(**graph),
         Method(**method),
         Fingerprint(**_fields(head["model"], "model", _FINGERPRINT)),
         Fingerprint(**_fields(head["data"], "data", _FINGERPRINT)) if head["data"] else None,

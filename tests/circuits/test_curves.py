@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -224,3 +226,8 @@ def test_published_overlaps_with_known_circuits(task: str, true: int) -> None:
         np.testing.assert_allclose(precision_recall(kept, truth)[filled], published[filled])
         points = roc_points(kept, truth)
         assert 0.5 < auc_trapezoid(points) < 1
+
+
+def test_the_scores_need_no_torch() -> None:
+    said = "import sys, interp_dsl.circuits.curves; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", said], check=False).returncode == 0

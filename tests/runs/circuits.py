@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from interp_dsl.runs.circuit import Circuit, Fingerprint, Graph, Method
+from interp_dsl.runs.circuit import Circuit, Fingerprint, GraphSize, Method
 from interp_dsl.runs.circuit_table import EDGE_COLUMNS
 from interp_dsl.runs.schema import polars_types
 
@@ -30,7 +30,7 @@ def table(edges: Iterable[Edge], kept: bool = True) -> pl.DataFrame:
 
 
 def circuit(
-    edges: Iterable[Edge] | pl.DataFrame, graph: Graph | None = None, **fields: Any
+    edges: Iterable[Edge] | pl.DataFrame, graph: GraphSize | None = None, **fields: Any
 ) -> Circuit:
     """A circuit of these edges, found by ACDC."""
     held = edges if isinstance(edges, pl.DataFrame) else table(edges)
@@ -42,7 +42,7 @@ def circuit(
         "ablation": "ioi.corrupt",
         "thresholds": (0.02,),
     }
-    return Circuit(held, graph or Graph(3, 4, 305), **{**about, **fields})
+    return Circuit(held, graph or GraphSize(3, 4, 305), **{**about, **fields})
 
 
 INDUCTION: list[Edge] = [
@@ -70,7 +70,7 @@ def by_chance(n_layers: int, n_heads: int, n_edges: int, seed: int, used: float 
     chosen = rng.permutation(len(every))[:n_edges]
     sizes = rng.normal(size=len(every)) * rng.exponential(size=len(every))
     edges = [(*every[i], float(sizes[i])) for i in sorted(chosen)]
-    return circuit(edges, Graph(n_layers, n_heads, 32_491))
+    return circuit(edges, GraphSize(n_layers, n_heads, 32_491))
 
 
 def _between(source: str, target: str) -> list[tuple[str, str, str]]:

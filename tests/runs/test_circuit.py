@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
-from interp_dsl.runs.circuit import Circuit, Fingerprint, Graph
+from interp_dsl.runs.circuit import Circuit, Fingerprint, GraphSize
 from interp_dsl.runs.circuit_sets import diff
 from interp_dsl.runs.circuit_table import EDGE_COLUMNS, KEY
 from tests.runs.circuits import INDUCTION, by_chance, circuit, table
 
-SMALL = Graph(3, 4, 305)
+SMALL = GraphSize(3, 4, 305)
 EVERY = by_chance(3, 4, 10_000, 0, used=1.0).table
 
 
@@ -63,7 +63,7 @@ def test_edges_heads_and_nodes_are_those_of_what_is_kept() -> None:
 
 def test_heads_come_in_the_order_of_their_numbers() -> None:
     edges = [(f"L{i}H{j}", "logits", "logits", 1.0) for i, j in ((10, 2), (2, 11), (2, 3), (0, 0))]
-    assert circuit(edges, Graph(12, 12, 32_491)).heads == ["L0H0", "L2H3", "L2H11", "L10H2"]
+    assert circuit(edges, GraphSize(12, 12, 32_491)).heads == ["L0H0", "L2H3", "L2H11", "L10H2"]
 
 
 def test_a_circuit_may_be_empty() -> None:
@@ -132,7 +132,7 @@ def test_tables_have_the_columns_of_edges() -> None:
 
 def test_a_graph_has_at_least_the_edges_of_the_circuit() -> None:
     with fails("E722", "graph.n_edges is 8", "there are 9 edges"):
-        circuit(INDUCTION, Graph(3, 4, 8))
+        circuit(INDUCTION, GraphSize(3, 4, 8))
 
 
 # ** sets of edges **
@@ -196,8 +196,8 @@ def test_a_union_says_where_it_comes_from_and_what_both_share() -> None:
 def test_circuits_of_different_graphs_are_no_sets_of_the_same() -> None:
     ours = circuit(INDUCTION)
     for theirs, said in (
-        (replace(ours, graph=Graph(4, 4, 305)), "layers: 3 and 4"),
-        (replace(ours, graph=Graph(3, 4, 341)), "edges: 305 and 341"),
+        (replace(ours, graph=GraphSize(4, 4, 305)), "layers: 3 and 4"),
+        (replace(ours, graph=GraphSize(3, 4, 341)), "edges: 305 and 341"),
         (replace(ours, model=Fingerprint("ioi-3l", "ba" * 32)), "model: abab"),
     ):
         with fails("E725", said):

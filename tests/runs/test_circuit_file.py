@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from interp_dsl.language.codes import lookup
 from interp_dsl.language.diagnostics import InterpError
-from interp_dsl.runs.circuit import Circuit, Fingerprint, Graph, Method
+from interp_dsl.runs.circuit import Circuit, Fingerprint, GraphSize, Method
 from interp_dsl.runs.circuit_file import circuit_path, from_json, to_json
 from interp_dsl.runs.circuit_table import EDGE_COLUMNS
 from tests.runs.circuits import INDUCTION, by_chance, circuit
@@ -83,7 +83,7 @@ def test_the_file_that_is_described_is_read() -> None:
     (example,) = re.findall(r"```json\n(.*?)```", text, flags=re.DOTALL)
     found = from_json(example)
     assert to_json(found) == example
-    assert found.graph == Graph(2, 8, 257)
+    assert found.graph == GraphSize(2, 8, 257)
     assert found.heads == ["L0H5", "L1H3"]
     fields = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?`) \|", text, flags=re.M))))
     assert {*json.loads(example), *EDGE_COLUMNS} <= fields

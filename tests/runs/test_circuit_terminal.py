@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interp_dsl.language.cells import cells
-from interp_dsl.runs.circuit import Fingerprint, Graph
+from interp_dsl.runs.circuit import Fingerprint, GraphSize
 from interp_dsl.runs.draw.adjacency import adjacency
 from interp_dsl.runs.draw.terminal import drawing, terminal
 from interp_dsl.runs.draw.tracks import Net, track_lines
@@ -90,6 +90,15 @@ def test_lists_name_every_edge_under_its_reader(width: int) -> None:
     assert len(read) == len(edges) and set(read) == edges
 
 
+def test_long_lists_are_cut_and_say_so() -> None:
+    edges = [(f"L{i}H{j}", "logits", "logits", i + j / 10) for i in range(3) for j in range(4)]
+    lines = adjacency(circuit([*edges, ("embed", "logits", "logits", -9.0)]), 80, most=2)
+    assert [line.partition("← ")[2] for line in lines[1:]] == [
+        "embed -9.000  L2H3 +2.300  and 11 more"
+    ]
+    assert any("more" in line for line in terminal(by_chance(6, 8, 5000, 0, used=1.0), 80))
+
+
 def test_lists_begin_with_the_logits_and_the_strongest() -> None:
     lines = adjacency(circuit(INDUCTION), 80)
     assert lines[1].split() == ["logits", "←", "L1H1", "+0.9100", "L1.mlp", "-0.1200"]
@@ -103,5 +112,5 @@ def test_direct_edges_stand_below_the_drawing_and_in_the_lists() -> None:
 
 
 def test_names_do_not_steer_the_terminal() -> None:
-    found = circuit(INDUCTION, model=Fingerprint("a\x1b[2J\nb", ""), graph=Graph(3, 4, 305))
+    found = circuit(INDUCTION, model=Fingerprint("a\x1b[2J\nb", ""), graph=GraphSize(3, 4, 305))
     assert all(line.isprintable() for line in terminal(found, 80))

@@ -10,10 +10,10 @@ from interp_dsl.runs.nodes import CHANNELS
 from interp_dsl.runs.text import decimals, number
 
 
-def adjacency(circuit: Circuit, width: int = 80) -> list[str]:
+def adjacency(circuit: Circuit, width: int = 80, most: int | None = None) -> list[str]:
     """Lines of at most `width` cells where a single sender fits into one: for each node that reads,
     the last first, and each of its channels, the senders with their strengths, the strongest
-    first."""
+    first; the `most` strongest of a channel (None: all), and how many more there are."""
     column = marks.strength_column(circuit)
     edges = circuit.edges
     places = decimals(edges[column])
@@ -29,7 +29,9 @@ def adjacency(circuit: Circuit, width: int = 80) -> list[str]:
         shown = name
         for channel in (c for c in CHANNELS[kind] if c in read[name]):
             senders = sorted(read[name][channel], key=lambda sent: -abs(sent[1] or 0.0))
-            words = [_sender(source, name, value, places) for source, value in senders]
+            words = [_sender(source, name, value, places) for source, value in senders[:most]]
+            if len(words) < len(senders):
+                words.append(f"and {len(senders) - len(words):,} more")
             letter = channel if kind == "head" else ""
             lines += _wrapped(f"{shown:<{wide}} {letter:<8} ← ", words, width)
             shown = ""

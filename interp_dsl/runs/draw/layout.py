@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 SWEEPS = 8
+BLOCK = 256
 
 Edge = tuple[str, str]
 
@@ -100,13 +101,14 @@ def spread(wanted: Sequence[float], offsets: Sequence[float] | None = None) -> l
 
 def crossings(pairs: Sequence[Edge], x: Mapping[str, float], height: Mapping[str, int]) -> int:
     """How many pairs of edges cross as straight lines, those with a common end left out."""
-    if len(pairs) < 2:
-        return 0
-    ends = np.array([[(x[n], height[n]) for n in pair] for pair in pairs])
-    a, b = ends[:, None, 0], ends[:, None, 1]
+    ends = np.array([[(x[n], height[n]) for n in pair] for pair in pairs]).reshape(-1, 2, 2)
     c, d = ends[None, :, 0], ends[None, :, 1]
-    cross = (_side(a, b, c) * _side(a, b, d) < 0) & (_side(c, d, a) * _side(c, d, b) < 0)
-    return int(np.triu(cross, 1).sum())
+    found = 0
+    for start in range(0, len(ends), BLOCK):
+        a, b = (ends[start : start + BLOCK, None, end] for end in (0, 1))
+        cross = (_side(a, b, c) * _side(a, b, d) < 0) & (_side(c, d, a) * _side(c, d, b) < 0)
+        found += int(np.triu(cross, start + 1).sum())
+    return found
 
 
 def _side(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
 
 def strength_column(circuit: Circuit) -> str:
-    """`effect`, or `score` where no effect was measured or estimated."""
-    return "score" if circuit.edges["effect"].is_null().all() else "effect"
+    """`effect`, or `score` where there are scores and no effects."""
+    no_effects, no_scores = (circuit.edges[n].is_null().all() for n in ("effect", "score"))
+    return "score" if no_effects and not no_scores else "effect"
 
 
 def strongest(circuit: Circuit, most: int) -> pl.DataFrame:

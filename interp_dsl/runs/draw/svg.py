@@ -192,7 +192,8 @@ class _Picture:
     def kinds(self) -> list[tuple[str, str]]:
         """The strokes that occur, and what they mean."""
         strokes = {self.stroke(value)[0] for value in self.edges[self.column]}
-        said = {UP: f"{self.column} > 0", DOWN: f"{self.column} < 0", NONE: f"no {self.column}"}
+        said = {UP: f"{self.column} > 0", DOWN: f"{self.column} < 0"}
+        said[NONE] = f"{self.column} 0 or not known"
         return [(colour, words) for colour, words in said.items() if colour in strokes]
 
     # ---- strokes and words

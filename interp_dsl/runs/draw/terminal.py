@@ -17,7 +17,7 @@ from interp_dsl.runs.draw.layout import Layout, lay_out, spread
 from interp_dsl.runs.draw.tracks import Net, track_lines
 from interp_dsl.runs.text import printable
 
-MOST = 32
+MOST, SENDERS = 32, 12
 SCALES = (11.0, 9.0, 7.0, 5.0, 3.0, 0.0)
 LETTERS = ("q", "k", "v", "attn")
 
@@ -26,11 +26,11 @@ Reads = Mapping[str, Mapping[str, set[str]]]
 
 def terminal(circuit: Circuit, width: int = 80, most: int = MOST) -> list[str]:
     """The lines of a drawing within `width` cells; of lists by reader where the circuit has more
-    than `most` edges or the drawing would be wider."""
+    than `most` edges or the drawing would be wider, then with the strongest senders only."""
     head = [printable(marks.title(circuit)), marks.summary(circuit, circuit.size), ""]
     drawn = drawing(circuit, width) if 0 < circuit.size <= most else None
     if drawn is None:
-        return [*head, *adjacency(circuit, width)]
+        return [*head, *adjacency(circuit, width, SENDERS)]
     return [*head, *drawn, "", *_legend(circuit)]
 
 
