@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import polars as pl
 
-Kind = Literal["text", "integer", "number"]
+Kind = Literal["text", "integer", "number", "truth"]
 
 SCORE_COLUMNS: dict[str, Kind] = {
     "unit": "text",
@@ -46,14 +46,20 @@ SCORE_COLUMNS: dict[str, Kind] = {
 
 def dtypes(extra: Mapping[str, Kind] | None = None) -> dict[str, pl.DataType]:
     """The score columns and then `extra`, as polars types."""
+    return polars_types({**SCORE_COLUMNS, **(extra or {})})
+
+
+def polars_types(columns: Mapping[str, Kind]) -> dict[str, pl.DataType]:
+    """Columns and their kinds, as polars types."""
     import polars as pl
 
     types: dict[Kind, pl.DataType] = {
         "text": pl.String(),
         "integer": pl.Int64(),
         "number": pl.Float64(),
+        "truth": pl.Boolean(),
     }
-    return {name: types[kind] for name, kind in {**SCORE_COLUMNS, **(extra or {})}.items()}
+    return {name: types[kind] for name, kind in columns.items()}
 
 
 def score_table(

@@ -1,0 +1,1 @@
+"""Pictures of circuits: layout, SVG, terminal, formats of other programs."""
