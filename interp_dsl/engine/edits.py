@@ -1,18 +1,19 @@
 """Interventions lowered to edits of a packed batch.
 
-A row of a batch is one example under one unit's change. All changes of one site become one edit, so
-that a batch costs a few tensor operations a site, however many rows it has."""
+All changes of one site become one edit, so that a batch costs a few tensor operations a site,
+however many rows it has."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from interp_dsl.data.positions import check_aligned
+from interp_dsl.engine.packed import Packed
 from interp_dsl.engine.slots import ends
 from interp_dsl.engine.sources import Address, values_of
 from interp_dsl.engine.state import State, token_text
@@ -22,15 +23,6 @@ from interp_dsl.models.edits import Edit, moved
 from interp_dsl.models.sites import n_indices
 from interp_dsl.plan.algebra import Blocked, FromRun, Intervention, Noise, Run
 from interp_dsl.plan.places import Positions, Site, Target, Unit
-
-
-@dataclass(frozen=True)
-class Block:
-    """Rows `start` to `start + len(examples)` of a batch: `unit` changed in those examples."""
-
-    unit: Unit
-    start: int
-    examples: Tensor
 
 
 @dataclass(frozen=True)
@@ -54,12 +46,14 @@ class Editor:
         self.values = None if self.blocks else values_of(self.source, into, state)
         self.basis = basis(intervention.along, state)
 
-    def edits(self, blocks: Iterable[Block], width: int) -> list[Edit]:
+    def edits(self, batch: Packed, width: int) -> list[Edit]:
         """The edits of a batch of prompts of `width` tokens. Rows whose prompt has no token at a
         unit's positions are left as they are."""
         held: dict[Site, list[_Piece]] = defaultdict(list)
-        for (site, positions), parts in _grouped(blocks, self._indices, self.site).items():
-            piece = self._piece(site, positions, parts, width)
+        for (site, positions), members in self._grouped(batch.units).items():
+            rows, which = batch.rows([number for number, _ in members])
+            index = torch.tensor([index for _, index in members])[which]
+            piece = self._piece(site, positions, rows, batch.examples[rows], index, width)
             if len(piece.rows):
                 held[site].append(piece)
         return [self._edit(site, pieces) for site, pieces in held.items()]
@@ -79,16 +73,33 @@ class Editor:
         known = n_indices(target.site, self.state.executor(self.into).facts.shape)
         return range(known or self.state.entry_shape(self.into, target.site)[0])
 
-    def _piece(self, site: Site, positions: Positions, parts: _Parts, width: int) -> _Piece:
-        rows = torch.cat([torch.arange(s, s + len(e)) for s, e, _ in parts])
-        examples = torch.cat([e for _, e, _ in parts])
-        index = torch.cat([torch.full((len(e),), i) for _, e, i in parts])
+    def _grouped(
+        self, units: Sequence[Unit]
+    ) -> dict[tuple[Site, Positions], list[tuple[int, int]]]:
+        """Targets of all units by site and positions: the unit's number, and an index."""
+        groups: dict[tuple[Site, Positions], list[tuple[int, int]]] = defaultdict(list)
+        for number, unit in enumerate(units):
+            for target in unit.targets:
+                members = groups[self.site(target), target.positions]
+                members.extend((number, index) for index in self._indices(target))
+        return groups
+
+    def _piece(
+        self,
+        site: Site,
+        positions: Positions,
+        rows: Tensor,
+        examples: Tensor,
+        index: Tensor,
+        width: int,
+    ) -> _Piece:
         queries, named_keys = ends(positions)
         at = self.state.slots(self.into, queries)
         some = at.some[examples]
         if named_keys is not None:
             some = some & self.state.slots(self.into, named_keys).some[examples]
-        rows, examples, index = rows[some], examples[some], index[some]
+        if not bool(some.all()):
+            rows, examples, index = rows[some], examples[some], index[some]
         keys = self._keys(site, named_keys, examples, width)
         value = None
         if self.values is not None and len(rows):
@@ -153,24 +164,6 @@ class Editor:
             basis=self.basis,
             keys=torch.cat(keys) if keys else None,
         )
-
-
-_Parts = list[tuple[int, Tensor, int]]
-
-
-def _grouped(
-    blocks: Iterable[Block],
-    indices: Callable[[Target], Sequence[int]],
-    site: Callable[[Target], Site],
-) -> dict[tuple[Site, Positions], _Parts]:
-    """Targets of all blocks by site and positions: (first row, examples, index)."""
-    groups: dict[tuple[Site, Positions], _Parts] = defaultdict(list)
-    for block in blocks:
-        for target in block.unit.targets:
-            for index in indices(target):
-                key = (site(target), target.positions)
-                groups[key].append((block.start, block.examples, index))
-    return groups
 
 
 def _widened(x: Tensor, k: int) -> Tensor:

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from interp_dsl.engine.batches import default_rows, in_batches
-from interp_dsl.engine.edits import Block, Editor
+from interp_dsl.engine.edits import Editor
 from interp_dsl.engine.late import changed
 from interp_dsl.engine.metrics import Meter, Reference
+from interp_dsl.engine.packed import Packed
 from interp_dsl.engine.reads import Reads, Variant, plan_reads
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.scores import check_finite
@@ -75,12 +76,12 @@ class Bench:
         variant: str,
         examples: Tensor,
         editor: Editor | None = None,
-        blocks: Sequence[Block] = (),
+        batch: Packed | None = None,
         sites: Sequence[Site] = (),
         reading: Reading = "metrics",
         memory: Memory | None = None,
     ) -> Pass:
-        """One pass of rows of a variant: the run's own interventions, then those of `blocks`.
+        """One pass of rows of a variant: the run's own interventions, then those of `batch`.
         Logits come from where the metrics read, from all positions or, with the pass ending after
         the last of `sites`, from none. What later passes start from goes into `memory`, whose
         consecutive examples these are."""
@@ -88,8 +89,8 @@ class Bench:
         tokens, mask = entries(prompt.tokens, examples), prompt.mask
         mask = None if mask is None else entries(mask, examples)
         edits = self._context(examples, tokens.shape[1])
-        if editor is not None:
-            edits += editor.edits(blocks, tokens.shape[1])
+        if editor is not None and batch is not None:
+            edits += editor.edits(batch, tokens.shape[1])
         reads = prompt.reads_of(examples) if reading == "metrics" else None
         wanted = reads if self.reads_few else None
         if reading == "nothing":
@@ -109,24 +110,22 @@ class Bench:
         prompt = self._prompts["plain"]
         return self.executor.blank(prompt.tokens, prompt.mask, parts)
 
-    def resume(
-        self, variant: str, examples: Tensor, editor: Editor, blocks: Sequence[Block], start: Start
-    ) -> Pass:
-        """The same as `forward`, taken up from what the run's own pass left; no change of `blocks`
+    def resume(self, variant: str, editor: Editor, batch: Packed, start: Start) -> Pass:
+        """The same as `forward`, taken up from what the run's own pass left; no change of `batch`
         lies before `start`."""
         assert isinstance(self.executor, CompiledExecutor)
         prompt, memory = self._prompts[variant], self._memory(variant)
         width = prompt.tokens.shape[1]
-        reads = prompt.reads_of(examples)
+        reads = prompt.reads_of(batch.examples)
         late = self.executor.resume(
             memory,
-            examples,
+            batch.examples,
             start.layer,
-            editor.edits(blocks, width),
+            editor.edits(batch, width),
             reads if self.reads_few else None,
             start.position,
-            context=self._context(examples, width),
-            changed=changed(blocks, self.run, self.state, start.position) if start.few else None,
+            context=self._context(batch.examples, width),
+            changed=changed(batch, self.run, self.state, start.position) if start.few else None,
         )
         return late if self.reads_few else _at(reads, late, start.position)
 
@@ -141,7 +140,7 @@ class Bench:
         self,
         examples: Tensor,
         editor: Editor | None = None,
-        blocks: Sequence[Block] = (),
+        batch: Packed | None = None,
         start: Callable[[int | None], Start | None] = lambda first_read: None,
     ) -> Tensor:
         """The metrics' values [metrics, R] of rows; `start` tells where a variant is taken up whose
@@ -150,9 +149,9 @@ class Bench:
         for name in self.reads.variants:
             first = start(self.first_read(name))
             logits[name] = (
-                self.forward(name, examples, editor, blocks)
-                if first is None or editor is None
-                else self.resume(name, examples, editor, blocks, first)
+                self.forward(name, examples, editor, batch)
+                if first is None or editor is None or batch is None
+                else self.resume(name, editor, batch, first)
             ).logits
         return self.meter.measure(logits, moved(examples, self.device))
 
@@ -184,7 +183,7 @@ class Bench:
         return [
             edit
             for context, unit in self._under
-            for edit in context.edits([Block(unit, 0, examples)], width)
+            for edit in context.edits(Packed.of_one(unit, examples), width)
         ]
 
 

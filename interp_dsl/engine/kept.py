@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from interp_dsl.engine.edits import Block, Editor
+from interp_dsl.engine.edits import Editor
 from interp_dsl.engine.forwards import Bench
+from interp_dsl.engine.packed import Packed
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.slots import ends
 from interp_dsl.engine.state import State, canonical
@@ -67,8 +68,8 @@ def _logits(into: Run, source: Run, units: Sequence[Unit], count: int, state: St
     trial = State(state.seed, state.models, state.data)
     trial.kept(source).sites.update({s: canonical(x) for s, x in held.items()})
     editor = Editor(Intervention(Explicit(tuple(units)), FromRun(source)), into, trial)
-    blocks = [Block(u, i * count, examples) for i, u in enumerate(units)]
-    return bench.forward("plain", examples.repeat(len(units)), editor, blocks).logits[:, 0]
+    batch = Packed.stretch(units, count, 0, len(units) * count)
+    return bench.forward("plain", batch.examples, editor, batch).logits[:, 0]
 
 
 def _compare(state: State, run: Run, found: Tensor, wanted: Tensor, what: str) -> None:

@@ -28,6 +28,11 @@ class Scored:
     table: pl.DataFrame
     tensors: dict[str, NDArray[np.generic]]
 
+    def ordered(self, rows: Sequence[int]) -> Scored:
+        """The same with its rows in another order."""
+        chosen = list(rows)
+        return Scored(self.table[chosen], {name: x[chosen] for name, x in self.tensors.items()})
+
 
 def score_units(
     units: Sequence[Unit],

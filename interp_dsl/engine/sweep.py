@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from interp_dsl.engine.batches import default_rows, in_batches
-from interp_dsl.engine.edits import Block, Editor
+from interp_dsl.engine.edits import Editor
 from interp_dsl.engine.forwards import Bench
 from interp_dsl.engine.idle import Idle
 from interp_dsl.engine.late import entry
+from interp_dsl.engine.packed import Packed
 from interp_dsl.engine.scores import Scored, check_finite, column_kinds, score_units
 from interp_dsl.engine.state import State
 from interp_dsl.models.edits import moved
@@ -163,11 +164,10 @@ class Sweeper:
             return common(members, late, bench.width, first_read)
 
         def work(start: int, stop: int) -> None:
-            blocks = list(_blocks(units, n, start, stop))
-            examples = torch.cat([b.examples for b in blocks])
+            batch = Packed.stretch(units, n, start, stop)
             members = starts[start // n : (stop - 1) // n + 1]
             values[:, start:stop] = bench.measure(
-                examples, editor, blocks, lambda first: taken_up(members, first)
+                batch.examples, editor, batch, lambda first: taken_up(members, first)
             )
 
         first = taken_up(starts, bench.first_read("plain"))
@@ -183,13 +183,6 @@ class Sweeper:
         if self.packing is None:
             return default_rows(width)
         return fitting(self.packing.tokens, self.packing.rows, width, position)
-
-
-def _blocks(units: Sequence[Unit], n: int, start: int, stop: int) -> Iterator[Block]:
-    """The units whose rows lie in start to stop, each with its examples there."""
-    for u in range(start // n, (stop - 1) // n + 1):
-        first, last = max(start, u * n), min(stop, (u + 1) * n)
-        yield Block(units[u], first - start, torch.arange(first - u * n, last - u * n))
 
 
 def plain_values(run: Run, metrics: Sequence[Metric], state: State) -> Tensor:

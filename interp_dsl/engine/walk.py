@@ -232,6 +232,7 @@ class Walk:
             )
         finished = set(self.folder.parts(task.step, key))
         total, done = sum(len(s.units) for s in found), 0
+        order = table_order(found, len(task.metrics))
         sweeper = Sweeper(task, self.state, report.note)
         sweeper.prepare(found)
         leading: list[Row] = []
@@ -242,11 +243,15 @@ class Walk:
                 self.stop.check()
                 scored = sweeper.run(shard)
                 table = scored.table
-                self.folder.write_part(task.step, shard.number, table, scored.tensors, key)
+                if len(found) == 1:
+                    self._write(task.step, scored.ordered(order), key)
+                else:
+                    self.folder.write_part(task.step, shard.number, table, scored.tensors, key)
             done += len(shard.units)
             report.progress(done, total)
             leading = report.top(task.step, [*leading, *table.to_dicts()])
-        self.folder.merge(task.step, key, table_order(found, len(task.metrics)))
+        if not self.folder.is_finished(task.step, key):
+            self.folder.merge(task.step, key, order)
 
     def _evaluated(self, task: Evaluate) -> Scored:
         kinds = column_kinds(task.variants)

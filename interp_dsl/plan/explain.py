@@ -20,7 +20,7 @@ from interp_dsl.plan.algebra import (
 from interp_dsl.plan.cost import Cost, Sizes, starts_late, units_of
 from interp_dsl.plan.estimates import Estimates, estimates, readers
 from interp_dsl.plan.passes import PASSES
-from interp_dsl.plan.starts import Packing, start
+from interp_dsl.plan.starts import Packing, acts_everywhere, start
 from interp_dsl.plan.tasks import (
     BuildData,
     Evaluate,
@@ -174,9 +174,11 @@ def _starting(task: Sweep, known: Sizes) -> str:
         behind = all(s.behind_attention for s in starts)
         places = f"at {_layers(sorted({s.layer for s in starts}))}"
         places += ", behind the attention" if behind else ""
-    more = ["at the first changed position"] if task.trims else []
-    more += ["only what differs until it is attended to"] if task.narrow else []
-    return "; ".join([f"starts {places} (late)", *more])
+    found = [f"starts {places} (late)"]
+    if units is None or not all(map(acts_everywhere, units)):
+        found += ["at the first changed position"] if task.trims else []
+        found += ["only what differs until it is attended to"] if task.narrow else []
+    return "; ".join(found)
 
 
 def _layers(layers: Sequence[int]) -> str:

@@ -219,6 +219,9 @@ def _packed(task: Sweep, known: Sizes, device: Device) -> Sweep:
     units, estimate = units_of(task, known), cost(replace(task, packing=limits), known)
     if units and estimate.flops:
         shard = max(shard, int(device.shard * len(units) / estimate.flops))
+        most = len(units) * data.n
+        limits = replace(limits, rows=min(limits.rows, most))
+        shard = min(shard, len(units))
     return replace(task, packing=replace(limits, shard=shard))
 
 

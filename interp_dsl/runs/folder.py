@@ -116,6 +116,10 @@ class RunFolder:
             steps = {**self.manifest.get("steps", {}), step: {"key": key, **facts}}
             self.update_manifest(steps=steps)
 
+    def is_finished(self, step: str, key: str) -> bool:
+        """Whether a step's results under a key are all there."""
+        return self.step_keys.get(step) == key
+
     @property
     def step_keys(self) -> dict[str, str]:
         """The finished steps and their keys."""

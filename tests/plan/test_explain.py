@@ -56,7 +56,7 @@ def test_a_sweep_says_where_it_starts() -> None:
     assert mixed == "starts at the embedding and layer 1 (late)"
     assert says(at("embed", None)) == "starts at the embedding (late)"
     assert says(at("head", 1), late=False) == "every pass from the beginning"
-    narrow = of_sweep(sweep(at("v", 1), narrow=True))[2]
+    narrow = of_sweep(sweep(at("v", 1, END), narrow=True))[2]
     assert narrow == (
         "starts at layer 1 (late); at the first changed position; only what differs until it is "
         "attended to"
