@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -38,6 +38,14 @@ class Edit:
     op: Literal["set", "add", "block"] = "set"
     basis: Tensor | None = None
     keys: Tensor | None = None
+
+    def to(self, device: torch.device) -> Edit:
+        """The same edit with all its tensors on a device."""
+        if self.rows.device == device:
+            return self
+        fields: dict[str, Any] = vars(self)
+        moved = {name: x.to(device) for name, x in fields.items() if isinstance(x, Tensor)}
+        return Edit(**(fields | moved))
 
 
 def apply(x: Tensor, edits: Iterable[Edit]) -> Tensor:

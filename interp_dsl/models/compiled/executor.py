@@ -15,6 +15,7 @@ from interp_dsl.models.compiled.taps import Place, Taps, flat
 from interp_dsl.models.edits import Edit
 from interp_dsl.models.errors import failure
 from interp_dsl.models.executor import Pass
+from interp_dsl.models.precision import in_own_precision
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.plan.places import Site
 from interp_dsl.plan.starts import BEHIND_ATTENTION
@@ -34,13 +35,14 @@ class CompiledExecutor:
         model: Compiled,
         facts: ModelFacts,
         fingerprint: str,
-        difference: float | None = None,
+        tf32: bool = False,
     ) -> None:
         self.model = model
         self.facts = facts
         self.device: torch.device = model.device
         self.dtype: torch.dtype = model.dtype
-        self.difference = difference
+        self.tf32 = tf32
+        self.difference: float | None = None
         self.remark: str | None = None
         self._fingerprint = fingerprint
 
@@ -50,6 +52,7 @@ class CompiledExecutor:
         unembed."""
         return self.model.work
 
+    @in_own_precision
     def forward(
         self,
         tokens: Tensor,
@@ -68,6 +71,7 @@ class CompiledExecutor:
             x = walk.through(walk.embedded(tokens), 0)
             return self._pass(walk, x, reads)
 
+    @in_own_precision
     def remember(
         self, tokens: Tensor, mask: Tensor | None = None, parts: Collection[str] = PARTS
     ) -> Memory:
@@ -84,6 +88,7 @@ class CompiledExecutor:
             walk.through(walk.embedded(tokens), 0)
         return memory
 
+    @in_own_precision
     def resume(
         self,
         memory: Memory,
