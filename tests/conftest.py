@@ -8,3 +8,5 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 if "INTERP_TEST_CACHE" not in os.environ:
     os.environ["INTERP_TEST_CACHE"] = tempfile.mkdtemp(prefix="interp-cache-")
 os.environ["XDG_CACHE_HOME"] = os.environ["INTERP_TEST_CACHE"]
+
+from tests.devices import device  # noqa: F401

@@ -22,6 +22,8 @@ from tests.models.running import MODELS, executor, prompts
 PAIRS, LENGTH = 2, 5
 Cell = tuple[int, ...]
 
+pytestmark = pytest.mark.usefixtures("device")
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -103,11 +105,12 @@ def ours(model: HookedExecutor, sweep: Sweep, clean: Tensor, corrupt: Tensor) ->
 def theirs(model: HookedExecutor, sweep: Sweep, clean: Tensor, corrupt: Tensor) -> Tensor:
     from transformer_lens import patching
 
+    clean, corrupt = clean.to(model.device), corrupt.to(model.device)
     with torch.no_grad():
         _, cache = model.bridge.run_with_cache(clean)
         oracle: Callable[..., Tensor] = getattr(patching, sweep.oracle)
         result = oracle(model.bridge, corrupt, cache, lambda logits: metric(logits).mean())
-    return result.as_subclass(Tensor)
+    return result.as_subclass(Tensor).cpu()
 
 
 def applies(sweep: Sweep, model: HookedExecutor) -> bool:

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 import interp_dsl
 from interp_dsl.models.hooked import HookedExecutor
+from tests.devices import here
 from tests.models.checkpoints import NATIVE, tiny, tiny_native
 from tests.models.running import MODELS, executor, prompts
 from tests.models.test_patching import LENGTH, PAIRS, SWEEPS, Sweep, applies, theirs
@@ -70,6 +71,7 @@ def pairs_file(model: HookedExecutor, path: Path) -> tuple[torch.Tensor, torch.T
     return clean, corrupt
 
 
+@pytest.mark.usefixtures("device")
 @pytest.mark.parametrize("name", MODELS)
 def test_every_sweep_equals_transformer_lens(
     name: str, tmp_path: Path, record_property: Callable[[str, object], None]
@@ -79,7 +81,9 @@ def test_every_sweep_equals_transformer_lens(
     clean, corrupt = pairs_file(model, tmp_path / "pairs.safetensors")
     sweeps = [s for s in SWEEPS if applies(s, model)]
     (tmp_path / "parity.interp").write_text(program(name, folder, sweeps))
-    run = interp_dsl.run(tmp_path / "parity.interp", out=tmp_path / "run", allow=[folder])
+    run = interp_dsl.run(
+        tmp_path / "parity.interp", out=tmp_path / "run", allow=[folder], device=here()
+    )
     largest = 0.0
     for sweep in sweeps:
         reference = theirs(model, sweep, clean, corrupt)
