@@ -47,10 +47,10 @@ def resolve(name: str | None, device: torch.device) -> Precision:
             notes=("known: " + ", ".join(DTYPES),),
             help=f"did you mean {close}?" if close else None,
         )
-    if name == "float64" and device.type == "mps":
+    if name == "float64" and name not in supported(device):
         raise failure(
             "E461",
-            "mps has no float64",
+            f"{device.type} has no float64",
             help='take float32, or run on the processor: device="cpu", or --device cpu',
             exit_code=3,
         )
@@ -58,6 +58,13 @@ def resolve(name: str | None, device: torch.device) -> Precision:
         return Precision(torch.float32, tf32=has_tf32(device))
     dtype: torch.dtype = getattr(torch, name)
     return Precision(dtype)
+
+
+def supported(device: torch.device) -> tuple[str, ...]:
+    """The names among DTYPES that a device runs as they say."""
+    absent = set() if has_tf32(device) else {"tf32"}
+    absent |= {"float64"} if device.type == "mps" else set()
+    return tuple(name for name in DTYPES if name not in absent)
 
 
 def has_tf32(device: torch.device) -> bool:

@@ -14,7 +14,8 @@ from torch import Tensor
 from interp_dsl.models import points
 from interp_dsl.models.edits import Edit, apply
 from interp_dsl.models.errors import failure
-from interp_dsl.plan.places import Site
+from interp_dsl.models.sites import missing
+from interp_dsl.plan.places import Site, Target
 
 if TYPE_CHECKING:
     from interp_dsl.models.hooked import HookedExecutor
@@ -72,6 +73,14 @@ class Trace:
             assert site.hook is not None
             self._add(site.hook, partial(self._at_hook, site))
             return
+        reason = missing(Target(site), self.executor.facts.shape)
+        if reason is not None:  # some bridges have a hook there all the same
+            raise failure(
+                "E603",
+                f"{self.executor.facts.name} has no {site.kind}",
+                notes=(reason,),
+                exit_code=1,
+            )
         hook, form = points.point(site.kind, site.layer)
         if site.kind == "head":
             self._add(points.point("z", site.layer).hook, partial(self._keep, ("z", site.layer)))

@@ -1,5 +1,5 @@
 """Where the batches of a sweep wait for the device. After the first batch, which makes ready what
-all need, a pass and its metrics run without the host knowing a number, except for what is listed."""
+all need, a pass and its metrics run without the host knowing a number, but for what is listed."""
 
 from __future__ import annotations
 
