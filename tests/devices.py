@@ -17,14 +17,16 @@ from interp_dsl.models.executor import Executor, Pass
 
 HAS_CUDA = torch.cuda.is_available()
 DEVICES = ["cpu", *([pytest.param("cuda", marks=pytest.mark.cuda)] if HAS_CUDA else [])]
-needs_cuda = [
-    pytest.mark.cuda,
-    pytest.mark.skipif(not HAS_CUDA, reason="needs a CUDA device"),
-]
 CPU = torch.device("cpu")
 _here = ["cpu"]
 
 E = TypeVar("E", bound=Executor)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def needs_cuda(test: F) -> F:
+    """A test that is about CUDA alone."""
+    return pytest.mark.cuda(pytest.mark.skipif(not HAS_CUDA, reason="needs a CUDA device")(test))
 
 
 def here() -> str:

@@ -187,26 +187,26 @@ def test_metrics_are_measured_in_float32(dtype: str, tmp_path: Path) -> None:
     assert run.folder.read_tensors("who")["value"][0].tolist() == pytest.approx(wanted, rel=1e-6)
 
 
-class TestOnCuda:
-    pytestmark = needs_cuda
+@needs_cuda
+def test_tf32_rounds_and_float32_does_not(self) -> None:
+    """Products of a few hundred terms: TF32 keeps 10 bits, float32 23."""
+    models = {d: load({**CHECKPOINT, "dtype": d}, "cuda") for d in DTYPES}
+    tokens = prompts(models["float32"], 8, 16)
+    exact = models["float64"].forward(tokens, None).logits.double()
+    torch.set_float32_matmul_precision("high")
 
-    def test_tf32_rounds_and_float32_does_not(self) -> None:
-        """Products of a few hundred terms: TF32 keeps 10 bits, float32 23."""
-        models = {d: load({**CHECKPOINT, "dtype": d}, "cuda") for d in DTYPES}
-        tokens = prompts(models["float32"], 8, 16)
-        exact = models["float64"].forward(tokens, None).logits.double()
-        torch.set_float32_matmul_precision("high")
+    def error(dtype: str) -> float:
+        logits = models[dtype].forward(tokens, None).logits
+        return gate.relative_difference(logits, exact)
 
-        def error(dtype: str) -> float:
-            logits = models[dtype].forward(tokens, None).logits
-            return gate.relative_difference(logits, exact)
+    assert error("float32") < 1e-5 < 1e-4 < error("tf32") < 1e-1
 
-        assert error("float32") < 1e-5 < 1e-4 < error("tf32") < 1e-1
 
-    @pytest.mark.parametrize("spec", [NATIVE, CHECKPOINT], ids=["native", "checkpoint"])
-    def test_the_compiled_forward_passes_its_gate_in_tf32(self, spec: dict[str, str]) -> None:
-        model = load({**spec, "dtype": "tf32"}, "cuda", executor="compiled")
-        reference = load({**spec, "dtype": "tf32"}, "cuda", executor="hooked")
-        assert gate.compare(model, reference).passed
-        tokens = prompts(model, 2, 6)
-        reference.forward(tokens, None, sites=sites_of(reference))  # heads add up within TF32
+@needs_cuda
+@pytest.mark.parametrize("spec", [NATIVE, CHECKPOINT], ids=["native", "checkpoint"])
+def test_the_compiled_forward_passes_its_gate_in_tf32(self, spec: dict[str, str]) -> None:
+    model = load({**spec, "dtype": "tf32"}, "cuda", executor="compiled")
+    reference = load({**spec, "dtype": "tf32"}, "cuda", executor="hooked")
+    assert gate.compare(model, reference).passed
+    tokens = prompts(model, 2, 6)
+    reference.forward(tokens, None, sites=sites_of(reference))  # heads add up within TF32
