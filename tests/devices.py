@@ -5,6 +5,7 @@ processor: `from_cpu` makes an executor take and give tensors there, wherever it
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from interp_dsl.models.executor import Executor, Pass
 HAS_CUDA = torch.cuda.is_available()
 DEVICES = ["cpu", *([pytest.param("cuda", marks=pytest.mark.cuda)] if HAS_CUDA else [])]
 CPU = torch.device("cpu")
+ADDRESSES = ("reads", "rows", "changed")
 _here = ["cpu"]
 
 E = TypeVar("E", bound=Executor)
@@ -43,7 +45,8 @@ def device(request: pytest.FixtureRequest) -> Any:
 
 
 def from_cpu(executor: E) -> E:
-    """The executor, its passes taking tensors of the processor and giving them there."""
+    """The executor, its passes taking tensors of the processor and giving them there. Addresses
+    (what a pass reads and changes) stay there, as the executors want them."""
     for name in ("forward", "remember", "resume"):
         if executor.device != CPU and hasattr(executor, name):
             setattr(executor, name, _moving(getattr(executor, name), executor.device))
@@ -51,9 +54,11 @@ def from_cpu(executor: E) -> E:
 
 
 def _moving(method: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
+    names = [*inspect.signature(method).parameters]
+
     def moved(*arguments: Any, **options: Any) -> Any:
-        there = [placed(x, device) for x in arguments]
-        found = method(*there, **{k: placed(x, device) for k, x in options.items()})
+        given = dict(zip(names, arguments, strict=False)) | options
+        found = method(**{k: x if k in ADDRESSES else placed(x, device) for k, x in given.items()})
         if isinstance(found, Pass):
             return Pass(found.logits.cpu(), {site: x.cpu() for site, x in found.sites.items()})
         return found

@@ -10,13 +10,16 @@ entries (row, position, index) of X, computes new from old and writes back out o
 
 `basis` B [width, m], orthonormal columns, keeps the change inside its span:
 new <- old + B Bᵀ (new − old). `keys` limits the change to some coordinates of the width (the keys
-of a pattern's row). Entries that are not `valid` (padding, ragged labels) keep their old value."""
+of a pattern's row). Entries that are not `valid` (padding, ragged labels) keep their old value.
+
+Addresses (rows, index, positions, valid) live in the processor's memory, values on the model's
+device: what is changed where is known without waiting for a device."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -27,7 +30,8 @@ from interp_dsl.plan.places import Site
 @dataclass(frozen=True)
 class Edit:
     """rows, index: [R]; positions, valid: [R, k]; value: [R, k, width] or broadcastable to it;
-    keys: [R, width]; basis: [width, m]. R rows may repeat and come in any order."""
+    keys: [R, width]; basis: [width, m]. R rows may repeat and come in any order. Equal entries of
+    one edit have equal values."""
 
     site: Site
     rows: Tensor
@@ -40,23 +44,49 @@ class Edit:
     keys: Tensor | None = None
 
     def to(self, device: torch.device) -> Edit:
-        """The same edit with all its tensors on a device."""
-        if self.rows.device == device:
-            return self
-        fields: dict[str, Any] = vars(self)
-        moved = {name: x.to(device) for name, x in fields.items() if isinstance(x, Tensor)}
-        return Edit(**(fields | moved))
+        """The same edit with its values on a device; the addresses stay where they are."""
+        return replace(
+            self,
+            value=None if self.value is None else self.value.to(device),
+            basis=None if self.basis is None else self.basis.to(device),
+            keys=None if self.keys is None else self.keys.to(device),
+        )
 
 
 def apply(x: Tensor, edits: Iterable[Edit]) -> Tensor:
     """X [batch, position, index, width] with the edits made one after another, out of place."""
     for edit in edits:
-        where = (edit.rows[:, None], edit.positions, edit.index[:, None])
+        if not bool(edit.valid.all()):
+            edit = flat(edit)
+        addresses = (edit.rows[:, None], edit.positions, edit.index[:, None])
+        where = tuple(moved(a, x.device) for a in addresses)
         old = x[where]
-        new = changed(old, edit)
-        x = x.clone()
-        x[where] = torch.where(edit.valid[..., None], new, old)
+        x = x.index_put(where, changed(old, edit))
     return x
+
+
+def moved(address: Tensor, device: torch.device) -> Tensor:
+    """An address where a device can index by it; nothing waits for the device."""
+    return address.to(device, non_blocking=True)
+
+
+def flat(edit: Edit) -> Edit:
+    """The same edit with one row an entry, without the entries that are not valid."""
+    rows, columns = edit.valid.nonzero(as_tuple=True)
+    value = edit.value
+    if value is not None:
+        device = value.device
+        value = value.expand(*edit.positions.shape, value.shape[-1] if value.ndim else 1)
+        value = value[moved(rows, device), moved(columns, device)][:, None]
+    return replace(
+        edit,
+        rows=edit.rows[rows],
+        index=edit.index[rows],
+        positions=edit.positions[rows, columns][:, None],
+        valid=torch.ones_like(rows, dtype=torch.bool)[:, None],
+        value=value,
+        keys=None if edit.keys is None else edit.keys[moved(rows, edit.keys.device)],
+    )
 
 
 def changed(old: Tensor, edit: Edit) -> Tensor:

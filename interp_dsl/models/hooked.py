@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from interp_dsl.language.diagnostics import InterpError
-from interp_dsl.models.edits import Edit
+from interp_dsl.models.edits import Edit, moved
 from interp_dsl.models.errors import failure, nearest
 from interp_dsl.models.executor import Pass
 from interp_dsl.models.fingerprint import digest
@@ -95,6 +95,7 @@ class HookedExecutor:
             if Site("logits") in sites:
                 trace.captured[Site("logits")] = logits.unsqueeze(2)
             if reads is not None:
+                reads = moved(reads, self.device)
                 logits = logits.gather(1, reads[..., None].expand(-1, -1, logits.shape[-1]))
         return Pass(logits.float(), trace.captured)
 

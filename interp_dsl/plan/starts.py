@@ -9,9 +9,13 @@ from dataclasses import dataclass, replace
 from interp_dsl.plan.algebra import Intervention
 from interp_dsl.plan.places import ALL, Positions, Unit
 
+PARTS = ("resid_pre", "queries", "keys", "z")
+"""What late passes may take from an earlier one; `keys` are keys and values."""
 BEHIND_ATTENTION = frozenset(
-    ("z", "head", "attn_out", "resid_mid", "neuron", "mlp_out", "resid_post")
+    ("z", "head", "attn_out", "resid_mid", "mlp_in", "neuron", "mlp_out", "resid_post")
 )
+BEHIND_KEYS = BEHIND_ATTENTION | {"q_input", "q", "pattern"}
+"""Of these only the positions that are changed reach the stream after the layer."""
 LEAST_TOKENS = {"cpu": 512, "cuda": 32_768, "mps": 8_192}
 """Tokens that a device multiplies about as fast as more of them at once: a batch that holds as many
 draws no later position in. Estimates take the processor's."""

@@ -215,7 +215,8 @@ def test_a_pass_without_reads_ends_after_the_last_place() -> None:
     kept = model.forward(tokens, nothing, sites=[Site("embed"), Site("neuron", 0)])
     assert kept.logits.shape == (BATCH, 0, 400) and len(kept.sites) == 2
     assert dict(model.work) == {key: BATCH * LENGTH for key in ("q", "kv", "out", "mlp")} | {
-        "unembed": 0
+        "unembed": 0,
+        "pairs": BATCH * LENGTH * LENGTH,
     }
 
 
@@ -231,6 +232,7 @@ def test_the_last_layer_computes_what_is_read() -> None:
         "out": rest,
         "mlp": rest,
         "unembed": BATCH,
+        "pairs": rest * LENGTH,
     }
 
 

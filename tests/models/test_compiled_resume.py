@@ -122,6 +122,93 @@ def test_a_gradient_reaches_the_value_of_an_edit() -> None:
     same(gradient(True), gradient(False))
 
 
+def at_places(site: Site, source: Tensor, places: Tensor, seed: int) -> Edit:
+    """Some indices of a site in every row, set at the row's own places [R, c]."""
+    generator = torch.Generator().manual_seed(seed)
+    batch, _, count, _ = source.shape
+    rows = torch.arange(batch).repeat(2)
+    index = torch.randint(0, count, (2 * batch,), generator=generator)
+    index[batch:] = (index[:batch] + 1) % count
+    rows, index = (rows[:batch], index[:batch]) if count == 1 else (rows, index)
+    at = places[rows]
+    value = source[rows[:, None], at, index[:, None]]
+    return Edit(site, rows, index, at, torch.ones_like(at, dtype=torch.bool), value)
+
+
+PLACES = torch.tensor([[4, 3], [6, 3], [5, 5], [3, 4], [4, 6]])
+
+
+@pytest.mark.parametrize("with_mask", [False, True])
+@pytest.mark.parametrize("name", MODELS)
+def test_only_what_differs(name: str, with_mask: bool) -> None:
+    """Changed positions alone are computed until later layers attend to them."""
+    model = compiled(name)
+    tokens = prompts(model, N, LENGTH)
+    mask = masked(tokens) if with_mask else None
+    memory = model.remember(tokens, mask)
+    of_rows = None if mask is None else mask[ROWS]
+    sites = [site for site in sites_of(executor(name)) if site.layer is not None]
+    source = sources(model, sites)
+    starts = (0, 3) if model.facts.shape.causal else (0,)
+    reads = torch.tensor([[6, 4], [5, 5], [4, 6], [6, 6], [5, 6]])
+    for number, site in enumerate(sites):
+        assert site.layer is not None
+        edit = at_places(site, 1.1 * source[site], PLACES, number)
+        whole = model.forward(tokens[ROWS], None, [edit], mask=of_rows).logits
+        for first in starts:
+            for wanted in (None, reads):
+                late = model.resume(
+                    memory, ROWS, site.layer, [edit], wanted, first, changed=PLACES
+                ).logits
+                at = torch.arange(len(ROWS))[:, None]
+                same(late, whole[:, first:] if wanted is None else whole[at, reads])
+
+
+@pytest.mark.parametrize("changes", [None, PLACES])
+@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "gemma3_text", "qwen3", "rotary"])
+def test_a_memory_under_edits(name: str, changes: Tensor | None) -> None:
+    """Edits that hold throughout: those before the start are in the memory, the others are made
+    again, and the step's own come after them."""
+    model = compiled(name)
+    tokens = prompts(model, N, LENGTH)
+    sites = [site for site in sites_of(executor(name)) if site.layer is not None]
+    source = sources(model, sites)
+
+    def context(rows: Tensor) -> list[Edit]:
+        """An addition at every place, the same for an example whichever row it is."""
+        found = []
+        for number, site in enumerate(sites):
+            value = source[site][:N][rows, 2:6, number % source[site].shape[2]]
+            at = torch.arange(2, 6).expand(len(rows), -1)
+            index = torch.full((len(rows),), number % source[site].shape[2])
+            every = torch.ones_like(at, dtype=torch.bool)
+            found.append(
+                Edit(site, torch.arange(len(rows)), index, at, every, 0.3 * value, op="add")
+            )
+        return found
+
+    memory = model.remember(
+        tokens, edits=lambda first, stop: context(torch.arange(first, stop)), rows=2
+    )
+    reads = torch.tensor([[6, 4], [5, 5], [4, 6], [6, 6], [5, 6]])
+    for number, site in enumerate(sites):
+        assert site.layer is not None
+        edit = at_places(site, 1.1 * source[site], PLACES, number)
+        whole = model.forward(tokens[ROWS], reads, [*context(ROWS), edit]).logits
+        for first in (0, 3):
+            late = model.resume(
+                memory,
+                ROWS,
+                site.layer,
+                [edit],
+                reads,
+                first,
+                context=context(ROWS),
+                changed=changes,
+            ).logits
+            same(late, whole)
+
+
 @pytest.mark.parametrize("kind", ["resid_pre", "q", "z", "head", "neuron"])
 @pytest.mark.parametrize("position", [0, 4])
 @pytest.mark.parametrize("layer", [0, 1])
@@ -147,6 +234,36 @@ def test_what_is_multiplied(kind: str, position: int, layer: int) -> None:
     assert model.work["out"] == rows * positions * whole_layers + rows
     assert model.work["mlp"] == rows * positions * whole_layers + rows
     assert model.work["unembed"] == rows
+
+
+@pytest.mark.parametrize("kind", ["resid_pre", "k", "q", "z", "head", "neuron"])
+@pytest.mark.parametrize("layer", [0, 1])
+def test_what_is_multiplied_of_what_differs(kind: str, layer: int) -> None:
+    """Two changed positions of five that are left, through the layer (behind the attention, or from
+    its queries on) and through the next one's projections; then all that can see them."""
+    model = compiled("gpt2")
+    memory = model.remember(prompts(model, N, LENGTH))
+    width = {"resid_pre": 32, "head": 32, "neuron": 1}.get(kind, 8)
+    zero, at = torch.tensor([0]), torch.tensor([[4, 3]])
+    edit = Edit(Site(kind, layer), zero, zero, at, at > 0, torch.ones(width))
+    changed = at.expand(len(ROWS), -1)
+    model.work.clear()
+    model.resume(memory, ROWS, layer, [edit], LAST, 2, changed=changed)
+    rows, left = len(ROWS), LENGTH - 2
+    behind, spreads = kind in ("z", "head", "neuron"), kind in ("resid_pre", "k")
+    if layer == 1:
+        few = 2 if spreads else left
+        expected = {"kv": 0 if behind else few, "q": 0 if behind else 2 if spreads else 1}
+        expected |= {"out": 1, "mlp": 1, "pairs": 0 if behind else LENGTH}
+    elif spreads:
+        expected = {"kv": 2 + left, "q": 2 + 1, "out": left + 1, "mlp": left + 1}
+        expected["pairs"] = (left + 1) * LENGTH
+    else:
+        own = 0 if behind else 2
+        expected = {"kv": 2, "q": own + 2, "out": 2 + 1, "mlp": 2 + 1, "pairs": (own + 1) * LENGTH}
+    assert {k: v for k, v in model.work.items() if k != "unembed"} == {
+        k: rows * v for k, v in expected.items() if v
+    }
 
 
 def test_parts_of_a_memory() -> None:

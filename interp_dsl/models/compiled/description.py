@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import torch
-from torch import Tensor
-from torch.nn import functional
 
 from interp_dsl.models.native_config import NativeConfig
 from interp_dsl.models.shape import Shape
-
-
-def _solu(x: Tensor) -> Tensor:
-    return x * functional.softmax(x, dim=-1)
-
-
-_tanh_gelu = partial(functional.gelu, approximate="tanh")
-ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
-    "relu": functional.relu,
-    "gelu": functional.gelu,
-    "gelu_new": _tanh_gelu,
-    "gelu_pytorch_tanh": _tanh_gelu,
-    "silu": functional.silu,
-    "swish": functional.silu,
-    "solu": _solu,
-    "solu_ln": _solu,
-}
 
 
 @dataclass(frozen=True)

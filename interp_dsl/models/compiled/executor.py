@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor
 
 from interp_dsl.language.diagnostics import InterpError
-from interp_dsl.models.compiled.forward import Compiled, Walk
-from interp_dsl.models.compiled.memory import PARTS, Memory, Start
-from interp_dsl.models.compiled.taps import Place, Taps, flat
-from interp_dsl.models.edits import Edit
+from interp_dsl.models import points
+from interp_dsl.models.compiled.forward import Compiled
+from interp_dsl.models.compiled.memory import Memory, Start
+from interp_dsl.models.compiled.taps import Place, Taps
+from interp_dsl.models.compiled.walk import Walk
+from interp_dsl.models.edits import Edit, flat, moved
 from interp_dsl.models.errors import failure
 from interp_dsl.models.executor import Pass
 from interp_dsl.models.precision import in_own_precision
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.plan.places import Site
-from interp_dsl.plan.starts import BEHIND_ATTENTION
+from interp_dsl.plan.starts import BEHIND_ATTENTION, BEHIND_KEYS, PARTS
 
 
 class CompiledExecutor:
@@ -49,7 +51,7 @@ class CompiledExecutor:
     @property
     def work(self) -> Counter[str]:
         """Rows × positions multiplied since the start, summed over layers: q, kv, out (W_O), mlp,
-        unembed."""
+        unembed; and pairs, rows × queries × keys."""
         return self.model.work
 
     @in_own_precision
@@ -73,19 +75,30 @@ class CompiledExecutor:
 
     @in_own_precision
     def remember(
-        self, tokens: Tensor, mask: Tensor | None = None, parts: Collection[str] = PARTS
+        self,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        parts: Collection[str] = PARTS,
+        edits: Callable[[int, int], Sequence[Edit]] | None = None,
+        rows: int | None = None,
     ) -> Memory:
-        """One clean pass over tokens [n, T], kept for `resume`. `parts`: resid_pre, keys (keys and
-        values), z."""
+        """One pass over tokens [n, T], kept for `resume`. `parts`: resid_pre, queries, keys (keys
+        and values), z. `edits(start, stop)` are those of examples start to stop, counted from 0;
+        `rows` is how many examples go through at once."""
         self._check_length(tokens)
         if mask is not None:
             mask = mask.bool()
         shape, length = self.facts.shape, tokens.shape[1]
         memory = Memory.blank(shape, tokens, mask, parts, self.dtype)
-        none = torch.zeros(len(tokens), 0, dtype=torch.long, device=tokens.device)
+        size = rows or len(tokens)
         with torch.no_grad():
-            walk = Walk(self.model, Taps(self.facts, (), ()), length, mask, none, record=memory)
-            walk.through(walk.embedded(tokens), 0)
+            for first in range(0, len(tokens), size):
+                part = slice(first, min(first + size, len(tokens)))
+                taps = Taps(self.facts, edits(part.start, part.stop) if edits else (), ())
+                none = torch.zeros(part.stop - part.start, 0, dtype=torch.long)
+                seen = None if mask is None else mask[part]
+                walk = Walk(self.model, taps, length, seen, none, record=(memory, part))
+                walk.through(walk.embedded(tokens[part]), 0)
         return memory
 
     @in_own_precision
@@ -98,27 +111,38 @@ class CompiledExecutor:
         reads: Tensor | None = None,
         position: int = 0,
         sites: Sequence[Site] = (),
+        context: Sequence[Edit] = (),
+        changed: Tensor | None = None,
     ) -> Pass:
         """What `forward` gives for the examples `rows` [R] of a memory under edits that act in
         `layer` or later and at `position` or later: what comes before is taken from the memory.
 
         Edits count rows 0..R-1 and positions from the start of the prompt, reads [R, r] too; None
         reads all positions from `position` on, and so do `sites`. Where all that acts in `layer`
-        lies at z or behind it, the layer's attention is taken from the memory as well. Raises
-        InterpError E607 where the memory does not suffice."""
+        lies at z or behind it, the layer's attention is taken from the memory as well. `context`
+        are edits that the memory was made under: those that lie before the start are in it, the
+        others are made again, before `edits`. `changed` [R, c]: all `edits` are of `layer`, and at
+        these positions; the layer then computes these alone. Raises InterpError E607 where the
+        memory does not suffice."""
         taps = Taps(self.facts, edits, sites)
         places = taps.edited() | taps.wanted()
         self._check_start(memory, layer, places)
+        here = {kind for kind, at in places if at == layer}
+        from_z = memory.z is not None and here <= BEHIND_ATTENTION
+        is_local = here <= BEHIND_KEYS
+        is_last = layer == self.facts.shape.n_layers - 1
+        if sites or (is_local and is_last) or memory.queries is None or memory.keys is None:
+            changed = None
         if position:
             self._check_position(memory, position, edits, reads)
-        here = {kind for kind, at in places if at == layer}
-        start = Start(
-            memory, rows, layer, position, memory.z is not None and here <= BEHIND_ATTENTION
-        )
-        mask = None if memory.mask is None else memory.mask.index_select(0, rows)
+        kept = [edit for edit in context if not _is_before(edit, layer, from_z)]
+        taps = Taps(self.facts, [*kept, *edits], sites) if kept else taps
+        start = Start(memory, rows, layer, position, from_z, changed, is_local)
+        mask = memory.mask
+        mask = None if mask is None else mask.index_select(0, moved(rows, mask.device))
         with torch.set_grad_enabled(_with_gradient(edits)):
             walk = self._walk(taps, memory.length, mask, reads, start)
-            x = walk.through(start.after("resid_pre", layer), layer)
+            x = walk.through(walk.taken_up(), layer)
             return self._pass(walk, x, reads)
 
     def fingerprint(self) -> str:
@@ -135,7 +159,8 @@ class CompiledExecutor:
     ) -> Walk:
         wants_all = ("logits", None) in taps.wanted()
         mask = None if mask is None else mask.bool()
-        return Walk(self.model, taps, length, mask, None if wants_all else reads, start)
+        reads = None if wants_all or reads is None else reads.cpu()
+        return Walk(self.model, taps, length, mask, reads, start)
 
     def _pass(self, walk: Walk, x: Tensor, reads: Tensor | None) -> Pass:
         logits = walk.logits(x)
@@ -143,7 +168,7 @@ class CompiledExecutor:
         if walk.taps.wants("logits", None):
             logits = walk.taps.at("logits", None, logits, "flat")
             if reads is not None:
-                slots = reads - walk.taps.window.start
+                slots = moved(reads - walk.taps.window.start, self.device)
                 logits = logits.gather(1, slots[..., None].expand(-1, -1, logits.shape[-1]))
         return Pass(logits.float(), captured)
 
@@ -177,6 +202,17 @@ class CompiledExecutor:
                 f"{self.facts.name}, {n_ctx} tokens",
                 exit_code=1,
             )
+
+
+def _is_before(edit: Edit, layer: int, from_z: bool) -> bool:
+    """Is an edit in the memory of a pass that starts in `layer`, behind its attention or not?"""
+    site = points.as_named(edit.site)
+    if site.kind == "hook":
+        raise _cannot("a memory made under an edit of a raw hook")
+    if site.layer is None or site.layer < layer:
+        return True
+    before = {*points.POINTS} - BEHIND_ATTENTION | {"z"} if from_z else {"resid_pre"}
+    return site.layer == layer and site.kind in before
 
 
 def _with_gradient(edits: Sequence[Edit]) -> bool:

@@ -11,7 +11,8 @@ from typing import Any
 
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models import hf_config
-from interp_dsl.models.compiled.description import ACTIVATIONS, Description, LayerKind
+from interp_dsl.models.compiled.activations import ACTIVATIONS
+from interp_dsl.models.compiled.description import Description, LayerKind
 from interp_dsl.models.errors import failure
 from interp_dsl.models.shape import Shape
 

@@ -9,8 +9,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from interp_dsl.models.compiled.taps import flat
-from interp_dsl.models.edits import Edit, apply
+from interp_dsl.models.edits import Edit, apply, flat, moved
 
 
 def all_outputs(z: Tensor, w_o: Tensor) -> Tensor:
@@ -19,9 +18,10 @@ def all_outputs(z: Tensor, w_o: Tensor) -> Tensor:
     return torch.einsum("bthe,hed->bthd", z, w_o)
 
 
-def changed(total: Tensor, z: Tensor, w_o: Tensor, edits: Sequence[Edit]) -> Tensor:
-    """The attention's output [B, t, d_model] after edits of heads: only the entries that are
-    addressed are computed head by head, each once however many edits address it."""
+def changes(z: Tensor, w_o: Tensor, edits: Sequence[Edit]) -> tuple[Tensor, Tensor]:
+    """What edits of heads add to the attention's output: the places [n] (row × t + position) and
+    what is added there [n, d_model]. Only the entries that are addressed are computed head by head,
+    each once however many edits address it."""
     entries = [flat(edit) for edit in edits]
     rows = torch.cat([edit.rows for edit in entries])
     at = torch.cat([edit.positions[:, 0] for edit in entries])
@@ -29,7 +29,7 @@ def changed(total: Tensor, z: Tensor, w_o: Tensor, edits: Sequence[Edit]) -> Ten
     length, n_heads = z.shape[1], z.shape[2]
     key, number = _unique((rows * length + at) * n_heads + head)
     place, head = key // n_heads, key % n_heads
-    old = _outputs(z.flatten(0, 1)[place, head], head, w_o)
+    old = _outputs(z.flatten(0, 1)[moved(place, z.device), moved(head, z.device)], head, w_o)
     zeros = torch.zeros_like(number)
     ends = list(accumulate(len(edit.rows) for edit in entries))[:-1]
     numbered = [
@@ -37,7 +37,7 @@ def changed(total: Tensor, z: Tensor, w_o: Tensor, edits: Sequence[Edit]) -> Ten
         for edit, part in zip(entries, number.tensor_split(ends), strict=True)
     ]
     new = apply(old[:, None, None, :], numbered)[:, 0, 0]
-    return total.flatten(0, 1).index_add(0, place, new - old).view_as(total)
+    return moved(place, z.device), new - old
 
 
 def _outputs(z: Tensor, head: Tensor, w_o: Tensor) -> Tensor:
@@ -47,11 +47,12 @@ def _outputs(z: Tensor, head: Tensor, w_o: Tensor) -> Tensor:
     counts = torch.bincount(group, minlength=len(used))
     order = group.argsort(stable=True)
     rank = torch.empty_like(order)
-    rank[order] = torch.arange(len(order), device=z.device)
+    rank[order] = torch.arange(len(order))
     slot = rank - (counts.cumsum(0) - counts)[group]
     size = int(counts.max()) if len(counts) else 0
-    padded = z.new_zeros(len(used), size, z.shape[-1]).index_put((group, slot), z)
-    return (padded @ w_o[used])[group, slot]
+    where = (moved(group, z.device), moved(slot, z.device))
+    padded = z.new_zeros(len(used), size, z.shape[-1]).index_put(where, z)
+    return (padded @ w_o[moved(used, z.device)])[where]
 
 
 def _unique(numbers: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,21 +8,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from interp_dsl.models.edits import moved
 from interp_dsl.models.shape import Shape
-
-PARTS = ("resid_pre", "keys", "z")
+from interp_dsl.plan.starts import PARTS
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Of n examples of T tokens: resid_pre [layer, n, T, d_model]; keys (after rotary) and values
-    [layer, n, T, kv head, d_head]; z [layer, n, T, head, d_head]. A part that was not asked for is
-    None. `mask` [n, T] is the one that they ran under."""
+    """Of n examples of T tokens, after all edits that the pass was under: resid_pre [layer, n, T,
+    d_model]; queries [layer, n, T, head, d_head], keys and values [layer, n, T, kv head, d_head] as
+    attention takes them (normed, turned); z [layer, n, T, head, d_head]. A part that was not asked
+    for is None. `mask` [n, T] is the one that they ran under."""
 
     n: int
     length: int
     mask: Tensor | None
     resid_pre: Tensor | None
+    queries: Tensor | None
     keys: Tensor | None
     values: Tensor | None
     z: Tensor | None
@@ -43,42 +45,77 @@ class Memory:
             size = (shape.n_layers, n, length, *width)
             return torch.empty(size, dtype=dtype, device=tokens.device) if part in parts else None
 
-        kv = (shape.n_kv_heads, shape.d_head)
+        kv, heads = (shape.n_kv_heads, shape.d_head), (shape.n_heads, shape.d_head)
         return cls(
             n,
             length,
             mask,
             room("resid_pre", shape.d_model),
+            room("queries", *heads),
             room("keys", *kv),
             room("keys", *kv),
-            room("z", shape.n_heads, shape.d_head),
+            room("z", *heads),
         )
 
-    def keep(self, layer: int, part: str, x: Tensor) -> None:
-        """Write one layer of a part, where there is room for it."""
+    def keep(self, layer: int, part: str, x: Tensor, rows: slice = slice(None)) -> None:
+        """Write one layer of a part, where there is room for it, of some of the examples."""
         room: Tensor | None = getattr(self, part)
         if room is not None:
-            room[layer] = x
+            room[layer, rows] = x
 
 
 @dataclass(frozen=True)
 class Start:
     """Where a late pass starts: `rows` [R] of a memory, from `position` on in `layer`.
-    `from_z`: that layer's attention is taken from the memory up to z."""
+    `from_z`: that layer's attention is taken from the memory up to z. `changed` [R, c]: no other
+    position differs from the memory until later layers attend to them; None where that is not so.
+    `is_local`: neither does one differ within the layer, nor do its keys and values.
+    `rows` and `changed` are in the processor's memory."""
 
     memory: Memory
     rows: Tensor
     layer: int
     position: int
     from_z: bool
+    changed: Tensor | None = None
+    is_local: bool = False
+
+    def all(self, part: str, layer: int) -> Tensor:
+        """A part of a layer at all positions, [R, T, …]."""
+        return self._rows(self._kept(part)[layer])
 
     def before(self, part: str, layer: int) -> Tensor:
-        """A part of a layer at the positions that are not computed again, [R, position, …]."""
+        """The same at the positions that are not computed again, [R, position, …]."""
         return self._rows(self._kept(part)[layer][:, : self.position])
 
     def after(self, part: str, layer: int) -> Tensor:
         """The same at the other positions, [R, T - position, …]."""
         return self._rows(self._kept(part)[layer][:, self.position :])
+
+    def at(self, part: str, layer: int, positions: Tensor) -> Tensor:
+        """The same at positions [R, r], [R, r, …]."""
+        kept = self._kept(part)[layer]
+        return kept[moved(self.rows[:, None], kept.device), moved(positions, kept.device)]
+
+    def merged(self, part: str, layer: int, new: Tensor, first: int) -> Tensor:
+        """The same from position `first` on, with `new` [R, c, …] at the changed positions."""
+        assert self.changed is not None
+        kept = self._rows(self._kept(part)[layer][:, first:])
+        rows = torch.arange(len(kept))[:, None]
+        return kept.index_put_(
+            (moved(rows, kept.device), moved(self.changed - first, kept.device)), new
+        )
+
+    def merged_at(self, part: str, layer: int, new: Tensor, positions: Tensor) -> Tensor:
+        """The same at positions [R, r] alone."""
+        assert self.changed is not None
+        kept = self.at(part, layer, positions)
+        meets = positions[:, :, None] == self.changed[:, None, :]
+        rows, slot = torch.arange(len(kept))[:, None], meets.int().argmax(-1)
+        device = kept.device
+        found = new[moved(rows, device), moved(slot, device)]
+        hit = moved(meets.any(-1), device).reshape(*positions.shape, *[1] * (kept.ndim - 2))
+        return torch.where(hit, found, kept)
 
     def _kept(self, part: str) -> Tensor:
         kept: Tensor | None = getattr(self.memory, part)
@@ -86,4 +123,5 @@ class Start:
         return kept
 
     def _rows(self, x: Tensor) -> Tensor:
-        return x.index_select(0, self.rows)
+        return x.index_select(0, moved(self.rows, x.device))
+

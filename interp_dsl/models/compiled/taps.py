@@ -11,7 +11,7 @@ from torch import Tensor
 
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models import points
-from interp_dsl.models.edits import Edit, apply
+from interp_dsl.models.edits import Edit, apply, flat, moved
 from interp_dsl.models.errors import failure
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.models.sites import missing
@@ -23,7 +23,7 @@ Place = tuple[str, int | None]
 @dataclass(frozen=True)
 class Window:
     """The positions of the prompts that a stream holds: those from `start` on, or `picked`
-    [B, r]."""
+    [B, r] (in the processor's memory)."""
 
     start: int = 0
     picked: Tensor | None = None
@@ -136,31 +136,16 @@ _HOOKED = {
 }
 
 
-def flat(edit: Edit) -> Edit:
-    """The same edit with one row an entry, without the entries that are not valid."""
-    rows, columns = edit.valid.nonzero(as_tuple=True)
-    value = edit.value
-    if value is not None:
-        value = value.expand(*edit.positions.shape, value.shape[-1] if value.ndim else 1)
-        value = value[rows, columns][:, None]
-    return replace(
-        edit,
-        rows=edit.rows[rows],
-        index=edit.index[rows],
-        positions=edit.positions[rows, columns][:, None],
-        valid=torch.ones_like(rows, dtype=torch.bool)[:, None],
-        value=value,
-        keys=None if edit.keys is None else edit.keys[rows],
-    )
-
-
 def in_window(edit: Edit, window: Window) -> Edit:
     """The edit with its positions counted in a stream's window; entries outside are left out."""
     if window.holds_all():
         return edit
-    edit = flat(edit)
     if window.picked is None:
+        if not bool((edit.positions < window.start).any()):
+            return replace(edit, positions=edit.positions - window.start)
+        edit = flat(replace(edit, valid=edit.valid & (edit.positions >= window.start)))
         return replace(edit, positions=edit.positions - window.start)
+    edit = flat(edit)
     entry, slot = (edit.positions == window.picked[edit.rows]).nonzero(as_tuple=True)
     return replace(
         edit,
@@ -168,6 +153,6 @@ def in_window(edit: Edit, window: Window) -> Edit:
         index=edit.index[entry],
         positions=slot[:, None],
         valid=edit.valid[entry],
-        value=None if edit.value is None else edit.value[entry],
-        keys=None if edit.keys is None else edit.keys[entry],
+        value=None if edit.value is None else edit.value[moved(entry, edit.value.device)],
+        keys=None if edit.keys is None else edit.keys[moved(entry, edit.keys.device)],
     )

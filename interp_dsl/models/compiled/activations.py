@@ -1,0 +1,64 @@
+"""Activation functions. Without gradients on a processor they work in place on pieces that stay in
+its cache: one long pass over memory instead of several."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+PIECE = 1 << 17
+"""Entries of a piece: 512 kB of float32."""
+
+
+def _solu(x: Tensor) -> Tensor:
+    return x * functional.softmax(x, dim=-1)
+
+
+_tanh_gelu = partial(functional.gelu, approximate="tanh")
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "relu": functional.relu,
+    "gelu": functional.gelu,
+    "gelu_new": _tanh_gelu,
+    "gelu_pytorch_tanh": _tanh_gelu,
+    "silu": functional.silu,
+    "swish": functional.silu,
+    "solu": _solu,
+    "solu_ln": _solu,
+}
+
+
+def activated(x: Tensor, name: str, bias: Tensor | None) -> Tensor:
+    """The activation `name` of x + bias, x [..., width], bias [width]. May overwrite x."""
+    function = ACTIVATIONS[name]
+    if torch.is_grad_enabled() or x.device.type != "cpu" or not x.is_contiguous():
+        return function(x if bias is None else x + bias)
+    in_place = _IN_PLACE.get(name)
+    rows = x.view(-1, x.shape[-1])
+    for piece in rows.split(max(1, PIECE // x.shape[-1])):
+        if bias is not None:
+            piece.add_(bias)
+        if in_place is None or x.dtype not in (torch.float32, torch.float64):
+            piece.copy_(function(piece))
+        else:
+            in_place(piece)
+    return x
+
+
+def _tanh_gelu_(x: Tensor) -> None:
+    """½ x (1 + tanh u) = x σ(2u) with u = √(2/π) (x + 0.044715 x³): a sigmoid is much cheaper here
+    than the library's tanh form, and equal to rounding."""
+    twice = 2 * math.sqrt(2 / math.pi)
+    slope = torch.addcmul(torch.tensor(twice, dtype=x.dtype), x, x, value=twice * 0.044715)
+    x.mul_(slope.mul_(x).sigmoid_())
+
+
+_IN_PLACE: Mapping[str, Callable[[Tensor], object]] = {
+    "relu": torch.relu_,
+    "gelu_new": _tanh_gelu_,
+    "gelu_pytorch_tanh": _tanh_gelu_,
+}

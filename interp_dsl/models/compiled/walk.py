@@ -1,0 +1,328 @@
+"""One pass through the compiled forward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from interp_dsl.models.compiled import attention, heads
+from interp_dsl.models.compiled.activations import activated
+from interp_dsl.models.compiled.description import LayerKind
+from interp_dsl.models.compiled.forward import Compiled, added
+from interp_dsl.models.compiled.memory import Memory, Start
+from interp_dsl.models.compiled.projections import Projections
+from interp_dsl.models.compiled.taps import Taps, Window
+from interp_dsl.models.compiled.weights import Norm
+from interp_dsl.models.edits import Edit, moved
+
+
+class Walk:
+    """A pass over a batch. `reads` [B, r] (in the processor's memory) are the positions whose
+    logits are wanted, None for all: the last layer computes what only they need for them alone,
+    unless it is being watched.
+
+    The stream holds the positions of `taps.window`: all of them, those from the start's position
+    on, at first only those that differ from the memory (`start.changed`), at last only those that
+    are read."""
+
+    def __init__(
+        self,
+        model: Compiled,
+        taps: Taps,
+        length: int,
+        mask: Tensor | None,
+        reads: Tensor | None,
+        start: Start | None = None,
+        record: tuple[Memory, slice] | None = None,
+    ) -> None:
+        self.model = model
+        self.taps = taps
+        self.length = length
+        self.mask = mask
+        self.reads = reads
+        self.start = start
+        self.record = record
+        self.shape = model.description.shape
+        self.projections = Projections(model, taps)
+        self.in_place = not torch.is_grad_enabled() and not taps.wanted()
+        self._seen: dict[int | None, Tensor | None]
+        for rotary in model.rotary:
+            rotary.reach(length)
+        self.is_narrow = start is not None and start.changed is not None
+        """Does the stream hold only what differs from the memory?"""
+        if start is not None and start.changed is not None:
+            self._hold_picked(start.changed)
+        else:
+            self._hold_from(start.position if start else 0)
+
+    def embedded(self, tokens: Tensor) -> Tensor:
+        """Tokens [B, T] -> the residual stream before layer 0."""
+        weights = self.model.weights
+        x = weights.embed[tokens]
+        if weights.embed_scale is not None:
+            x = x * weights.embed_scale
+        x = self.taps.at("embed", None, x, "flat")
+        if weights.positions is None:
+            return x
+        table = weights.positions[: self.length]
+        if self.taps.touches("pos_embed", None):
+            table = self.taps.at("pos_embed", None, table.expand_as(x), "flat")
+        return x + table
+
+    def taken_up(self) -> Tensor:
+        """The residual stream before the layer at which the pass starts."""
+        return self._remembered("resid_pre")
+
+    def through(self, x: Tensor, layer: int) -> Tensor:
+        """Blocks `layer` and later; they end early where nothing is read after a layer."""
+        for number in range(layer, self._stop(layer)):
+            x = self._block(x, number)
+        return x
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The residual stream after the last block -> logits [B, r, d_vocab_out]."""
+        if self.reads is not None and self.taps.window.picked is None:
+            x = _gathered(x, self.reads - self.taps.window.start)
+        return self.model.logits(x)
+
+    def _stop(self, layer: int) -> int:
+        if self.record is not None or self.reads is None or self.reads.shape[1]:
+            return self.shape.n_layers
+        return max((at + 1 for _, at in self.taps.wanted() if at is not None), default=layer)
+
+    def _block(self, x: Tensor, layer: int) -> Tensor:
+        x = self.taps.at("resid_pre", layer, x, "flat")
+        self._keep(layer, "resid_pre", x)
+        x, z = self._attended(x, layer)
+        z = self.taps.at("z", layer, z, "heads")
+        self._keep(layer, "z", z)
+        if self.shape.parallel:
+            hidden = self._hidden(x, layer)
+            x = self._mlp_written(self._written(x, z, layer), hidden, layer)
+        else:
+            x = self.taps.at("resid_mid", layer, self._written(x, z, layer), "flat")
+            if not self.shape.attn_only:
+                x = self._mlp_written(x, self._hidden(x, layer), layer)
+        return self.taps.at("resid_post", layer, x, "flat")
+
+    # ---- attention
+
+    def _attended(self, x: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """The stream (at the positions that are still needed) and z [B, t, head, d_head]."""
+        start = self.start
+        if start and start.from_z and layer == start.layer:
+            if self._trims(layer):
+                x = self._pick(x)
+            return x, self._remembered("z")
+        if start and self.is_narrow:
+            if start.is_local and layer == start.layer:
+                q = self._queries(*self.projections("q", x, layer), layer)
+                return x, self._mixed(q, start.all("keys", layer), start.all("values", layer), layer)
+            return self._widened(x, layer)
+        if self._trims(layer):
+            k, v = self._keys_values(*self.projections("kv", x, layer), layer)
+            x = self._pick(x)
+            q = self._queries(*self.projections("q", x, layer), layer)
+        else:
+            q, k, v = self.projections("qkv", x, layer)
+            q, (k, v) = self._queries(q, layer), self._keys_values(k, v, layer)
+        if start and start.position:
+            k = torch.cat([start.before("keys", layer), k], 1)
+            v = torch.cat([start.before("values", layer), v], 1)
+        return x, self._mixed(q, k, v, layer)
+
+    def _widened(self, x: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """Attention in which all later positions see what the changed ones have become: theirs is
+        computed, all others' queries, keys, values and streams are in the memory."""
+        start = self.start
+        assert start is not None
+        q, k, v = self.projections("qkv", x, layer)
+        q, (k, v) = self._queries(q, layer), self._keys_values(k, v, layer)
+        k, v = start.merged("keys", layer, k, 0), start.merged("values", layer, v, 0)
+        self._hold_from(start.position)
+        self.is_narrow = False
+        if self._trims(layer):
+            assert self.reads is not None
+            self._hold_picked(self.reads)
+            x = start.merged_at("resid_pre", layer, x, self.reads)
+            q = start.merged_at("queries", layer, q, self.reads)
+        else:
+            x = start.merged("resid_pre", layer, x, start.position)
+            q = start.merged("queries", layer, q, start.position)
+        return x, self._mixed(q, k, v, layer)
+
+    def _queries(self, q: Tensor, layer: int) -> Tensor:
+        """Queries as attention takes them: normed and turned."""
+        q = self._turned(q, self.model.weights.blocks[layer].q_norm, layer)
+        self._keep(layer, "queries", q)
+        return q
+
+    def _keys_values(self, k: Tensor, v: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """The same of keys; values as they are."""
+        k = self._turned(k, self.model.weights.blocks[layer].k_norm, layer)
+        self._keep(layer, "keys", k)
+        self._keep(layer, "values", v)
+        return k, v
+
+    def _turned(self, x: Tensor, norm: Norm | None, layer: int) -> Tensor:
+        if norm is not None:
+            x = self.model.normed(x, norm, "RMS")
+        if not self.model.rotary:
+            return x
+        return self.model.rotary[self._kind(layer).rotary].turn(x, self.positions)
+
+    def _mixed(self, q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
+        description, kind = self.model.description, self._kind(layer)
+        self.model.work["pairs"] += q.shape[0] * q.shape[1] * k.shape[1]
+        if not self.model.fuses or self.taps.touches("pattern", layer):
+            return attention.eager(
+                q,
+                k,
+                v,
+                kind.scale,
+                self._visible(kind.window),
+                description.score_cap,
+                torch.float32 if description.single_softmax else None,
+                lambda pattern: self._pattern(pattern, layer),
+            )
+        square = self.taps.window.holds_all() and self.mask is None
+        is_causal = self.shape.causal and square and self._covers(kind.window)
+        seen = None if is_causal else self._visible(kind.window)
+        z = attention.fused(q, k, v, kind.scale, seen, is_causal)
+        if description.blank_rows and self.mask is not None:
+            z = z * self._sees_any(kind.window)
+        return z
+
+    def _pattern(self, pattern: Tensor, layer: int) -> Tensor:
+        if self.model.description.blank_rows and self.mask is not None:
+            pattern = pattern * self._sees_any(self._kind(layer).window).transpose(1, 2)
+        return self.taps.at("pattern", layer, pattern, "pattern")
+
+    def _visible(self, window: int | None) -> Tensor | None:
+        window = None if self._covers(window) else window
+        if window not in self._seen:
+            self._seen[window] = attention.visible(
+                self.positions, self.length, self.shape.causal, window, self.mask
+            )
+        return self._seen[window]
+
+    def _covers(self, window: int | None) -> bool:
+        """Does a window hide nothing of a prompt of this length?"""
+        return window is None or window >= self.length
+
+    def _sees_any(self, window: int | None) -> Tensor:
+        """[B, t, 1, 1]: 1 for queries that see a key."""
+        seen = self._visible(window)
+        assert seen is not None
+        return seen.any(-1).transpose(1, 2)[..., None].to(self.model.dtype)
+
+    # ---- what a layer's parts write
+
+    def _written(self, x: Tensor, z: Tensor, layer: int) -> Tensor:
+        """x + z W_O + b_O [B, t, d_model], heads changed."""
+        block, taps = self.model.weights.blocks[layer], self.taps
+        self.model.work["out"] += z[..., 0, 0].numel()
+        w_o = block.w_o.flatten(0, 1).T
+        edits = taps.edits_at("head", layer)
+        watched = taps.touches("attn_out", layer) or taps.wants("head", layer)
+        if not watched and block.ln1_post is None:
+            x = added(x, z.flatten(2), w_o, block.b_o, self.in_place)
+            return self._with_heads(x, z, layer, edits)
+        total = functional.linear(z.flatten(2), w_o, block.b_o)
+        if taps.wants("head", layer):
+            old = heads.all_outputs(z, block.w_o)
+            new = taps.at("head", layer, old, "heads")
+            total = total if new is old else total + (new - old).sum(2)
+        else:
+            total = self._with_heads(total, z, layer, edits)
+        if block.ln1_post is not None:
+            total = self.model.normed(total, block.ln1_post, self.model.description.norm)
+        return x + taps.at("attn_out", layer, total, "flat")
+
+    def _with_heads(self, x: Tensor, z: Tensor, layer: int, edits: Sequence[Edit]) -> Tensor:
+        """x [B, t, d_model] with what edits of heads add to it."""
+        if not edits:
+            return x
+        where, delta = heads.changes(z, self.model.weights.blocks[layer].w_o, edits)
+        rows = x.flatten(0, 1)
+        rows = rows.index_add_(0, where, delta) if self.in_place else rows.index_add(0, where, delta)
+        return rows.view_as(x)
+
+    def _hidden(self, x: Tensor, layer: int) -> Tensor:
+        """The MLP's activations [B, t, d_mlp]."""
+        description, block = self.model.description, self.model.weights.blocks[layer]
+        assert block.ln2 is not None and block.w_in is not None
+        self.model.work["mlp"] += x[..., 0].numel()
+        x = self.taps.at("mlp_in", layer, x, "flat")
+        h = functional.linear(self.model.normed(x, block.ln2, description.norm), block.w_in)
+        if self.shape.gated:
+            h = h if block.b_in is None else h + block.b_in
+            gate, linear = h.chunk(2, -1)
+            h = activated(gate, description.activation, None) * linear
+        else:
+            h = activated(h, description.activation, block.b_in)
+        if block.mid_norm is not None:
+            h = self.model.normed(h, block.mid_norm, "LN")
+        return self.taps.at("neuron", layer, h, "units")
+
+    def _mlp_written(self, x: Tensor, hidden: Tensor, layer: int) -> Tensor:
+        block = self.model.weights.blocks[layer]
+        assert block.w_out is not None
+        if block.ln2_post is None and not self.taps.touches("mlp_out", layer):
+            return added(x, hidden, block.w_out, block.b_out, self.in_place)
+        out = functional.linear(hidden, block.w_out, block.b_out)
+        if block.ln2_post is not None:
+            out = self.model.normed(out, block.ln2_post, self.model.description.norm)
+        return x + self.taps.at("mlp_out", layer, out, "flat")
+
+    # ---- the positions that the stream holds
+
+    def _trims(self, layer: int) -> bool:
+        """Is all that remains of this layer needed at the read positions only?"""
+        if self.reads is None or self.record is not None or layer != self.shape.n_layers - 1:
+            return False
+        if self.taps.window.picked is not None or self.reads.shape[1] >= len(self.positions):
+            return False
+        return not any(at == layer and kind != "resid_pre" for kind, at in self.taps.wanted())
+
+    def _remembered(self, part: str) -> Tensor:
+        """A part of the layer at which the pass starts, at the positions held."""
+        start, picked = self.start, self.taps.window.picked
+        assert start is not None
+        if picked is None:
+            return start.after(part, start.layer)
+        return start.at(part, start.layer, picked)
+
+    def _hold_from(self, first: int) -> None:
+        self._hold(Window(first), torch.arange(first, self.length, device=self.model.device))
+
+    def _hold_picked(self, positions: Tensor) -> None:
+        self._hold(Window(picked=positions), moved(positions, self.model.device))
+
+    def _hold(self, window: Window, positions: Tensor) -> None:
+        self.taps.window, self.positions = window, positions
+        self._seen = {}
+
+    def _pick(self, x: Tensor) -> Tensor:
+        """The stream at the read positions; from here on it holds nothing else."""
+        assert self.reads is not None
+        picked = _gathered(x, self.reads - self.taps.window.start)
+        self._hold_picked(self.reads)
+        return picked
+
+    def _kind(self, layer: int) -> LayerKind:
+        return self.model.description.layers[layer]
+
+    def _keep(self, layer: int, part: str, x: Tensor) -> None:
+        if self.record is not None:
+            memory, rows = self.record
+            memory.keep(layer, part, x, rows)
+
+
+def _gathered(x: Tensor, at: Tensor) -> Tensor:
+    """x [B, t, …] at positions [B, r]."""
+    rows = torch.arange(len(at))[:, None]
+    return x[moved(rows, x.device), moved(at, x.device)]
