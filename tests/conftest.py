@@ -8,3 +8,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 if "INTERP_TEST_CACHE" not in os.environ:
     os.environ["INTERP_TEST_CACHE"] = tempfile.mkdtemp(prefix="interp-cache-")
 os.environ["XDG_CACHE_HOME"] = os.environ["INTERP_TEST_CACHE"]
+
+from hypothesis import settings
+
+from tests.devices import device  # noqa: F401
+
+# How long an example takes says more of the machine than of the program.
+settings.register_profile("steady", deadline=None)
+settings.load_profile("steady")

@@ -52,17 +52,28 @@ def _devices() -> list[Finding]:
     import torch
 
     build = torch.version.cuda or torch.version.hip
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    threads = f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"
     found = [
         Finding("torch build", f"for {build}" if build else "for the CPU alone"),
-        Finding("cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads"),
+        _device("cpu", threads, memory),
     ]
     for number in range(torch.cuda.device_count()):
         facts: Any = torch.cuda.get_device_properties(number)
-        about = f"{facts.name}, {file_size(facts.total_memory)}"
-        found.append(Finding(f"cuda:{number}", about))
+        found.append(_device(f"cuda:{number}", facts.name, facts.total_memory))
     if torch.backends.mps.is_available():
-        found.append(Finding("mps", "Apple GPU"))
+        found.append(_device("mps", "Apple GPU", torch.mps.recommended_max_memory()))
     return found
+
+
+def _device(name: str, about: str, memory: int) -> Finding:
+    """A device, its memory in bytes, and the values of `dtype` that it runs."""
+    import torch
+
+    from interp_dsl.models.precision import supported
+
+    dtypes = ", ".join(supported(torch.device(name)))
+    return Finding(name, f"{about}, {file_size(memory)}; {dtypes}")
 
 
 def _hub() -> Finding:

@@ -39,7 +39,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fresh", action="store_true", help="neither go on with an old run nor reuse its steps"
     )
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps; the file's choice otherwise")
+    parser.add_argument(
+        "--device", help="cpu, cuda, cuda:1, mps; a model's own device goes before it"
+    )
     parser.add_argument("--seed", type=int, help="the seed of the bootstrap")
 
 

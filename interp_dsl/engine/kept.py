@@ -76,7 +76,8 @@ def _compare(state: State, run: Run, found: Tensor, wanted: Tensor, what: str) -
     wanted = wanted.repeat(len(found) // len(wanted), 1)
     scale = float(wanted.abs().max().clamp(min=1.0))
     difference = float((found - wanted).abs().max()) / scale
-    tolerance = _TOLERANCE[state.executor(run).dtype]
+    executor = state.executor(run)
+    tolerance = _TOLERANCE[torch.float16 if executor.tf32 else executor.dtype]  # 10 bits both
     if not difference <= tolerance:
         raise InterpError(
             Diagnostic(

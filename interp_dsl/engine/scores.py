@@ -46,7 +46,7 @@ def score_units(
 ) -> Scored:
     """Scores of changed units: values [metrics, units, n], base and other [metrics, n]. A row a
     unit and metric, unit after unit."""
-    values, base = values.double().cpu(), base.double().cpu()
+    values, base = values.cpu().double(), base.cpu().double()  # mps has no float64
     effects = values - base[:, None]
     low, high = (b.view(effects.shape[:2]) for b in bounds(effects.flatten(0, 1).T, seed))
     gaps = [
@@ -83,7 +83,8 @@ def score_run(
     seed: int,
 ) -> Scored:
     """Values only, of a model as it is: values [metrics, n]."""
-    low, high = bounds(values.double().cpu().T, seed)
+    values = values.cpu()
+    low, high = bounds(values.double().T, seed)
     rows = [
         {
             "unit": "model",

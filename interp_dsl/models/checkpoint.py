@@ -13,27 +13,31 @@ from interp_dsl.models.errors import failure
 from interp_dsl.models.facts import facts, kind_of, name_of, path_of, with_bos
 from interp_dsl.models.hooked import HookedExecutor
 from interp_dsl.models.imports import timed
+from interp_dsl.models.options import PROCESSING
 from interp_dsl.models.own import own_function
+from interp_dsl.models.precision import Precision
 from interp_dsl.models.shape import ModelFacts, Shape
-
-PROCESSING = ("none", "compatibility")
 
 
 def transformers_model(
-    spec: Mapping[str, Any], device: torch.device, dtype: torch.dtype, trusted: bool
+    spec: Mapping[str, Any], device: torch.device, precision: Precision, trusted: bool
 ) -> HookedExecutor:
-    """A `checkpoint` or `pretrained` model. Raises InterpError E451, E456-E458, E462."""
-    processing = _processing(spec)
+    """A `checkpoint` or `pretrained` model. `device_map` (a word of DEVICE_MAPS, or a mapping of
+    transformers' module names to devices) goes before `device`. Raises InterpError E451,
+    E456-E458, E462, E463."""
+    processing, known = _processing(spec), facts(spec)
     folder, name = _location(spec)
-    bridge = _boot(spec, folder, name, device, dtype, trusted)
+    bridge = _boot(spec, folder, name, device, precision.dtype, trusted)
+    if any(weight.is_meta for weight in bridge.parameters()):
+        raise _not_spread(name, "not all of its weights have a place in memory")
     if processing == "compatibility":
         bridge.enable_compatibility_mode(disable_warnings=True)
-    known = facts(spec) or with_bos(bridge_facts(bridge, name, folder), spec)
-    return HookedExecutor(bridge, known, processing=processing)
+    known = known or with_bos(bridge_facts(bridge, name, folder), spec)
+    return HookedExecutor(bridge, known, processing=processing, tf32=precision.tf32)
 
 
 def python_model(
-    spec: Mapping[str, Any], device: torch.device, dtype: torch.dtype, trusted: bool
+    spec: Mapping[str, Any], device: torch.device, precision: Precision, trusted: bool
 ) -> HookedExecutor:
     """What `python("module:function")` returns: a TransformerBridge. `folder` is where the module
     is looked for first. Raises InterpError E458, E459."""
@@ -50,9 +54,9 @@ def python_model(
             f'python("{target}") returned a {type(bridge).__name__}, not a TransformerBridge',
             help="wrap the model: TransformerBridge.boot_transformers(…) or boot_native(…)",
         )
-    bridge.to(device=device, dtype=dtype)
+    bridge.to(device=device, dtype=precision.dtype)
     known = bridge_facts(bridge, target, None)
-    return HookedExecutor(bridge, with_bos(known, spec))
+    return HookedExecutor(bridge, with_bos(known, spec), tf32=precision.tf32)
 
 
 def bridge_facts(bridge: Any, name: str, folder: Path | None) -> ModelFacts:
@@ -138,17 +142,31 @@ def _boot(
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
+    spread = spec.get("device_map")
     try:
         return TransformerBridge.boot_transformers(
             str(folder) if folder else name,
-            device=device,
+            device=None if spread else device,
+            device_map=spread,
             dtype=dtype,
             tokenizer=_stand_in_tokenizer(),
             trust_remote_code=trusted,
             revision=None if folder else spec.get("revision"),
         )
     except Exception as error:
+        if spread and isinstance(error, ValueError):
+            raise _not_spread(name, str(error)) from error
         raise _boot_failure(error, name, folder) from error
+
+
+def _not_spread(name: str, why: str) -> Exception:
+    return failure(
+        "E463",
+        f"{name} cannot be spread over devices this way",
+        notes=(why.strip().splitlines()[0],),
+        help="take dtype=bfloat16, more GPUs, or one device with device=",
+        exit_code=3,
+    )
 
 
 def _boot_failure(error: Exception, name: str, folder: Path | None) -> Exception:

@@ -43,6 +43,15 @@ class Edit:
     basis: Tensor | None = None
     keys: Tensor | None = None
 
+    def to(self, device: torch.device) -> Edit:
+        """The same edit with its values on a device; the addresses stay where they are."""
+        return replace(
+            self,
+            value=None if self.value is None else self.value.to(device),
+            basis=None if self.basis is None else self.basis.to(device),
+            keys=None if self.keys is None else self.keys.to(device),
+        )
+
 
 def apply(x: Tensor, edits: Iterable[Edit]) -> Tensor:
     """X [batch, position, index, width] with the edits made one after another, out of place."""

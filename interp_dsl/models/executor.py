@@ -26,7 +26,7 @@ class Executor(Protocol):
     """A model in eval mode with frozen weights. `name` tells which executor runs: hooked or
     compiled. `difference` is the compiled forward's largest relative difference from the hooked
     one, None where the two were not compared; `remark` says why this executor was chosen, None
-    where there is nothing to say."""
+    where there is nothing to say; `tf32` whether it multiplies float32 in TF32."""
 
     name: str
     difference: float | None
@@ -34,6 +34,7 @@ class Executor(Protocol):
     facts: ModelFacts
     device: device
     dtype: dtype
+    tf32: bool
 
     def forward(
         self,

@@ -2,7 +2,8 @@
 
 A specification is {"kind": …} and the arguments of the language's function of that name:
 bundled(name, step), weights(folder), checkpoint(folder), pretrained(name, revision),
-python(target, folder). `bos` (an id, or false for none) overrules the model's own."""
+python(target, folder). All take `dtype` and `device`, checkpoint and pretrained `processing` and
+`device_map`. `bos` (an id, or false for none) overrules the model's own."""
 
 from __future__ import annotations
 
@@ -36,7 +37,13 @@ def fetching() -> Iterator[None]:
 def facts(spec: Mapping[str, Any]) -> ModelFacts | None:
     """What can be known without the weights; None where nothing is at hand yet: a `python` model,
     a `pretrained` one that is not in the hub's cache, a configuration that does not say enough.
-    Uses the network within `fetching()` alone. Raises InterpError E450-E453, E456, E460."""
+    Uses the network within `fetching()` alone. Raises InterpError E450-E453, E456, E460, E463."""
+    if spec.get("device") and spec.get("device_map"):
+        raise failure(
+            "E463",
+            "a model has either a device or a device_map",
+            help="leave one of them out: device_map chooses the devices itself",
+        )
     match kind_of(spec):
         case "bundled":
             found = native_facts(files.bundled_files(name_of(spec), spec.get("step")))

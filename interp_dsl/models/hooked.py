@@ -16,6 +16,7 @@ from interp_dsl.models.edits import Edit, moved
 from interp_dsl.models.errors import failure, nearest
 from interp_dsl.models.executor import Pass
 from interp_dsl.models.fingerprint import digest
+from interp_dsl.models.precision import Precision, in_own_precision
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.models.trace import Trace
 from interp_dsl.models.weights import Source
@@ -26,6 +27,8 @@ class HookedExecutor:
     """Runs any model that TransformerLens's bridge wraps.
 
     `processing` is none, or compatibility where the bridge has folded and centred its weights.
+    `devices` are those that hold its weights, first the one that takes the tokens; there all that
+    comes out of a pass lies, wherever a layer is.
     Gradients flow only to values of edits that ask for them; the weights are frozen."""
 
     name = "hooked"
@@ -36,8 +39,10 @@ class HookedExecutor:
         facts: ModelFacts,
         source: Source | None = None,
         processing: str = "none",
+        tf32: bool = False,
     ) -> None:
-        """`source` is what a bridge of plain weights was built from."""
+        """`source` is what a bridge of plain weights was built from. `tf32`: how float32 matrices
+        are multiplied (precision.py)."""
         bridge.eval()
         bridge.requires_grad_(False)
         weight = next(bridge.parameters())
@@ -45,8 +50,10 @@ class HookedExecutor:
         self.facts = facts
         self.source = source
         self.processing = processing
-        self.device: torch.device = weight.device
+        self.devices = _devices(bridge)
+        self.device: torch.device = self.devices[0]
         self.dtype: torch.dtype = weight.dtype
+        self.tf32 = tf32
         self._output_weights: dict[int, Tensor] = {}
         self._proven: set[Site] = set()
         self._takes_positions = (
@@ -56,6 +63,7 @@ class HookedExecutor:
         self.difference: float | None = None
         self.remark: str | None = None
 
+    @in_own_precision
     def forward(
         self,
         tokens: Tensor,
@@ -82,6 +90,7 @@ class HookedExecutor:
             with ExitStack() as attached:
                 self._attach(trace, attached)
                 logits = self.bridge(tokens, return_type="logits", **self._masked(tokens, mask))
+            logits = logits.to(self.device)
             trace.check_fired()
             if Site("logits") in sites:
                 trace.captured[Site("logits")] = logits.unsqueeze(2)
@@ -122,7 +131,8 @@ class HookedExecutor:
         first use. Raises InterpError E602 where the two differ by more than rounding."""
         if self.is_proven(site):
             return
-        tolerance = 1e-4 if self.dtype in (torch.float32, torch.float64) else 5e-2
+        is_exact = self.dtype in (torch.float32, torch.float64) and not self.tf32
+        tolerance = 1e-4 if is_exact else 5e-2
         scale = actual.float().abs().max().clamp(min=1.0)
         difference = (derived.float() - actual.float()).abs().max() / scale
         if not difference <= tolerance and not torch.isnan(actual).any():
@@ -157,7 +167,8 @@ class HookedExecutor:
         return self._fingerprint
 
     def _digest(self) -> str:
-        run = {"processing": self.processing, "dtype": str(self.dtype)}
+        precision = Precision(self.dtype, self.tf32)
+        run = {"processing": self.processing, "dtype": precision.name}
         if self.source is not None:
             return digest(run | asdict(self.source.config), self.source.tensors)
         config = self.bridge.original_model.config.to_dict()
@@ -174,3 +185,11 @@ class HookedExecutor:
             positions = torch.arange(tokens.shape[1], device=tokens.device)
             arguments["position_ids"] = positions.expand(tokens.shape[0], -1)
         return arguments
+
+
+def _devices(bridge: Any) -> tuple[torch.device, ...]:
+    """Where the weights lie; first the embedding's, which a spread model's configuration names."""
+    found = dict.fromkeys(weight.device for weight in bridge.parameters())
+    if len(found) > 1:
+        found = {torch.device(bridge.cfg.device): None} | found
+    return tuple(found)

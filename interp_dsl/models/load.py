@@ -7,20 +7,17 @@ from typing import Any
 
 import torch
 
+from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models import files, native, weights
 from interp_dsl.models.checkpoint import python_model, transformers_model
 from interp_dsl.models.compiled import choice
 from interp_dsl.models.compiled.executor import CompiledExecutor
-from interp_dsl.models.errors import failure, nearest
+from interp_dsl.models.errors import failure
 from interp_dsl.models.facts import facts, kind_of, name_of, path_of
 from interp_dsl.models.hooked import HookedExecutor
+from interp_dsl.models.precision import Precision, resolve
 
-DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "float64": torch.float64,
-}
+DEVICES = ("cpu", "cuda", "mps")
 
 
 def load(
@@ -34,21 +31,38 @@ def load(
     """The model that `spec` names (see facts.py), in eval mode with frozen weights.
 
     `device` (the option `device` goes before it): auto takes a GPU where there is one. `dtype`
-    (else the option, else float32) is a name of torch's. The option `processing` of checkpoint and
-    pretrained: none, or compatibility (layer norms folded, weights centred). A `python` model, and
-    code that a checkpoint brings, run only when `trusted`. `executor`: auto takes the compiled one
-    where it covers the model and gives the same as the hooked one, by a comparison that is kept
+    (else the option, else float32): see precision.py; tf32 on a device without it is float32, with
+    a `remark`. Options of checkpoint and pretrained: `processing` is none, or compatibility (layer
+    norms folded, weights centred); `device_map` spreads the model over devices. A `python` model,
+    and code that a checkpoint brings, run only when `trusted`. `executor`: auto takes the compiled
+    one where it covers the model and gives the same as the hooked one, by a comparison that is kept
     and under `verify` made again; else the hooked one with a `remark`. Raises InterpError
-    E450-E462; E605, E608 where compiled is insisted on and not to be had."""
+    E450-E463; E605, E608 where compiled is insisted on and not to be had."""
     place = resolve_device(str(spec.get("device") or device))
-    precision = resolve_dtype(dtype or spec.get("dtype"))
+    asked = dtype or spec.get("dtype")
+    precision = resolve(asked, place)
+    loaded = _loaded(spec, place, precision, trusted, executor, verify)
+    if asked == "tf32" and not precision.tf32:
+        no_tf32 = f"{loaded.device} has no TF32: {loaded.facts.name} runs in float32"
+        loaded.remark = "; ".join(filter(None, (no_tf32, loaded.remark)))
+    return loaded
+
+
+def _loaded(
+    spec: Mapping[str, Any],
+    device: torch.device,
+    precision: Precision,
+    trusted: bool,
+    executor: choice.Choice,
+    verify: bool,
+) -> CompiledExecutor | HookedExecutor:
     match kind_of(spec):
         case "bundled" | "weights":
-            return _native(spec, place, precision, executor, verify)
+            return _native(spec, device, precision, executor, verify)
         case "python":
-            return choice.from_python(python_model(spec, place, precision, trusted), executor)
+            return choice.from_python(python_model(spec, device, precision, trusted), executor)
         case _:
-            hooked = transformers_model(spec, place, precision, trusted)
+            hooked = transformers_model(spec, device, precision, trusted)
             return choice.bridged(hooked, executor, verify)
 
 
@@ -68,37 +82,32 @@ def resolve_device(device: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         place = torch.device(device)
+        if place.type not in DEVICES:
+            raise _no_device(device, f"models run on {', '.join(DEVICES)}")
         torch.empty(1, device=place)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise failure(
-            "E461",
-            f"there is no device {device} here",
-            notes=(str(error).splitlines()[0],),
-            help="use auto, cpu, cuda or cuda:N",
-            exit_code=3,
-        ) from None
+        raise _no_device(device, str(error).splitlines()[0]) from None
     return place
 
 
-def resolve_dtype(name: str | None) -> torch.dtype:
-    """Raises InterpError E461 for a name that is none of float32, bfloat16, float16, float64."""
-    if name is None:
-        return torch.float32
-    if name not in DTYPES:
-        close = nearest(name, DTYPES)
-        raise failure(
-            "E461",
-            f"{name} is no precision that a model can run in",
-            notes=("known: " + ", ".join(DTYPES),),
-            help=f"did you mean {close}?" if close else None,
-        )
-    return DTYPES[name]
+def _no_device(device: str, why: str) -> InterpError:
+    there = ["auto", "cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
+    there += ["mps"] if torch.backends.mps.is_available() else []
+    lacks_cuda = device.startswith("cuda") and torch.version.cuda is None
+    remedy = "; for NVIDIA GPUs install a PyTorch that is built for CUDA" if lacks_cuda else ""
+    return failure(
+        "E461",
+        f"there is no device {device} here",
+        notes=(why,),
+        help=f"use {' or '.join(there)}{remedy}",
+        exit_code=3,
+    )
 
 
 def _native(
     spec: Mapping[str, Any],
     device: torch.device,
-    dtype: torch.dtype,
+    precision: Precision,
     executor: choice.Choice,
     verify: bool,
 ) -> CompiledExecutor | HookedExecutor:
@@ -107,6 +116,7 @@ def _native(
     source = native_source(spec)
 
     def boot() -> HookedExecutor:
-        return HookedExecutor(native.boot(source, device, dtype), known, source)
+        bridge = native.boot(source, device, precision.dtype)
+        return HookedExecutor(bridge, known, source, tf32=precision.tf32)
 
-    return choice.native(source, known, device, dtype, boot, executor, verify)
+    return choice.native(source, known, device, precision, boot, executor, verify)

@@ -14,7 +14,8 @@ from torch import Tensor
 from interp_dsl.models import points
 from interp_dsl.models.edits import Edit, apply
 from interp_dsl.models.errors import failure
-from interp_dsl.plan.places import Site
+from interp_dsl.models.sites import missing
+from interp_dsl.plan.places import Site, Target
 
 if TYPE_CHECKING:
     from interp_dsl.models.hooked import HookedExecutor
@@ -72,6 +73,14 @@ class Trace:
             assert site.hook is not None
             self._add(site.hook, partial(self._at_hook, site))
             return
+        reason = missing(Target(site), self.executor.facts.shape)
+        if reason is not None:  # some bridges have a hook there all the same
+            raise failure(
+                "E603",
+                f"{self.executor.facts.name} has no {site.kind}",
+                notes=(reason,),
+                exit_code=1,
+            )
         hook, form = points.point(site.kind, site.layer)
         if site.kind == "head":
             self._add(points.point("z", site.layer).hook, partial(self._keep, ("z", site.layer)))
@@ -120,11 +129,16 @@ class Trace:
 
     def _changed(self, site: Site, x: Tensor) -> Tensor:
         """Canonical X after the site's edits, kept where it was asked for."""
-        edits = self._edits.get(site)
-        x = apply(x, edits) if edits else x
+        x = self._edited(site, x)
         if site in self._wanted:
-            self.captured[site] = x
+            self.captured[site] = x.to(self.executor.device)
         return x
+
+    def _edited(self, site: Site, x: Tensor) -> Tensor:
+        """Canonical X after the site's edits. A layer of a spread model may lie on another device
+        than the edits."""
+        edits = self._edits.get(site)
+        return apply(x, [edit.to(x.device) for edit in edits]) if edits else x
 
     def _at_point(self, site: Site, form: points.Form, raw: Tensor) -> Tensor:
         return points.native(self._changed(site, points.canonical(raw, form)), form)
@@ -143,7 +157,7 @@ class Trace:
     def _at_resid_mid(self, site: Site, raw: Tensor) -> Tensor:
         """The stream after attention is resid_pre + attn_out; a change of it is a change of the
         attention's output, which reaches both the MLP and the skip connection."""
-        old = (self._kept["resid_pre", site.layer] + raw).unsqueeze(2)
+        old = (self._kept["resid_pre", site.layer].to(raw.device) + raw).unsqueeze(2)
         new = self._changed(site, old)
         return raw if new is old else raw + (new - old).squeeze(2)
 
@@ -151,7 +165,7 @@ class Trace:
         if site in self._edits:
             raw = self._edited_hook(site, raw)
         if site in self._wanted:
-            self.captured[site] = raw
+            self.captured[site] = raw.to(self.executor.device)
         return raw
 
     def _edited_hook(self, site: Site, raw: Tensor) -> Tensor:
@@ -168,7 +182,7 @@ class Trace:
                 help="change one of the language's own places, such as L0H0.q or L0H0.pattern",
                 exit_code=1,
             )
-        return points.native(apply(points.canonical(raw, form), self._edits[site]), form)
+        return points.native(self._edited(site, points.canonical(raw, form)), form)
 
 
 def _depth(site: Site) -> tuple[float, int]:

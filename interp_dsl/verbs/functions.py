@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from interp_dsl.models.options import DEVICE_MAPS, DTYPES, PROCESSING
 from interp_dsl.verbs.signature import Function, Parameter
 
-_DTYPES = ("float32", "bfloat16", "float16", "float64")
-_DTYPE = Parameter("word", None, "the precision of weights and activations", _DTYPES)
+_DTYPE = Parameter("word", None, "the precision of weights and activations", DTYPES)
 _DEVICE = Parameter("string", None, "cpu, cuda, cuda:1 or mps; the command line's by default")
 _PROCESSING = Parameter(
     "word",
     "none",
     "none keeps the raw weights; compatibility folds layer norms and centres weights",
-    ("none", "compatibility"),
+    PROCESSING,
 )
+_DEVICE_MAP = Parameter("word", None, "how the model is spread over several GPUs", DEVICE_MAPS)
 _SEED = Parameter("int", 0, "the seed of the draw", least=0)
 _TARGET = Parameter("string", doc='"module:function", called without arguments')
 
@@ -38,6 +39,7 @@ MODELS: dict[str, Function] = {
                 "name": Parameter("string", doc="the model's name on the hub"),
                 "dtype": _DTYPE,
                 "device": _DEVICE,
+                "device_map": _DEVICE_MAP,
                 "revision": Parameter("string", None, "a commit, tag or branch"),
                 "processing": _PROCESSING,
             },
@@ -49,6 +51,7 @@ MODELS: dict[str, Function] = {
                 "folder": Parameter("path", doc="a folder with config.json and weights"),
                 "dtype": _DTYPE,
                 "device": _DEVICE,
+                "device_map": _DEVICE_MAP,
                 "processing": _PROCESSING,
             },
         ),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 
 import interp_dsl
 
@@ -43,3 +44,30 @@ def test_a_run_leaves_results_claims_and_examples(
     code, out, _ = interp("run", "ioi.interp", "--device", "cpu", "--runs", ".", "--json")
     finished = [e for line in out.splitlines() if (e := json.loads(line)).get("step") == "who"]
     assert code == 1 and finished[-1]["reused"] is True
+
+
+def test_a_device_that_is_not_there_and_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interp: Interp
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("ioi.interp").write_text(TEXT)
+    code, _, err = interp("run", "ioi.interp", "--device", "cuda:99")
+    assert code == 3
+    assert "E461" in err and "there is no device cuda:99 here" in err
+    assert "help: use auto or cpu" in err and "ioi.interp:1:" in err
+    told = interp_dsl.open_run(next(Path("runs").iterdir()))
+    assert told.status == "failed"
+    code, _, _ = interp("run", "ioi.interp", "--device", "cpu", "--quiet")
+    assert code == 1 and told.manifest["device"] == "cpu"  # the same run went on
+
+
+def test_doctor_tells_devices_memory_and_precisions(interp: Interp) -> None:
+    code, out, _ = interp("doctor", "--json")
+    assert code == 0
+    found = {finding["name"]: finding["text"] for finding in json.loads(out)}
+    about, _, dtypes = found["cpu"].partition("; ")
+    assert "cores" in about and about.endswith("GB")
+    assert dtypes == "float32, bfloat16, float16, float64"
+    for number in range(torch.cuda.device_count()):
+        told = found[f"cuda:{number}"]
+        assert torch.cuda.get_device_name(number) in told and "float64" in told

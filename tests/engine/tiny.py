@@ -30,6 +30,7 @@ class Tiny:
     remark: str | None = None
     device = torch.device("cpu")
     dtype = torch.float64
+    tf32 = False
 
     def __init__(self, seed: int = 0, shape: Shape = SHAPE) -> None:
         self.facts = ModelFacts("tiny", shape, None, 0, 0)

@@ -10,21 +10,52 @@ import torch
 from torch import Tensor
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.models.compiled.choice import compile_bridged, compile_native
+from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.edits import Edit
 from interp_dsl.models.hooked import HookedExecutor
 from interp_dsl.models.load import load
+from interp_dsl.models.precision import Precision
 from interp_dsl.models.sites import missing
 from interp_dsl.plan.places import HEAD_SITES, RESIDUAL_SITES, Site, Target
+from tests.devices import from_cpu, here
 from tests.models.checkpoints import HF, NATIVE, tiny, tiny_native
 
 MODELS = (*HF, *NATIVE)
 
 
-@cache
+def spec(name: str) -> dict[str, str]:
+    """The specification of a small model."""
+    if name in NATIVE:
+        return {"kind": "weights", "folder": str(tiny_native(name))}
+    return {"kind": "checkpoint", "folder": str(tiny(name))}
+
+
 def executor(name: str) -> HookedExecutor:
-    kind = "weights" if name in NATIVE else "checkpoint"
-    folder = tiny_native(name) if name in NATIVE else tiny(name)
-    return load({"kind": kind, "folder": str(folder)}, device="cpu")
+    """The hooked executor of a small model on the test's device."""
+    return _executor(name, here())
+
+
+@cache
+def _executor(name: str, device: str) -> HookedExecutor:
+    return from_cpu(load(spec(name), device))
+
+
+def compiled(name: str) -> CompiledExecutor:
+    """The compiled one, compared with nothing."""
+    return _compiled(name, here())
+
+
+@cache
+def _compiled(name: str, device: str) -> CompiledExecutor:
+    return compiled_of(_executor(name, device))
+
+
+def compiled_of(hooked: HookedExecutor) -> CompiledExecutor:
+    if hooked.source is None:
+        return from_cpu(compile_bridged(hooked))
+    precision = Precision(hooked.dtype, hooked.tf32)
+    return from_cpu(compile_native(hooked.source, hooked.facts, hooked.device, precision))
 
 
 def sites_of(model: HookedExecutor) -> list[Site]:

@@ -18,6 +18,7 @@ from interp_dsl.models.compiled import choice, gate
 from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.compiled.families import describe
 from interp_dsl.models.load import load
+from tests.devices import here
 from tests.models.checkpoints import HF, tiny, tiny_native
 from tests.models.running import executor, prompts
 
@@ -126,11 +127,12 @@ def test_a_cache_that_cannot_be_written_does_no_harm(
     assert (tmp_path / "file").read_text() == ""
 
 
+@pytest.mark.usefixtures("device")
 @pytest.mark.parametrize("name", [*HF])
 @pytest.mark.parametrize("processing", ["none", "compatibility"])
 def test_checkpoints_compile_from_the_bridges_weights(name: str, processing: str) -> None:
     spec = {"kind": "checkpoint", "folder": str(tiny(name)), "processing": processing}
-    model = load(spec, "cpu", executor="compiled")
+    model = load(spec, here(), executor="compiled")
     assert isinstance(model, CompiledExecutor)
     assert model.difference is not None and model.difference <= 1e-5
 

@@ -12,8 +12,9 @@ import torch
 from interp_dsl.models.compiled import gate
 from interp_dsl.models.files import bundled_names
 from interp_dsl.models.load import load
-from tests.models.running import prompts, sites_of
-from tests.models.test_compiled import compiled_of, same, scattered
+from tests.devices import from_cpu, here
+from tests.models.running import compiled_of, prompts, sites_of
+from tests.models.test_compiled import same, scattered
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 NAMES = (
@@ -27,10 +28,12 @@ needs_data = pytest.mark.skipif(
     not DATA.is_dir(), reason="needs ../shared/data with the converted models"
 )
 
+pytestmark = pytest.mark.usefixtures("device")
+
 
 def check(spec: dict[str, Any]) -> None:
     """All places on a probe; and edits of all of them at once, seen at the last position."""
-    reference = load(spec, "cpu", executor="hooked")
+    reference = from_cpu(load(spec, here(), executor="hooked"))
     model = compiled_of(reference)
     assert gate.compare(model, reference).difference <= 1e-5
     length = min(reference.facts.shape.n_ctx, 9)
@@ -58,7 +61,7 @@ def test_bundled_models(name: str) -> None:
 @needs_data
 def test_brackets_under_their_mask() -> None:
     spec = {"kind": "weights", "folder": str(DATA / "algorithmic-models" / "brackets")}
-    reference = load(spec, "cpu", executor="hooked")
+    reference = from_cpu(load(spec, here(), executor="hooked"))
     model = compiled_of(reference)
     strings = json.loads((DATA / "algorithmic-models" / "brackets_data.json").read_text())[:64]
     ids = [[0, *(3 if c == "(" else 4 for c in text), 2] for text, _ in strings]

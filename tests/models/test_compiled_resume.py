@@ -13,11 +13,13 @@ from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.edits import Edit
 from interp_dsl.plan.places import Site
-from tests.models.running import MODELS, executor, prompts, sites_of
-from tests.models.test_compiled import LENGTH, compiled, masked, one, same, scattered
+from tests.models.running import MODELS, compiled, executor, prompts, sites_of
+from tests.models.test_compiled import LENGTH, masked, one, same, scattered
 
 N, ROWS = 3, torch.tensor([2, 0, 0, 1, 2])
 LAST = torch.full((len(ROWS), 1), LENGTH - 1)
+
+pytestmark = pytest.mark.usefixtures("device")
 
 
 def sources(model: CompiledExecutor, sites: list[Site]) -> dict[Site, Tensor]:

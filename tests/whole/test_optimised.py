@@ -30,6 +30,7 @@ from interp_dsl.models.shape import ModelFacts
 from interp_dsl.plan.starts import WHOLE
 from interp_dsl.plan.tasks import Plan, Sweep
 from interp_dsl.runs.folder import RunFolder
+from tests.devices import here
 from tests.models.checkpoints import tiny
 
 MODELS = {"gpt2": tiny, "llama": tiny, "gpt_neox": tiny, "gemma2": tiny}
@@ -85,12 +86,12 @@ class Fixed:
 
 
 @cache
-def executors(name: str) -> tuple[Path, Executor, Executor]:
+def executors(name: str, device: str) -> tuple[Path, Executor, Executor]:
     folder = MODELS[name](name)
     spec = {"kind": "checkpoint", "folder": str(folder)}
-    compiled = load(spec, device="cpu", executor="compiled")
+    compiled = load(spec, device, executor="compiled")
     assert isinstance(compiled, CompiledExecutor)
-    return folder, load(spec, device="cpu", executor="hooked"), compiled
+    return folder, load(spec, device, executor="hooked"), compiled
 
 
 def plain(plan: Plan) -> Plan:
@@ -115,6 +116,7 @@ def table(plan: Plan, executor: Executor, folder: Path) -> pl.DataFrame | tuple[
     return run.read_table("who")
 
 
+@pytest.mark.usefixtures("device")
 @pytest.mark.parametrize("name", MODELS)
 @settings(
     max_examples=8,
@@ -140,7 +142,7 @@ def test_optimised_equals_plain(
     ragged: bool,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    folder, hooked, compiled = executors(name)
+    folder, hooked, compiled = executors(name, here())
     into = "into ioi.clean" if not source.startswith("ioi.clean") else "into ioi.corrupt"
     text = f'model m = checkpoint("{folder}")' + PRELUDE.format(
         seed=seed, names=NAMES, places='["store", "old garden"]' if ragged else '["store"]'
@@ -156,7 +158,8 @@ def test_optimised_equals_plain(
     reference = table(plain(lower(checked.experiment)), hooked, work / "b")
     if isinstance(ours, tuple) or isinstance(reference, tuple):
         assert ours == reference, (ours, reference)
-        assert ours in (("E632",), ("E633",))  # prompts unlike each other; no direction
+        # Prompts unlike each other, no direction, a position that a shorter prompt lacks.
+        assert ours in (("E632",), ("E633",), ("E413",))
         return
     keys = ["unit", "position", "metric"]
     assert ours.select(keys).equals(reference.select(keys))

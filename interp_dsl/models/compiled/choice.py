@@ -17,6 +17,7 @@ from interp_dsl.models.compiled.forward import Compiled
 from interp_dsl.models.errors import failure
 from interp_dsl.models.fingerprint import digest
 from interp_dsl.models.hooked import HookedExecutor
+from interp_dsl.models.precision import Precision
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.models.weights import Source
 
@@ -30,28 +31,32 @@ def fallback(hooked: HookedExecutor, remark: str, difference: float | None) -> H
 
 
 def compile_native(
-    source: Source, facts: ModelFacts, device: torch.device, dtype: torch.dtype
+    source: Source, facts: ModelFacts, device: torch.device, precision: Precision
 ) -> CompiledExecutor:
     """A model of plain weights, not compared with anything."""
     description = describe_native(source.config)
-    read = weights.from_tensors(source.config, source.tensors, device, dtype)
-    run = {"processing": "none", "dtype": str(dtype)} | asdict(source.config)
-    return CompiledExecutor(Compiled(description, read), facts, digest(run, source.tensors))
+    read = weights.from_tensors(source.config, source.tensors, device, precision.dtype)
+    run = {"processing": "none", "dtype": precision.name} | asdict(source.config)
+    fingerprint = digest(run, source.tensors)
+    return CompiledExecutor(Compiled(description, read), facts, fingerprint, precision.tf32)
 
 
 def compile_bridged(hooked: HookedExecutor) -> CompiledExecutor:
     """A Hugging Face model with the bridge's own weights, not compared with anything. Raises
-    InterpError E605 for one that is not covered."""
+    InterpError E605 for one that is not covered, or is spread over several devices."""
+    if hooked.devices[1:]:
+        raise refused(f"it is spread over {', '.join(map(str, hooked.devices))}")
     description = describe(hooked.bridge.original_model.config.to_dict())
     read = weights.from_bridge(hooked.bridge, description)
-    return CompiledExecutor(Compiled(description, read), hooked.facts, hooked.fingerprint())
+    fingerprint = hooked.fingerprint()
+    return CompiledExecutor(Compiled(description, read), hooked.facts, fingerprint, hooked.tf32)
 
 
 def native(
     source: Source,
     facts: ModelFacts,
     device: torch.device,
-    dtype: torch.dtype,
+    precision: Precision,
     boot: Callable[[], HookedExecutor],
     choice: Choice,
     verify: bool,
@@ -60,7 +65,7 @@ def native(
     called, and TransformerLens not imported. Raises InterpError E608."""
     if choice == "hooked":
         return boot()
-    compiled = compile_native(source, facts, device, dtype)
+    compiled = compile_native(source, facts, device, precision)
     verdict = None if verify else gate.verdict(compiled, None)
     if verdict is not None and verdict.passed:
         compiled.difference = verdict.difference

@@ -17,6 +17,7 @@ from interp_dsl.models.compiled.walk import Walk
 from interp_dsl.models.edits import Edit, flat, moved
 from interp_dsl.models.errors import failure
 from interp_dsl.models.executor import Pass
+from interp_dsl.models.precision import in_own_precision
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.plan.places import Site
 from interp_dsl.plan.starts import BEHIND_ATTENTION, BEHIND_KEYS, PARTS
@@ -36,13 +37,14 @@ class CompiledExecutor:
         model: Compiled,
         facts: ModelFacts,
         fingerprint: str,
-        difference: float | None = None,
+        tf32: bool = False,
     ) -> None:
         self.model = model
         self.facts = facts
         self.device: torch.device = model.device
         self.dtype: torch.dtype = model.dtype
-        self.difference = difference
+        self.tf32 = tf32
+        self.difference: float | None = None
         self.remark: str | None = None
         self._fingerprint = fingerprint
 
@@ -52,6 +54,7 @@ class CompiledExecutor:
         unembed; and pairs, rows × queries × keys."""
         return self.model.work
 
+    @in_own_precision
     def forward(
         self,
         tokens: Tensor,
@@ -81,6 +84,7 @@ class CompiledExecutor:
         mask = None if mask is None else mask.bool()
         return Memory.blank(self.facts.shape, tokens, mask, parts, self.dtype)
 
+    @in_own_precision
     def remember(
         self,
         tokens: Tensor,
@@ -102,6 +106,7 @@ class CompiledExecutor:
                 self.forward(tokens[part], none, changes, (), seen, (memory, part))
         return memory
 
+    @in_own_precision
     def resume(
         self,
         memory: Memory,

@@ -23,6 +23,7 @@ from torch import Tensor
 from interp_dsl.models import edits
 from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.executor import Executor
+from interp_dsl.models.precision import Precision
 from interp_dsl.models.sites import missing
 from interp_dsl.plan.places import HEAD_SITES, RESIDUAL_SITES, Site, Target
 
@@ -78,7 +79,7 @@ def compare(compiled: Executor, reference: Executor) -> Verdict:
             difference = relative_difference(mine, other)
             if difference > worst:
                 worst, place = difference, name
-    return Verdict(worst, place, tolerance(compiled.device, compiled.dtype))
+    return Verdict(worst, place, tolerance(compiled))
 
 
 def _pairs(
@@ -102,15 +103,14 @@ def relative_difference(mine: Tensor, other: Tensor) -> float:
     """The largest difference ÷ the largest absolute value; inf where one is not a number."""
     if mine.shape != other.shape:
         return math.inf
-    scale = other.double().abs().max().clamp(min=1e-30)
-    difference = float((mine.double() - other.double()).abs().max() / scale)
+    mine, other = mine.cpu().double(), other.cpu().double()  # mps has no float64
+    difference = float((mine - other).abs().max() / other.abs().max().clamp(min=1e-30))
     return math.inf if math.isnan(difference) else difference
 
 
-def tolerance(device: torch.device, dtype: torch.dtype) -> float:
+def tolerance(executor: Executor) -> float:
     """What rounding may amount to."""
-    is_tf32 = device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32
-    return TF32_TOLERANCE if dtype == torch.float32 and is_tf32 else TOLERANCES[dtype]
+    return TF32_TOLERANCE if executor.tf32 else TOLERANCES[executor.dtype]
 
 
 def _probe(compiled: Executor) -> tuple[Tensor, Tensor]:
@@ -144,8 +144,7 @@ def _circumstances(compiled: CompiledExecutor) -> dict[str, str]:
     return {
         "fingerprint": compiled.fingerprint(),
         "device": _device_name(compiled.device),
-        "dtype": str(compiled.dtype),
-        "precision": torch.get_float32_matmul_precision(),
+        "dtype": Precision(compiled.dtype, compiled.tf32).name,
         "code": _code(),
         **{name: _version(name) for name in PACKAGES},
     }
