@@ -168,6 +168,13 @@ class Graph:
         found = (number for group in heads for number in range(group.first, group.receivers.stop))
         return tuple(found) if self.direct else ()
 
+    def direct_edges(self, group: Group) -> slice | None:
+        """The direct edges of a group's receivers."""
+        if group.first not in self.direct_receivers:
+            return None
+        start = self.n_additive + self.direct_receivers.index(group.first)
+        return slice(start, start + group.members)
+
     @cached_property
     def group_of(self) -> tuple[Group, ...]:
         """The group of each receiver."""

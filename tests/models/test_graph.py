@@ -117,6 +117,10 @@ def test_numbers_and_names_agree(graph: Graph) -> None:
         receivers = graph.receiver_of[matrix] == np.arange(group.members)[:, None] + group.first
         assert receivers.all()
         assert (graph.sender_of[matrix] == np.arange(group.senders)).all()
+        direct = graph.direct_edges(group)
+        assert (direct is not None) == (graph.direct and group.channel not in ("mlp", "logits"))
+        if direct is not None:
+            assert (graph.receiver_of[direct] == graph.receiver_of[matrix][:, 0]).all()
         assert all(graph.group_of[r] == group for r in graph.receiver_of[matrix].flatten())
 
 
