@@ -16,6 +16,7 @@ from torch import Tensor
 
 from interp_dsl.circuits.layer import Layer, unembed
 from interp_dsl.circuits.prompts import Prompts
+from interp_dsl.circuits.rows import Rows
 from interp_dsl.models.compiled.forward import Compiled
 from interp_dsl.models.graph import Graph, Group
 
@@ -133,7 +134,7 @@ class _Stream:
         self.inputs: list[Tensor] = []
         self._graph, self._kept, self._ablated, self._watch = graph, kept, ablated, watch
         self._written: list[Tensor] = []
-        self._differences = _Rows(len(graph.senders))
+        self._differences = Rows(len(graph.senders))
 
     def write(self, outputs: Tensor, bias: Tensor | None = None) -> None:
         """Outputs [s, B, T, D] of the next senders."""
@@ -182,27 +183,3 @@ def _removed(graph: Graph, group: Group, kept: Tensor, dtype: torch.dtype) -> Te
         whole = kept.narrow(axis, direct.start, group.members).to(dtype)
         matrix = matrix * whole.unsqueeze(axis + 1)
     return 1 - matrix
-
-
-class _Rows:
-    """Tensors stacked as they come, along their first axis of `size`: in one buffer made at once,
-    but for gradients, which do not survive writing over what they need."""
-
-    def __init__(self, size: int) -> None:
-        self.size, self.count = size, 0
-        self._parts: list[Tensor] = []
-        self._buffer: Tensor | None = None
-
-    def add(self, rows: Tensor) -> None:
-        if torch.is_grad_enabled():
-            self._parts.append(rows)
-        else:
-            if self._buffer is None:
-                self._buffer = rows.new_empty(self.size, *rows.shape[1:])
-            self._buffer[self.count : self.count + len(rows)] = rows
-        self.count += len(rows)
-
-    def first(self, n: int) -> Tensor:
-        """The first n rows; more may have been added since."""
-        stacked = torch.cat(self._parts) if self._buffer is None else self._buffer
-        return stacked[:n]

@@ -6,11 +6,13 @@ input."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from interp_dsl.circuits.prompts import Prompts
+from interp_dsl.circuits.rows import Ints, index
 from interp_dsl.models.compiled import attention
 from interp_dsl.models.compiled.forward import Compiled
 
@@ -33,16 +35,18 @@ class Layer:
         return self.model.normed(x, self.block.ln1, self.model.description.norm)
 
     def project(
-        self, h: Tensor, channel: str, positions: Tensor, heads: Tensor | None = None
+        self, h: Tensor, channel: str, positions: Tensor, heads: Ints | None = None
     ) -> Tensor:
-        """Queries, keys or values [m, …, t, d_head] of the given heads (None: all) from their
-        normed inputs h [m or 1, …, t, D] at `positions` [t] or [B, t]."""
+        """Queries, keys or values [m, …, t, d_head] of the given heads (ascending; None: all) from
+        their normed inputs h [m or 1, …, t, D] at `positions` [t] or [B, t]."""
         weight, bias = self._maps[channel]
         if channel != "q" and self._shared > 1:
-            every = torch.arange(len(self.block.w_o), device=h.device)
-            heads = (every if heads is None else heads) // self._shared
-        if heads is not None:
-            weight, bias = weight[heads], None if bias is None else bias[heads]
+            every = np.arange(len(self.block.w_o)) if heads is None else heads
+            rows: slice | Tensor = torch.from_numpy(every // self._shared).to(h.device)
+            weight, bias = weight[rows], None if bias is None else bias[rows]
+        elif heads is not None:
+            rows = index(heads, h.device)
+            weight, bias = weight[rows], None if bias is None else bias[rows]
         x = torch.matmul(h.flatten(1, -2), weight.transpose(1, 2))
         x = (x if bias is None else x + bias).view(-1, *h.shape[1:-1], x.shape[-1])
         return x if channel == "v" else self._turned(x, channel, positions)
@@ -76,9 +80,9 @@ class Layer:
             z = z * seen.any(-1).transpose(1, 2)[..., None].to(z.dtype)
         return z.permute(2, 0, 1, 3).reshape(z.shape[2], *lead, *z.shape[1::2])
 
-    def write(self, z: Tensor, heads: Tensor | None = None) -> Tensor:
+    def write(self, z: Tensor, heads: Ints | None = None) -> Tensor:
         """z [m, …, t, d_head] W_O -> [m, …, t, D], before a norm behind the attention."""
-        w_o = self.block.w_o if heads is None else self.block.w_o[heads]
+        w_o = self.block.w_o if heads is None else self.block.w_o[index(heads, z.device)]
         return torch.matmul(z.flatten(1, -2), w_o).view(*z.shape[:-1], w_o.shape[-1])
 
     def post_scale(self, raw: Tensor) -> Tensor | None:

@@ -189,6 +189,14 @@ class Graph:
         """The sender that is a layer's MLP."""
         return self._seen(layer, "q") + self.shape.n_heads
 
+    def nodes(self, group: Group) -> slice:
+        """The senders whose inputs a layer's group is, one a receiver."""
+        assert group.layer is not None
+        if group.channel != "mlp":
+            return self.heads(group.layer)
+        mlp = self.mlp(group.layer)
+        return slice(mlp, mlp + 1)
+
     def present(self, kept: Bools) -> Bools:
         """The additive edges [..., n_additive] of kept edges [..., E] whose receiver is not cut off
         by the lack of its direct edge."""

@@ -16,8 +16,8 @@ def reached(graph: Graph, kept: Bools) -> Bools:
     found[..., : len(graph.embeds)] = True
     for group in graph.groups[:-1]:
         edges = group.matrix(present) & found[..., None, : group.senders]
-        found[..., _nodes(graph, group)] |= edges.any(-1)
-        _join(graph, group, found)
+        found[..., graph.nodes(group)] |= edges.any(-1)
+        join(graph, group, found)
     return found
 
 
@@ -30,8 +30,8 @@ def reaching(graph: Graph, kept: Bools) -> Bools:
     for group in reversed(graph.groups):
         edges = group.matrix(present)
         if group.layer is not None:
-            _join(graph, group, found)
-            edges = edges & found[..., _nodes(graph, group), None]
+            join(graph, group, found)
+            edges = edges & found[..., graph.nodes(group), None]
         found[..., : group.senders] |= edges.any(-2)
     return found
 
@@ -45,7 +45,7 @@ def on_path(graph: Graph, kept: Bools) -> Bools:
         edges = group.matrix(present)
         edges &= sources[..., None, : group.senders]
         if group.layer is not None:
-            edges &= targets[..., _nodes(graph, group), None]
+            edges &= targets[..., graph.nodes(group), None]
         present[..., group.edges] = edges.reshape(*edges.shape[:-2], -1)
     used = np.zeros((*present.shape[:-1], graph.n_receivers), dtype=bool)
     for group in graph.groups:
@@ -53,16 +53,8 @@ def on_path(graph: Graph, kept: Bools) -> Bools:
     return np.concatenate([present, used[..., list(graph.direct_receivers)]], -1)
 
 
-def _nodes(graph: Graph, group: Group) -> slice:
-    """The senders whose inputs the receivers of a layer's group are, one a receiver."""
-    assert group.layer is not None
-    if group.channel != "mlp":
-        return graph.heads(group.layer)
-    mlp = graph.mlp(group.layer)
-    return slice(mlp, mlp + 1)
-
-
-def _join(graph: Graph, group: Group, found: Bools) -> None:
+def join(graph: Graph, group: Group, found: Bools) -> None:
+    """Where heads share a norm, let all heads of a layer be found [..., S] when one is."""
     if graph.joined and group.channel != "mlp":
-        nodes = _nodes(graph, group)
+        nodes = graph.nodes(group)
         found[..., nodes] = found[..., nodes].any(-1, keepdims=True)
