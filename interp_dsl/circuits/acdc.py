@@ -147,8 +147,7 @@ class _Search:
 
     def run(self, earlier: Sequence[Circuit]) -> Generator[Progress, None, None]:
         circuit, total = self.circuit, self.graph.n_edges
-        with torch.no_grad():
-            done = self._begin(earlier)
+        done = self._begin(earlier)
         while done < total:
             with torch.no_grad():
                 done += self._step(done)
@@ -160,7 +159,7 @@ class _Search:
         lengths = [self._agreement(other) for other in earlier]
         if not lengths or not max(lengths):
             if self.rules.start == "measured":
-                self.score = self.clean.score(self._tensor(mine.kept))
+                self.score = self.clean.start
             mine.start = self.score
             return 0
         shared, other = max(lengths), earlier[lengths.index(max(lengths))]
@@ -207,7 +206,7 @@ class _Search:
         guesses = [bool(self._margin(self._guesses.pop(edge, -np.inf)) < 0) for edge in edges]
         before = np.tril(np.tile(guesses, (len(edges), 1)), -1)
         senders, removed = self._senders(edges, before | np.eye(len(edges), dtype=bool))
-        scores = suffix.test(receiver, senders, torch.from_numpy(removed))
+        scores = suffix.test(receiver, senders, removed)
         self.circuit.tests += len(edges)
         accepted, judged = -1, 0
         for edge, guess in zip(edges, guesses, strict=True):
@@ -224,15 +223,17 @@ class _Search:
             self._guesses[edges[late]] = scores[late] - base
         return judged
 
-    def _senders(self, edges: list[int], removed: Bools) -> tuple[list[int], Bools]:
-        """Without its direct edge, a receiver loses all that it still receives."""
-        senders = self.graph.sender_of[edges]
-        if senders[0] < 0:
-            group = self.graph.group_of[self.graph.receiver_of[edges[0]]]
-            member = self.graph.receiver_of[edges[0]] - group.first
-            senders = np.flatnonzero(group.matrix(self.circuit.kept)[member])
-            removed = np.ones((1, len(senders)), dtype=bool)
-        return [int(sender) for sender in senders], removed
+    def _senders(self, edges: list[int], removed: Bools) -> tuple[Ints, Bools]:
+        """The senders that edges come from, ascending, and their columns of `removed`. Without its
+        direct edge, a receiver loses all that it still receives."""
+        senders: Ints = self.graph.sender_of[edges]
+        if senders[0] >= 0:
+            ascending = np.argsort(senders)
+            return senders[ascending], removed[:, ascending]
+        group = self.graph.group_of[self.graph.receiver_of[edges[0]]]
+        member = self.graph.receiver_of[edges[0]] - group.first
+        senders = np.flatnonzero(group.matrix(self.circuit.kept)[member])
+        return senders, np.ones((1, len(senders)), dtype=bool)
 
     def _judge(self, edge: int, score: float) -> bool:
         """Is the edge removed, given the score without it?"""

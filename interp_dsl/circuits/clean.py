@@ -19,7 +19,8 @@ class Clean:
     [S, B, T, D], whose later axes may have size 1. `metric` takes logits [..., B, r, d_vocab_out]
     at positions `reads` [B, r] (None: all) to values [..., B].
 
-    Tensors are wide, at all T positions, or narrow, at the reads."""
+    `start` is the metric's mean over examples. Tensors are wide, at all T positions, or narrow, at
+    the reads."""
 
     def __init__(
         self,
@@ -35,7 +36,9 @@ class Clean:
             raise ValueError("a bias between attention and a norm behind it is not covered")
         self.forward, self.tokens, self.ablated, self.metric = forward, tokens, ablated, metric
         self.prompts = Prompts(forward.model, tokens.shape[1], mask, reads)
-        outputs = forward.outputs(tokens, mask)
+        logits, outputs, _ = forward.run(forward.embedded(tokens), reads=reads, mask=mask)
+        assert outputs is not None
+        self.start = self.means(logits[None])[0]
         self._outputs = self._both(outputs)
         self._differences = self._both(ablated - outputs)
         self._streams = {

@@ -133,7 +133,7 @@ class _Stream:
         self.x: Tensor = torch.zeros(())
         self.inputs: list[Tensor] = []
         self._graph, self._kept, self._ablated, self._watch = graph, kept, ablated, watch
-        self._written: list[Tensor] = []
+        self._written = Rows(len(graph.senders))
         self._differences = Rows(len(graph.senders))
 
     def write(self, outputs: Tensor, bias: Tensor | None = None) -> None:
@@ -146,7 +146,7 @@ class _Stream:
             senders = slice(self._differences.count, self._differences.count + len(outputs))
             self._differences.add(self._ablated[senders] - outputs)
         if self._kept is None or self._watch:
-            self._written.append(outputs)
+            self._written.add(outputs)
 
     def received(self, x: Tensor, group: Group) -> Tensor:
         """What the receivers of a group read, [members, B, T, D], where the stream is x [B, T, D];
@@ -164,7 +164,7 @@ class _Stream:
         return inputs
 
     def outputs(self) -> Tensor | None:
-        return torch.cat(self._written) if self._written else None
+        return self._written.first(self._written.count) if self._written.count else None
 
 
 # removed [members, s], [B, members, s] or [B, members, s, T]; differences [s, B, T, D]

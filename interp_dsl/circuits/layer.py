@@ -75,8 +75,7 @@ class Layer:
             cap = description.score_cap
             dtype = torch.float32 if description.single_softmax else None
             z = attention.eager(q, k, v, self.kind.scale, seen, cap, dtype, lambda pattern: pattern)
-        if description.blank_rows and prompts.mask is not None:
-            assert seen is not None
+        if description.blank_rows and prompts.mask is not None and seen is not None:
             z = z * seen.any(-1).transpose(1, 2)[..., None].to(z.dtype)
         return z.permute(2, 0, 1, 3).reshape(z.shape[2], *lead, *z.shape[1::2])
 

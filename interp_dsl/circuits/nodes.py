@@ -19,10 +19,20 @@ from interp_dsl.models.graph import Bools, Group
 
 
 class Given(NamedTuple):
-    """The inputs of K candidates to one receiver, less the accepted one: [K, B, t, D]."""
+    """What K candidates take from one receiver: of the edges from `senders`, ascending, those that
+    `removed` [K, len(senders)] marks by 1."""
 
     receiver: int
-    difference: Tensor
+    senders: Ints
+    removed: Tensor
+
+    def inputs(self, x: Tensor, differences: Tensor) -> Tensor:
+        """x + Σ_s removed_s (ablated_s - clean_s), [K, B, t, D], from the accepted input x
+        [B, t, D] and the differences [S, B, t, D] of all senders."""
+        mine = differences[index(self.senders, x.device)]
+        if self.removed.shape == (1, 1):
+            return x + mine
+        return torch.addmm(x.flatten(), self.removed, mine.flatten(1)).view(-1, *x.shape)
 
 
 class Flow:
@@ -87,17 +97,19 @@ class Inputs:
         given = flow.given
         if given is not None and given.receiver in self.rows:
             found = np.array([self.rows[given.receiver]])
-            x = self.x[found[0]] + given.difference[None]
+            differences = flow.clean.differences(self.narrow)
+            x = given.inputs(self.x[found[0]], differences)[None]
         else:
-            senders, differences = flow.sent(self.narrow)
+            senders, sent = flow.sent(self.narrow)
             edges = self.present[:, senders]
             found = np.arange(len(edges)) if given is None else np.flatnonzero(edges.any(1))
             if not len(found):
                 return None
             x = self.x[index(found, self.x.device)][:, None]
-            if differences is not None:
-                kept = torch.from_numpy(edges[found]).to(differences)
-                x = x + torch.tensordot(kept, differences, 1)
+            if len(senders) == 1:
+                x = x + sent
+            elif sent is not None:
+                x = x + torch.tensordot(torch.from_numpy(edges[found]).to(sent), sent, 1)
         flow.replace(self.x, index(found, x.device), x)
         return found, x
 

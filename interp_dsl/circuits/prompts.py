@@ -43,9 +43,10 @@ class Prompts:
         window = None if window is None or window >= self.length else window
         key = window, narrow and self.reads is not None
         if key not in self._seen:
-            self._seen[key] = attention.visible(
+            seen = attention.visible(
                 self.positions(narrow), self.length, self._causal, window, self.mask
             )
+            self._seen[key] = None if seen is None or bool(seen.all()) else seen
         return self._seen[key]
 
     def is_triangle(self, window: int | None, narrow: bool) -> bool:

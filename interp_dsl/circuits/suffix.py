@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from interp_dsl.circuits.clean import Clean
 from interp_dsl.circuits.layer import unembed
 from interp_dsl.circuits.nodes import Flow, Given, Heads, Inputs, Mlp
+from interp_dsl.circuits.rows import Ints
 from interp_dsl.models.graph import Bools, Graph
 from interp_dsl.models.paths import join, reaching
 
@@ -58,11 +58,12 @@ class Suffix:
         """Has it a kept path to the logits?"""
         return receiver in self._owners
 
-    def test(self, receiver: int, senders: list[int], removed: Tensor) -> list[float]:
-        """The score of each of K candidates, which take edges from `senders` into a receiver of
-        this stage out of the accepted state: those that `removed` [K, len(senders)] marks by 1."""
-        differences = self._clean.differences(self._owners[receiver].narrow)[senders]
-        given = Given(receiver, torch.tensordot(removed.to(differences), differences, 1))
+    def test(self, receiver: int, senders: Ints, removed: Bools) -> list[float]:
+        """The score of each of K candidates, which take edges from `senders`, ascending, into a
+        receiver of this stage out of the accepted state: those that `removed` [K, len(senders)]
+        marks."""
+        x = self._owners[receiver].x
+        given = Given(receiver, senders, torch.from_numpy(removed).to(x))
         self._flow = self._new_flow(len(removed), given)
         return self._scores()
 
