@@ -87,31 +87,46 @@ class Inputs:
         self.present = np.zeros(shape, dtype=bool)
         for row, (its, member) in enumerate(receivers):
             self.present[row, : its.senders] = its.matrix(present)[member]
-        differences = clean.differences(narrow)[: group.senders]
+        differences = clean.differences(narrow)[: group.senders].flatten(1)
         removed = torch.from_numpy(~self.present[:, : group.senders]).to(differences)
-        self.x = clean.stream(group, narrow) + torch.tensordot(removed, differences, 1)
+        stream = clean.stream(group, narrow)
+        self.x = torch.addmm(stream.flatten(), removed, differences).view(-1, *stream.shape)
 
     def changed(self, flow: Flow) -> tuple[Ints, Tensor] | None:
         """The rows that a flow changes, ascending, and their new inputs [n, K, B, t, D]; noted as
         what replaces the accepted ones. None when it changes none."""
         given = flow.given
-        if given is not None and given.receiver in self.rows:
+        if given is None:
+            return self._first(flow)
+        if given.receiver in self.rows:
             found = np.array([self.rows[given.receiver]])
             differences = flow.clean.differences(self.narrow)
             x = given.inputs(self.x[found[0]], differences)[None]
         else:
             senders, sent = flow.sent(self.narrow)
             edges = self.present[:, senders]
-            found = np.arange(len(edges)) if given is None else np.flatnonzero(edges.any(1))
-            if not len(found):
+            found = np.flatnonzero(edges.any(1))
+            if sent is None or not len(found):
                 return None
-            x = self.x[index(found, self.x.device)][:, None]
-            if len(senders) == 1:
-                x = x + sent
-            elif sent is not None:
-                x = x + torch.tensordot(torch.from_numpy(edges[found]).to(sent), sent, 1)
+            old = self.x[index(found, self.x.device)][:, None]
+            x = old + sent if len(senders) == 1 else _sum(edges[found], sent).add_(old)
         flow.replace(self.x, index(found, x.device), x)
         return found, x
+
+    def _first(self, flow: Flow) -> tuple[Ints, Tensor]:
+        """All rows; what the senders write that do not write what they do in the clean run is added
+        for good."""
+        senders, sent = flow.sent(self.narrow)
+        if sent is not None:
+            self.x += _sum(self.present[:, senders], sent)[:, 0]
+        return np.arange(len(self.x)), self.x[:, None]
+
+
+def _sum(edges: Bools, sent: Tensor) -> Tensor:
+    """[n, K, B, t, D]: what each of n receivers gets over `edges` [n, s] of `sent`
+    [s, K, B, t, D]."""
+    found: Tensor = torch.tensordot(torch.from_numpy(edges).to(sent), sent, 1)
+    return found
 
 
 class Heads:
