@@ -37,7 +37,7 @@ class Rules:
     untested; else they are judged by their effect, which is 0. `absolute`: |effect| < τ.
     `start`: the running score begins as measured, or at zero.
     `batch`: how many edges into one receiver are tested at once, each on the guess that the ones
-    before it are removed; None: 8 on a CPU, 32 elsewhere. It changes no decision: where
+    before it are removed; None: as many as suit the device. It changes no decision: where
     |effect - τ| is below `close` × max(1, |score|), rounding could, and both scores are measured
     again by whole passes over the batch of examples. None: 32 × the precision of the model."""
 
@@ -134,7 +134,7 @@ class _Search:
         self.circuit = _blank(threshold, self.order)
         self.score = 0.0
         model = clean.forward.model
-        self._batch = rules.batch or (8 if model.device.type == "cpu" else 32)
+        self._batch = rules.batch or _suitable(clean)
         self._close = 32 * torch.finfo(model.dtype).eps if rules.close is None else rules.close
         self._stages = stages(self.graph)
         self._direct = {
@@ -276,6 +276,14 @@ class _Search:
 
     def _tensor(self, kept: Bools) -> torch.Tensor:
         return torch.from_numpy(kept).to(self.clean.tokens.device)
+
+
+def _suitable(clean: Clean) -> int:
+    """Guesses that fail cost work. On a CPU they pay where passes are so small that most of their
+    time goes into starting operations, elsewhere until the device is busy."""
+    size = clean.tokens.numel() * clean.forward.graph.shape.d_model
+    most, numbers = (8, 2**20) if clean.tokens.device.type == "cpu" else (32, 2**26)
+    return max(1, min(most, numbers // size))
 
 
 def _blank(threshold: float, order: Ints) -> Circuit:

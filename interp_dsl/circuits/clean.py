@@ -67,7 +67,7 @@ class Clean:
 
     def means(self, logits: Tensor) -> list[float]:
         """The mean over examples for each of K candidates, from logits [K, B, r, d_vocab_out]."""
-        found: list[float] = self.metric(logits).double().mean(-1).tolist()
+        found: list[float] = self.metric(logits).cpu().double().mean(-1).tolist()
         return found
 
     def _both(self, x: Tensor) -> tuple[Tensor, Tensor]:
