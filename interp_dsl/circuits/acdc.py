@@ -39,7 +39,7 @@ class Rules:
     `batch`: how many edges into one receiver are tested at once, each on the guess that the ones
     before it are removed; None: as many as suit the device. It changes no decision: where
     |effect - τ| is below `close` × max(1, |score|), rounding could, and both scores are measured
-    again by whole passes over the batch of examples. None: 32 × the precision of the model."""
+    again from a state built anew, the edge alone. None: 32 × the precision of the model."""
 
     order: str | Sequence[int] = "reverse"
     direct: bool = False
@@ -77,8 +77,8 @@ class Circuit:
     """What a search has found, by the number of an edge [E]: `order` its rank; its `effect`; the
     running `score` after it was judged; its `margin` effect - τ (of |effect| under `absolute`),
     below 0 for what is removed; whether it was `evaluated`, or dropped or judged as dead; whether
-    it is `kept`. `exact` counts edges whose scores were measured again by whole passes, `tests`
-    the candidates run."""
+    it is `kept`. `tests` counts the candidates run, `again` the edges so near to the threshold that
+    they were measured again."""
 
     threshold: float
     start: float
@@ -88,8 +88,8 @@ class Circuit:
     margin: Floats
     evaluated: Bools
     kept: Bools
-    exact: int = 0
     tests: int = 0
+    again: int = 0
 
     @property
     def final(self) -> float:
@@ -143,7 +143,7 @@ class _Search:
         }
         self._suffix: Suffix | None = None
         self._guesses: dict[int, float] = {}
-        self._whole: float | None = None
+        self._anew: Suffix | None = None
 
     def run(self, earlier: Sequence[Circuit]) -> Generator[Progress, None, None]:
         circuit, total = self.circuit, self.graph.n_edges
@@ -184,6 +184,7 @@ class _Search:
         edge = int(self.order[done])
         if self._suffix is None or self._suffix.stage != self._stages[edge]:
             self._suffix = Suffix(self.clean, self.circuit.kept, int(self._stages[edge]))
+            self._anew = None
         receiver = int(self.graph.receiver_of[edge])
         is_cut = not self.circuit.kept[self._direct.get(receiver, edge)]
         if is_cut or not self._suffix.is_live(receiver):
@@ -245,24 +246,23 @@ class _Search:
         return removed
 
     def _measured_again(self, edge: int) -> tuple[float, float]:
-        """Effect and score by whole passes, which depend on nothing but the edges kept."""
-        self.circuit.exact += 1
+        """Effect and score from a state built anew, an edge alone: they depend on nothing but the
+        edges kept."""
         kept = self.circuit.kept
-        if self.rules.start == "zero" and kept.all():
-            self._whole = 0.0
-        elif self._whole is None:
-            self._whole = self.clean.score(self._tensor(kept))
-        without = kept.copy()
-        without[edge] = False
-        score = self.clean.score(self._tensor(without))
-        return score - self._whole, score
+        if self._anew is None:
+            self._anew = Suffix(self.clean, kept, int(self._stages[edge]))
+        senders, removed = self._senders([edge], np.ones((1, 1), dtype=bool))
+        score = self._anew.test(int(self.graph.receiver_of[edge]), senders, removed)[0]
+        self.circuit.again += 1
+        is_first = self.rules.start == "zero" and bool(kept.all())
+        return score - (0.0 if is_first else self._anew.score), score
 
     def _note(
         self, edge: int, effect: float, score: float, removed: bool, *, evaluated: bool
     ) -> None:
         circuit = self.circuit
         if removed:
-            self.score, self._whole = score, None
+            self.score, self._anew = score, None
         circuit.effect[edge], circuit.margin[edge] = effect, self._margin(effect)
         circuit.score[edge], circuit.evaluated[edge] = self.score, evaluated
         circuit.kept[edge] = not removed
@@ -272,10 +272,7 @@ class _Search:
         return size - self.circuit.threshold
 
     def _is_close(self, margin: Floats | float, score: Floats | float) -> Bools | bool:
-        return np.abs(margin) <= self._close * np.maximum(1.0, np.abs(score))
-
-    def _tensor(self, kept: Bools) -> torch.Tensor:
-        return torch.from_numpy(kept).to(self.clean.tokens.device)
+        return np.abs(margin) < self._close * np.maximum(1.0, np.abs(score))
 
 
 def _suitable(clean: Clean) -> int:

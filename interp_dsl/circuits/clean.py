@@ -34,7 +34,7 @@ class Clean:
         blocks = forward.model.weights.blocks
         if any(block.ln1_post is not None and block.b_o is not None for block in blocks):
             raise ValueError("a bias between attention and a norm behind it is not covered")
-        self.forward, self.tokens, self.ablated, self.metric = forward, tokens, ablated, metric
+        self.forward, self.tokens, self.metric = forward, tokens, metric
         self.prompts = Prompts(forward.model, tokens.shape[1], mask, reads)
         logits, outputs, _ = forward.run(forward.embedded(tokens), reads=reads, mask=mask)
         assert outputs is not None
@@ -57,13 +57,6 @@ class Clean:
     def stream(self, group: Group, narrow: bool) -> Tensor:
         """The residual stream that a group's receivers read, [B, t, D]."""
         return self._streams[group][narrow]
-
-    def score(self, kept: Tensor) -> float:
-        """The mean of the metric when only the edges `kept` [E] are there, by one whole pass over
-        the batch: always of the same shape, whatever a search does."""
-        prompts = self.prompts
-        logits = self.forward.logits(self.tokens, kept, self.ablated, prompts.reads, prompts.mask)
-        return self.means(logits[None])[0]
 
     def means(self, logits: Tensor) -> list[float]:
         """The mean over examples for each of K candidates, from logits [K, B, r, d_vocab_out]."""
