@@ -63,7 +63,8 @@ PRESETS = {
 
 
 class Progress(NamedTuple):
-    """After `done` of `total` edges, `kept` of all are left; the running score."""
+    """After `done` of `total` edges, `kept` of all are left; the running score. The first comes
+    before a search judges an edge itself."""
 
     threshold: float
     done: int
@@ -148,10 +149,13 @@ class _Search:
     def run(self, earlier: Sequence[Circuit]) -> Generator[Progress, None, None]:
         circuit, total = self.circuit, self.graph.n_edges
         done = self._begin(earlier)
-        while done < total:
+        while True:
+            kept = int(circuit.kept.sum())
+            yield Progress(circuit.threshold, done, total, kept, self.score)
+            if done == total:
+                return
             with torch.no_grad():
                 done += self._step(done)
-            yield Progress(circuit.threshold, done, total, int(circuit.kept.sum()), self.score)
 
     def _begin(self, earlier: Sequence[Circuit]) -> int:
         """Take over what the earlier search that agrees longest has found; how many edges."""
@@ -204,7 +208,7 @@ class _Search:
     def _test(self, suffix: Suffix, receiver: int, edges: list[int]) -> int:
         """Test edges into one receiver, each where those before it that are guessed to go are gone.
         Judge them up to the first that was guessed wrong: its own test is still right."""
-        guesses = [bool(self._margin(self._guesses.pop(edge, -np.inf)) < 0) for edge in edges]
+        guesses = [self._guess(edge) for edge in edges]
         before = np.tril(np.tile(guesses, (len(edges), 1)), -1)
         senders, removed = self._senders(edges, before | np.eye(len(edges), dtype=bool))
         scores = suffix.test(receiver, senders, removed)
@@ -223,6 +227,11 @@ class _Search:
             base = scores[gone[-1]] if len(gone) else self.score
             self._guesses[edges[late]] = scores[late] - base
         return judged
+
+    def _guess(self, edge: int) -> bool:
+        """Will it be removed? As a test told that came too late to count; else yes."""
+        effect = self._guesses.pop(edge, None)
+        return effect is None or bool(self._margin(effect) < 0)
 
     def _senders(self, edges: list[int], removed: Bools) -> tuple[Ints, Bools]:
         """The senders that edges come from, ascending, and their columns of `removed`. Without its

@@ -300,6 +300,7 @@ def test_progress() -> None:
     for threshold in (0.05, 0.1):
         mine = [progress for progress in seen if progress.threshold == threshold]
         assert [p.done for p in mine] == sorted({p.done for p in mine})
+        assert len(mine) > 3
         assert mine[-1].done == mine[-1].total == total
         (circuit,) = case.fast(threshold, Rules())
         assert mine[-1].kept == circuit.kept.sum()
@@ -370,3 +371,12 @@ def test_refusals() -> None:
         case.fast(0.1, Rules(order=range(81)))
     with pytest.raises(ValueError, match="measured or zero"):
         Rules(start="soon")
+
+
+def test_bias_before_a_norm_is_refused() -> None:
+    model = double("gemma2")
+    bias = torch.ones(model.description.shape.d_model, dtype=torch.float64)
+    blocks = tuple(replace(block, b_o=bias) for block in model.weights.blocks)
+    biased = Compiled(model.description, replace(model.weights, blocks=blocks))
+    with pytest.raises(ValueError, match="bias between attention and a norm"):
+        prepared(EdgeForward(biased, Graph(model.description.shape)), "mean", LAST).clean()

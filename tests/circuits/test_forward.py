@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from interp_dsl.circuits.forward import EdgeForward
+from interp_dsl.models.compiled.executor import CompiledExecutor
+from interp_dsl.models.compiled.forward import Compiled
 from interp_dsl.models.graph import Graph
 from tests.circuits.models import double, executor_of
 from tests.circuits.plain import Plain, close
@@ -90,6 +94,23 @@ def test_random_circuits(name: str) -> None:
         for ablated in (corrupt, torch.zeros_like(corrupt), corrupt.mean(1, keepdim=True)):
             mine = forward.logits(tokens, kept, ablated, mask=mask)
             assert close(mine, plain.logits(tokens, kept, ablated.expand_as(corrupt), mask)) < EXACT
+
+
+@torch.no_grad()
+def test_bias_before_a_norm() -> None:
+    """The scale of a norm behind the attention holds for the bias as well."""
+    model = double("gemma2")
+    bias = torch.linspace(-1, 2, model.description.shape.d_model, dtype=torch.float64)
+    blocks = tuple(replace(block, b_o=bias) for block in model.weights.blocks)
+    biased = Compiled(model.description, replace(model.weights, blocks=blocks))
+    graph = Graph(model.description.shape)
+    forward, plain = EdgeForward(biased, graph), Plain(biased, graph)
+    tokens, kept = tokens_of("gemma2", 0), coins(BATCH, graph.n_edges)
+    ablated = forward.outputs(tokens_of("gemma2", 1))
+    mine = forward.logits(tokens, kept, ablated)
+    assert close(mine, plain.logits(tokens, kept, ablated)) < EXACT
+    whole = CompiledExecutor(biased, executor_of("gemma2").facts, "").forward(tokens, None).logits
+    assert close(forward.run(forward.embedded(tokens)).logits.float(), whole) < 1e-6
 
 
 @pytest.mark.parametrize("name", NAMES)
