@@ -288,7 +288,7 @@ def _suitable(clean: Clean) -> int:
     """Guesses that fail cost work. On a CPU they pay where passes are so small that most of their
     time goes into starting operations, elsewhere until the device is busy."""
     size = clean.tokens.numel() * clean.forward.graph.shape.d_model
-    most, numbers = (8, 2**20) if clean.tokens.device.type == "cpu" else (32, 2**26)
+    most, numbers = (16, 2**20) if clean.tokens.device.type == "cpu" else (32, 2**26)
     return max(1, min(most, numbers // size))
 
 

@@ -63,6 +63,10 @@ class Flow:
         rows = self._differences[narrow]
         return self._senders[narrow], rows.first(rows.count) if rows.count else None
 
+    def leaves_clean(self, inputs: Sequence[Inputs]) -> bool:
+        """Is this the first run, and has nothing been removed before or at these inputs?"""
+        return self.given is None and not self._senders[True] and all(i.is_clean for i in inputs)
+
     def replace(self, kept: Tensor, rows: slice | Tensor, new: Tensor) -> None:
         """Note that kept[rows] are `new` [n, K, ...] when a candidate is accepted."""
         self.updates.append((kept, rows, new))
@@ -90,6 +94,7 @@ class Inputs:
         differences = clean.differences(narrow)[: group.senders].flatten(1)
         removed = torch.from_numpy(~self.present[:, : group.senders]).to(differences)
         stream = clean.stream(group, narrow)
+        self.is_clean = bool(self.present[:, : group.senders].all())
         self.x = torch.addmm(stream.flatten(), removed, differences).view(-1, *stream.shape)
 
     def changed(self, flow: Flow) -> tuple[Ints, Tensor] | None:
@@ -114,12 +119,13 @@ class Inputs:
         return found, x
 
     def _first(self, flow: Flow) -> tuple[Ints, Tensor]:
-        """All rows; what the senders write that do not write what they do in the clean run is added
-        for good."""
+        """All rows, of which there is one where all are alike. What senders write less what they
+        write in the clean run is added for good."""
         senders, sent = flow.sent(self.narrow)
         if sent is not None:
             self.x += _sum(self.present[:, senders], sent)[:, 0]
-        return np.arange(len(self.x)), self.x[:, None]
+        alike = flow.leaves_clean([self])
+        return np.arange(len(self.x)), self.x[: 1 if alike else None, None]
 
 
 def _sum(edges: Bools, sent: Tensor) -> Tensor:
@@ -162,6 +168,8 @@ class Heads:
         prompts = flow.clean.prompts
         heads = np.unique(np.concatenate([rows for rows, _ in new.values()]))
         q, k, v = (self._current(part, heads, new.get(part), flow) for part in "qkv")
+        if flow.leaves_clean(self.inputs) and self._raw is None:
+            return
         z = self.layer.attend(q, k, v, prompts, self.narrow)
         written = self.layer.write(z, self._heads[heads])
         if self._raw is not None:
@@ -182,9 +190,10 @@ class Heads:
             for number, channel in enumerate(channels):
                 mine = slice(ends[number], ends[number + 1])
                 heads = rows[mine] - number * len(self._heads)
+                x = h if len(h) == 1 else h[mine]
                 for part in "qkv" if channel == "attn" else channel:
                     if len(heads):
-                        new[part] = heads, self._project(h[mine], part, heads, inputs.narrow, flow)
+                        new[part] = heads, self._project(x, part, heads, inputs.narrow, flow)
         return new
 
     def _project(self, h: Tensor, part: str, heads: Ints, is_narrow: bool, flow: Flow) -> Tensor:
@@ -234,7 +243,7 @@ class Mlp:
 
     def advance(self, flow: Flow) -> None:
         changed = self.inputs[0].changed(flow)
-        if changed is not None:
+        if changed is not None and not flow.leaves_clean(self.inputs):
             written = self.layer.mlp(changed[1])
             flow.send(self.senders, written - self._written[:, None], self.narrow)
             flow.replace(self._written, slice(None), written)
