@@ -1,0 +1,185 @@
+"""The edge-patched forward pass.
+
+Receiver r reads x_r = Σ_s [kept_rs now_s + (1 - kept_rs) ablated_s] + biases, which is the residual
+stream with ablated_s - now_s added for each removed edge (Conmy et al. 2023, section 2). `now` is
+what a sender writes in this very pass, downstream of whatever has been removed; `ablated` what it
+writes in a corrupt run, its mean, or zero. Biases always stay: b_O, which no head owns, and b_U; an
+MLP's bias is part of what it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from interp_dsl.circuits.layer import Layer, unembed
+from interp_dsl.circuits.prompts import Prompts
+from interp_dsl.circuits.rows import Rows
+from interp_dsl.models.compiled.forward import Compiled
+from interp_dsl.models.graph import Graph, Group
+
+
+class Run(NamedTuple):
+    """`logits` [B, r, d_vocab_out]; `outputs` of all senders [S, B, T, D] of a plain or a watched
+    run; `inputs` of each group's receivers [members, B, T, D] of a watched run."""
+
+    logits: Tensor
+    outputs: Tensor | None
+    inputs: tuple[Tensor, ...]
+
+
+class EdgeForward:
+    """`model`'s forward pass with edges of `graph` removed, for any model that `Compiled` covers.
+
+    Gradients flow to `kept`, `ablated` and `embedded`; weights have none. Scores of edges by their
+    gradient, (ablated_s - clean_s) · dM/dx_r (Syed et al. 2023, arXiv 2310.10348), are one einsum a
+    group:
+
+        run = forward.run(forward.embedded(tokens), watch=True)
+        gradients = torch.autograd.grad(metric(run.logits).sum(), run.inputs)
+        difference = ablated - run.outputs
+        for group, gradient in zip(graph.groups, gradients):
+            scores[group.edges] = torch.einsum(
+                "sbtd,mbtd->ms", difference[: group.senders], gradient
+            ).flatten()"""
+
+    def __init__(self, model: Compiled, graph: Graph) -> None:
+        self.model = model
+        self.graph = graph
+        self.layers = tuple(Layer(model, number) for number in range(graph.shape.n_layers))
+
+    def embedded(self, tokens: Tensor) -> Tensor:
+        """What the embeddings write for tokens [B, T]: [1 or 2, B, T, D]."""
+        weights = self.model.weights
+        x = weights.embed[tokens]
+        if weights.embed_scale is not None:
+            x = x * weights.embed_scale
+        if weights.positions is None:
+            return x[None]
+        table = weights.positions[: tokens.shape[1]].expand_as(x)
+        return torch.stack([x, table]) if len(self.graph.embeds) == 2 else (x + table)[None]
+
+    def outputs(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What all senders write in a plain run over tokens [B, T]: [S, B, T, D]."""
+        outputs = self.run(self.embedded(tokens), mask=mask).outputs
+        assert outputs is not None
+        return outputs
+
+    def logits(
+        self,
+        tokens: Tensor,
+        kept: Tensor,
+        ablated: Tensor,
+        reads: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Logits [B, r, d_vocab_out] at positions `reads` [B, r] (None: all) of tokens [B, T].
+
+        `kept` is [E], [B, E], or [B or 1, E, T] for edges by position: bool, or numbers between the
+        ablated (0) and the current value (1). `ablated` [S, B, T, D] may have axes of size 1."""
+        return self.run(self.embedded(tokens), kept, ablated, reads, mask).logits
+
+    def run(
+        self,
+        embedded: Tensor,
+        kept: Tensor | None = None,
+        ablated: Tensor | None = None,
+        reads: Tensor | None = None,
+        mask: Tensor | None = None,
+        watch: bool = False,
+    ) -> Run:
+        """The pass from what the embeddings write, [1 or 2, B, T, D], on. `kept` and `ablated` as
+        in `logits`; without them all edges are kept. `watch` makes each group's inputs a tensor
+        that gradients can be taken to."""
+        prompts = Prompts(self.model, embedded.shape[2], mask, reads)
+        stream = _Stream(self.graph, kept, ablated, watch)
+        stream.write(embedded)
+        groups = iter(self.graph.groups)
+        for layer in self.layers:
+            before = stream.x
+            raw = self._attention(layer, stream, groups, prompts)
+            scale, bias = layer.post_scale(raw), layer.block.b_o
+            if scale is not None:
+                raw, bias = raw * scale, None if bias is None else bias * scale
+            stream.write(raw, bias)
+            if layer.block.ln2 is not None:
+                x = before if self.graph.shape.parallel else stream.x
+                stream.write(layer.mlp(stream.received(x, next(groups))))
+        final = prompts.narrowed(stream.received(stream.x, next(groups))[0])
+        return Run(unembed(self.model, final), stream.outputs(), tuple(stream.inputs))
+
+    def _attention(
+        self, layer: Layer, stream: _Stream, groups: Iterator[Group], prompts: Prompts
+    ) -> Tensor:
+        """What the heads of a layer write before a norm behind them, [H, B, T, D]."""
+        n_inputs = 3 if self.graph.split_qkv else 1
+        inputs = [stream.received(stream.x, next(groups)) for _ in range(n_inputs)]
+        normed = [layer.normed(x) for x in inputs] * (3 // n_inputs)
+        positions = prompts.positions(narrow=False)
+        q, k, v = (
+            layer.project(h, channel, positions) for h, channel in zip(normed, "qkv", strict=True)
+        )
+        return layer.write(layer.attend(q, k, v, prompts, narrow=False))
+
+
+class _Stream:
+    """The residual stream `x` [B, T, D] of one pass, and what receivers get instead of it."""
+
+    def __init__(
+        self, graph: Graph, kept: Tensor | None, ablated: Tensor | None, watch: bool
+    ) -> None:
+        self.x: Tensor = torch.zeros(())
+        self.inputs: list[Tensor] = []
+        self._graph, self._kept, self._ablated, self._watch = graph, kept, ablated, watch
+        self._written = Rows(len(graph.senders))
+        self._differences = Rows(len(graph.senders))
+
+    def write(self, outputs: Tensor, bias: Tensor | None = None) -> None:
+        """Outputs [s, B, T, D] of the next senders."""
+        self.x = self.x + outputs.sum(0)
+        if bias is not None:
+            self.x = self.x + bias
+        if self._kept is not None:
+            assert self._ablated is not None
+            senders = slice(self._differences.count, self._differences.count + len(outputs))
+            self._differences.add(self._ablated[senders] - outputs)
+        if self._kept is None or self._watch:
+            self._written.add(outputs)
+
+    def received(self, x: Tensor, group: Group) -> Tensor:
+        """What the receivers of a group read, [members, B, T, D], where the stream is x [B, T, D];
+        one for all of them [1, B, T, D] where nothing is removed or watched."""
+        if self._kept is None:
+            inputs = x.expand(group.members if self._watch else 1, *x.shape)
+        else:
+            removed = _removed(self._graph, group, self._kept, x.dtype)
+            inputs = x + torch.einsum(
+                _SUMS[removed.ndim], removed, self._differences.first(group.senders)
+            )
+        if self._watch:
+            inputs = inputs if inputs.requires_grad else inputs.clone().requires_grad_()
+            self.inputs.append(inputs)
+        return inputs
+
+    def outputs(self) -> Tensor | None:
+        return self._written.first(self._written.count) if self._written.count else None
+
+
+# removed [members, s], [B, members, s] or [B, members, s, T]; differences [s, B, T, D]
+_SUMS = {2: "ms,sbtd->mbtd", 3: "bms,sbtd->mbtd", 4: "bmst,sbtd->mbtd"}
+
+
+def _removed(graph: Graph, group: Group, kept: Tensor, dtype: torch.dtype) -> Tensor:
+    """1 - kept for a group's edges: [members, s], [B, members, s] or [B, members, s, T] from kept
+    [E], [B, E] or [B, E, T]. A receiver keeps nothing without its direct edge."""
+    axis = min(kept.ndim - 1, 1)
+    matrix = kept.narrow(axis, group.start, group.members * group.senders).to(dtype)
+    sizes = (group.members, group.senders)
+    matrix = matrix.view(*matrix.shape[:axis], *sizes, *matrix.shape[axis + 1 :])
+    direct = graph.direct_edges(group)
+    if direct is not None:
+        whole = kept.narrow(axis, direct.start, group.members).to(dtype)
+        matrix = matrix * whole.unsqueeze(axis + 1)
+    return 1 - matrix

@@ -1,0 +1,123 @@
+"""One block of a model taken apart: what each head and the MLP make of inputs of their own.
+
+Shapes: m heads first, then any axes of candidates K, then B, t, and d_model D or d_head. Key and
+value heads that several query heads share are applied once for each of them: each has its own
+input."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from interp_dsl.circuits.prompts import Prompts
+from interp_dsl.circuits.rows import Ints, index
+from interp_dsl.models.compiled import attention
+from interp_dsl.models.compiled.forward import Compiled
+
+
+class Layer:
+    def __init__(self, model: Compiled, number: int) -> None:
+        shape = model.description.shape
+        self.model = model
+        self.block = model.weights.blocks[number]
+        self.kind = model.description.layers[number]
+        self._shared = shape.n_heads // shape.n_kv_heads
+        ends = (shape.n_heads, shape.n_heads + shape.n_kv_heads)
+        weights = self.block.qkv.view(-1, shape.d_head, shape.d_model).tensor_split(ends)
+        bias = self.block.qkv_bias
+        biases = [None] * 3 if bias is None else bias.view(-1, 1, shape.d_head).tensor_split(ends)
+        self._maps = dict(zip("qkv", zip(weights, biases, strict=True), strict=True))
+
+    def normed(self, x: Tensor) -> Tensor:
+        """What heads make of their inputs first."""
+        return self.model.normed(x, self.block.ln1, self.model.description.norm)
+
+    def project(
+        self, h: Tensor, channel: str, positions: Tensor, heads: Ints | None = None
+    ) -> Tensor:
+        """Queries, keys or values [m, …, t, d_head] of the given heads (ascending; None: all) from
+        their normed inputs h [m or 1, …, t, D] at `positions` [t] or [B, t]."""
+        weight, bias = self._maps[channel]
+        if channel != "q" and self._shared > 1:
+            every = np.arange(len(self.block.w_o)) if heads is None else heads
+            rows: slice | Tensor = torch.from_numpy(every // self._shared).to(h.device)
+            weight, bias = weight[rows], None if bias is None else bias[rows]
+        elif heads is not None:
+            rows = index(heads, h.device)
+            weight, bias = weight[rows], None if bias is None else bias[rows]
+        x = torch.matmul(h.flatten(1, -2), weight.transpose(1, 2))
+        x = (x if bias is None else x + bias).view(-1, *h.shape[1:-1], x.shape[-1])
+        return x if channel == "v" else self._turned(x, channel, positions)
+
+    def _turned(self, x: Tensor, channel: str, positions: Tensor) -> Tensor:
+        norm = self.block.q_norm if channel == "q" else self.block.k_norm
+        if norm is not None:
+            x = self.model.normed(x, norm, "RMS")
+        if not self.model.rotary:
+            return x
+        turn = self.model.rotary[self.kind.rotary].turn
+        return turn(x.unsqueeze(-2), positions).squeeze(-2)
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, prompts: Prompts, narrow: bool) -> Tensor:
+        """z [m, …, B, t, d_head] from q [m, …, B, t, d_head] and k, v [m, …, B, T, d_head]."""
+        description, window = self.model.description, self.kind.window
+        lead, batch = q.shape[1:-2], q.shape[-3]
+        q, k, v = (x.flatten(1, -3).permute(1, 2, 0, 3) for x in (q, k, v))
+        seen = prompts.seen(window, narrow)
+        if seen is not None and len(seen) > 1:
+            seen = seen.repeat(len(q) // batch, 1, 1, 1)
+        if self.model.fuses:
+            is_causal = prompts.is_triangle(window, narrow)
+            z = attention.fused(q, k, v, self.kind.scale, seen, is_causal)
+        else:
+            cap = description.score_cap
+            dtype = torch.float32 if description.single_softmax else None
+            z = attention.eager(q, k, v, self.kind.scale, seen, cap, dtype, lambda pattern: pattern)
+        if description.blank_rows and prompts.mask is not None and seen is not None:
+            z = z * seen.any(-1).transpose(1, 2)[..., None].to(z.dtype)
+        return z.permute(2, 0, 1, 3).reshape(z.shape[2], *lead, *z.shape[1::2])
+
+    def write(self, z: Tensor, heads: Ints | None = None) -> Tensor:
+        """z [m, …, t, d_head] W_O -> [m, …, t, D], before a norm behind the attention."""
+        w_o = self.block.w_o if heads is None else self.block.w_o[index(heads, z.device)]
+        return torch.matmul(z.flatten(1, -2), w_o).view(*z.shape[:-1], w_o.shape[-1])
+
+    def post_scale(self, raw: Tensor) -> Tensor | None:
+        """What the norm behind the attention (Gemma-2, Gemma-3) multiplies the output of each head
+        and the bias by, given the outputs of all heads [H, …, D]: w / rms(Σ_h raw_h + b_O). The
+        norm is linear once this scale is known, so that the scaled outputs add up to what it gives.
+        None where there is no such norm."""
+        norm, description = self.block.ln1_post, self.model.description
+        if norm is None:
+            return None
+        assert description.norm == "RMS" and norm.weight is not None
+        total = raw.sum(0) if self.block.b_o is None else raw.sum(0) + self.block.b_o
+        wide = total.float() if description.single_norm else total
+        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + description.eps)
+        weight = 1 + norm.weight.float() if description.norm_offset else norm.weight
+        return (scale * weight).to(raw.dtype)
+
+    def mlp(self, x: Tensor) -> Tensor:
+        """x [..., D] -> [..., D], with its bias, after a norm behind it."""
+        model, block, norm = self.model, self.block, self.model.description.norm
+        assert block.ln2 is not None and block.w_in is not None and block.w_out is not None
+        h = functional.linear(model.normed(x, block.ln2, norm), block.w_in, block.b_in)
+        if model.description.shape.gated:
+            gate, linear = h.chunk(2, -1)
+            h = model.activation(gate) * linear
+        else:
+            h = model.activation(h)
+        if block.mid_norm is not None:
+            h = model.normed(h, block.mid_norm, "LN")
+        out = functional.linear(h, block.w_out, block.b_out)
+        return out if block.ln2_post is None else model.normed(out, block.ln2_post, norm)
+
+
+def unembed(model: Compiled, x: Tensor) -> Tensor:
+    """The final residual [..., D] -> logits [..., d_vocab_out]."""
+    x = model.normed(x, model.weights.final, model.description.final_norm)
+    logits = functional.linear(x, model.weights.unembed, model.weights.unembed_bias)
+    cap = model.description.logit_cap
+    return logits if cap is None else cap * torch.tanh(logits / cap)

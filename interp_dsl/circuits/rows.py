@@ -1,0 +1,41 @@
+"""Tensors stacked row by row, and rows picked from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Ints = NDArray[np.int64]
+
+
+class Rows:
+    """Tensors stacked as they come, along their first axis of `size`: in one buffer made at once,
+    but for gradients, which do not survive writing over what they need."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.count = size, 0
+        self._parts: list[Tensor] = []
+        self._buffer: Tensor | None = None
+
+    def add(self, rows: Tensor) -> None:
+        if torch.is_grad_enabled():
+            self._parts.append(rows)
+        else:
+            if self._buffer is None:
+                self._buffer = rows.new_empty(self.size, *rows.shape[1:])
+            self._buffer[self.count : self.count + len(rows)] = rows
+        self.count += len(rows)
+
+    def first(self, n: int) -> Tensor:
+        """The first n rows; more may have been added since."""
+        stacked = torch.cat(self._parts) if self._buffer is None else self._buffer
+        return stacked[:n]
+
+
+def index(rows: Ints, device: torch.device) -> slice | Tensor:
+    """Ascending row numbers as what indexes a tensor: a slice where they follow each other."""
+    if len(rows) and rows[-1] - rows[0] == len(rows) - 1:
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return torch.from_numpy(rows).to(device)

@@ -1,0 +1,97 @@
+"""What lies behind a receiver, ready to be run again and again: the core of a fast exact search.
+
+ACDC visits receivers from the logits down, stage by stage: the final residual, the last layer's
+MLP, its heads, and so on. When it tests an edge into a receiver r,
+
+1. every sender before r is clean, for no edge there has been decided: the candidate's input is
+   x_r + (ablated_s - clean_s), and nothing before r is run;
+2. behind r only those heads and MLPs change that kept edges lead to from r, and of a head only the
+   queries, keys or values that these edges enter. They read x + Σ_s kept_s (new_s - old_s), where
+   s are the senders that change; all else is taken from the accepted state;
+3. a node is narrow, needed at the positions that the metric reads alone, when its kept edges lead
+   to the final residual, to queries of narrow heads and to narrow MLPs only;
+4. a node without a kept path to the logits is not run at all."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from interp_dsl.circuits.clean import Clean
+from interp_dsl.circuits.layer import unembed
+from interp_dsl.circuits.nodes import Flow, Given, Heads, Inputs, Mlp
+from interp_dsl.circuits.rows import Ints
+from interp_dsl.models.graph import Bools, Graph
+from interp_dsl.models.paths import join, reaching
+
+
+class Suffix:
+    """Stage `stage` and all later ones when only the edges `kept` [E] are there; edges into earlier
+    stages are all kept. `score` is the metric then."""
+
+    def __init__(self, clean: Clean, kept: Bools, stage: int) -> None:
+        graph = clean.forward.graph
+        self.stage = stage
+        self._clean = clean
+        present, reach = graph.present(kept), reaching(graph, kept)
+        narrow = reach & ~wide(graph, present, reach)
+        if clean.prompts.reads is None:
+            narrow[:] = False
+        self._nodes: list[Heads | Mlp] = []
+        for layer in range(graph.shape.n_layers):
+            heads = graph.heads(layer)
+            for is_narrow in (False, True):
+                mine = np.flatnonzero(reach[heads] & (narrow[heads] == is_narrow))
+                if len(mine) and 2 * layer >= stage:
+                    self._nodes.append(Heads(clean, layer, mine, present, is_narrow))
+            mlp = graph.mlp(layer)
+            if not graph.shape.attn_only and reach[mlp] and 2 * layer + 1 >= stage:
+                self._nodes.append(Mlp(clean, layer, present, bool(narrow[mlp])))
+        self._final = Inputs(clean, [(graph.groups[-1], 0)], present, True)
+        inputs = [*(i for node in self._nodes for i in node.inputs), self._final]
+        self._owners = {receiver: owner for owner in inputs for receiver in owner.rows}
+        self._flow = self._new_flow(1, None)
+        self.score = self._scores()[0]
+        self.accept(0)
+
+    def is_live(self, receiver: int) -> bool:
+        """Has it a kept path to the logits?"""
+        return receiver in self._owners
+
+    def test(self, receiver: int, senders: Ints, removed: Bools) -> list[float]:
+        """The score of each of K candidates, which take edges from `senders`, ascending, into a
+        receiver of this stage out of the accepted state: those that `removed` [K, len(senders)]
+        marks."""
+        x = self._owners[receiver].x
+        given = Given(receiver, senders, torch.from_numpy(removed).to(x))
+        self._flow = self._new_flow(len(removed), given)
+        return self._scores()
+
+    def accept(self, candidate: int) -> None:
+        """Make one of the candidates tested last the accepted state."""
+        self._flow.accept(candidate)
+
+    def _new_flow(self, n_candidates: int, given: Given | None) -> Flow:
+        n_senders = sum(len(node.senders) for node in self._nodes)
+        return Flow(self._clean, n_senders, n_candidates, given)
+
+    def _scores(self) -> list[float]:
+        for node in self._nodes:
+            node.advance(self._flow)
+        changed = self._final.changed(self._flow)
+        assert changed is not None
+        return self._clean.means(unembed(self._clean.forward.model, changed[1][0]))
+
+
+def wide(graph: Graph, present: Bools, reach: Bools) -> Bools:
+    """Which senders [S] are needed at all positions, given the edges present and the senders that
+    reach the logits: those that a key or a value reads, or what is itself needed everywhere."""
+    found = np.zeros(len(graph.senders), dtype=bool)
+    for group in reversed(graph.groups[:-1]):
+        nodes = graph.nodes(group)
+        join(graph, group, found)
+        readers = reach[nodes]
+        if group.channel in ("q", "mlp"):
+            readers = readers & found[nodes]
+        found[: group.senders] |= (group.matrix(present) & readers[:, None]).any(0)
+    return found
