@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from interp_dsl.circuits.layer import Layer, unembed
+from interp_dsl.circuits.layer import Layer
 from interp_dsl.circuits.prompts import Prompts
 from interp_dsl.circuits.rows import Rows
 from interp_dsl.models.compiled.forward import Compiled
@@ -108,7 +108,7 @@ class EdgeForward:
                 x = before if self.graph.shape.parallel else stream.x
                 stream.write(layer.mlp(stream.received(x, next(groups))))
         final = prompts.narrowed(stream.received(stream.x, next(groups))[0])
-        return Run(unembed(self.model, final), stream.outputs(), tuple(stream.inputs))
+        return Run(self.model.logits(final), stream.outputs(), tuple(stream.inputs))
 
     def _attention(
         self, layer: Layer, stream: _Stream, groups: Iterator[Group], prompts: Prompts

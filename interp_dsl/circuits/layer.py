@@ -101,23 +101,11 @@ class Layer:
 
     def mlp(self, x: Tensor) -> Tensor:
         """x [..., D] -> [..., D], with its bias, after a norm behind it."""
-        model, block, norm = self.model, self.block, self.model.description.norm
-        assert block.ln2 is not None and block.w_in is not None and block.w_out is not None
-        h = functional.linear(model.normed(x, block.ln2, norm), block.w_in, block.b_in)
-        if model.description.shape.gated:
-            gate, linear = h.chunk(2, -1)
-            h = model.activation(gate) * linear
-        else:
-            h = model.activation(h)
-        if block.mid_norm is not None:
-            h = model.normed(h, block.mid_norm, "LN")
-        out = functional.linear(h, block.w_out, block.b_out)
-        return out if block.ln2_post is None else model.normed(out, block.ln2_post, norm)
-
-
-def unembed(model: Compiled, x: Tensor) -> Tensor:
-    """The final residual [..., D] -> logits [..., d_vocab_out]."""
-    x = model.normed(x, model.weights.final, model.description.final_norm)
-    logits = functional.linear(x, model.weights.unembed, model.weights.unembed_bias)
-    cap = model.description.logit_cap
-    return logits if cap is None else cap * torch.tanh(logits / cap)
+        model, block = self.model, self.block
+        assert block.w_out is not None
+        out = functional.linear(model.hidden(x, block), block.w_out, block.b_out)
+        return (
+            out
+            if block.ln2_post is None
+            else model.normed(out, block.ln2_post, model.description.norm)
+        )

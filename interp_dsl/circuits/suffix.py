@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from interp_dsl.circuits.clean import Clean
-from interp_dsl.circuits.layer import unembed
 from interp_dsl.circuits.nodes import Flow, Given, Heads, Inputs, Mlp
 from interp_dsl.circuits.rows import Ints
 from interp_dsl.models.graph import Bools, Graph
@@ -80,7 +79,7 @@ class Suffix:
             node.advance(self._flow)
         changed = self._final.changed(self._flow)
         assert changed is not None
-        return self._clean.means(unembed(self._clean.forward.model, changed[1][0]))
+        return self._clean.means(self._clean.forward.model.logits(changed[1][0]))
 
 
 def wide(graph: Graph, present: Bools, reach: Bools) -> Bools:

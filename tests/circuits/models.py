@@ -9,6 +9,7 @@ from interp_dsl.models.compiled.choice import compile_bridged, compile_native
 from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.compiled.forward import Compiled
 from interp_dsl.models.load import load
+from interp_dsl.models.precision import Precision
 from tests.models.checkpoints import NATIVE, tiny, tiny_native
 
 
@@ -20,7 +21,9 @@ def double(name: str) -> Compiled:
     if hooked.source is None:
         model = compile_bridged(hooked).model
     else:
-        model = compile_native(hooked.source, hooked.facts, hooked.device, hooked.dtype).model
+        model = compile_native(
+            hooked.source, hooked.facts, hooked.device, Precision(hooked.dtype)
+        ).model
     description = replace(model.description, single_norm=False, single_softmax=False)
     return Compiled(description, model.weights)
 

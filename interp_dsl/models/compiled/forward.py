@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from interp_dsl.models.compiled.activations import activated
 from interp_dsl.models.compiled.attention import Rotary
 from interp_dsl.models.compiled.description import Description
-from interp_dsl.models.compiled.weights import Norm, Weights
+from interp_dsl.models.compiled.weights import Block, Norm, Weights
 
 
 class Compiled:
@@ -44,6 +45,19 @@ class Compiled:
         if self.description.norm_offset:
             return (wide * (1 + norm.weight.float())).to(x.dtype)
         return norm.weight * wide.to(x.dtype)
+
+    def hidden(self, x: Tensor, block: Block) -> Tensor:
+        """An MLP's activations [..., d_mlp] of the stream x [..., d_model]."""
+        description = self.description
+        assert block.ln2 is not None and block.w_in is not None
+        h = functional.linear(self.normed(x, block.ln2, description.norm), block.w_in)
+        if description.shape.gated:
+            h = h if block.b_in is None else h + block.b_in
+            gate, linear = h.chunk(2, -1)
+            h = activated(gate, description.activation, None) * linear
+        else:
+            h = activated(h, description.activation, block.b_in)
+        return h if block.mid_norm is None else self.normed(h, block.mid_norm, "LN")
 
     def logits(self, x: Tensor) -> Tensor:
         """The stream after the last block [B, r, d_model] -> logits [B, r, d_vocab_out]."""

@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from interp_dsl.models.compiled import attention, heads
-from interp_dsl.models.compiled.activations import activated
 from interp_dsl.models.compiled.description import LayerKind
 from interp_dsl.models.compiled.forward import Compiled, added
 from interp_dsl.models.compiled.memory import Memory, Start
@@ -258,19 +257,9 @@ class Walk:
 
     def _hidden(self, x: Tensor, layer: int) -> Tensor:
         """The MLP's activations [B, t, d_mlp]."""
-        description, block = self.model.description, self.model.weights.blocks[layer]
-        assert block.ln2 is not None and block.w_in is not None
         self.model.work["mlp"] += x[..., 0].numel()
         x = self.taps.at("mlp_in", layer, x, "flat")
-        h = functional.linear(self.model.normed(x, block.ln2, description.norm), block.w_in)
-        if self.shape.gated:
-            h = h if block.b_in is None else h + block.b_in
-            gate, linear = h.chunk(2, -1)
-            h = activated(gate, description.activation, None) * linear
-        else:
-            h = activated(h, description.activation, block.b_in)
-        if block.mid_norm is not None:
-            h = self.model.normed(h, block.mid_norm, "LN")
+        h = self.model.hidden(x, self.model.weights.blocks[layer])
         return self.taps.at("neuron", layer, h, "units")
 
     def _mlp_written(self, x: Tensor, hidden: Tensor, layer: int) -> Tensor:
