@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 
 from interp_dsl.circuits.clean import Clean
 from interp_dsl.circuits.order import edge_order, stages
-from interp_dsl.circuits.rows import Ints
 from interp_dsl.circuits.suffix import Suffix
-from interp_dsl.models.graph import Bools
+from interp_dsl.models.graph import Bools, Ints
 
 Floats = NDArray[np.float64]
 Number = TypeVar("Number", float, Floats)

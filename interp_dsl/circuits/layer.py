@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from interp_dsl.circuits.prompts import Prompts
-from interp_dsl.circuits.rows import Ints, index
+from interp_dsl.circuits.rows import index
 from interp_dsl.models.compiled import attention
 from interp_dsl.models.compiled.forward import Compiled
+from interp_dsl.models.graph import Ints
 
 
 class Layer:

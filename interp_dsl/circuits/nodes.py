@@ -14,8 +14,8 @@ from torch import Tensor
 
 from interp_dsl.circuits.clean import Clean
 from interp_dsl.circuits.layer import Layer
-from interp_dsl.circuits.rows import Ints, Rows, index
-from interp_dsl.models.graph import Bools, Group
+from interp_dsl.circuits.rows import Rows, index
+from interp_dsl.models.graph import Bools, Group, Ints
 
 
 class Given(NamedTuple):

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from interp_dsl.circuits.rows import Ints
-from interp_dsl.models.graph import Graph, Group
+from interp_dsl.models.graph import Graph, Group, Ints
 
 ORDERS = ("reverse", "forward")
 

@@ -19,8 +19,7 @@ import torch
 
 from interp_dsl.circuits.clean import Clean
 from interp_dsl.circuits.nodes import Flow, Given, Heads, Inputs, Mlp
-from interp_dsl.circuits.rows import Ints
-from interp_dsl.models.graph import Bools, Graph
+from interp_dsl.models.graph import Bools, Graph, Ints
 from interp_dsl.models.paths import join, reaching
 
 

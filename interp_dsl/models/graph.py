@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from interp_dsl.models.shape import Shape
 
 Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
 
 
 class Edge(NamedTuple):
@@ -147,13 +148,13 @@ class Graph:
         return {edge: number for number, edge in enumerate(self.edges)}
 
     @cached_property
-    def sender_of(self) -> NDArray[np.int64]:
+    def sender_of(self) -> Ints:
         """The sender of each edge [E]; -1 for a direct edge."""
         parts = [np.tile(np.arange(group.senders), group.members) for group in self.groups]
         return np.concatenate([*parts, np.full(len(self.direct_receivers), -1)])
 
     @cached_property
-    def receiver_of(self) -> NDArray[np.int64]:
+    def receiver_of(self) -> Ints:
         """The receiver of each edge [E]."""
         parts = [
             np.repeat(np.arange(group.first, group.receivers.stop), group.senders)

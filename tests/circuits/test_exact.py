@@ -345,6 +345,9 @@ def test_close_calls() -> None:
         assert circuit.again and abs(circuit.margin[forward.graph.index[order[0]]]) < 1e-6
         (circuit,) = case.fast(first, Rules(batch=batch, close=0.0))
         assert not circuit.again
+    (other,) = case.fast(0.05, Rules())
+    _, shared = case.fast([0.05, float(other.effect[forward.graph.index[order[0]]])], Rules())
+    assert shared.again
 
 
 def single_precision(part: Any) -> Any:
