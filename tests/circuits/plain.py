@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from interp_dsl.models.compiled.activations import ACTIVATIONS
 from interp_dsl.models.compiled.forward import Compiled
 from interp_dsl.models.compiled.weights import Norm
 from interp_dsl.models.graph import Edge, Graph
@@ -169,9 +170,9 @@ class Plain:
         h = h if block.b_in is None else h + block.b_in
         if self.shape.gated:
             half = h.shape[-1] // 2
-            h = self.model.activation(h[:, :half]) * h[:, half:]
+            h = ACTIVATIONS[self.model.description.activation](h[:, :half]) * h[:, half:]
         else:
-            h = self.model.activation(h)
+            h = ACTIVATIONS[self.model.description.activation](h)
         h = h if block.mid_norm is None else self._norm(h, block.mid_norm, "LN")
         out = h @ block.w_out.T
         out = out if block.b_out is None else out + block.b_out
