@@ -45,8 +45,8 @@ class Walk:
         self.start = start
         self.record = record
         self.shape = model.description.shape
-        self.projections = Projections(model, taps)
         self.in_place = not torch.is_grad_enabled() and not taps.wanted()
+        self.projections = Projections(model, taps, self.in_place)
         self._seen: dict[int | None, Tensor | None]
         for rotary in model.rotary:
             rotary.reach(length)
@@ -259,7 +259,7 @@ class Walk:
         """The MLP's activations [B, t, d_mlp]."""
         self.model.work["mlp"] += x[..., 0].numel()
         x = self.taps.at("mlp_in", layer, x, "flat")
-        h = self.model.hidden(x, self.model.weights.blocks[layer])
+        h = self.model.hidden(x, self.model.weights.blocks[layer], self.in_place)
         return self.taps.at("neuron", layer, h, "units")
 
     def _mlp_written(self, x: Tensor, hidden: Tensor, layer: int) -> Tensor:
