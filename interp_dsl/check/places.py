@@ -114,7 +114,7 @@ def _unprefixed(expr: Expr, scope: Scope, model: Model | None) -> tuple[str, Mod
 
 def _unknown_site(expr: Attribute, place: str, scope: Scope) -> Rejected:
     if _HEAD.fullmatch(place):
-        sites = ["q", "k", "v", "z", "pattern"]
+        sites = [site for site in HEAD_SITES if site != "head"]
     elif _LAYER.fullmatch(place):
         sites = [*RESIDUAL_SITES, "mlp"]
     elif isinstance(expr.value, Name):

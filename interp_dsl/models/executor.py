@@ -49,6 +49,10 @@ class Executor(Protocol):
         model needs none). Edits at one site are made in the order given."""
         ...
 
+    def shows(self, site: Site) -> bool:
+        """Whether this executor has a site that the model has."""
+        ...
+
     def fingerprint(self) -> str:
         """sha256 of weights and configuration."""
         ...

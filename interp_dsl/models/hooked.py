@@ -20,7 +20,7 @@ from interp_dsl.models.precision import Precision, in_own_precision
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.models.trace import Trace
 from interp_dsl.models.weights import Source
-from interp_dsl.plan.places import Site
+from interp_dsl.plan.places import INPUT_SITES, Site
 
 
 class HookedExecutor:
@@ -99,8 +99,15 @@ class HookedExecutor:
                 logits = logits.gather(1, at[..., None].expand(-1, -1, logits.shape[-1]))
         return Pass(logits.float(), trace.captured)
 
+    def shows(self, site: Site) -> bool:
+        """Whether TransformerLens has a site that the model has: its native models do not take the
+        stream apart by head."""
+        return self.source is None or site.kind not in INPUT_SITES
+
     def _attach(self, trace: Trace, attached: ExitStack) -> None:
         try:
+            if trace.takes_inputs_apart:
+                self._take_inputs_apart(attached)
             attached.enter_context(self.bridge.hooks(fwd_hooks=trace.hooks))
         except ValueError as error:  # a hook that TransformerLens keeps switched off
             raise failure(
@@ -110,6 +117,20 @@ class HookedExecutor:
                 help="take one of the language's own places, such as L0H0",
                 exit_code=1,
             ) from error
+
+    def _take_inputs_apart(self, attached: ExitStack) -> None:
+        """Have the bridge give every head its own copy of the stream while a pass lasts."""
+        try:
+            self.bridge.set_use_split_qkv_input(True)
+        except NotImplementedError as error:
+            raise failure(
+                "E601",
+                f"the hooks of {self.facts.name} do not take a layer's input apart by head",
+                notes=(str(error),),
+                help='the compiled executor does: leave executor="hooked" away',
+                exit_code=1,
+            ) from error
+        attached.callback(self.bridge.set_use_split_qkv_input, False)
 
     def output_weight(self, layer: int) -> Tensor:
         """W_O of a layer [head, d_head, d_model], fetched from the bridge once."""

@@ -29,6 +29,9 @@ POINTS: dict[str, Point] = {
     "embed": Point("hook_embed", "flat"),
     "pos_embed": Point("hook_pos_embed", "flat"),
     "resid_pre": Point("blocks.{}.hook_resid_pre", "flat"),
+    "q_input": Point("blocks.{}.hook_q_input", "heads"),
+    "k_input": Point("blocks.{}.hook_k_input", "heads"),
+    "v_input": Point("blocks.{}.hook_v_input", "heads"),
     "q": Point("blocks.{}.attn.hook_q", "heads"),
     "k": Point("blocks.{}.attn.hook_k", "heads"),
     "v": Point("blocks.{}.attn.hook_v", "heads"),
@@ -37,6 +40,7 @@ POINTS: dict[str, Point] = {
     "head": Point("blocks.{}.attn.hook_out", "heads"),
     "attn_out": Point("blocks.{}.hook_attn_out", "flat"),
     "resid_mid": Point("blocks.{}.hook_attn_out", "flat"),
+    "mlp_in": Point("blocks.{}.ln2.hook_in", "flat"),
     "neuron": Point("blocks.{}.mlp.hook_post", "units"),
     "mlp_out": Point("blocks.{}.hook_mlp_out", "flat"),
     "resid_post": Point("blocks.{}.hook_resid_post", "flat"),
@@ -79,15 +83,23 @@ def native(x: Tensor, form: Form) -> Tensor:
 
 def as_named(site: Site) -> Site:
     """A hook that only works as a site of ours is that site: returning a new tensor at
-    `hook_resid_mid` would leave the skip connection as it was, and the pattern's positions are not
-    on its second axis."""
+    `hook_resid_mid` would leave the skip connection as it was, the pattern's positions are not on
+    its second axis, and TransformerLens computes the inputs of heads and MLPs when asked to."""
     if site.kind != "hook" or site.hook is None:
         return site
     parts = site.hook.split(".")
     if len(parts) >= 3 and parts[0] == "blocks" and parts[1].isdigit():
         rest = ".".join(parts[2:])
-        if rest == "hook_resid_mid":
-            return Site("resid_mid", int(parts[1]))
-        if rest == "attn.hook_pattern":
-            return Site("pattern", int(parts[1]))
+        if rest in _OURS:
+            return Site(_OURS[rest], int(parts[1]))
     return site
+
+
+_OURS = {
+    "hook_resid_mid": "resid_mid",
+    "attn.hook_pattern": "pattern",
+    "hook_q_input": "q_input",
+    "hook_k_input": "k_input",
+    "hook_v_input": "v_input",
+    "hook_mlp_in": "mlp_in",
+}

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from interp_dsl.models.shape import Shape
 from interp_dsl.plan.places import HEAD_SITES, Site, Target
 
-KV_SITES = ("k", "v")
-MLP_SITES = ("mlp_out", "neuron")
+KV_SITES = ("k", "v", "k_input", "v_input")
+MLP_SITES = ("mlp_in", "mlp_out", "neuron")
 UNLAYERED = ("embed", "pos_embed", "logits", "hook")
 
 

@@ -15,7 +15,7 @@ from interp_dsl.models import points
 from interp_dsl.models.edits import Edit, apply
 from interp_dsl.models.errors import failure
 from interp_dsl.models.sites import missing
-from interp_dsl.plan.places import Site, Target
+from interp_dsl.plan.places import INPUT_SITES, Site, Target
 
 if TYPE_CHECKING:
     from interp_dsl.models.hooked import HookedExecutor
@@ -55,6 +55,11 @@ class Trace:
             )
         for site in sorted(used, key=_depth):
             self._add_site(site)
+
+    @property
+    def takes_inputs_apart(self) -> bool:
+        """Whether a head's own input is changed or kept."""
+        return any(site.kind in INPUT_SITES for site in (*self._edits, *self._wanted))
 
     def check_fired(self) -> None:
         """Raises InterpError E600 unless every hook fired exactly once."""

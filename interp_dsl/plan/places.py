@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-RESIDUAL_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
-HEAD_SITES = ("q", "k", "v", "z", "head", "pattern")
+RESIDUAL_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_in", "mlp_out")
+INPUT_SITES = ("q_input", "k_input", "v_input")
+HEAD_SITES = ("q", "k", "v", "z", "head", "pattern", *INPUT_SITES)
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Site:
     """`kind` is one of:
     embed, pos_embed, logits (no layer);
-    resid_pre, resid_mid, resid_post, attn_out, mlp_out (width d_model);
+    resid_pre, resid_mid, resid_post, attn_out, mlp_in, mlp_out (width d_model; mlp_in is what the
+    MLP alone reads of the stream, before its norm);
     q, k, v, z (width d_head; k and v count key/value heads), head (a head's output to the residual
-    stream, width d_model), pattern (query x key, after the softmax);
+    stream, width d_model), pattern (query x key, after the softmax), q_input, k_input, v_input
+    (what a head alone reads of the stream for its queries, a key/value head for its keys and
+    values, before the norm, width d_model);
     neuron (MLP activations after the non-linearity, index = neuron, width 1);
     hook (a TransformerLens hook name in `hook`, layer None)."""
 

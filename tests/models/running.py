@@ -17,7 +17,7 @@ from interp_dsl.models.hooked import HookedExecutor
 from interp_dsl.models.load import load
 from interp_dsl.models.precision import Precision
 from interp_dsl.models.sites import missing
-from interp_dsl.plan.places import HEAD_SITES, RESIDUAL_SITES, Site, Target
+from interp_dsl.plan.places import HEAD_SITES, INPUT_SITES, RESIDUAL_SITES, Site, Target
 from tests.devices import from_cpu, here
 from tests.models.checkpoints import HF, NATIVE, tiny, tiny_native
 
@@ -58,8 +58,9 @@ def compiled_of(hooked: HookedExecutor) -> CompiledExecutor:
     return from_cpu(compile_native(hooked.source, hooked.facts, hooked.device, precision))
 
 
-def sites_of(model: HookedExecutor) -> list[Site]:
-    """Every site that can be edited."""
+def sites_of(model: HookedExecutor, inputs: bool = True) -> list[Site]:
+    """Every site that can be edited; the heads' own `inputs` too, for which the bridge computes
+    otherwise."""
     shape = model.facts.shape
     layered = [
         Site(kind, layer)
@@ -67,7 +68,8 @@ def sites_of(model: HookedExecutor) -> list[Site]:
         for kind in (*RESIDUAL_SITES, *HEAD_SITES, "neuron")
     ]
     sites = [Site("embed"), Site("pos_embed"), *layered]
-    return [site for site in sites if missing(Target(site, 0), shape) is None]
+    here = [site for site in sites if missing(Target(site, 0), shape) is None]
+    return [s for s in here if s.kind not in INPUT_SITES or (inputs and model.shows(s))]
 
 
 def prompts(model: HookedExecutor, n: int, length: int, seed: int = 0) -> Tensor:

@@ -152,7 +152,7 @@ def test_a_family_without_an_entry_of_its_own() -> None:
     assert replace(shape_of_bridge(model.bridge), family="opt") == model.facts.shape
     assert model.facts.bos == 0 and model.facts.tokenizer == tiny("opt") / "tokenizer.json"
     tokens = prompts(model, 2, 5)
-    for site in sites_of(model):
+    for site in sites_of(model, inputs=False):
         base = model.forward(tokens, None, sites=[site])
         x = base.sites[site]
         edit = everywhere(site, x, x.flip(1))

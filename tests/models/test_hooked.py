@@ -39,7 +39,7 @@ def cached(model: HookedExecutor, tokens: Tensor, site: Site) -> Tensor:
 def test_captures_equal_the_bridges_cache(name: str) -> None:
     model = executor(name)
     tokens = prompts(model, 2, 6)
-    sites = sites_of(model)
+    sites = sites_of(model, inputs=False)
     kept = model.forward(tokens, None, sites=sites).sites
     assert set(kept) == set(sites)
     for site in sites:
@@ -50,7 +50,7 @@ def test_captures_equal_the_bridges_cache(name: str) -> None:
 def test_an_edit_is_seen_and_a_self_edit_changes_nothing(name: str) -> None:
     model = executor(name)
     tokens, other = prompts(model, 2, 6), prompts(model, 2, 6, seed=1)
-    sites = sites_of(model)
+    sites = sites_of(model, inputs=False)
     base = model.forward(tokens, None, sites=sites)
     source = model.forward(other, None, sites=sites).sites
     for site in sites:
@@ -67,7 +67,7 @@ def test_one_entry_of_one_row(name: str) -> None:
     """An edit of row 1 at position 3 leaves row 0, and what a causal model saw before, alone."""
     model = executor(name)
     tokens = prompts(model, 2, 6)
-    sites = sites_of(model)
+    sites = sites_of(model, inputs=False)
     base = model.forward(tokens, None, sites=sites)
     for site in sites:
         x = base.sites[site]

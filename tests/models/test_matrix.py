@@ -20,7 +20,7 @@ from interp_dsl.models.edits import Edit
 from interp_dsl.models.hooked import HookedExecutor
 from interp_dsl.models.points import POINTS
 from interp_dsl.models.sites import UNLAYERED, missing
-from interp_dsl.plan.places import Site, Target
+from interp_dsl.plan.places import INPUT_SITES, Site, Target
 from tests.models.checkpoints import NATIVE
 from tests.models.running import MODELS, compiled, executor, prompts
 
@@ -35,6 +35,9 @@ NAMES: dict[str, tuple[str, Callable[[int], tuple[Any, ...]]]] = {
     "embed": ("hook_embed", lambda index: BY_POSITION),
     "pos_embed": ("hook_pos_embed", lambda index: BY_POSITION),
     "resid_pre": ("blocks.{}.hook_resid_pre", lambda index: BY_POSITION),
+    "q_input": ("blocks.{}.hook_q_input", lambda index: (ROW, POSITION, index)),
+    "k_input": ("blocks.{}.hook_k_input", lambda index: (ROW, POSITION, index)),
+    "v_input": ("blocks.{}.hook_v_input", lambda index: (ROW, POSITION, index)),
     "q": ("blocks.{}.attn.hook_q", lambda index: (ROW, POSITION, index)),
     "k": ("blocks.{}.attn.hook_k", lambda index: (ROW, POSITION, index)),
     "v": ("blocks.{}.attn.hook_v", lambda index: (ROW, POSITION, index)),
@@ -43,13 +46,21 @@ NAMES: dict[str, tuple[str, Callable[[int], tuple[Any, ...]]]] = {
     "head": ("blocks.{}.attn.hook_result", lambda index: (ROW, POSITION, index)),
     "attn_out": ("blocks.{}.hook_attn_out", lambda index: BY_POSITION),
     "resid_mid": ("blocks.{}.hook_resid_mid", lambda index: BY_POSITION),
+    "mlp_in": ("blocks.{}.hook_mlp_in", lambda index: BY_POSITION),
     "neuron": ("blocks.{}.mlp.hook_post", lambda index: (ROW, POSITION, [index])),
     "mlp_out": ("blocks.{}.hook_mlp_out", lambda index: BY_POSITION),
     "resid_post": ("blocks.{}.hook_resid_post", lambda index: BY_POSITION),
 }
 NO_RESULTS = "a native model does not compute the heads' results", NotImplementedError
+NO_INPUTS = "nor does it take their inputs apart", NotImplementedError
+SWITCHES = {
+    "head": "set_use_attn_result",
+    "mlp_in": "set_use_hook_mlp_in",
+    **dict.fromkeys(INPUT_SITES, "set_use_split_qkv_input"),
+}
 CANNOT: dict[tuple[str, str], tuple[str, type[Exception]]] = {
     **{(name, "head"): NO_RESULTS for name in NATIVE},
+    **{(name, kind): NO_INPUTS for name in NATIVE for kind in INPUT_SITES},
     ("attn_only", "resid_mid"): ("a block without an MLP has no point after attention", KeyError),
 }
 
@@ -66,14 +77,15 @@ def theirs(model: HookedExecutor, tokens: Tensor, site: Site, index: int, value:
         x[where(index)] = value.to(x.device)
         return x
 
+    switch = SWITCHES.get(site.kind)
     with torch.no_grad():
-        if site.kind == "head":
-            bridge.set_use_attn_result(True)
+        if switch:
+            getattr(bridge, switch)(True)
         try:
             logits = bridge.run_with_hooks(tokens.to(model.device), fwd_hooks=[(name, hook)])
         finally:
-            if site.kind == "head":
-                bridge.set_use_attn_result(False)
+            if switch:
+                getattr(bridge, switch)(False)
     return logits.float().cpu()
 
 
@@ -94,6 +106,21 @@ def test_every_place_has_a_name() -> None:
     assert NAMES.keys() == POINTS.keys()
 
 
+def by_hooks(
+    model: HookedExecutor, tokens: Tensor, site: Site, index: int, value: Tensor
+) -> Tensor:
+    """Logits of the hooked executor. Where its bridge does not show a head's own input, what that
+    head makes of the value is found by giving it to the whole layer, and set at the head alone."""
+    if model.shows(site):
+        return model.forward(tokens, None, [one(site, index, value)]).logits
+    with pytest.raises(InterpError, match="E601"):
+        model.forward(tokens, None, [one(site, index, value)])
+    made = Site(site.kind.removesuffix("_input"), site.layer)
+    whole = one(Site("resid_pre", site.layer), 0, value)
+    found = model.forward(tokens, None, [whole], sites=[made]).sites[made][ROW, POSITION, index]
+    return model.forward(tokens, None, [one(made, index, found)]).logits
+
+
 @pytest.mark.parametrize("kind", POINTS)
 @pytest.mark.parametrize("name", MODELS)
 def test_a_change(name: str, kind: str) -> None:
@@ -106,11 +133,11 @@ def test_a_change(name: str, kind: str) -> None:
                 with pytest.raises(InterpError):
                     model.forward(tokens, None, [one(site, 0, torch.ones(1))])
             continue
-        plain = hooked.forward(tokens, None, sites=[site])
+        plain = ours.forward(tokens, None, sites=[site])
         x = plain.sites[site]
         index = x.shape[2] - 1
         value = x[ROW, POSITION, index].flip(0) + 1
-        changed = hooked.forward(tokens, None, [one(site, index, value)]).logits
+        changed = by_hooks(hooked, tokens, site, index, value)
         assert (changed - plain.logits).abs().max() > EFFECT
         same(ours.forward(tokens, None, [one(site, index, value)]).logits, changed)
         if (name, kind) in CANNOT:

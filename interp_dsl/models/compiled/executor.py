@@ -150,6 +150,10 @@ class CompiledExecutor:
             x = walk.through(walk.taken_up(), layer)
             return self._pass(walk, x, reads)
 
+    def shows(self, site: Site) -> bool:
+        """See Executor."""
+        return True
+
     def fingerprint(self) -> str:
         """sha256 of weights and configuration, the hooked executor's."""
         return self._fingerprint

@@ -136,7 +136,8 @@ def _sites(executor: Executor, first: int) -> list[Site]:
     kinds = (*RESIDUAL_SITES, *HEAD_SITES, "neuron")
     sites = [Site(kind, layer) for layer in layers for kind in kinds]
     sites += [] if first else [Site("embed"), Site("pos_embed")]
-    return [site for site in sites if missing(Target(site, 0), shape) is None]
+    here = [site for site in sites if missing(Target(site, 0), shape) is None]
+    return [site for site in here if executor.shows(site)]
 
 
 def _circumstances(compiled: CompiledExecutor) -> dict[str, str]:
