@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,9 +43,10 @@ def score_units(
     variant: Variant,
     kinds: Mapping[str, Kind],
     seed: int,
+    skipped: Collection[Unit] = (),
 ) -> Scored:
     """Scores of changed units: values [metrics, units, n], base and other [metrics, n]. A row a
-    unit and metric, unit after unit."""
+    unit and metric, unit after unit; `skipped` were not run."""
     values, base = values.cpu().double(), base.cpu().double()  # mps has no float64
     effects = values - base[:, None]
     low, high = (b.view(effects.shape[:2]) for b in bounds(effects.flatten(0, 1).T, seed))
@@ -65,6 +66,7 @@ def score_units(
             "low": float(low[m, u]),
             "high": float(high[m, u]),
             "n": values.shape[2],
+            "skipped": unit in skipped,
         }
         | dict(variant.columns)
         for u, unit in enumerate(units)
@@ -94,6 +96,7 @@ def score_run(
             "low": float(low[m]),
             "high": float(high[m]),
             "n": values.shape[1],
+            "skipped": False,
         }
         | dict(variant.columns)
         for m, metric in enumerate(metrics)

@@ -104,8 +104,9 @@ class Sweeper:
         check_finite(values, metrics, shard.units, f"step {self.task.step}", self.task.place)
         base = plain_values(variant.into, metrics, self.state)
         other = None if variant.other is None else plain_values(variant.other, metrics, self.state)
+        skipped = {unit for unit in shard.units if (variant.into, unit) in self._idle}
         return score_units(
-            shard.units, metrics, values, base, other, variant, self.kinds, self.state.seed
+            shard.units, metrics, values, base, other, variant, self.kinds, self.state.seed, skipped
         )
 
     def _bench(self, variant: Variant) -> tuple[Bench, Editor]:

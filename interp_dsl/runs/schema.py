@@ -12,6 +12,7 @@ effect      value - base; for `attribute` an estimate; null for `evaluate`
 normalized  effect / (other - base); null without another run or a gap worth dividing by
 low, high   bounds of the effect over examples (95 %, seeded bootstrap); for `evaluate` of the value
 n           examples
+skipped     true for a unit that cannot have an effect: it was not run, its effect is exactly 0
 
 A sweep's parameters, `under` and `side` follow as further columns. The values of single examples
 stand in the step's tensors: `base` and `value`, each [rows, n] in the order of the table's rows,
@@ -41,6 +42,7 @@ SCORE_COLUMNS: dict[str, Kind] = {
     "low": "number",
     "high": "number",
     "n": "integer",
+    "skipped": "truth",
 }
 
 

@@ -66,7 +66,7 @@ def score_columns(rows: pl.DataFrame) -> list[Column]:
         columns.append(_numbers(rows, "base", decimals(rows["base"]), signed=False))
     columns.append(_numbers(rows, shown, places, signed=not values_only))
     columns.append(
-        Column("95% interval", [interval(a, b, places) for a, b in _pairs(rows)], right=True)
+        Column("95% interval", [_interval(*row, places) for row in _bounds(rows)], right=True)
     )
     if not rows["normalized"].is_null().all():
         columns.append(_numbers(rows, "normalized", 3))
@@ -82,6 +82,10 @@ def plain_columns(rows: pl.DataFrame) -> list[Column]:
     ]
 
 
+def _interval(low: float | None, high: float | None, skipped: bool, places: int) -> str:
+    return "not run: no effect" if skipped else interval(low, high, places)
+
+
 def interval(low: float | None, high: float | None, places: int) -> str:
     """Two bounds in brackets."""
     if low is None or high is None:
@@ -89,8 +93,8 @@ def interval(low: float | None, high: float | None, places: int) -> str:
     return f"[{number(low, places)}, {number(high, places)}]"
 
 
-def _pairs(rows: pl.DataFrame) -> list[tuple[float | None, float | None]]:
-    return list(zip(rows["low"], rows["high"], strict=True))
+def _bounds(rows: pl.DataFrame) -> list[tuple[float | None, float | None, bool]]:
+    return list(zip(rows["low"], rows["high"], rows["skipped"], strict=True))
 
 
 def _numbers(rows: pl.DataFrame, name: str, places: int, signed: bool = True) -> Column:

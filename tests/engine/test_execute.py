@@ -139,7 +139,7 @@ def test_columns_and_rows_of_the_table(tmp_path: Path) -> None:
     ran = run(plan, Tiny(), tmp_path, d=DATA)
     assert ran.table.columns == [
         "unit", "layer", "head", "index", "position", "metric", "base", "value", "effect",
-        "normalized", "low", "high", "n", "k", "under",
+        "normalized", "low", "high", "n", "skipped", "k", "under",
     ]  # fmt: skip
     rows = ran.rows()
     names = ("unit", "layer", "head", "index", "position", "metric", "n", "k")
