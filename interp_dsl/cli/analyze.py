@@ -8,6 +8,7 @@ from typing import Any
 from interp_dsl.language.diagnostics import Diagnostic
 from interp_dsl.plan.cost import Cost
 from interp_dsl.plan.estimates import estimates
+from interp_dsl.plan.explain import quantity
 from interp_dsl.plan.tasks import Plan
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
@@ -45,15 +46,18 @@ class Stopwatch:
         below = []
         if seconds is not None:
             apart = f", and {duration(imports)} of imports" if imports else ""
-            below = [f"took   {_short(seconds)}{apart}"]
+            most = max((e.get("memory") or 0 for e in self._finished.values()), default=0)
+            held = f"; held {quantity(most)}B at most besides the models" if most else ""
+            below = [f"took   {_short(seconds)}{apart}{held}"]
         if any(event["reused"] for event in self._finished.values()):
             below.append("       what was taken over took no time here; --fresh runs everything")
         return beside, below
 
     def data(self, estimated: dict[str, Any]) -> dict[str, Any]:
-        """Estimates as JSON holds them, with `seconds` and `reused` of every task that ended."""
+        """Estimates as JSON holds them, with `seconds`, `memory` (bytes at most, null where the
+        system does not tell) and `reused` of every task that ended."""
         measured = {
-            task: {"seconds": event["seconds"], "reused": event["reused"]}
+            task: {name: event[name] for name in ("seconds", "memory", "reused")}
             for task, event in self._finished.items()
         }
         tasks = [{**task, **measured.get(task["id"], {})} for task in estimated["tasks"]]
@@ -65,10 +69,11 @@ def _took(event: Event, estimate: Cost) -> str:
     if event["reused"]:
         return "taken over" if event.get("step") else "not needed"
     rows, seconds = estimate.passes, event["seconds"]
+    held = f", {quantity(event['memory'])}B held" if event["memory"] else ""
     if not rows or seconds <= 0:
-        return _short(seconds)
+        return _short(seconds) + held
     most = "at most " if estimate.is_bound else ""
-    return f"{_short(seconds)}, {most}{rows / seconds:,.0f} rows a second"
+    return f"{_short(seconds)}, {most}{rows / seconds:,.0f} rows a second{held}"
 
 
 def _short(seconds: float) -> str:

@@ -17,6 +17,7 @@ from interp_dsl.engine.interrupts import Stop
 from interp_dsl.engine.kept import keep_pairs, record, self_test
 from interp_dsl.engine.keys import step_key
 from interp_dsl.engine.needs import Consumer, Needs
+from interp_dsl.engine.peak import Peak
 from interp_dsl.engine.per_example import per_example
 from interp_dsl.engine.placed import placed
 from interp_dsl.engine.report import Report
@@ -62,6 +63,7 @@ class Walk:
         self.stop, self.clock = stop, clock
         self.loaders, self.trusted, self.device = loaders, trusted, device
         self.needs = Needs(plan, state)
+        self.peak = Peak()
         self._held = _finished_steps([folder, *reuse])
         self._ids: dict[str, str] = {}
         self._keys: dict[str, str] = {}
@@ -83,6 +85,7 @@ class Walk:
                     self._do(first)
         started, step = time.monotonic(), getattr(task, "step", None)
         self.folder.event("task_started", task=task.id, step=step, total=self._total(task))
+        self.peak.start()
         try:
             computed = self._compute(task, Report(self.folder, task.id))
         except InterpError as error:
@@ -92,7 +95,12 @@ class Walk:
             self._forget()
         seconds = time.monotonic() - started - self.clock.tell()
         self.folder.event(
-            "task_finished", task=task.id, step=step, seconds=seconds, reused=not computed
+            "task_finished",
+            task=task.id,
+            step=step,
+            seconds=seconds,
+            memory=self.peak.bytes(),
+            reused=not computed,
         )
 
     def _total(self, task: Task) -> int | None:
@@ -138,6 +146,7 @@ class Walk:
         if executor.remark:
             report.note(executor.remark)
         self.state.models[task.id] = executor
+        self.peak.loaded(executor.device)
         self._ids[task.id] = f"{executor.fingerprint()}:{executor.dtype}"
         self._tell(
             "models",

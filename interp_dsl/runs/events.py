@@ -6,7 +6,8 @@ run_started    tasks: [{id, kind, step, total}], resumed
 imported       what: [library], seconds: how long their import took, counted nowhere else
 task_started   task, step, total
 progress       task, done, total
-task_finished  task, step, seconds, reused
+task_finished  task, step, seconds, memory: bytes held at most besides the models, null where the
+               system does not tell, reused
 top            step, rows: [{unit, metric, effect, low, high}], the leading ones so far
 claim          text, ok, value, low, high, message, file, line
 note           text

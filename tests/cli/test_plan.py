@@ -56,6 +56,8 @@ def test_analyze_runs_and_measures(interp: Interp) -> None:
     data = json.loads(out)
     tasks = {task["id"]: task for task in data["tasks"]}
     assert tasks["sweep:who"]["reused"] is False and tasks["sweep:who"]["seconds"] > 0
+    if Path("/proc/self/status").is_file():
+        assert 0 < tasks["sweep:who"]["memory"] < 1e9
     assert data["total"]["seconds"] >= tasks["sweep:who"]["seconds"]
 
 
