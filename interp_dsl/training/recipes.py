@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from interp_dsl.data import tasks
+from interp_dsl.data import docstrings, tasks
+from interp_dsl.training import measure
 from interp_dsl.training.model import Shape, Transformer
 
 Figures = dict[str, float]
@@ -153,23 +154,48 @@ def ioi(seed: int = 0) -> Recipe:
     return Recipe("ioi-3l", IOI, schedule, sample, pair_figures("ioi-3l"), tasks.PAD, seed=seed)
 
 
+# ** docstring-4l **
+
+DOCSTRING = Shape(
+    n_layers=4,
+    n_heads=8,
+    d_model=128,
+    d_head=16,
+    n_ctx=72,
+    d_vocab=len(docstrings.DOCSTRING_WORDS),
+)
+
+
+def docstring(seed: int = 0) -> Recipe:
+    schedule = Schedule(steps=3000, lr=2e-3, weight_decay=0.05, hold=0.6, batch=128)
+
+    def sample(step: int) -> Batch:
+        rng = np.random.default_rng((seed, 0, step))
+        tokens, read = docstrings.docstring_methods(128, "train", rng)
+        return Batch(torch.from_numpy(tokens), torch.from_numpy(read))
+
+    figures = pair_figures("docstring-4l")
+    return Recipe("docstring-4l", DOCSTRING, schedule, sample, figures, tasks.PAD, seed=seed)
+
+
+# ** tasks of pairs **
+
+
 def pair_figures(name: str, n: int = 2048, seed: int = 1) -> Callable[[Transformer], Figures]:
     """Measures on a task's held-out pairs: the share of answers that have the highest logit, and
     the mean logit difference answer - wrong on both sides."""
 
     @torch.no_grad()
-    def measure(model: Transformer) -> Figures:
+    def figures(model: Transformer) -> Figures:
         data = tasks.task(name, n, seed, "heldout")
         assert data.corrupt is not None
-        rows = torch.arange(n)
-        answer, wrong = torch.from_numpy(data.answer), torch.from_numpy(data.wrong)
-        read = torch.from_numpy(data.position)
-        clean = model(torch.from_numpy(data.clean))[rows, read]
-        corrupt = model(torch.from_numpy(data.corrupt))[rows, read]
+        clean = model(torch.from_numpy(data.clean))
+        corrupt = model(torch.from_numpy(data.corrupt))
+        best = clean[torch.arange(n), torch.from_numpy(data.position)].argmax(-1)
         return {
-            "accuracy": (clean.argmax(-1) == answer).float().mean().item(),
-            "logit_diff": (clean[rows, answer] - clean[rows, wrong]).mean().item(),
-            "corrupt_logit_diff": (corrupt[rows, answer] - corrupt[rows, wrong]).mean().item(),
+            "accuracy": (best == torch.from_numpy(data.answer)).float().mean().item(),
+            "logit_diff": measure.logit_diff(clean, data),
+            "corrupt_logit_diff": measure.logit_diff(corrupt, data),
         }
 
-    return measure
+    return figures
