@@ -112,8 +112,7 @@ def writes(model: Transformer, data: tasks.TaskData) -> Heads:
             logits = model.unembedded(z[rows, read, head] @ w_o[head], trace.final[rows, read])
             logits = logits - logits.mean(-1, keepdim=True)
             result[head_name(layer, head)] = {
-                name: logits.gather(1, tokens).mean().item()
-                for name, tokens in targets.items()
+                name: logits.gather(1, tokens).mean().item() for name, tokens in targets.items()
             }
     return result
 
