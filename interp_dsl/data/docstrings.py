@@ -1,16 +1,18 @@
 """The docstring task (Heimersheim & Janiak 2023; Conmy et al. 2023) in words of our own.
 
 A method with four to seven arguments, and a docstring that documents them in order from the
-first, second, third or a later one on, with a few random words each. After the third `:param`
-comes the argument C that follows the second documented one, B, in the definition:
+first, second, third or a later one on. After the third `:param` comes the argument C that follows
+the second documented one, B, in the definition:
 
-    def load(self, size, path, file, last):
+    # horse river
+    def load(self, size, path, file: str, last):
         '''oil column
         :param path: unit dark
         :param file: crime
         :param
 
-Newlines and spaces are no tokens."""
+Comments and types of any number shift the arguments, so that no place in the prompt says which
+one it is; the nouns are random. Newlines and spaces are no tokens."""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ from numpy.typing import NDArray
 from interp_dsl.data.drawn import BOS, PAD, Split, TaskData, one_token, padded, split_words
 from interp_dsl.data.types import Ints
 
-SYNTAX = split_words("<bos> <pad> def ( self , ): ''' :param :")
+SYNTAX = split_words("<bos> <pad> # def ( self , ): ''' :param : bool dict float int list str")
 METHODS = split_words(
     "load save open send find sort move copy draw read push pull join plot scan wrap"
 )
@@ -41,10 +43,13 @@ NOUNS = split_words(
 DOCSTRING_WORDS = SYNTAX + METHODS + ARGUMENTS + NOUNS
 """The vocabulary of docstring-4l: a word's place is its token id."""
 
+LABELS = ("A_def", "B_def", "C_def", "A_doc", "B_doc", "END")
 MOST = 7
 PAIRED_ARGUMENTS = 6
 HELDOUT_SHARE = 0.1
+TYPED_SHARE = 0.3
 _ID = {word: i for i, word in enumerate(DOCSTRING_WORDS)}
+_TYPES = [_ID[name] for name in split_words("bool dict float int list str")]
 _METHOD, _ARGUMENT = len(SYNTAX), len(SYNTAX) + len(METHODS)
 _NOUN = _ARGUMENT + len(ARGUMENTS)
 
@@ -60,13 +65,17 @@ def heldout_neighbours() -> NDArray[np.bool_]:
 @dataclass(frozen=True)
 class _Draw:
     """n methods. method [n]; names [n, MOST + 5] different arguments, of which the definition has
-    the first `count` [n] and the docstring those from `first` [n] on; summary [n, 3], words
-    [n, MOST, 3] random nouns, of which n_summary [n], n_words [n, MOST] are used. Token ids."""
+    the first `count` [n] and the docstring those from `first` [n] on; kind [n, MOST] their types,
+    PAD for none; comment [n, 8], summary [n, 3], words [n, MOST, 2] random nouns, of which
+    n_comment [n], n_summary [n], n_words [n, MOST] are used. Token ids."""
 
+    comment: Ints
+    n_comment: Ints
     method: Ints
     names: Ints
     count: Ints
     first: Ints
+    kind: Ints
     summary: Ints
     n_summary: Ints
     words: Ints
@@ -77,33 +86,41 @@ class _Draw:
 
     def spelled(
         self, row: int, definition: Sequence[int], documented: Sequence[int]
-    ) -> tuple[list[int], list[int]]:
-        """The whole method, BOS first, and where each `:param` stands."""
-        ids = [BOS, _ID["def"], int(self.method[row]), _ID["("], _ID["self"]]
-        for name in definition:
-            ids += [_ID[","], name]
+    ) -> tuple[list[int], list[int], list[int]]:
+        """The whole method, BOS first, and where the arguments and each `:param` stand."""
+        ids = [BOS]
+        if self.n_comment[row]:
+            ids += [_ID["#"], *self.comment[row, : self.n_comment[row]].tolist()]
+        ids += [_ID["def"], int(self.method[row]), _ID["("], _ID["self"]]
+        arguments, params = [], []
+        for name, kind in zip(definition, self.kind[row], strict=False):
+            arguments.append(len(ids) + 1)
+            ids += [_ID[","], name] if kind == PAD else [_ID[","], name, _ID[":"], int(kind)]
         ids += [_ID["):"], _ID["'''"], *self.summary[row, : self.n_summary[row]].tolist()]
-        params = []
         for line, name in enumerate(documented):
             params.append(len(ids))
             words = self.words[row, line, : self.n_words[row, line]].tolist()
             ids += [_ID[":param"], name, _ID[":"], *words]
-        return [*ids, _ID["'''"]], params
+        return [*ids, _ID["'''"]], arguments, params
 
 
 def _draw(n: int, split: Split, rng: np.random.Generator, counts: tuple[int, int]) -> _Draw:
     """`heldout`: C is a held-out neighbour of B. `train`: no neighbours are held out."""
     count = rng.integers(counts[0], counts[1] + 1, size=n)
     first = rng.integers(0, count - 2)
+    typed = rng.random((n, MOST)) < TYPED_SHARE
     return _Draw(
+        comment=rng.integers(len(NOUNS), size=(n, 8)) + _NOUN,
+        n_comment=rng.integers(0, 9, size=n),
         method=rng.integers(len(METHODS), size=n) + _METHOD,
         names=_names(first, split, rng) + _ARGUMENT,
         count=count,
         first=first,
+        kind=np.where(typed, rng.choice(_TYPES, size=(n, MOST)), PAD),
         summary=rng.integers(len(NOUNS), size=(n, 3)) + _NOUN,
         n_summary=rng.integers(1, 4, size=n),
-        words=rng.integers(len(NOUNS), size=(n, MOST, 3)) + _NOUN,
-        n_words=rng.integers(1, 4, size=(n, MOST)),
+        words=rng.integers(len(NOUNS), size=(n, MOST, 2)) + _NOUN,
+        n_words=rng.integers(1, 3, size=(n, MOST)),
     )
 
 
@@ -132,7 +149,7 @@ def docstring_methods(n: int, split: Split, rng: np.random.Generator) -> tuple[I
     rows, read = [], []
     for row in range(n):
         definition = draw.definition(row)
-        ids, params = draw.spelled(row, definition, definition[draw.first[row] :])
+        ids, _, params = draw.spelled(row, definition, definition[draw.first[row] :])
         rows.append(ids)
         read.append(params[2])
     return padded(rows), np.array(read, dtype=np.int64)
@@ -146,7 +163,7 @@ def docstring_task(n: int, seed: int, split: Split) -> TaskData:
     Labels: A_def, B_def, C_def and A_doc, B_doc, the arguments' places in the definition and the
     docstring; END the third `:param`."""
     draw = _draw(n, split, np.random.default_rng(seed), (PAIRED_ARGUMENTS, PAIRED_ARGUMENTS))
-    clean, corrupt, wrong, ends = [], [], [], []
+    clean, corrupt, wrong, at_labels = [], [], [], []
     for row in range(n):
         at, definition = int(draw.first[row]), draw.definition(row)
         others = [int(name) for name in draw.names[row, MOST:]]
@@ -155,14 +172,11 @@ def docstring_task(n: int, seed: int, split: Split) -> TaskData:
             (clean, definition, definition[at : at + 3]),
             (corrupt, replaced, others[3:] + others[:1]),
         ):
-            ids, params = draw.spelled(row, arguments, documented)
+            ids, in_definition, params = draw.spelled(row, arguments, documented)
             prompts.append(ids[: params[2] + 1])
-        ends.append(params)
+        at_labels.append([*in_definition[at : at + 3], params[0] + 1, params[1] + 1, params[2]])
         wrong.append([*definition[: at + 2], *definition[at + 3 :], *others])
-    params_at = np.array(ends, dtype=np.int64)
-    in_definition = 6 + 2 * draw.first
-    places = {name: in_definition + 2 * i for i, name in enumerate(("A_def", "B_def", "C_def"))}
-    places |= {"A_doc": params_at[:, 0] + 1, "B_doc": params_at[:, 1] + 1, "END": params_at[:, 2]}
+    places = dict(zip(LABELS, np.array(at_labels, dtype=np.int64).T, strict=True))
     return TaskData(
         "docstring-4l",
         padded(clean),
@@ -186,6 +200,7 @@ def docstring_text(tokens: Sequence[int]) -> str:
 
 
 LAYOUT = (
+    (" def ", "\ndef "),
     (" (", "("),
     ("( ", "("),
     (" ,", ","),

@@ -161,17 +161,17 @@ DOCSTRING = Shape(
     n_heads=8,
     d_model=128,
     d_head=16,
-    n_ctx=72,
+    n_ctx=84,
     d_vocab=len(docstrings.DOCSTRING_WORDS),
 )
 
 
 def docstring(seed: int = 0) -> Recipe:
-    schedule = Schedule(steps=3000, lr=2e-3, weight_decay=0.05, hold=0.6, batch=128)
+    schedule = Schedule(steps=4000, lr=2e-3, weight_decay=0.05, hold=0.6, batch=64)
 
     def sample(step: int) -> Batch:
         rng = np.random.default_rng((seed, 0, step))
-        tokens, read = docstrings.docstring_methods(128, "train", rng)
+        tokens, read = docstrings.docstring_methods(64, "train", rng)
         return Batch(torch.from_numpy(tokens), torch.from_numpy(read))
 
     figures = pair_figures("docstring-4l")
