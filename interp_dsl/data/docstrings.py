@@ -5,14 +5,14 @@ first, second, third or a later one on. After the third `:param` comes the argum
 the second documented one, B, in the definition:
 
     # horse river
-    def load(self, size, path, file: str, last):
+    def load(self, size, path, file, last):
         '''oil column
         :param path: unit dark
         :param file: crime
         :param
 
-Comments and types of any number shift the arguments, so that no place in the prompt says which
-one it is; the nouns are random. Newlines and spaces are no tokens."""
+A comment of up to eight words shifts the arguments, so that a place in the prompt does not say
+which one it holds. The nouns are random. Newlines and spaces are no tokens."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from interp_dsl.data.drawn import BOS, PAD, Split, TaskData, one_token, padded, split_words
 from interp_dsl.data.types import Ints
 
-SYNTAX = split_words("<bos> <pad> # def ( self , ): ''' :param : bool dict float int list str")
+SYNTAX = split_words("<bos> <pad> # def ( self , ): ''' :param :")
 METHODS = split_words(
     "load save open send find sort move copy draw read push pull join plot scan wrap"
 )
@@ -47,9 +47,7 @@ LABELS = ("A_def", "B_def", "C_def", "A_doc", "B_doc", "END")
 MOST = 7
 PAIRED_ARGUMENTS = 6
 HELDOUT_SHARE = 0.1
-TYPED_SHARE = 0.3
 _ID = {word: i for i, word in enumerate(DOCSTRING_WORDS)}
-_TYPES = [_ID[name] for name in split_words("bool dict float int list str")]
 _METHOD, _ARGUMENT = len(SYNTAX), len(SYNTAX) + len(METHODS)
 _NOUN = _ARGUMENT + len(ARGUMENTS)
 
@@ -65,8 +63,7 @@ def heldout_neighbours() -> NDArray[np.bool_]:
 @dataclass(frozen=True)
 class _Draw:
     """n methods. method [n]; names [n, MOST + 5] different arguments, of which the definition has
-    the first `count` [n] and the docstring those from `first` [n] on; kind [n, MOST] their types,
-    PAD for none; comment [n, 8], summary [n, 3], words [n, MOST, 2] random nouns, of which
+    the first `count` [n] and the docstring those from `first` [n] on; comment [n, 8], summary [n, 3], words [n, MOST, 2] random nouns, of which
     n_comment [n], n_summary [n], n_words [n, MOST] are used. Token ids."""
 
     comment: Ints
@@ -75,7 +72,6 @@ class _Draw:
     names: Ints
     count: Ints
     first: Ints
-    kind: Ints
     summary: Ints
     n_summary: Ints
     words: Ints
@@ -93,9 +89,9 @@ class _Draw:
             ids += [_ID["#"], *self.comment[row, : self.n_comment[row]].tolist()]
         ids += [_ID["def"], int(self.method[row]), _ID["("], _ID["self"]]
         arguments, params = [], []
-        for name, kind in zip(definition, self.kind[row], strict=False):
+        for name in definition:
             arguments.append(len(ids) + 1)
-            ids += [_ID[","], name] if kind == PAD else [_ID[","], name, _ID[":"], int(kind)]
+            ids += [_ID[","], name]
         ids += [_ID["):"], _ID["'''"], *self.summary[row, : self.n_summary[row]].tolist()]
         for line, name in enumerate(documented):
             params.append(len(ids))
@@ -108,7 +104,6 @@ def _draw(n: int, split: Split, rng: np.random.Generator, counts: tuple[int, int
     """`heldout`: C is a held-out neighbour of B. `train`: no neighbours are held out."""
     count = rng.integers(counts[0], counts[1] + 1, size=n)
     first = rng.integers(0, count - 2)
-    typed = rng.random((n, MOST)) < TYPED_SHARE
     return _Draw(
         comment=rng.integers(len(NOUNS), size=(n, 8)) + _NOUN,
         n_comment=rng.integers(0, 9, size=n),
@@ -116,7 +111,6 @@ def _draw(n: int, split: Split, rng: np.random.Generator, counts: tuple[int, int
         names=_names(first, split, rng) + _ARGUMENT,
         count=count,
         first=first,
-        kind=np.where(typed, rng.choice(_TYPES, size=(n, MOST)), PAD),
         summary=rng.integers(len(NOUNS), size=(n, 3)) + _NOUN,
         n_summary=rng.integers(1, 4, size=n),
         words=rng.integers(len(NOUNS), size=(n, MOST, 2)) + _NOUN,
@@ -143,16 +137,16 @@ def _names(first: Ints, split: Split, rng: np.random.Generator) -> Ints:
 
 
 def docstring_methods(n: int, split: Split, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Whole methods of four to seven arguments, BOS first: tokens [n, T], and where the third
-    documented argument is read [n], its `:param`."""
+    """Whole methods of four to seven arguments, BOS first: tokens [n, T], and where the documented
+    arguments from the second on are read [n, MOST - 1], their `:param`; -1 after the last."""
     draw = _draw(n, split, rng, (4, MOST))
-    rows, read = [], []
+    rows, read = [], np.full((n, MOST - 1), -1, dtype=np.int64)
     for row in range(n):
         definition = draw.definition(row)
         ids, _, params = draw.spelled(row, definition, definition[draw.first[row] :])
         rows.append(ids)
-        read.append(params[2])
-    return padded(rows), np.array(read, dtype=np.int64)
+        read[row, : len(params) - 1] = params[1:]
+    return padded(rows), read
 
 
 def docstring_task(n: int, seed: int, split: Split) -> TaskData:

@@ -20,7 +20,8 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Batch:
-    """tokens: [n, T]; read: [n] where the next token is the task's answer, None without one."""
+    """tokens: [n, T]; read: [n], or [n, k], where the next token is an answer of the task, -1 for
+    none; None without a task."""
 
     tokens: Tensor
     read: Tensor | None = None
@@ -75,10 +76,10 @@ def loss(model: Transformer, batch: Batch, pad: int | None) -> Tensor:
         target.masked_fill_(target == pad, IGNORED)
     total = F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=IGNORED)
     if batch.read is not None:
-        rows = torch.arange(len(batch.tokens), device=logits.device)
-        total = total + F.cross_entropy(
-            logits[rows, batch.read], batch.tokens[rows, batch.read + 1]
-        )
+        read = batch.read.reshape(len(batch.tokens), -1)
+        rows, column = (read >= 0).nonzero(as_tuple=True)
+        at = read[rows, column]
+        total = total + F.cross_entropy(logits[rows, at], batch.tokens[rows, at + 1])
     return total
 
 
@@ -161,7 +162,7 @@ DOCSTRING = Shape(
     n_heads=8,
     d_model=128,
     d_head=16,
-    n_ctx=84,
+    n_ctx=72,
     d_vocab=len(docstrings.DOCSTRING_WORDS),
 )
 
