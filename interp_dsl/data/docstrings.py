@@ -62,9 +62,10 @@ def heldout_neighbours() -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class _Draw:
-    """n methods. method [n]; names [n, MOST + 5] different arguments, of which the definition has
-    the first `count` [n] and the docstring those from `first` [n] on; comment [n, 8], summary [n, 3], words [n, MOST, 2] random nouns, of which
-    n_comment [n], n_summary [n], n_words [n, MOST] are used. Token ids."""
+    """n methods, all in token ids. method [n]; names [n, MOST + 5] different arguments, of which
+    the definition has the first `count` [n] and the docstring those from `first` [n] on; comment
+    [n, 8], summary [n, 3], words [n, MOST, 2] random nouns, of which n_comment [n], n_summary [n],
+    n_words [n, MOST] are used."""
 
     comment: Ints
     n_comment: Ints

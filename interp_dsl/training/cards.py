@@ -127,6 +127,11 @@ def _ioi_files(work: Path, folder: Path) -> dict[str, Any]:
     return {"task": "indirect objects (interp_dsl.data.tasks.task)"}
 
 
+def _docstring_files(work: Path, folder: Path) -> dict[str, Any]:
+    vocab.docstring().save(str(folder / "tokenizer.json"))
+    return {"task": "the next argument of a docstring (interp_dsl.data.docstrings.docstring_task)"}
+
+
 def _text_files(work: Path, folder: Path) -> dict[str, Any]:
     data = text.corpus(work)
     shutil.copyfile(work / "tokenizer.json", folder / "tokenizer.json")

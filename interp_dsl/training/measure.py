@@ -18,6 +18,10 @@ Heads = dict[str, dict[str, float]]
 """Head ("L0H1") -> measure -> number."""
 
 
+BETWEEN = (("S2", "S1"), ("C_def", "B_def"), ("B_doc", "B_def"), ("B_doc", "C_def"))
+"""Pairs of labels, query and key, whose attention is measured where a task has them."""
+
+
 def head_name(layer: int, head: int) -> str:
     return f"L{layer}H{head}"
 
@@ -54,11 +58,11 @@ def stripes(model: Transformer, n: int = 256, seed: int = 0) -> Heads:
 @torch.no_grad()
 def label_attention(model: Transformer, data: tasks.TaskData) -> Heads:
     """Mean attention between labels of a task's clean prompts: from END to each other label, and
-    from S2 to S1 where the task has them."""
+    BETWEEN others."""
     trace = Trace()
     model(torch.from_numpy(data.clean), trace)
     ends = [("END", name) for name in data.labels if name != "END"]
-    pairs = ends + ([("S2", "S1")] if "S2" in data.labels else [])
+    pairs = ends + [pair for pair in BETWEEN if data.labels.keys() >= set(pair)]
     at = {name: torch.from_numpy(span[:, 0]) for name, span in data.labels.items()}
     rows = torch.arange(len(data.clean))
     return {
