@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from interp_dsl.data.drawn import BOS, PAD, Split, TaskData, one_token, padded, split_words
 from interp_dsl.data.types import Ints
 
-SYNTAX = split_words("<bos> <pad> # def ( self , ): ''' :param :")
+SYNTAX = split_words("<bos> <pad> # def ( self , ): ''' :param : yield")
 METHODS = split_words(
     "load save open send find sort move copy draw read push pull join plot scan wrap"
 )
@@ -127,7 +127,7 @@ def _names(first: Ints, split: Split, rng: np.random.Generator) -> Ints:
     while len(open_rows):
         shuffled = rng.random((len(open_rows), len(ARGUMENTS))).argsort(1)
         names[open_rows] = shuffled[:, : names.shape[1]]
-        held = heldout_neighbours()[names[:, : MOST - 1], names[:, 1:MOST]]
+        held = heldout_neighbours()[names[:, :-1], names[:, 1:]]
         if split == "train":
             open_rows = np.flatnonzero(held.any(1))
         elif split == "heldout":
@@ -148,6 +148,25 @@ def docstring_methods(n: int, split: Split, rng: np.random.Generator) -> tuple[I
         rows.append(ids)
         read[row, : len(params) - 1] = params[1:]
     return padded(rows), read
+
+
+def argument_lists(n: int, ctx: int, rng: np.random.Generator) -> Ints:
+    """Lines `yield size, path, file` of one block of 4 to MOST + 5 arguments, BOS first, cut to
+    tokens [n, ctx]. Each line after the first starts anywhere in the block and goes on to its end,
+    so that what comes next is told by the argument before and not by its place in the line."""
+    names = _names(np.zeros(n, dtype=np.int64), "train", rng) + _ARGUMENT
+    length = rng.integers(4, names.shape[1] + 1, size=n)
+    rows = []
+    for block, end in zip(names.tolist(), length, strict=True):
+        ids, start = [BOS], 0
+        while len(ids) < ctx:
+            ids.append(_ID["yield"])
+            for name in block[start:end]:
+                ids += [name, _ID[","]]
+            ids.pop()
+            start = int(rng.integers(0, end - 2))
+        rows.append(ids[:ctx])
+    return padded(rows)
 
 
 def docstring_task(n: int, seed: int, split: Split) -> TaskData:
@@ -196,6 +215,7 @@ def docstring_text(tokens: Sequence[int]) -> str:
 
 LAYOUT = (
     (" def ", "\ndef "),
+    (" yield", "\nyield"),
     (" (", "("),
     ("( ", "("),
     (" ,", ","),

@@ -160,20 +160,24 @@ def ioi(seed: int = 0) -> Recipe:
 DOCSTRING = Shape(
     n_layers=4,
     n_heads=8,
-    d_model=128,
-    d_head=16,
+    d_model=96,
+    d_head=12,
     n_ctx=72,
     d_vocab=len(docstrings.DOCSTRING_WORDS),
 )
 
 
 def docstring(seed: int = 0) -> Recipe:
-    schedule = Schedule(steps=4000, lr=2e-3, weight_decay=0.05, hold=0.6, batch=64)
+    schedule = Schedule(steps=3000, lr=3e-3, weight_decay=0.1, hold=0.6, batch=64)
 
     def sample(step: int) -> Batch:
         rng = np.random.default_rng((seed, 0, step))
-        tokens, read = docstrings.docstring_methods(64, "train", rng)
-        return Batch(torch.from_numpy(tokens), torch.from_numpy(read))
+        methods, read = docstrings.docstring_methods(32, "train", rng)
+        tokens = np.full((64, DOCSTRING.n_ctx), tasks.PAD)
+        tokens[:32, : methods.shape[1]] = methods
+        tokens[32:] = docstrings.argument_lists(32, DOCSTRING.n_ctx, rng)
+        reads = np.concatenate([read, np.full_like(read, -1)])
+        return Batch(torch.from_numpy(tokens), torch.from_numpy(reads))
 
     figures = pair_figures("docstring-4l")
     return Recipe("docstring-4l", DOCSTRING, schedule, sample, figures, tasks.PAD, seed=seed)
