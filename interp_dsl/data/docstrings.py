@@ -12,7 +12,8 @@ the second documented one, B, in the definition:
         :param
 
 A comment of up to eight words shifts the arguments, so that a place in the prompt does not say
-which one it holds. The nouns are random. Newlines and spaces are no tokens."""
+which one it holds. The nouns are random. Newlines and spaces are no tokens. `docstring_task` draws
+pairs of such prompts, `docstring_methods` and `argument_lists` the rows of training."""
 
 from __future__ import annotations
 

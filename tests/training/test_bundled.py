@@ -17,7 +17,7 @@ from interp_dsl.data import tasks
 from interp_dsl.training import bundle, measure, recipes, text
 
 BUNDLED = Path(interp_dsl.__file__).parent / "bundled"
-PAIRED = ("induction-2l", "ioi-3l")
+PAIRED = ("induction-2l", "ioi-3l", "docstring-4l")
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,8 @@ def test_the_plain_forward_solves_the_task_as_the_trained_one_does(name: str) ->
     rows = np.arange(64)
     at_end = logits[rows, data.position]
     assert (at_end.argmax(-1) == data.answer).all()
-    gap = (at_end[rows, data.answer] - at_end[rows, data.wrong]).mean()
+    wrong = np.take_along_axis(at_end, data.wrong.reshape(64, -1), axis=1).max(1)
+    gap = (at_end[rows, data.answer] - wrong).mean()
     assert gap == pytest.approx(read(name, "card.json")["measured"]["logit_diff"], rel=0.05)
 
 
@@ -119,6 +120,18 @@ def test_the_subject_is_taken_away_by_a_head_that_reads_s2() -> None:
     both = [row for row in heads.values() if row["END->IO"] > 0.3]
     assert len(both) >= 4
     assert all(abs(row["END->IO"] - row["END->S1"]) < 0.05 for row in both)
+
+
+def test_the_next_argument_is_looked_up_in_two_layers() -> None:
+    heads = read("docstring-4l", "card.json")["circuit"]["heads"]
+    before = heads["L0H0"]
+    assert before["C_def->B_def"] > 0.7 and before["END->B_doc"] > 0.9
+    assert before["patch_effect"] > 0.5
+    movers = [row for head, row in heads.items() if row["END->C_def"] > 0.8]
+    assert len(movers) >= 3 and all(row["writes_answer"] > 1 for row in movers)
+    assert all(abs(row["writes_wrong"]) < 0.5 for row in movers)
+    upper = [row["patch_effect"] for head, row in heads.items() if head[1] in "23"]
+    assert len(upper) == 16 and max(map(abs, upper)) < 0.02
 
 
 def test_induction_forms_between_its_steps() -> None:

@@ -8,6 +8,7 @@ import pytest
 from interp_dsl.data import docstrings, tasks
 from interp_dsl.data.build import build
 from interp_dsl.data.docstrings import docstring_methods, docstring_text
+from interp_dsl.training import recipes
 
 WORDS = docstrings.DOCSTRING_WORDS
 
@@ -99,6 +100,26 @@ def test_training_methods_are_python_and_vary() -> None:
     assert counts == {4, 5, 6, 7} and starts == {0, 1, 2, 3, 4}
 
 
+def listed(row: np.ndarray) -> list[list[str]]:
+    """The arguments that each line of a row of lists yields, the last line as far as it goes."""
+    text = docstring_text(row.tolist()).strip()
+    lines = [line.removeprefix("yield").split(",") for line in text.splitlines()]
+    return [[name.strip() for name in line if name.strip()] for line in lines]
+
+
+def test_lists_give_the_end_of_a_block_again() -> None:
+    lengths, starts = set(), set()
+    for row in docstrings.argument_lists(256, 72, np.random.default_rng(0)):
+        assert row[0] == tasks.BOS and tasks.PAD not in row
+        first, *others, cut = listed(row)
+        assert len(set(first)) == len(first) and len(others) >= 1
+        assert all(line == first[-len(line) :] and len(line) >= 3 for line in others)
+        assert cut == [] or cut == first[first.index(cut[0]) :][: len(cut)]
+        lengths.add(len(first))
+        starts |= {len(first) - len(line) for line in others}
+    assert lengths == set(range(4, 13)) and starts >= set(range(8))
+
+
 def test_heldout_neighbours_are_never_trained_on(data: tasks.TaskData) -> None:
     held = docstrings.heldout_neighbours()
     assert held.mean() == pytest.approx(0.1, abs=0.01) and not held.diagonal().any()
@@ -108,10 +129,13 @@ def test_heldout_neighbours_are_never_trained_on(data: tasks.TaskData) -> None:
     assert held[before - shift, data.answer - shift].all()
     seen = np.zeros_like(held)
     for step in range(20):
-        tokens, _ = docstring_methods(128, "train", np.random.default_rng((0, 0, step)))
-        for row in tokens:
-            arguments = [docstrings.ARGUMENTS.index(a) for a in parsed(docstring_text(row))[0]]
-            seen[arguments[:-1], arguments[1:]] = True
+        batch = recipes.docstring().sample(step)
+        for row in batch.tokens.numpy():
+            lists = row[1] == WORDS.index("yield")
+            blocks = listed(row) if lists else [parsed(docstring_text(row))[0]]
+            for block in blocks:
+                arguments = [docstrings.ARGUMENTS.index(name) for name in block]
+                seen[arguments[:-1], arguments[1:]] = True
     assert not (seen & held).any()
     assert seen.sum() > 0.9 * (~held).sum() - len(held)
 
