@@ -55,7 +55,7 @@ _NOUN = _ARGUMENT + len(ARGUMENTS)
 
 @cache
 def heldout_neighbours() -> NDArray[np.bool_]:
-    """[x, y]: whether argument y never follows x in a definition of the training data. Indices
+    """[x, y]: whether argument y never follows x in the training data. Indices
     into ARGUMENTS; a tenth of all ordered pairs."""
     chosen = np.random.default_rng(0).random((len(ARGUMENTS), len(ARGUMENTS))) < HELDOUT_SHARE
     return chosen & ~np.eye(len(ARGUMENTS), dtype=bool)

@@ -70,7 +70,8 @@ def _ioi_circuit(heads: Heads) -> str:
 
 
 def _docstring_circuit(heads: Heads) -> str:
-    last = max(row["patch_effect"] for head, row in heads.items() if head[1] in "23")
+    upper = {head: row for head, row in heads.items() if head[1] in "23"}
+    most = max(abs(row["patch_effect"]) for row in upper.values())
     return (
         "Layer 0 tells every token which argument came before it: from an argument of the "
         "definition to the one before, and from `:param` to the one documented last (attention "
@@ -80,8 +81,10 @@ def _docstring_circuit(heads: Heads) -> str:
         f"C_def: {named(heads, 'END->C_def', 0.3)}). Patching one head at all positions from the "
         "corrupt run moves the logit difference (answer - highest wrong one) this share of the "
         f"way: {named(heads, 'patch_effect', 0.05)}; the sum may exceed 1 because the layers are "
-        f"in series. No head of layers 2 and 3 moves it by more than {last:.3f} of the way: the "
-        "circuit is one of two layers, and a search should leave the upper two out."
+        f"in series. No head of layers 2 and 3 moves it by more than {most:.3f} of the way: the "
+        "circuit is one of two layers. What the upper two write does not depend on the arguments, "
+        "though setting a head to its mean over all tokens can cost some of the logit difference "
+        f"({named(upper, 'ablation_drop', 1.0)})."
     )
 
 
