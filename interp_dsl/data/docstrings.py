@@ -178,7 +178,9 @@ def docstring_task(n: int, seed: int, split: Split) -> TaskData:
     Labels: A_def, B_def, C_def and A_doc, B_doc, the arguments' places in the definition and the
     docstring; END the third `:param`."""
     draw = _draw(n, split, np.random.default_rng(seed), (PAIRED_ARGUMENTS, PAIRED_ARGUMENTS))
-    clean, corrupt, wrong, at_labels = [], [], [], []
+    clean: list[list[int]] = []
+    corrupt: list[list[int]] = []
+    wrong, at_labels = [], []
     for row in range(n):
         at, definition = int(draw.first[row]), draw.definition(row)
         others = [int(name) for name in draw.names[row, MOST:]]

@@ -166,6 +166,17 @@ def test_words_carry_no_spaces() -> None:
     assert tokenizer.encode(" Mary").ids == tokenizer.encode("Mary").ids
 
 
+def test_a_method_is_read_however_it_is_laid_out_and_nothing_is_dropped() -> None:
+    tokenizer = Tokenizer.from_file(str(BUNDLED / "docstring-4l" / "tokenizer.json"))
+    method = "def load(self, size, path):\n    '''oil\n    :param size: unit\n    :param"
+    ids = tokenizer.encode(method).ids
+    assert len(ids) == 16 and tokenizer.decode(ids) == method
+    assert tokenizer.encode(" ".join(method.split())).ids == ids
+    for foreign in ("def load(self, size=1):", "def load(self) -> size:", "def load(self, cat):"):
+        with pytest.raises(Exception, match="vocabulary"):
+            tokenizer.encode(foreign)
+
+
 @pytest.mark.skipif(not (BUNDLED / "text-1l-512").exists(), reason="text-1l-512 is not shipped")
 def test_the_text_model_predicts_its_held_out_tokens() -> None:
     folder, card = BUNDLED / "text-1l-512", read("text-1l-512", "card.json")
