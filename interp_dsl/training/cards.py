@@ -198,8 +198,7 @@ STORIES: dict[str, Story] = {
         _docstring_circuit,
         (
             "It knows 116 words and one form of method, and nothing outside them.",
-            "The circuit needs two of the four layers and no position arithmetic: it is not the "
-            "one of the paper's model.",
+            "The circuit is one of two layers: it is not the one of the paper's model.",
             "Heads of layer 1 share the work, so ablating one understates what they do together.",
             "One seed.",
         ),
