@@ -192,9 +192,15 @@ def from_task(name: str, drawn: tasks.TaskData, seed: int) -> Data:
     return Data(
         name,
         {s.name: s for s in sides},
-        tuple(Answer(((int(token),),)) for token in drawn.answer),
-        tuple(Answer(((int(token),),)) for token in drawn.wrong),
+        _alternatives(drawn.answer),
+        _alternatives(drawn.wrong),
         {},
         drawn.template,
         seed,
     )
+
+
+def _alternatives(tokens: Ints) -> tuple[Answer, ...]:
+    """Answers of one token [n], or of a class of tokens [n, k]."""
+    rows = tokens.reshape(len(tokens), -1)
+    return tuple(Answer(tuple((int(token),) for token in row)) for row in rows)

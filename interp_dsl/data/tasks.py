@@ -9,34 +9,38 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 import numpy as np
 
+from interp_dsl.data.docstrings import docstring_task
+from interp_dsl.data.drawn import BOS, PAD, SPLITS, Split, TaskData, one_token, padded, split_words
 from interp_dsl.data.types import Ints
 
-Split = Literal["train", "heldout", "all"]
-SPLITS: tuple[Split, ...] = ("train", "heldout", "all")
+__all__ = [
+    "BOS",
+    "PAD",
+    "TASKS",
+    "Split",
+    "TaskData",
+    "induction_blocks",
+    "ioi_pairs",
+    "ioi_sentences",
+    "ioi_text",
+    "repeated_tokens",
+    "task",
+]
 
-BOS = 0
-PAD = 1
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-FILLER = _words(
+FILLER = split_words(
     "<bos> <pad> . , After And Long Since So Then Today When While Yesterday a ago and at brought "
     "day from gave had handed knew left long met more near once passed saw sent sold the there to "
     "well went"
 )
-NAMES = _words(
+NAMES = split_words(
     "Mary John Anna Paul Lucy Mark Emma Jack Sara Luke Nina Adam Rosa Carl Jane Eric Kate Dean "
     "Beth Alan Ruth Hugo Lena Omar Tina Ivan Dora Neil Iris Seth Vera Noah"
 )
-PLACES = _words("store park school beach market office garden station museum hotel")
-OBJECTS = _words("book drink ring ball letter key map coin lamp flute")
+PLACES = split_words("store park school beach market office garden station museum hotel")
+OBJECTS = split_words("book drink ring ball letter key map coin lamp flute")
 IOI_WORDS = FILLER + NAMES + PLACES + OBJECTS
 """The vocabulary of ioi-3l: a word's place is its token id."""
 
@@ -51,27 +55,6 @@ TEMPLATES = (
 )
 """X and Y are the two names in either order, S the one who gives, IO the one who receives."""
 HELDOUT_SHARE = 0.19
-
-
-@dataclass(frozen=True)
-class TaskData:
-    """n examples of a task, each read where the next token is the answer.
-
-    clean, corrupt: [n, T] token ids padded on the right (corrupt is None where a task has no
-    pairs); answer, wrong: [n] one token each; position: [n] where the answer is read; lengths: [n]
-    real tokens, the same on both sides; labels: name -> [n, 2] start and end (exclusive), valid on
-    both sides; template: [n] number of the form that made the row; texts: the clean prompts."""
-
-    name: str
-    clean: Ints
-    corrupt: Ints | None
-    answer: Ints
-    wrong: Ints
-    position: Ints
-    lengths: Ints
-    labels: dict[str, Ints]
-    template: Ints
-    texts: tuple[str, ...]
 
 
 def task(name: str, n: int, seed: int = 0, split: str = "heldout") -> TaskData:
@@ -135,7 +118,7 @@ def repeated_tokens(pairs: int, half: int, vocab: int, bos: int = BOS, seed: int
         wrong=block[:, other + 1],
         position=end,
         lengths=end + 1,
-        labels={name: _one_token(np.full(pairs, at)) for name, at in places.items()},
+        labels={name: one_token(np.full(pairs, at)) for name, at in places.items()},
         template=np.zeros(pairs, dtype=np.int64),
         texts=tuple(" ".join("<bos>" if t == bos else f"t{t}" for t in row) for row in clean),
     )
@@ -144,10 +127,6 @@ def repeated_tokens(pairs: int, half: int, vocab: int, bos: int = BOS, seed: int
 def _induction_task(n: int, seed: int, split: Split) -> TaskData:
     own = int(np.random.default_rng((seed, SPLITS.index(split))).integers(2**31))
     return repeated_tokens(n, half=24, vocab=256, bos=BOS, seed=own)
-
-
-def _one_token(place: Ints) -> Ints:
-    return np.stack([place, place + 1], axis=1).astype(np.int64)
 
 
 # ** indirect objects **
@@ -214,19 +193,12 @@ def _draw(n: int, split: Split, rng: np.random.Generator) -> _Draw:
     )
 
 
-def _padded(rows: Sequence[Sequence[int]]) -> Ints:
-    tokens = np.full((len(rows), max(map(len, rows))), PAD, dtype=np.int64)
-    for row, words in zip(tokens, rows, strict=True):
-        row[: len(words)] = words
-    return tokens
-
-
 def ioi_sentences(n: int, split: Split, rng: np.random.Generator) -> tuple[Ints, Ints]:
     """Whole sentences, BOS first: tokens [n, T], and where the answer is read [n] (the token
     before the indirect object, which is the last token but two)."""
     draw = _draw(n, split, rng)
     rows = [draw.sentence(row) for row in range(n)]
-    return _padded(rows), np.array([len(row) - 3 for row in rows], dtype=np.int64)
+    return padded(rows), np.array([len(row) - 3 for row in rows], dtype=np.int64)
 
 
 def _ioi_task(n: int, seed: int, split: Split) -> TaskData:
@@ -234,7 +206,7 @@ def _ioi_task(n: int, seed: int, split: Split) -> TaskData:
     repeated. Labels: IO, S1, S2 the names' places, END the last token."""
     draw = _draw(n, split, np.random.default_rng(seed))
     rows = [draw.sentence(row)[:-2] for row in range(n)]
-    clean = _padded(rows)
+    clean = padded(rows)
     place = {name: np.zeros(n, dtype=np.int64) for name in ("IO", "S1", "S2", "END")}
     for row, words in enumerate(rows):
         s1, s2 = (at for at, word in enumerate(words) if word == draw.subject[row])
@@ -250,7 +222,7 @@ def _ioi_task(n: int, seed: int, split: Split) -> TaskData:
         wrong=draw.subject,
         position=place["END"],
         lengths=place["END"] + 1,
-        labels={name: _one_token(at) for name, at in place.items()},
+        labels={name: one_token(at) for name, at in place.items()},
         template=draw.form,
         texts=tuple(ioi_text(row) for row in rows),
     )
@@ -265,4 +237,5 @@ def ioi_text(tokens: Sequence[int]) -> str:
 TASKS: dict[str, Callable[[int, int, Split], TaskData]] = {
     "induction-2l": _induction_task,
     "ioi-3l": _ioi_task,
+    "docstring-4l": docstring_task,
 }

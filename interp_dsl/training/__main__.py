@@ -13,7 +13,12 @@ from interp_dsl.training import bundle, recipes, text
 from interp_dsl.training.loop import Report, Trainer, train
 from interp_dsl.training.recipes import Figures, Recipe
 
-NAMES = ("induction-2l", "ioi-3l", "text-1l-512")
+RECIPES = {
+    "induction-2l": recipes.induction,
+    "ioi-3l": recipes.ioi,
+    "docstring-4l": recipes.docstring,
+}
+NAMES = (*RECIPES, "text-1l-512")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,7 +41,7 @@ def recipe(name: str, out: Path, prose: Sequence[Path] = ()) -> Recipe:
     """The recipe of a bundled model; that of text-1l-512 keeps its corpus in `out`."""
     if name == "text-1l-512":
         return text.text(out, prose=prose)
-    return recipes.induction() if name == "induction-2l" else recipes.ioi()
+    return RECIPES[name]()
 
 
 def reporter() -> Report:

@@ -19,7 +19,7 @@ from interp_dsl.data import tasks
 from interp_dsl.training import cards, measure
 from interp_dsl.training.loop import Trainer, halved
 from interp_dsl.training.model import Shape, Transformer
-from interp_dsl.training.recipes import Figures
+from interp_dsl.training.recipes import Figures, Recipe
 
 Weights = dict[str, Tensor]
 JSON = dict[str, Any]
@@ -37,7 +37,7 @@ def write(trainer: Trainer, folder: Path) -> JSON:
     for file in sorted((trainer.out / "steps").glob("*.safetensors")):
         (folder / "steps").mkdir(exist_ok=True)
         save_file(renumbered(load_file(file), order), folder / "steps" / file.name)
-    _write_json(folder / "config.json", config(recipe.name, recipe.shape, recipe.seed))
+    _write_json(folder / "config.json", config(recipe))
     model = Transformer.of(recipe.shape, weights)
     story = cards.STORIES[recipe.name]
     extra = story.files(trainer.out, folder)
@@ -102,10 +102,11 @@ def renumbered(weights: Weights, order: list[list[int]]) -> Weights:
     return result
 
 
-def config(name: str, shape: Shape, seed: int) -> JSON:
+def config(recipe: Recipe) -> JSON:
     """The fields of TransformerLens's TransformerBridgeConfig, and the ids of special tokens."""
+    shape = recipe.shape
     fields: JSON = {
-        "model_name": name,
+        "model_name": recipe.name,
         "n_layers": shape.n_layers,
         "n_heads": shape.n_heads,
         "d_model": shape.d_model,
@@ -121,12 +122,12 @@ def config(name: str, shape: Shape, seed: int) -> JSON:
         "positional_embedding_type": "standard",
         "attention_dir": "causal",
         "gated_mlp": False,
-        "seed": seed,
+        "seed": recipe.seed,
         "default_prepend_bos": True,
         "tokenizer_prepends_bos": False,
         "bos_token_id": tasks.BOS,
     }
-    return {**fields, "pad_token_id": tasks.PAD} if name == "ioi-3l" else fields
+    return fields if recipe.pad is None else {**fields, "pad_token_id": recipe.pad}
 
 
 def read(folder: Path) -> Transformer:

@@ -69,6 +69,25 @@ def _ioi_circuit(heads: Heads) -> str:
     )
 
 
+def _docstring_circuit(heads: Heads) -> str:
+    upper = {head: row for head, row in heads.items() if head[1] in "23"}
+    most = max(abs(row["patch_effect"]) for row in upper.values())
+    return (
+        "Layer 0 tells every token which argument came before it: from an argument of the "
+        "definition to the one before, and from `:param` to the one documented last (attention "
+        f"C_def to B_def: {named(heads, 'C_def->B_def', 0.3)}; END to B_doc: "
+        f"{named(heads, 'END->B_doc', 0.3)}). Heads of layer 1 match the two: they attend from END "
+        "to the argument whose predecessor was documented last, and copy it (attention END to "
+        f"C_def: {named(heads, 'END->C_def', 0.3)}). Patching one head at all positions from the "
+        "corrupt run moves the logit difference (answer - highest wrong one) this share of the "
+        f"way: {named(heads, 'patch_effect', 0.05)}; the sum may exceed 1 because the layers are "
+        f"in series. No head of layers 2 and 3 moves it by more than {most:.3f} of the way: the "
+        "circuit is one of two layers. What the upper two write does not depend on the arguments, "
+        "though setting a head to its mean over all tokens can cost some of the logit difference "
+        f"({named(upper, 'ablation_drop', 1.0)})."
+    )
+
+
 def _text_circuit(heads: Heads) -> str:
     return (
         "No circuit is claimed. The model is meant for dictionaries of its 512 MLP neurons. "
@@ -127,6 +146,11 @@ def _ioi_files(work: Path, folder: Path) -> dict[str, Any]:
     return {"task": "indirect objects (interp_dsl.data.tasks.task)"}
 
 
+def _docstring_files(work: Path, folder: Path) -> dict[str, Any]:
+    vocab.docstring().save(str(folder / "tokenizer.json"))
+    return {"task": "the next argument of a docstring (interp_dsl.data.docstrings.docstring_task)"}
+
+
 def _text_files(work: Path, folder: Path) -> dict[str, Any]:
     data = text.corpus(work)
     shutil.copyfile(work / "tokenizer.json", folder / "tokenizer.json")
@@ -164,6 +188,22 @@ STORIES: dict[str, Story] = {
         ),
         _pairs("ioi-3l"),
         _ioi_files,
+    ),
+    "docstring-4l": Story(
+        "Four attention-only layers that name the next argument in a method's docstring.",
+        "Half of the rows: methods of 4 to 7 arguments, with a docstring that documents them in "
+        "order from a random one on. The other half: lines that list the end of one block of 4 to "
+        "12 arguments again and again. 48 argument names; a tenth of the ordered pairs was held "
+        "out, never side by side in training.",
+        _docstring_circuit,
+        (
+            "It knows 116 words and one form of method, and nothing outside them.",
+            "The circuit is one of two layers: it is not the one of the paper's model.",
+            "Heads of layer 1 share the work, so ablating one understates what they do together.",
+            "One seed.",
+        ),
+        _pairs("docstring-4l"),
+        _docstring_files,
     ),
     "text-1l-512": Story(
         "One layer with 512 ReLU neurons, for dictionaries; text is Python's standard library.",

@@ -18,6 +18,10 @@ Heads = dict[str, dict[str, float]]
 """Head ("L0H1") -> measure -> number."""
 
 
+BETWEEN = (("S2", "S1"), ("C_def", "B_def"), ("B_doc", "B_def"), ("B_doc", "C_def"))
+"""Pairs of labels, query and key, whose attention is measured where a task has them."""
+
+
 def head_name(layer: int, head: int) -> str:
     return f"L{layer}H{head}"
 
@@ -54,11 +58,11 @@ def stripes(model: Transformer, n: int = 256, seed: int = 0) -> Heads:
 @torch.no_grad()
 def label_attention(model: Transformer, data: tasks.TaskData) -> Heads:
     """Mean attention between labels of a task's clean prompts: from END to each other label, and
-    from S2 to S1 where the task has them."""
+    BETWEEN others."""
     trace = Trace()
     model(torch.from_numpy(data.clean), trace)
     ends = [("END", name) for name in data.labels if name != "END"]
-    pairs = ends + ([("S2", "S1")] if "S2" in data.labels else [])
+    pairs = ends + [pair for pair in BETWEEN if data.labels.keys() >= set(pair)]
     at = {name: torch.from_numpy(span[:, 0]) for name, span in data.labels.items()}
     rows = torch.arange(len(data.clean))
     return {
@@ -98,12 +102,13 @@ def importance(model: Transformer, data: tasks.TaskData) -> Heads:
 @torch.no_grad()
 def writes(model: Transformer, data: tasks.TaskData) -> Heads:
     """Mean logits that a head's output adds, on clean prompts where the answer is read, to the
-    answer and to the wrong answer, above the mean over the vocabulary."""
+    answer and to the wrong answer (of a class: their mean), above the mean over the vocabulary."""
     trace = Trace()
     model(torch.from_numpy(data.clean), trace)
     assert trace.final is not None
     rows, read = torch.arange(len(data.clean)), torch.from_numpy(data.position)
-    targets = {"writes_answer": data.answer, "writes_wrong": data.wrong}
+    answer = torch.from_numpy(data.answer)[:, None]
+    targets = {"writes_answer": answer, "writes_wrong": wrong_class(data)}
     result: Heads = {}
     for layer, z in enumerate(trace.z):
         w_o = model.get_parameter(f"blocks.{layer}.attn.W_O")
@@ -111,8 +116,7 @@ def writes(model: Transformer, data: tasks.TaskData) -> Heads:
             logits = model.unembedded(z[rows, read, head] @ w_o[head], trace.final[rows, read])
             logits = logits - logits.mean(-1, keepdim=True)
             result[head_name(layer, head)] = {
-                name: logits[rows, torch.from_numpy(token)].mean().item()
-                for name, token in targets.items()
+                name: logits.gather(1, tokens).mean().item() for name, tokens in targets.items()
             }
     return result
 
@@ -142,11 +146,17 @@ def without_mlps(model: Transformer) -> Transformer:
 
 
 def logit_diff(logits: Tensor, data: tasks.TaskData) -> float:
-    """Mean over examples of the answer's logit minus the wrong one's, where the answer is read."""
+    """Mean over examples of the answer's logit minus the wrong one's (of a class: the highest),
+    where the answer is read."""
     rows = torch.arange(len(logits))
     at_end = logits[rows, torch.from_numpy(data.position)]
-    answer, wrong = torch.from_numpy(data.answer), torch.from_numpy(data.wrong)
-    return (at_end[rows, answer] - at_end[rows, wrong]).mean().item()
+    wrong = at_end.gather(1, wrong_class(data)).amax(1)
+    return (at_end[rows, torch.from_numpy(data.answer)] - wrong).mean().item()
+
+
+def wrong_class(data: tasks.TaskData) -> Tensor:
+    """The wrong tokens of each example, [n, k]."""
+    return torch.from_numpy(data.wrong).reshape(len(data.wrong), -1)
 
 
 def heads(model: Transformer, data: tasks.TaskData | None) -> Heads:

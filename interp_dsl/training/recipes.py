@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from interp_dsl.data import tasks
+from interp_dsl.data import docstrings, tasks
+from interp_dsl.training import measure
 from interp_dsl.training.model import Shape, Transformer
 
 Figures = dict[str, float]
@@ -19,7 +20,8 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Batch:
-    """tokens: [n, T]; read: [n] where the next token is the task's answer, None without one."""
+    """tokens: [n, T]; read: [n], or [n, k], where the next token is an answer of the task, -1 for
+    none; None without a task."""
 
     tokens: Tensor
     read: Tensor | None = None
@@ -74,10 +76,10 @@ def loss(model: Transformer, batch: Batch, pad: int | None) -> Tensor:
         target.masked_fill_(target == pad, IGNORED)
     total = F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=IGNORED)
     if batch.read is not None:
-        rows = torch.arange(len(batch.tokens), device=logits.device)
-        total = total + F.cross_entropy(
-            logits[rows, batch.read], batch.tokens[rows, batch.read + 1]
-        )
+        read = batch.read.reshape(len(batch.tokens), -1)
+        rows, column = (read >= 0).nonzero(as_tuple=True)
+        at = read[rows, column]
+        total = total + F.cross_entropy(logits[rows, at], batch.tokens[rows, at + 1])
     return total
 
 
@@ -153,23 +155,52 @@ def ioi(seed: int = 0) -> Recipe:
     return Recipe("ioi-3l", IOI, schedule, sample, pair_figures("ioi-3l"), tasks.PAD, seed=seed)
 
 
+# ** docstring-4l **
+
+DOCSTRING = Shape(
+    n_layers=4,
+    n_heads=8,
+    d_model=96,
+    d_head=12,
+    n_ctx=72,
+    d_vocab=len(docstrings.DOCSTRING_WORDS),
+)
+
+
+def docstring(seed: int = 0) -> Recipe:
+    schedule = Schedule(steps=3000, lr=3e-3, weight_decay=0.1, hold=0.6, batch=64)
+
+    def sample(step: int) -> Batch:
+        rng = np.random.default_rng((seed, 0, step))
+        methods, read = docstrings.docstring_methods(32, "train", rng)
+        tokens = np.full((64, DOCSTRING.n_ctx), tasks.PAD)
+        tokens[:32, : methods.shape[1]] = methods
+        tokens[32:] = docstrings.argument_lists(32, DOCSTRING.n_ctx, rng)
+        reads = np.concatenate([read, np.full_like(read, -1)])
+        return Batch(torch.from_numpy(tokens), torch.from_numpy(reads))
+
+    figures = pair_figures("docstring-4l")
+    return Recipe("docstring-4l", DOCSTRING, schedule, sample, figures, tasks.PAD, seed=seed)
+
+
+# ** tasks of pairs **
+
+
 def pair_figures(name: str, n: int = 2048, seed: int = 1) -> Callable[[Transformer], Figures]:
     """Measures on a task's held-out pairs: the share of answers that have the highest logit, and
     the mean logit difference answer - wrong on both sides."""
 
     @torch.no_grad()
-    def measure(model: Transformer) -> Figures:
+    def figures(model: Transformer) -> Figures:
         data = tasks.task(name, n, seed, "heldout")
         assert data.corrupt is not None
-        rows = torch.arange(n)
-        answer, wrong = torch.from_numpy(data.answer), torch.from_numpy(data.wrong)
-        read = torch.from_numpy(data.position)
-        clean = model(torch.from_numpy(data.clean))[rows, read]
-        corrupt = model(torch.from_numpy(data.corrupt))[rows, read]
+        clean = model(torch.from_numpy(data.clean))
+        corrupt = model(torch.from_numpy(data.corrupt))
+        best = clean[torch.arange(n), torch.from_numpy(data.position)].argmax(-1)
         return {
-            "accuracy": (clean.argmax(-1) == answer).float().mean().item(),
-            "logit_diff": (clean[rows, answer] - clean[rows, wrong]).mean().item(),
-            "corrupt_logit_diff": (corrupt[rows, answer] - corrupt[rows, wrong]).mean().item(),
+            "accuracy": (best == torch.from_numpy(data.answer)).float().mean().item(),
+            "logit_diff": measure.logit_diff(clean, data),
+            "corrupt_logit_diff": measure.logit_diff(corrupt, data),
         }
 
-    return measure
+    return figures

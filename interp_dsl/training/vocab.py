@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from interp_dsl.data import tasks
+from interp_dsl.data import docstrings, tasks
 
 BOS_TOKEN = "<bos>"
 
@@ -27,6 +27,19 @@ def ioi() -> Tokenizer:
     tokenizer = _word_level(tasks.IOI_WORDS, tasks.IOI_WORDS[:2])
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=True)
+    return tokenizer
+
+
+def docstring() -> Tokenizer:
+    """Words, brackets, `:param` and the like are tokens; spaces and newlines are none. Decoding
+    lays a method out as Python does."""
+    words = docstrings.DOCSTRING_WORDS
+    tokenizer = _word_level(words, words[:2])
+    token = Regex(r":param|'''|\):|<\w+>|\w+|[^\w\s]")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(token, "removed", invert=True)
+    laid_out = [decoders.Replace(written, text) for written, text in docstrings.LAYOUT]
+    spaced = decoders.WordPiece(prefix="##", cleanup=False)
+    tokenizer.decoder = decoders.Sequence([spaced, decoders.Fuse(), *laid_out])
     return tokenizer
 
 

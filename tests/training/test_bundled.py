@@ -17,7 +17,7 @@ from interp_dsl.data import tasks
 from interp_dsl.training import bundle, measure, recipes, text
 
 BUNDLED = Path(interp_dsl.__file__).parent / "bundled"
-PAIRED = ("induction-2l", "ioi-3l")
+PAIRED = ("induction-2l", "ioi-3l", "docstring-4l")
 
 
 @pytest.fixture(autouse=True)
@@ -83,7 +83,8 @@ def test_the_plain_forward_solves_the_task_as_the_trained_one_does(name: str) ->
     rows = np.arange(64)
     at_end = logits[rows, data.position]
     assert (at_end.argmax(-1) == data.answer).all()
-    gap = (at_end[rows, data.answer] - at_end[rows, data.wrong]).mean()
+    wrong = np.take_along_axis(at_end, data.wrong.reshape(64, -1), axis=1).max(1)
+    gap = (at_end[rows, data.answer] - wrong).mean()
     assert gap == pytest.approx(read(name, "card.json")["measured"]["logit_diff"], rel=0.05)
 
 
@@ -121,6 +122,18 @@ def test_the_subject_is_taken_away_by_a_head_that_reads_s2() -> None:
     assert all(abs(row["END->IO"] - row["END->S1"]) < 0.05 for row in both)
 
 
+def test_the_next_argument_is_looked_up_in_two_layers() -> None:
+    heads = read("docstring-4l", "card.json")["circuit"]["heads"]
+    before = heads["L0H0"]
+    assert before["C_def->B_def"] > 0.7 and before["END->B_doc"] > 0.9
+    assert before["patch_effect"] > 0.5
+    movers = [row for head, row in heads.items() if row["END->C_def"] > 0.8]
+    assert len(movers) >= 3 and all(row["writes_answer"] > 1 for row in movers)
+    assert all(abs(row["writes_wrong"]) < 0.5 for row in movers)
+    upper = [row["patch_effect"] for head, row in heads.items() if head[1] in "23"]
+    assert len(upper) == 16 and max(map(abs, upper)) < 0.02
+
+
 def test_induction_forms_between_its_steps() -> None:
     card = read("induction-2l", "card.json")
     steps = card["steps"]
@@ -151,6 +164,17 @@ def test_words_carry_no_spaces() -> None:
     prompt = "When Mary and John went to the store, John gave a book to"
     assert len(tokenizer.encode(prompt).ids) == 14
     assert tokenizer.encode(" Mary").ids == tokenizer.encode("Mary").ids
+
+
+def test_a_method_is_read_however_it_is_laid_out_and_nothing_is_dropped() -> None:
+    tokenizer = Tokenizer.from_file(str(BUNDLED / "docstring-4l" / "tokenizer.json"))
+    method = "def load(self, size, path):\n    '''oil\n    :param size: unit\n    :param"
+    ids = tokenizer.encode(method).ids
+    assert len(ids) == 16 and tokenizer.decode(ids) == method
+    assert tokenizer.encode(" ".join(method.split())).ids == ids
+    for foreign in ("def load(self, size=1):", "def load(self) -> size:", "def load(self, cat):"):
+        with pytest.raises(Exception, match="vocabulary"):
+            tokenizer.encode(foreign)
 
 
 @pytest.mark.skipif(not (BUNDLED / "text-1l-512").exists(), reason="text-1l-512 is not shipped")

@@ -84,6 +84,29 @@ def test_loss_leaves_padding_out() -> None:
     assert torch.allclose(answer, expected, atol=1e-6)
 
 
+def test_loss_takes_every_answer_of_a_row_and_none_at_minus_one() -> None:
+    model = Transformer(TINY)
+    tokens = torch.tensor([[0, 5, 6, 7], [0, 8, 9, 3]])
+    read = torch.tensor([[1, 2, -1], [0, -1, -1]])
+    answers = recipes.loss(model, Batch(tokens, read), None) - recipes.loss(
+        model, Batch(tokens), None
+    )
+    scores = model(tokens).log_softmax(-1)
+    expected = -(scores[0, 1, 6] + scores[0, 2, 7] + scores[1, 0, 8]) / 3
+    assert torch.allclose(answers, expected, atol=1e-6)
+
+
+def test_the_highest_of_several_wrong_answers_counts() -> None:
+    data = tasks.task("docstring-4l", 3, seed=0)
+    logits = torch.zeros(3, data.clean.shape[1], 200)
+    rows = torch.arange(3)
+    end = torch.from_numpy(data.position)
+    logits[rows, end, torch.from_numpy(data.answer)] = 5.0
+    for column, height in ((2, 1.0), (7, 3.0)):
+        logits[rows, end, torch.from_numpy(data.wrong[:, column])] = height
+    assert measure.logit_diff(logits, data) == 2.0
+
+
 def test_renumbered_heads_compute_the_same() -> None:
     model = Transformer(TINY, seed=3)
     moved = Transformer.of(TINY, bundle.renumbered(model.weights(), [[1, 0], [0, 1]]))
