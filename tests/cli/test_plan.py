@@ -45,8 +45,8 @@ def test_analyze_runs_and_measures(interp: Interp) -> None:
     code, out, err = interp("plan", "--analyze", "ioi.interp", "--device", "cpu")
     lines = out.splitlines()
     step = next(line for line in lines if "step who" in line)
-    assert code == 0 and step.endswith(" rows a second]")
-    assert next(line for line in lines if "step best" in line).endswith(" ms]")
+    assert code == 0 and " rows a second" in step and step.endswith("]")
+    assert " ms" in next(line for line in lines if "step best" in line)
     assert any(line.startswith("took   ") for line in lines)
     assert "running in runs/ioi-" in err and len(list(Path("runs").iterdir())) == 1
 

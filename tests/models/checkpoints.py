@@ -103,12 +103,13 @@ def _root() -> tempfile.TemporaryDirectory[str]:
 
 
 @cache
-def tiny(family: str) -> Path:
+def tiny(family: str, layers: int = 2) -> Path:
     """A checkpoint folder with config.json, model.safetensors and a byte-level tokenizer.json in
     which the names in PEOPLE and PLACES, with a space before, are single tokens."""
     import transformers
 
     stem, fields = (HF | OTHER)[family]
+    fields = {**fields, "n_layer" if stem == "GPT2" else "num_hidden_layers": layers}
     end = "LMHeadModel" if stem == "GPT2" else "ForCausalLM"
     config = getattr(transformers, f"{stem}{'Text' if stem == 'Gemma3' else ''}Config")(**fields)
     model = getattr(transformers, stem + end)(config)
@@ -116,7 +117,7 @@ def tiny(family: str) -> Path:
     with torch.no_grad():
         for name, weight in model.named_parameters():
             _fill(name, weight, generator)
-    folder = Path(_root().name) / family
+    folder = Path(_root().name) / f"{family}-{layers}"
     model.save_pretrained(folder)
     _tokenizer().save(str(folder / "tokenizer.json"))
     return folder

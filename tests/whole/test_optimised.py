@@ -4,7 +4,7 @@ hooks over TransformerLens's bridge."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from interp_dsl.check import check_source, plan_experiment
+from interp_dsl.check import check_source
 from interp_dsl.check.lower import lower
 from interp_dsl.data.build import build
 from interp_dsl.data.types import Data
@@ -27,13 +27,13 @@ from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.executor import Executor
 from interp_dsl.models.load import load
 from interp_dsl.models.shape import ModelFacts
+from interp_dsl.plan.passes import PASSES
 from interp_dsl.plan.starts import WHOLE
 from interp_dsl.plan.tasks import Plan, Sweep
 from interp_dsl.runs.folder import RunFolder
 from tests.devices import here
-from tests.models.checkpoints import tiny
+from tests.models.checkpoints import HF, tiny
 
-MODELS = {"gpt2": tiny, "llama": tiny, "gpt_neox": tiny, "gemma2": tiny}
 NAMES = '["Mary", "John", "Anna", "Paul"]'
 PRELUDE = """
 dataset ioi = template(n=6, seed={seed}) {{
@@ -51,7 +51,7 @@ step   cut = ablate {{L0H1}} with zero
 UNITS = (
     "heads", "queries", "keys", "values", "patterns", "resid_pre", "resid_post", "attn_out",
     "mlps", "embed", "{L0H1, L1H2.k, L1.mlp}", "pairs({L0H0, L1H1, L1.mlp})", "L1.mlp[3..6]",
-    "together(heads layers 1)",
+    "together(heads layers 1)", "{L0H1.q_input, L0H1.k_input}", "{L0.mlp_in, L1H0.v_input}",
 )  # fmt: skip
 POSITIONS = (
     "",
@@ -86,8 +86,8 @@ class Fixed:
 
 
 @cache
-def executors(name: str, device: str) -> tuple[Path, Executor, Executor]:
-    folder = MODELS[name](name)
+def executors(name: str, layers: int, device: str) -> tuple[Path, Executor, Executor]:
+    folder = tiny(name, layers)
     spec = {"kind": "checkpoint", "folder": str(folder)}
     compiled = load(spec, device, executor="compiled")
     assert isinstance(compiled, CompiledExecutor)
@@ -117,9 +117,9 @@ def table(plan: Plan, executor: Executor, folder: Path) -> pl.DataFrame | tuple[
 
 
 @pytest.mark.usefixtures("device")
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", HF)
 @settings(
-    max_examples=8,
+    max_examples=4,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -131,6 +131,8 @@ def table(plan: Plan, executor: Executor, folder: Path) -> pl.DataFrame | tuple[
     end=st.sampled_from(ENDS),
     seed=st.integers(0, 3),
     ragged=st.booleans(),
+    layers=st.integers(1, 3),
+    chosen=st.one_of(st.just(PASSES), st.lists(st.sampled_from(PASSES), unique=True)),
 )
 def test_optimised_equals_plain(
     name: str,
@@ -140,9 +142,12 @@ def test_optimised_equals_plain(
     end: str,
     seed: int,
     ragged: bool,
+    layers: int,
+    chosen: Sequence[Callable[[Plan], Plan]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    folder, hooked, compiled = executors(name, here())
+    """With all passes, and with any of them."""
+    folder, hooked, compiled = executors(name, layers, here())
     into = "into ioi.clean" if not source.startswith("ioi.clean") else "into ioi.corrupt"
     text = f'model m = checkpoint("{folder}")' + PRELUDE.format(
         seed=seed, names=NAMES, places='["store", "old garden"]' if ragged else '["store"]'
@@ -150,9 +155,18 @@ def test_optimised_equals_plain(
     text += f"step who = patch {units} {positions} from {source} {into} {end} measure gap, kl()\n"
     checked = check_source(Source(text), allow=[folder])
     if checked.experiment is None:  # not every combination means something
-        assert {d.code for d in checked.diagnostics} <= {"E306", "E201", "E411", "E413", "E300"}
+        assert {d.code for d in checked.diagnostics} <= {
+            "E306",
+            "E201",
+            "E302",
+            "E411",
+            "E413",
+            "E300",
+        }
         return
-    optimised = plan_experiment(checked.experiment)
+    optimised = lower(checked.experiment)
+    for a_pass in filter(chosen.__contains__, PASSES):
+        optimised = a_pass(optimised)
     work = tmp_path_factory.mktemp("runs")
     ours = table(optimised, compiled, work / "a")
     reference = table(plain(lower(checked.experiment)), hooked, work / "b")
