@@ -201,8 +201,8 @@ def forward_reads(task: Forward, known: Sizes) -> Reads:
 
 
 def _stopped(task: Forward, model: ModelSize, data: DataSize) -> Cost:
-    """A pass that ends after the last layer of which a site is kept, and reads nothing."""
-    layers = [s.layer + 1 for s in task.sites if s.layer is not None]
+    """A pass that ends at the last site that is kept, and reads nothing."""
+    layers = [s.layer + (s.kind != "resid_pre") for s in task.sites if s.layer is not None]
     part = replace(model, n_layers=max(layers, default=0))
     work = passes(part, data.n, data.width, Reads(0), trims=False)
     rows = min(data.n, task.batch or data.n)

@@ -220,6 +220,18 @@ def test_a_pass_without_reads_ends_after_the_last_place() -> None:
     }
 
 
+def test_a_pass_for_a_stream_ends_before_its_layer() -> None:
+    model = compiled("llama")
+    tokens = prompts(model, BATCH, LENGTH)
+    site, nothing = Site("resid_pre", 1), torch.zeros(BATCH, 0, dtype=torch.long)
+    edit = everywhere(site, torch.zeros(BATCH, LENGTH, 1, 32), torch.ones(BATCH, LENGTH, 1, 32))
+    model.work.clear()
+    kept = model.forward(tokens, nothing, sites=[site]).sites[site]
+    assert model.work["mlp"] == BATCH * LENGTH
+    same(kept, executor("llama").forward(tokens, None, sites=[site]).sites[site])
+    assert (model.forward(tokens, nothing, [edit], [site]).sites[site] == 1).all()
+
+
 def test_the_last_layer_computes_what_is_read() -> None:
     model = compiled("gpt2")
     tokens = prompts(model, BATCH, LENGTH)

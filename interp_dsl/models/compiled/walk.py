@@ -77,9 +77,10 @@ class Walk:
 
     def through(self, x: Tensor, layer: int) -> Tensor:
         """Blocks `layer` and later; they end early where nothing is read after a layer."""
-        for number in range(layer, self._stop(layer)):
+        stop = self._stop(layer)
+        for number in range(layer, stop):
             x = self._block(x, number)
-        return x
+        return x if stop == self.shape.n_layers else self.taps.at("resid_pre", stop, x, "flat")
 
     def logits(self, x: Tensor) -> Tensor:
         """The residual stream after the last block -> logits [B, r, d_vocab_out]."""
@@ -90,7 +91,8 @@ class Walk:
     def _stop(self, layer: int) -> int:
         if self.record is not None or self.reads is None or self.reads.shape[1]:
             return self.shape.n_layers
-        return max((at + 1 for _, at in self.taps.wanted() if at is not None), default=layer)
+        places = ((kind, at) for kind, at in self.taps.wanted() if at is not None)
+        return max((at + (kind != "resid_pre") for kind, at in places), default=layer)
 
     def _block(self, x: Tensor, layer: int) -> Tensor:
         x = self.taps.at("resid_pre", layer, x, "flat")
