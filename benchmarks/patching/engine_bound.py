@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from job import Cell, Job
-from plan import Product, least_flops, products
+from plan import planned_bytes, products, whole_flops
 from torch import Tensor
 from worker import Meter, serve
 
@@ -21,8 +21,8 @@ class Bound:
         self.products = list(products(job))
         self.extra: dict[str, Any] = {
             "flops": sum(p.flops for p in self.products),
-            "least_flops": least_flops(job),
-            "work": _work(self.products),
+            "whole_flops": whole_flops(job),
+            "planned_bytes": planned_bytes(job),
         }
         largest = max(p.rows * max(p.inner, p.outer) for p in self.products)
         self.left, self.right = (torch.randn(largest, device=self.device) for _ in range(2))
@@ -59,16 +59,6 @@ class Bound:
 
 def _view(buffer: Tensor, rows: int, columns: int) -> Tensor:
     return buffer[: rows * columns].view(rows, columns)
-
-
-def _work(found: Sequence[Product]) -> dict[str, int]:
-    """Rows by kind, as the compiled executor counts its own."""
-    parts = {"qkv": ("q", "kv"), "q": ("q",), "kv": ("kv",), "mlp in": ("mlp",), "mlp out": ()}
-    work: dict[str, int] = {}
-    for p in found:
-        for name in parts.get(p.name, (p.name,)):
-            work[name] = work.get(name, 0) + p.rows
-    return work
 
 
 if __name__ == "__main__":

@@ -13,11 +13,13 @@ from worker import Meter, serve
 
 
 class Stopwatch:
-    """Watches a run and has the meter on while the step's task is at work."""
+    """Watches a run and has the meter on while the step's task is at work; `held` is the most
+    memory of any task, beyond what was held when the model was loaded."""
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
         self.on = False
+        self.held = 0
 
     def checked(self, diagnostics: Any) -> None:
         pass
@@ -27,6 +29,7 @@ class Stopwatch:
 
     def event(self, event: dict[str, Any]) -> None:
         kind = event["event"]
+        self.held = max(self.held, event.get("memory") or 0)
         if kind == "task_started" and event["step"] == "raced":
             self.meter.start(anew=True)
             self.on = True
@@ -49,7 +52,9 @@ class Interp:
         with TemporaryDirectory() as folder:
             out = Path(folder) / "run"
             settings = self.session.Settings(out=out, fresh=True, device=self.device)
-            self.session.run_file(self.file, settings, Stopwatch(meter))
+            watch = Stopwatch(meter)
+            self.session.run_file(self.file, settings, watch)
+            meter.memory = watch.held
             rows = self.open_run(out).scores("raced").to_dicts()
         found = {_cell(row): float(row["value"]) for row in rows}
         return [found[cell] for cell in cells]

@@ -87,7 +87,7 @@ class Job:
         return cls(**held)
 
 
-OURS = ("interp", "compiled")
+OURS = ("interp",)
 _SMALL = Shape(layers=4, width=256, heads=8, vocab=5000, context=32, batch=16)
 _SHORT = Shape(layers=4, width=256, heads=8, vocab=512, context=32, batch=16)
 _FEW = Shape(layers=4, width=256, heads=8, vocab=512, context=16, batch=4)

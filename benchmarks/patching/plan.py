@@ -1,29 +1,21 @@
-"""The least that a sweep multiplies: what is left of a forward once it starts at the patched layer
-and position, and which matrix products that is."""
+"""The matrix products of a sweep: those of the program's own plan, batch by batch, and the least
+that the mathematics needs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from functools import cache
+from pathlib import Path
 
 from job import Cell, Job
 
-TOKENS = 16_384
-"""Rows × positions of a batch."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """Cells, by number, that start at the same layer and position. `is_wide`: they patch every
-    position, not only the first."""
-
-    layer: int
-    position: int
-    is_wide: bool
-    cells: tuple[int, ...]
-    length: int
-    """Positions left."""
+import interp_dsl
+from interp_dsl.plan.cost import late_stretches, sizes, units_of
+from interp_dsl.plan.estimates import estimates
+from interp_dsl.plan.starts import start
+from interp_dsl.plan.tasks import ModelSize, Plan, Sweep
+from interp_dsl.plan.work import Work, layers, reads
 
 
 @dataclass(frozen=True)
@@ -40,19 +32,50 @@ class Product:
         return 2 * self.rows * self.inner * self.outer
 
 
-def groups(cells: Sequence[Cell], job: Job) -> list[Group]:
-    """The cells that can change the last position's logits."""
-    shape = job.shape
+@cache
+def planned(folder: str) -> Plan:
+    """The plan of the program in a job's folder."""
+    return interp_dsl.plan(Path(folder) / "race.interp")
 
-    def key(number: int) -> tuple[int, int]:
-        cell = cells[number]
-        return cell.layer, -1 if cell.position is None else cell.position
 
-    living = [i for i, cell in enumerate(cells) if not _is_lost(cell, job)]
-    return [
-        Group(layer, max(at, 0), at < 0, tuple(members), shape.context - max(at, 0))
-        for (layer, at), members in groupby(sorted(living, key=key), key)
+def planned_bytes(job: Job) -> int:
+    """What the plan says is held at most, besides the weights."""
+    total = estimates(planned(job.folder)).total
+    return (total.bytes or 0) + (total.peak or 0)
+
+
+def products(job: Job) -> Iterator[Product]:
+    """Every product of weights that the plan's batches of the sweep make, without units that cannot
+    have an effect, in order."""
+    plan = planned(job.folder)
+    task = next(t for t in plan.tasks if isinstance(t, Sweep))
+    known = sizes(plan)
+    found = known.of(task.variants[0].into)
+    units = units_of(task, known)
+    assert found is not None and units is not None
+    model, data = found
+    read = reads(task.metrics)
+    alive = [u for u, cell in zip(units, job.cells, strict=True) if not _is_lost(cell, job)]
+    starts = [start(unit, task.intervention) for unit in alive]
+    for stretch in late_stretches(task, starts, model, data, read):
+        for work in layers(model, data.width, read, stretch.start, trims=True):
+            yield from _of_layer(work.times(stretch.rows), model)
+        assert read.count is not None
+        yield Product("unembed", stretch.rows * read.count, model.d_model, model.d_vocab)
+
+
+def _of_layer(work: Work, model: ModelSize) -> Iterator[Product]:
+    d, heads, kv = model.d_model, model.n_heads * model.d_head, model.n_kv_heads * model.d_head
+    if work.q == work.kv:
+        parts = [Product("qkv", work.q, d, heads + 2 * kv)]
+    else:
+        parts = [Product("kv", work.kv, d, 2 * kv), Product("q", work.q, d, heads)]
+    parts += [Product("out", work.out, heads, d)]
+    parts += [
+        Product("mlp in", work.mlp, d, model.d_mlp),
+        Product("mlp out", work.mlp, model.d_mlp, d),
     ]
+    yield from (part for part in parts if part.rows)
 
 
 def _is_lost(cell: Cell, job: Job) -> bool:
@@ -61,57 +84,8 @@ def _is_lost(cell: Cell, job: Job) -> bool:
     return is_last and job.kind == "z" and cell.position not in (None, job.shape.context - 1)
 
 
-def products(job: Job) -> Iterator[Product]:
-    """Every product of weights that the sweep needs when batches start at a group's layer and
-    position: the patched layer from z on where z is patched, whole layers, the last layer's keys
-    and values, and the rest of it for the position that is read. In order, batch by batch."""
-    for group in groups(job.cells, job):
-        total = len(group.cells) * job.shape.batch
-        size = max(1, TOKENS // group.length)
-        for start in range(0, total, size):
-            yield from _late_pass(group, min(size, total - start), job)
-
-
-def _late_pass(group: Group, examples: int, job: Job) -> Iterator[Product]:
-    d, last = job.shape.width, job.shape.layers - 1
-    rows = examples * group.length
-    for layer in range(group.layer, last + 1):
-        starts_at_z = layer == group.layer and job.kind == "z"
-        ending = examples if layer == last else rows
-        if not starts_at_z and layer == last:
-            yield Product("kv", rows, d, 2 * d)
-            yield Product("q", examples, d, d)
-        elif not starts_at_z:
-            yield Product("qkv", rows, d, 3 * d)
-        yield Product("out", ending, d, d)
-        yield Product("mlp in", ending, d, 4 * d)
-        yield Product("mlp out", ending, 4 * d, d)
-    yield Product("unembed", examples, d, job.shape.vocab)
-
-
-def least_flops(job: Job) -> int:
-    """What the mathematics alone needs: products of rows that a patch changes, for the two logits
-    that are compared."""
-    return sum(_least_of(cell, job) for cell in job.cells if not _is_lost(cell, job))
-
-
-def _least_of(cell: Cell, job: Job) -> int:
-    """Twelve d² multiplications a row and layer: q, k, v, out 1 each, the MLP 8."""
+def whole_flops(job: Job) -> int:
+    """The products of plain forwards with the logits of one position, one a cell."""
     s = job.shape
-    d, last = s.width, s.layers - 1
-    after = s.context - (cell.position or 0)
-    at_last = cell.position in (None, s.context - 1)
-    changed = after if cell.position is None else 1
-    units = 0.0
-    layer = cell.layer
-    if job.kind == "z":
-        ending = 1 if layer == last else changed
-        units += ending * (1 / s.heads + 8)
-        layer += 1
-    for number in range(layer, last + 1):
-        if number == last:
-            units += 2 * changed + (1 if at_last or changed > 1 else 0) + 9
-        else:
-            units += 3 * changed + 9 * after
-        changed = after
-    return int(2 * s.batch * (units * d * d + 2 * d))
+    layer = 12 * s.width**2 * s.context
+    return 2 * len(job.cells) * s.batch * (s.layers * layer + s.width * s.vocab)

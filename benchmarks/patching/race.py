@@ -19,7 +19,7 @@ from typing import Any
 from job import PRESETS, Job, Sweep
 from table import printed
 
-ENGINES = ("transformer_lens", "hf_hooks", "nnsight", "pyvene", "interp", "compiled")
+ENGINES = ("transformer_lens", "hf_hooks", "nnsight", "pyvene", "interp")
 BOUND = "bound"
 WARM = 2
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from job import OURS, Job, Shape, Sweep
+from job import Job, Shape, Sweep
 from material import make
 from plan import products
 from race import Racer, machine, racer, result
@@ -46,7 +46,7 @@ def timed(sweeps: Sequence[Sweep], given: argparse.Namespace) -> list[tuple[Swee
     try:
         for sweep in sweeps:
             job = make(sweep, given.work, given.device, given.threads)
-            runs.append((sweep, job, racer(given.engine, sys.executable, job, job.write())))
+            runs.append((sweep, job, racer("interp", sys.executable, job, job.write())))
             runs[-1][2].begin()
         for _ in range(given.rounds):
             for _, _, one in runs:
@@ -100,7 +100,6 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for models and data")
-    parser.add_argument("--engine", choices=OURS, default="interp")
     for name, size in (("layers", 3), ("width", 256), ("heads", 8), ("context", 16), ("batch", 8)):
         parser.add_argument(f"--{name}", type=int, default=size, help=f"at first; {size}")
     parser.add_argument("--doublings", type=int, default=2)

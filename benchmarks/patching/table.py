@@ -44,11 +44,12 @@ def _bound_lines(bound: dict[str, Any]) -> list[str]:
     if not bound["seconds"]:
         return [f"bound: failed: {bound['failed']}"]
     extra = bound["extra"][-1]
-    share = extra["least_flops"] / extra["flops"]
+    share = extra["whole_flops"] / extra["flops"]
     return [
         f"bound: {median(bound['seconds']):.4g} s for {extra['flops'] / 1e9:.4g} GFLOP; "
         f"rate {_rate(bound) / 1e9:.4g} GFLOP/s; "
-        f"changed rows and two logits alone need {share:.0%} of it"
+        f"whole forwards would multiply {share:.1f} times as much",
+        f"plan: holds {extra['planned_bytes'] / 1e6:.1f} MB at most besides the weights",
     ]
 
 

@@ -83,12 +83,12 @@ def passes(
 ) -> Work:
     """The work of rows of `width` tokens from a start on. The last layer's part behind the keys
     and values is computed at the read positions alone, where it `trims`."""
-    row = sum(_layers(model, width, read, start, trims), Work())
+    row = sum(layers(model, width, read, start, trims), Work())
     unembed = width - start.position if read.count is None else read.count
     return (row + Work(unembed=unembed)).times(rows)
 
 
-def _layers(model: ModelSize, width: int, read: Reads, start: Start, trims: bool) -> Iterator[Work]:
+def layers(model: ModelSize, width: int, read: Reads, start: Start, trims: bool) -> Iterator[Work]:
     """One row's work, layer by layer. A start that differs from the memory at few positions only
     computes these: through its layer where that is local, then as what all others attend to."""
     t, last = width - start.position, model.n_layers - 1
