@@ -23,7 +23,7 @@ class Device:
 
 
 DEVICES: Mapping[str, Device] = {
-    "cpu": Device("cpu", 2_048, 512, 256_000_000, 4e11),
+    "cpu": Device("cpu", 2_048, 256, 256_000_000, 4e11),
     "cuda": Device("cuda", 131_072, 32_768, 8_000_000_000, 1e14),
     "mps": Device("mps", 32_768, 8_192, 2_000_000_000, 4e12),
 }
