@@ -20,11 +20,13 @@ class Site:
     q, k, v, z (width d_head; k and v count key/value heads), head (a head's output to the residual
     stream, width d_model), pattern (query x key, after the softmax);
     neuron (MLP activations after the non-linearity, index = neuron, width 1);
-    hook (a TransformerLens hook name in `hook`, layer None)."""
+    hook (a TransformerLens hook name in `hook`, layer None);
+    edge (of the model's graph, as the language writes it in `edge`; no tensor of its own)."""
 
     kind: str
     layer: int | None = None
     hook: str | None = None
+    edge: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class Target:
         layer, kind = self.site.layer, self.site.kind
         if kind == "hook":
             return f'"{self.site.hook}"'
+        if kind == "edge":
+            return str(self.site.edge)
         if layer is None:
             return kind
         if kind == "head":

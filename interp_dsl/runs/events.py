@@ -8,6 +8,9 @@ task_started   task, step, total
 progress       task, done, total
 task_finished  task, step, seconds, reused
 top            step, rows: [{unit, metric, effect, low, high}], the leading ones so far
+edges          step, threshold, done, total, kept, score: a search has judged `done` of its
+               `total` edges for a threshold (null where the method has none), `kept` are left of
+               all, and `score` is the first metric with these
 claim          text, ok, value, low, high, message, file, line
 note           text
 failed         diagnostics
