@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 
 from interp_dsl.check.arguments import arguments
 from interp_dsl.check.literals import literal
 from interp_dsl.check.metrics import metric
 from interp_dsl.check.models import declared_model, find_model, known_model, model, which_model
+from interp_dsl.check.paths import inside
 from interp_dsl.check.results import step_of
 from interp_dsl.check.scope import Rejected, Scope
 from interp_dsl.language.tree import Attribute, Binary, Call, Expr, Index, Name
@@ -16,7 +18,7 @@ from interp_dsl.plan.algebra import Edges, Explicit, OfCircuit
 from interp_dsl.plan.metrics import METRICS
 from interp_dsl.plan.names import CHANNELS, edge_name, target_of
 from interp_dsl.plan.places import Site, Target, Unit
-from interp_dsl.verbs.methods import EDGES, FINDINGS, SEARCHES
+from interp_dsl.verbs.methods import CIRCUIT, EDGES, FINDINGS, SEARCHES
 from interp_dsl.verbs.values import (
     CircuitTerm,
     EdgeSet,
@@ -93,11 +95,32 @@ def finding(expr: Expr, scope: Scope) -> FindingTerm:
     return FindingTerm(expr.function, of, expr.function, tuple(sorted(given.items())))
 
 
-# ---- circuits of steps
+# ---- circuits
+
+
+def from_file(expr: Expr, scope: Scope) -> CircuitTerm:
+    """`circuit("old.circuit.json")`: what the file holds is looked at when the run starts."""
+    assert isinstance(expr, Call)
+    path = inside(arguments(expr, CIRCUIT, scope)["path"], expr.span, scope)
+    try:
+        held = path.read_bytes()
+    except OSError as error:
+        raise scope.reject(
+            "E430", f"{path} cannot be read", expr.span, label=error.strerror or ""
+        ) from None
+    return CircuitTerm(None, path=path, sha256=sha256(held).hexdigest())
 
 
 def subject(expr: Expr, scope: Scope) -> Model | CircuitTerm:
-    """What `evaluate` looks at: a model, or a step's circuit or circuits."""
+    """What `evaluate` looks at: a model, a step's circuit or circuits, or a file's."""
+    declared = scope.lookup(expr, "let")
+    if declared is not None:
+        from interp_dsl.check.lets import let_as
+
+        found: CircuitTerm = let_as(declared, "circuit", "a circuit", expr.span, scope)
+        return found
+    if isinstance(expr, Call) and expr.function == CIRCUIT.name:
+        return from_file(expr, scope)
     root = expr.value if isinstance(expr, Index) else expr
     if scope.lookup(root, "step") is None:
         return model(expr, scope)
@@ -123,6 +146,13 @@ def circuit_step(expr: Expr, scope: Scope) -> Step:
 def part(expr: Attribute, scope: Scope) -> UnitSet | None:
     """`circuit.heads`, `circuit[threshold=0.02].edges`; None where no step stands in front."""
     root = expr.value.value if isinstance(expr.value, Index) else expr.value
+    if scope.lookup(root, "let") and expr.name in PARTS:
+        raise scope.reject(
+            "E306",
+            f"`{root.span.text}` is no step, whose circuit has parts",
+            expr.span,
+            label="a circuit of a file can be evaluated, and not yet taken apart",
+        )
     if scope.lookup(expr) or scope.lookup(root, "step") is None:
         return None
     step = circuit_step(root, scope)

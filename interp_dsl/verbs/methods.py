@@ -91,6 +91,12 @@ EDGES = Function(
     },
 )
 
+CIRCUIT = Function(
+    "circuit",
+    "The circuit of a file that a search wrote.",
+    {"path": Parameter("path", doc="the file: STEP.circuit.json of a run")},
+)
+
 FINDINGS: dict[str, Function] = {
     f.name: f
     for f in (
