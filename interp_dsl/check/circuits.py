@@ -181,7 +181,7 @@ def _threshold(expr: Expr, step: Step, scope: Scope) -> float | None:
             "E310",
             "the brackets of a circuit name its threshold",
             expr.span,
-            help=f"write {step.name}[threshold=0.02]",
+            help=f"write {step.name}[threshold={(step.thresholds or (0.02,))[0]:g}]",
         )
     value = literal(expr.arguments[0].value, scope)
     known = step.thresholds
@@ -209,8 +209,8 @@ def edge(expr: Binary, scope: Scope) -> UnitSet:
         target, channel = receiver, ""
     if not _NODE.fullmatch(sender):
         raise _no_edge(expr.left, "an edge starts at embed, a head or an MLP", scope)
-    is_head = target != "logits" and "H" in target
-    if bool(channel) > is_head or target in ("embed", "pos_embed"):
+    is_reader = target == "logits" or _NODE.fullmatch(target) and "embed" not in target
+    if not is_reader or (channel and "H" not in target):
         raise _no_edge(
             expr.right, "it ends at a head's .q, .k or .v, at an MLP, or at logits", scope
         )

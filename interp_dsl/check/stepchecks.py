@@ -155,7 +155,9 @@ class StepChecks:
                 "E309",
                 f"two metrics of this step are called `{name}`",
                 call.spans["measure"],
-                help="declare one under another name: metric other = …",
+                help="measure one of them in a step of its own"
+                if step.findings
+                else "declare one under another name: metric other = …",
             )
         data = names_of(side.dataset, step.model, self.scope)
         if data is None:

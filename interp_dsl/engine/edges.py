@@ -154,11 +154,12 @@ class EdgeBench:
         if per == "position":
             self._check_alike(lengths, run)
         total = torch.zeros((), device=self.executor.device)
+        dtype = torch.promote_types(self.executor.dtype, torch.float32)
         real = torch.arange(self.width)[None] < lengths[:, None]
 
         def work(start: int, stop: int) -> None:
             nonlocal total
-            found = self._outputs(run, torch.arange(start, stop)).float()
+            found = self._outputs(run, torch.arange(start, stop)).to(dtype)
             kept = moved(real[start:stop], found.device)[None, :, :, None]
             total = total + (found * kept).sum(1, keepdim=True)
 

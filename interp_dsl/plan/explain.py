@@ -120,7 +120,7 @@ def _title(task: Task, known: Sizes) -> str:
         case Search(step=step, method=method):
             return f"step {step}: search edges by {method}({_arguments(task)})"
         case EvaluateCircuit(step=step, circuit=circuit):
-            return f"step {step}: evaluate the circuit of {_origin(circuit)}"
+            return f"step {step}: evaluate the circuit {_origin(circuit)}"
 
 
 def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]:
