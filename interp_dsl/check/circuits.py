@@ -209,7 +209,7 @@ def edge(expr: Binary, scope: Scope) -> UnitSet:
         target, channel = receiver, ""
     if not _NODE.fullmatch(sender):
         raise _no_edge(expr.left, "an edge starts at embed, a head or an MLP", scope)
-    is_reader = target == "logits" or _NODE.fullmatch(target) and "embed" not in target
+    is_reader = target == "logits" or (_NODE.fullmatch(target) and "embed" not in target)
     if not is_reader or (channel and "H" not in target):
         raise _no_edge(
             expr.right, "it ends at a head's .q, .k or .v, at an MLP, or at logits", scope

@@ -38,9 +38,11 @@ def kept_edges(table: pl.DataFrame, by: str) -> tuple[pl.DataFrame, str]:
         nulls_last=True,
         maintain_order=True,
     )
-    n = table["threshold"].n_unique() if held else 1
-    of = f" in {count(n, 'circuit')}" if n > 1 else ""
-    return kept, f"{len(kept):,} of {count(len(table) // n, 'edge')}{of} by |{by}|"
+    n = max(1, table["threshold"].n_unique()) if held else 1
+    of = count(len(table) // n, "edge")
+    if n > 1:
+        return kept, f"{n} circuits with {len(kept):,} edges, of {of} each, by |{by}|"
+    return kept, f"{len(kept):,} of {of} by |{by}|"
 
 
 def edge_columns(rows: pl.DataFrame) -> list[Column]:
