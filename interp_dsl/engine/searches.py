@@ -58,7 +58,10 @@ class Problem:
             return self.worse * bench.values(logits, examples)[0]
 
         ablated = bench.ablated(examples)
-        return Clean(bench.forward, bench.tokens, ablated, metric, bench.reads, bench.mask)
+        try:
+            return Clean(bench.forward, bench.tokens, ablated, metric, bench.reads, bench.mask)
+        except ValueError as error:
+            raise _uncovered(bench.executor.facts.name, str(error)) from None
 
 
 Method = Callable[[Problem, Mapping[str, Any], Sequence[float]], list[Found]]
@@ -169,6 +172,11 @@ def _table(graph: Graph, found: Found, worse: int, has_threshold: bool) -> pl.Da
         {name: held.get(name, blank) for name in EDGE_COLUMNS}, schema=schema, strict=False
     )
     return table.with_columns(threshold=found.threshold) if has_threshold else table
+
+
+def _uncovered(name: str, why: str) -> InterpError:
+    message = f"the edges of {name} cannot be searched"
+    return InterpError(Diagnostic("E650", message, notes=(why,)), exit_code=1)
 
 
 def _too_many(n: int) -> InterpError:

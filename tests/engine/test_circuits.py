@@ -14,6 +14,7 @@ from torch import Tensor
 
 from interp_dsl.data.types import Data
 from interp_dsl.engine.execute import execute
+from interp_dsl.engine.searches import METHODS
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.graph import Edge, Graph
 from interp_dsl.plan.algebra import (
@@ -309,3 +310,27 @@ def test_a_finished_search_is_taken_over_with_its_circuits(tmp_path: Path) -> No
     assert second.step_facts("found")["taken_from"] == str(first.path)
     assert second.step_facts("found")["circuits"] == first.step_facts("found")["circuits"]
     assert not [e for e in second.events() if e["event"] == "edges"]
+
+
+def test_a_search_that_does_not_fit_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> list[Any]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setitem(METHODS, "acdc", full)
+    with pytest.raises(InterpError) as caught:
+        searched(search(), tmp_path)
+    (told,) = caught.value.diagnostics
+    assert told.code == "E640" and "all 8 examples" in told.message
+
+
+def test_an_error_of_a_search_stays_what_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: Any) -> list[Any]:
+        raise RuntimeError("shapes")
+
+    monkeypatch.setitem(METHODS, "acdc", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        searched(search(), tmp_path)
