@@ -5,6 +5,7 @@
     interp.check("ioi.interp")                        # list of Diagnostic
     run = interp.run("ioi.interp", params={"size": 1024})
     run.scores("who")                                 # polars DataFrame
+    run.circuit("circuit").edges                      # polars DataFrame; .heads, .to_svg(), .save
     run.claims
 
 Nothing is imported before it is used."""

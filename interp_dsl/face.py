@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from interp_dsl.plan.tasks import Plan
+    from interp_dsl.runs.circuit import Circuit
 
 Location = str | os.PathLike[str]
 SHOWN = 10
@@ -126,6 +127,19 @@ class Run:
     def scores(self, step: str) -> pl.DataFrame:
         """A step's table."""
         return self.folder.read_table(self._known(step))
+
+    def circuit(self, step: str, threshold: float | None = None) -> Circuit:
+        """The circuit that a step has found; of several, that of a threshold. KeyError where there
+        is no such one."""
+        from interp_dsl.runs.circuit_file import circuits_of
+
+        found = circuits_of(self.path, self._known(step))
+        chosen = [c for c in found.values() if threshold is None or threshold in c.thresholds]
+        if len(chosen) == 1:
+            return chosen[0]
+        known = ", ".join(f"{t:g}" for c in found.values() for t in c.thresholds)
+        what = f"{len(found)} circuits, at thresholds {known}" if found else "no circuit"
+        raise KeyError(f"step {step} has found {what}")
 
     def tensors(self, step: str) -> dict[str, NDArray[np.generic]]:
         """The arrays that a step keeps."""

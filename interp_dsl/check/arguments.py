@@ -13,6 +13,7 @@ from interp_dsl.verbs.signature import Function, Parameter
 _TYPE_NAMES = {
     "int": "a whole number",
     "number": "a number",
+    "numbers": "a number or a list of numbers",
     "string": "a string",
     "word": "a word",
     "bool": "true or false",
@@ -94,6 +95,10 @@ def positional(call: Call, scope: Scope, *named: str) -> list[Expr]:
 def typed(expr: Expr, parameter: Parameter, name: str, scope: Scope) -> Any:
     """The value of one argument, checked against its parameter's type, choices and least value."""
     kind = parameter.type
+    if kind == "metric":
+        from interp_dsl.check.metrics import metric
+
+        return metric(expr, scope)
     if isinstance(expr, Name) and kind in ("word", "string") and scope.find(expr.id) is None:
         value: Any = expr.id
     elif kind in ("string", "path") and _is_unquoted(expr, scope):
@@ -117,6 +122,8 @@ def typed(expr: Expr, parameter: Parameter, name: str, scope: Scope) -> Any:
     _allowed(value, parameter, name, expr, scope)
     if kind == "int":
         return int(value)
+    if kind == "numbers":
+        return tuple(map(float, value if isinstance(value, list) else [value]))
     if kind in ("texts", "paths", "answers") and not isinstance(value, list):
         return [value]
     return value
@@ -142,9 +149,10 @@ def _allowed(value: Any, parameter: Parameter, name: str, expr: Expr, scope: Sco
             label=f"one of {', '.join(parameter.choices)}",
             help=f"did you mean `{near}`?" if near else None,
         )
-    if parameter.least is not None and value < parameter.least:
+    numbers = value if isinstance(value, list) else [value]
+    if parameter.least is not None and min(numbers) < parameter.least:
         raise scope.reject("E302", f"`{name}` is at least {parameter.least}", expr.span)
-    if parameter.most is not None and value > parameter.most:
+    if parameter.most is not None and max(numbers) > parameter.most:
         raise scope.reject("E302", f"`{name}` is at most {parameter.most:,}", expr.span)
 
 
@@ -154,6 +162,9 @@ def _fits(value: Any, kind: str) -> bool:
             return isinstance(value, int | float) and is_number(value) and value == value // 1
         case "number":
             return is_number(value)
+        case "numbers":
+            items = value if isinstance(value, list) else [value]
+            return bool(items) and all(map(is_number, items))
         case "bool":
             return isinstance(value, bool)
         case "texts" | "paths":

@@ -8,7 +8,7 @@ from interp_dsl.check.groups import GROUPS
 from interp_dsl.check.literals import literal
 from interp_dsl.check.operators import compared, operated, truth
 from interp_dsl.check.places import is_place
-from interp_dsl.check.results import Reading, score, unroll
+from interp_dsl.check.results import Reading, score, step_of, unroll
 from interp_dsl.check.scope import Scope
 from interp_dsl.language.suggest import suggest
 from interp_dsl.language.tree import (
@@ -74,10 +74,8 @@ def _read(expr: Expr, reader: _Reader) -> Expression:
             return Literal(value / 100 if suffix == "%" else value)
         case String(value=value):
             return Literal(value)
-        case Binary(op="|" | "&"):
+        case Binary(op="|" | "&" | "->"):
             return _set(expr, scope)
-        case Binary(op="->"):
-            raise scope.reject("E306", "an arrow has no value", expr.span)
         case Binary():
             return _binary(expr, reader)
         case Unary(op=op, value=inner):
@@ -202,6 +200,9 @@ def _chain(expr: Attribute | Index, reader: _Reader) -> Expression:
     if declared is None and isinstance(root, Name) and is_place(root.id):
         return _set(expr, scope)
     if declared is not None and declared.keyword in ("model", "units"):
+        return _set(expr, scope)
+    is_step = declared is not None and declared.keyword == "step"
+    if is_step and isinstance(expr, Attribute) and step_of(root, scope).result == "circuit":
         return _set(expr, scope)
     if declared is not None and declared.keyword in ("let", "param") and not chain:
         return _let(expr, reader) if declared.keyword == "let" else _literal(expr, scope)

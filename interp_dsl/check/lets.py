@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from interp_dsl.check.circuits import from_file
 from interp_dsl.check.groups import GROUPS
 from interp_dsl.check.literals import literal
 from interp_dsl.check.scope import Declared, Rejected, Scope
@@ -33,6 +34,7 @@ from interp_dsl.language.tree import (
 )
 from interp_dsl.models.sites import FAMILIES
 from interp_dsl.verbs.functions import SOURCES
+from interp_dsl.verbs.methods import CIRCUIT
 
 _NOUNS = {
     "literal": "a plain value",
@@ -42,6 +44,7 @@ _NOUNS = {
     "source": "a source",
     "vector": "a vector",
     "context": "an intervention",
+    "circuit": "a circuit",
 }
 
 
@@ -107,6 +110,7 @@ def _readers(declared: Declared) -> dict[str, Callable[[Expr, Scope], Any]]:
         "source": source,
         "vector": vector,
         "context": context,
+        "circuit": from_file,
     }
 
 
@@ -190,6 +194,8 @@ def _of_call(expr: Call, scope: Scope) -> tuple[str, ...]:
         return ("source", "vector")
     if expr.function in SOURCES:
         return ("source",)
+    if expr.function == CIRCUIT.name:
+        return ("circuit",)
     raise scope.unknown_function(
-        expr.function, expr.name_span, "a function of values", [*SOURCES, *GROUPS]
+        expr.function, expr.name_span, "a function of values", [*SOURCES, *GROUPS, CIRCUIT.name]
     )

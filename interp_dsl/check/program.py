@@ -27,7 +27,7 @@ from interp_dsl.language.tree import Declaration, Expect, Program, Show, Stateme
 from interp_dsl.plan.tasks import Claim, View
 from interp_dsl.verbs.lowering import place_of
 
-FORMS = ("table", "heatmap", "bars")
+FORMS = ("table", "heatmap", "bars", "graph")
 
 _EVALUATORS: dict[str, Callable[[Declared], Any]] = {
     "param": parameter,
@@ -179,5 +179,13 @@ def _view(statement: Show, scope: Scope) -> View:
             f"`{step.name}` has no result to show",
             statement.value.span,
             label="without `measure` it is an intervention",
+        )
+    if form.id == "graph" and step.result != "circuit":
+        raise scope.reject(
+            "E300",
+            f"`{step.name}` is no circuit, and a graph draws one",
+            statement.value.span,
+            label=f"a step of `{step.verb}`",
+            help="write as table, as heatmap or as bars",
         )
     return View(step.name, form.id)

@@ -71,6 +71,9 @@ def score(expr: Expr, reading: Reading) -> ScoreOf:
             label="without `measure` it is an intervention"
             if step.result == "intervention"
             else f"a step of `{step.verb}`",
+            help=f"its parts are {step.name}.heads, .nodes and .edges; evaluate it for scores"
+            if step.result == "circuit"
+            else None,
         )
     if len(chain) > 2:
         raise scope.reject(
@@ -129,7 +132,7 @@ def metric_and_column(step: Step, chain: Chain, span: Span, scope: Scope) -> tup
         label = f"its columns: {', '.join(COLUMNS)}"
         message = f"a score has no column `{column}`"
         raise _none(message, column, column_span, list(COLUMNS), label, scope)
-    if not step.has_effect and column in ("effect", "normalized", "base"):
+    if column in step.lacks:
         raise scope.reject(
             "E208",
             f"`{step.verb}` gives values, no `{column}`",
@@ -174,6 +177,14 @@ def _row(
             help=f"name it: {step.name}"
             f"[{', '.join([*(a.span.text for a in places), f'under={step.contexts[0]}'])}]",
         )
+    if len(step.thresholds) > 1 and not any(name == "threshold" for name, _ in where):
+        raise scope.reject(
+            "E310",
+            f"`{step.name}` has a row for each of {len(step.thresholds)} thresholds",
+            span,
+            label="which of them?",
+            help=f"name it: {step.name}[threshold={step.thresholds[0]:g}]",
+        )
     if places:
         unit, position = _unit(places[0], step, scope)
         return unit, position, tuple(where)
@@ -203,6 +214,16 @@ def _fixed(argument: Argument, step: Step, scope: Scope) -> float | str:
                 label=f"it runs under {', '.join(step.contexts)}",
             )
         return found
+    if name == "threshold" and step.thresholds:
+        threshold = literal(value, scope)
+        if threshold not in step.thresholds:
+            raise scope.reject(
+                "E311",
+                f"`{step.name}` has no row for this threshold",
+                argument.span,
+                label=f"it has {', '.join(f'{t:g}' for t in step.thresholds)}",
+            )
+        return float(threshold)
     known = [*(["under"] if step.contexts else []), *(d.name for d in scope.session.open_sweeps)]
     if name not in known:
         near = suggest(name, known)

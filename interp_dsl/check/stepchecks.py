@@ -66,6 +66,12 @@ class StepChecks:
             spans = Spans(call.spans["objects"], call.spans[source], call.spans[into])
             check_change(change, side, spans, self.scope)
 
+    def check_at(self, call: Call, change: Change, side: Side, words: tuple[str, str]) -> None:
+        """The same on a side that need not be the clause's own."""
+        source, into = words
+        spans = Spans(call.spans["objects"], call.spans[source], call.spans[into])
+        check_change(change, side, spans, self.scope)
+
     def check_contexts(self, call: Call, model: Model, side: Side, word: str) -> None:
         """What holds throughout is of this model, and its places are on this side."""
         for context in call.clauses.get("under", ()):
@@ -115,7 +121,30 @@ class StepChecks:
                 )
                 return
 
+    def only_model(self, call: Call) -> Model:
+        """The model where no object names one."""
+        found = known_model(self.scope, None)
+        if found is None:
+            raise which_model(self.scope, call.spans["objects"], "heads")
+        return found
+
     # ---- metrics
+
+    def check_tokens(self, call: Call, step: Step, side: Side) -> None:
+        """What is measured of circuits reads single tokens."""
+        assert step.model is not None
+        data = names_of(side.dataset, step.model, self.scope)
+        answers = {"answer": data.answers, "wrong": data.wrongs} if data else {}
+        long = {w for w, held in answers.items() if held and any(a.is_sequence for a in held)}
+        for metric in step.metrics:
+            if long & needs(metric.term):
+                self.error(
+                    "E314",
+                    f"`{metric.name}` reads answers of several tokens here, and a circuit is run "
+                    "on the prompts alone",
+                    call.spans["measure"],
+                    help="use answers of one token, or measure kl()",
+                )
 
     def check_metrics(self, call: Call, step: Step, side: Side) -> None:
         """The data has what the metrics read, in a form that they can read."""
@@ -126,7 +155,9 @@ class StepChecks:
                 "E309",
                 f"two metrics of this step are called `{name}`",
                 call.spans["measure"],
-                help="declare one under another name: metric other = …",
+                help="measure one of them in a step of its own"
+                if step.findings
+                else "declare one under another name: metric other = …",
             )
         data = names_of(side.dataset, step.model, self.scope)
         if data is None:

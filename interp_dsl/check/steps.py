@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from interp_dsl.check import sides, sources, units
+from interp_dsl.check import circuits, sides, sources, units
 from interp_dsl.check.literals import values_of, whole
 from interp_dsl.check.metrics import metric
-from interp_dsl.check.models import model
 from interp_dsl.check.scope import Declared, Rejected, Scope
 from interp_dsl.check.stepchecks import StepChecks
 from interp_dsl.check.vectors import vector
@@ -92,7 +91,7 @@ def _verb(phrase: Phrase, scope: Scope) -> Verb:
 def _swapped(phrase: Phrase, verb: Verb, scope: Scope) -> None:
     """Report `evaluate DATA on MODEL` as the one mistake that it is."""
     on = next((c.values[0] for c in phrase.clauses if c.word == "on" and c.values), None)
-    if verb.objects.kind != "model" or on is None or not phrase.objects:
+    if verb.objects.kind != "subject" or on is None or not phrase.objects:
         return
     first: Expr = phrase.objects[0]
     if scope.lookup(on, "model") and scope.lookup(first, "dataset", "let"):
@@ -216,5 +215,8 @@ _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "context": sources.context,
     "vector": vector,
     "int": whole,
-    "model": model,
+    "subject": circuits.subject,
+    "edges": circuits.edges,
+    "search": circuits.search,
+    "finding": circuits.finding,
 }

@@ -68,8 +68,7 @@ def _units(expr: Expr, scope: Scope) -> UnitSet:
         case String(value=hook):
             return hook_place(hook, expr.span, scope, None)
         case Attribute():
-            declared = scope.lookup(expr)
-            return _declared(declared, expr, scope) if declared else sited(expr, scope, None)
+            return _attribute(expr, scope)
         case Hook():
             return prefixed_hook(expr, scope)
         case Index():
@@ -92,13 +91,9 @@ def _units(expr: Expr, scope: Scope) -> UnitSet:
         case Phrase():
             return _phrase(expr, scope)
         case Binary(op="->"):
-            raise scope.reject(
-                "E306",
-                "an arrow between places is not a unit",
-                expr.span,
-                label="a path",
-                help="patch one place at a time: {L0H1, L1H2}",
-            )
+            from interp_dsl.check.circuits import edge
+
+            return edge(expr, scope)
     raise scope.reject(
         "E300",
         "places of the model are wanted here",
@@ -142,10 +137,26 @@ def _name(expr: Name, scope: Scope) -> UnitSet:
     if declared is not None:
         return _declared(declared, expr, scope)
     found = place_or_family(expr.id, expr.span, scope, None)
+    if expr.id == "edges":
+        raise scope.reject(
+            "E306",
+            "edges are searched, and not yet changed one at a time",
+            expr.span,
+            help="write search edges by …",
+        )
     if found is None:
         candidates = [*scope.declared_as("units"), *FAMILIES, *WHOLE]
         raise scope.unknown(expr, "a place or set of places", candidates)
     return found
+
+
+def _attribute(expr: Attribute, scope: Scope) -> UnitSet:
+    from interp_dsl.check.circuits import part
+
+    declared = scope.lookup(expr)
+    if declared is not None:
+        return _declared(declared, expr, scope)
+    return part(expr, scope) or sited(expr, scope, None)
 
 
 def _declared(declared: Declared, expr: Expr, scope: Scope) -> UnitSet:

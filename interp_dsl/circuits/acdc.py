@@ -20,45 +20,12 @@ from numpy.typing import NDArray
 
 from interp_dsl.circuits.clean import Clean
 from interp_dsl.circuits.order import edge_order, stages
+from interp_dsl.circuits.rules import PRESETS, Rules
 from interp_dsl.circuits.suffix import Suffix
 from interp_dsl.models.graph import Bools, Ints
 
 Floats = NDArray[np.float64]
 Number = TypeVar("Number", float, Floats)
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What implementations of ACDC differ in.
-
-    `order`: see order.py. `direct`: the graph has the original's direct edges, removing which cuts
-    a receiver off. `drop_dead`: edges into what no kept path leads from to the logits are dropped
-    untested; else they are judged by their effect, which is 0. `absolute`: |effect| < τ.
-    `start`: the running score begins as measured, or at zero.
-    `batch`: how many edges into one receiver are tested at once, each on the guess that the ones
-    before it are removed; None: as many as suit the device. It changes no decision: where
-    |effect - τ| is below `close` × max(1, |score|), rounding could, and both scores are measured
-    again from a state built anew, the edge alone. None: 32 × the precision of the model."""
-
-    order: str | Sequence[int] = "reverse"
-    direct: bool = False
-    drop_dead: bool = True
-    absolute: bool = False
-    start: str = "measured"
-    batch: int | None = None
-    close: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.start not in ("measured", "zero"):
-            raise ValueError(f"a running score starts measured or zero, not {self.start!r}")
-
-
-# The original's command line (indices_mode normal, no abs); auto-circuit 1.0.1, whose order inside
-# a layer follows the hash seed and is fixed here.
-PRESETS = {
-    "original": Rules(order="reverse", direct=True, drop_dead=True, start="measured"),
-    "auto-circuit": Rules(order="forward", direct=False, drop_dead=False, start="zero"),
-}
 
 
 class Progress(NamedTuple):

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from interp_dsl.circuits.rules import ORDERS
 from interp_dsl.models.graph import Graph, Group, Ints
-
-ORDERS = ("reverse", "forward")
 
 
 def stage_of(graph: Graph, group: Group) -> int:

@@ -1,4 +1,4 @@
-"""Write a run's tables as csv, parquet, json or markdown.
+"""Write a run's tables as csv, parquet, json or markdown, circuits as dot, svg, graphml or json.
 
 One step goes to stdout or to the file of -o; several steps go to the folder of -o."""
 
@@ -9,17 +9,20 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interp_dsl.cli.circuits import PICTURES, add_threshold_option, encoded, one_circuit
 from interp_dsl.cli.options import add_runs_option
 from interp_dsl.cli.output import Output
 from interp_dsl.cli.which import LATEST, find_run, find_step
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.runs.circuit_file import circuit_paths
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.text import printable
 
 if TYPE_CHECKING:
     import polars as pl
 
-SUFFIXES = {"csv": ".csv", "parquet": ".parquet", "json": ".json", "markdown": ".md"}
+TABLES = {"csv": ".csv", "parquet": ".parquet", "json": ".json", "markdown": ".md"}
+SUFFIXES = {**TABLES, **PICTURES}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--examples", action="store_true", help="the values of single examples, one row each"
     )
+    add_threshold_option(parser)
     add_runs_option(parser)
 
 
@@ -40,8 +44,10 @@ def command(args: argparse.Namespace, output: Output) -> int:
     steps = [find_step(folder, args.step)] if args.step else folder.steps
     form = args.format or _form_of(args.to)
     if len(steps) == 1 and not (args.to and args.to.is_dir()):
-        _one(_encoded(_table(folder, steps[0], args.examples), form), args.to, form, output)
+        _one(_data(folder, steps[0], form, args), args.to, form, output)
         return 0
+    if form in PICTURES:
+        steps = [step for step in steps if circuit_paths(folder.path, step)]
     if args.to is None:
         raise InterpError(
             Diagnostic(
@@ -53,13 +59,21 @@ def command(args: argparse.Namespace, output: Output) -> int:
         )
     for step in steps:
         to = args.to / f"{step}{SUFFIXES[form]}"
-        _one(_encoded(_table(folder, step, args.examples), form), to, form, output)
+        _one(_data(folder, step, form, args), to, form, output)
     return 0
 
 
 def _form_of(to: Path | None) -> str:
     suffix = to.suffix if to is not None else ""
     return next((form for form, end in SUFFIXES.items() if end == suffix), "csv")
+
+
+def _data(folder: RunFolder, step: str, form: str, args: argparse.Namespace) -> bytes:
+    """A step in a format; a circuit in json is its file."""
+    is_circuit = form == "json" and circuit_paths(folder.path, step) and not args.examples
+    if form in PICTURES or is_circuit:
+        return encoded(one_circuit(folder, step, args.threshold), form)
+    return _encoded(_table(folder, step, args.examples), form)
 
 
 def _table(folder: RunFolder, step: str, of_examples: bool) -> pl.DataFrame:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 
+from interp_dsl.cli.circuits import add_threshold_option, circuits, print_graph
 from interp_dsl.cli.options import add_rows_options, add_runs_option, rows
 from interp_dsl.cli.output import Output
 from interp_dsl.cli.results import print_run, print_step
 from interp_dsl.cli.which import LATEST, find_run, find_step
+from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.runs.circuit_file import circuit_paths
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.select import Selection, select
+from interp_dsl.runs.text import count
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_rows_options(parser)
     parser.add_argument("--by", metavar="COLUMN", help="the column to order by")
     parser.add_argument("--metric", help="the metric to show")
+    parser.add_argument("--graph", action="store_true", help="draw the circuit of STEP")
+    add_threshold_option(parser)
     parser.add_argument("--json", action="store_true", help="the same rows as data")
     add_runs_option(parser)
 
@@ -26,6 +32,9 @@ def command(args: argparse.Namespace, output: Output) -> int:
     folder = find_run(args.run, args.runs)
     steps = [find_step(folder, args.step)] if args.step else folder.steps
     selection = Selection(rows(args), args.metric, args.by)
+    if args.graph:
+        print_graph(circuits(folder, _drawn(folder, args.step), args.threshold), output)
+        return 0
     if args.json:
         output.write_json(_data(folder, steps, selection))
         return 0
@@ -35,6 +44,23 @@ def command(args: argparse.Namespace, output: Output) -> int:
         _print_head(folder, output)
         print_run(folder, selection, output)
     return 0
+
+
+def _drawn(folder: RunFolder, step: str | None) -> str:
+    """The step whose circuit is drawn: the one named, else the only one that has found any."""
+    if step is not None:
+        return find_step(folder, step)
+    found = [name for name in folder.steps if circuit_paths(folder.path, name)]
+    if len(found) == 1:
+        return found[0]
+    raise InterpError(
+        Diagnostic(
+            "E716",
+            f"{folder.path.name} has {count(len(found), 'step')} that found a circuit",
+            notes=(f"they are: {', '.join(found)}",) if found else (),
+            help="name the step",
+        )
+    )
 
 
 def _print_head(folder: RunFolder, output: Output) -> None:

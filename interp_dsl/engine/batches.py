@@ -28,7 +28,7 @@ def in_batches(
         try:
             work(start, stop)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             size = _halved(stop - start, note)
             if torch.cuda.is_available():
@@ -38,7 +38,8 @@ def in_batches(
     return size
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out."""
     told = str(error).lower()
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
         words in told for words in ("out of memory", "can't allocate memory")

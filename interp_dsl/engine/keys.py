@@ -8,10 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from interp_dsl.plan.serialise import to_data
-from interp_dsl.plan.tasks import Evaluate, Record, Sweep
+from interp_dsl.plan.tasks import Step, Sweep
 from interp_dsl.runs.versions import versions
-
-Step = Sweep | Evaluate | Record
 
 _IRRELEVANT = ("id", "step", "key", "place", "packing")
 _VERSIONS = ("torch", "transformer_lens", "interp_dsl")
@@ -41,6 +39,6 @@ def _resolved(data: Any, ids: Mapping[str, str], keys: Mapping[str, str]) -> Any
     names: dict[str, Callable[[str], str]] = {}
     if data.get("is") == "Run":
         names = {"model": ids.__getitem__, "data": ids.__getitem__}
-    elif data.get("is") in ("ScoreOf", "Top"):
+    elif data.get("is") in ("ScoreOf", "Top", "OfCircuit", "CircuitOf"):
         names = {"step": keys.__getitem__}
     return {k: names[k](v) if k in names else _resolved(v, ids, keys) for k, v in data.items()}

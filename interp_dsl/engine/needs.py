@@ -9,9 +9,7 @@ from interp_dsl.engine.state import State, reference_of
 from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.places import Positions
 from interp_dsl.plan.rewrite import parts
-from interp_dsl.plan.tasks import Evaluate, Forward, Plan, Record, Sweep
-
-Consumer = Sweep | Evaluate | Record
+from interp_dsl.plan.tasks import Forward, Plan, Record, Step
 
 
 class Needs:
@@ -20,7 +18,7 @@ class Needs:
     def __init__(self, plan: Plan, state: State) -> None:
         self.state = state
         self.forwards = {t.run: t for t in plan.tasks if isinstance(t, Forward)}
-        self.consumers = [t for t in plan.tasks if isinstance(t, Sweep | Evaluate | Record)]
+        self.consumers = [t for t in plan.tasks if isinstance(t, Step)]
         self._reads = {t.id: frozenset(parts(t, Run)) for t in self.consumers}
 
     def of_forward(self, task: Forward) -> set[Run]:
@@ -30,7 +28,7 @@ class Needs:
             inner.add(reference_of(task.run, self.state.data[task.run.data]))
         return inner - {task.run}
 
-    def unfinished(self, is_finished: Callable[[Consumer], bool]) -> set[Run]:
+    def unfinished(self, is_finished: Callable[[Step], bool]) -> set[Run]:
         """The runs that steps which are not finished read, directly or through another run."""
         wanted = {r for t in self.consumers if not is_finished(t) for r in self._reads[t.id]}
         return self._closed(wanted)

@@ -55,6 +55,15 @@ def bounds(values: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     return low, high
 
 
+def ratio_bounds(over: Tensor, under: Tensor, seed: int) -> tuple[float, float]:
+    """The same interval of a ratio of means, mean(over) ÷ mean(under), of values [n] each: both
+    means of the same resamples."""
+    weights = resampling(len(over), seed)
+    ratios = (weights @ over.double()) / (weights @ under.double())
+    low, high = _tails(ratios[:, None].numpy())
+    return float(low[0]), float(high[0])
+
+
 def _tails(means: NDArray[np.float64]) -> NDArray[np.float64]:
     """The two quantiles [2, cells] of means [resamples, cells], linear between neighbours as
     torch.quantile has them, without sorting all."""

@@ -11,12 +11,13 @@ import polars as pl
 
 from interp_dsl.data.conditions import matches, select
 from interp_dsl.data.fingerprint import fingerprint
+from interp_dsl.engine import circuits
 from interp_dsl.engine.clock import Clock
 from interp_dsl.engine.forwards import run_forward
 from interp_dsl.engine.interrupts import Stop
 from interp_dsl.engine.kept import keep_pairs, record, self_test
 from interp_dsl.engine.keys import step_key
-from interp_dsl.engine.needs import Consumer, Needs
+from interp_dsl.engine.needs import Needs
 from interp_dsl.engine.peak import Peak
 from interp_dsl.engine.per_example import per_example
 from interp_dsl.engine.placed import placed
@@ -29,15 +30,19 @@ from interp_dsl.plan.expressions import Row
 from interp_dsl.plan.tasks import (
     BuildData,
     Evaluate,
+    EvaluateCircuit,
     Forward,
     KeepPairs,
     LoadModel,
     Plan,
     Record,
+    Search,
     SelfTest,
+    Step,
     Sweep,
     Task,
 )
+from interp_dsl.runs.circuit_file import circuit_path, circuits_of
 from interp_dsl.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -91,7 +96,7 @@ class Walk:
         except InterpError as error:
             raise placed(error, task) from error
         self._done.add(task.id)
-        if isinstance(task, Sweep | Evaluate | Record):
+        if isinstance(task, Step):
             self._forget()
         seconds = time.monotonic() - started - self.clock.tell()
         self.folder.event(
@@ -104,11 +109,14 @@ class Walk:
         )
 
     def _total(self, task: Task) -> int | None:
-        """What `progress` counts up to: examples of a forward, units of a sweep."""
+        """What `progress` counts up to: examples of a forward, units of a sweep, edges of a
+        search."""
         if isinstance(task, Forward):
             return self.state.data[task.run.data].n
         if isinstance(task, Sweep):
             return sum(len(s.units) for s in self._shards(task))
+        if isinstance(task, Search) and task.counts is not None:
+            return sum(task.counts) * max(1, len(task.thresholds))
         return None
 
     def _shards(self, task: Sweep) -> list[Shard]:
@@ -136,7 +144,7 @@ class Walk:
                     return False
                 self.folder.write_tensors(name, keep_pairs(task, self.state, report))
                 return True
-            case Sweep() | Evaluate() | Record():
+            case Sweep() | Evaluate() | Record() | Search() | EvaluateCircuit():
                 return self._step(task, report)
 
     # ---- models and data
@@ -179,12 +187,12 @@ class Walk:
 
     # ---- steps
 
-    def _key(self, task: Consumer) -> str:
+    def _key(self, task: Step) -> str:
         if task.step not in self._keys:
             self._keys[task.step] = step_key(task, self.plan.seed, self._ids, self._keys)
         return self._keys[task.step]
 
-    def _is_finished(self, task: Consumer) -> bool:
+    def _is_finished(self, task: Step) -> bool:
         if task.id in self._done:
             return True
         try:
@@ -192,7 +200,7 @@ class Walk:
         except KeyError:  # its data or a step that it reads is not there yet
             return False
 
-    def _step(self, task: Consumer, report: Report) -> bool:
+    def _step(self, task: Step, report: Report) -> bool:
         """A step's results: from this folder, from another run, or computed."""
         key = self._key(task)
         holder = self._held.get(key)
@@ -202,6 +210,11 @@ class Walk:
                     self._sweep(task, key, report)
                 case Evaluate():
                     self._write(task.step, self._evaluated(task), key)
+                case Search():
+                    circuits.search(task, key, self.state, self.folder, report)
+                case EvaluateCircuit():
+                    scored = circuits.evaluate(task, self.state, self.folder, report)
+                    self._write(task.step, scored, key)
                 case Record():
                     self.folder.write_tensors(task.step, record(task, self.state))
                     self.folder.finish_step(task.step, key)
@@ -216,12 +229,16 @@ class Walk:
             self.folder.write_tensors(step, folder.read_tensors(name))
         if folder.has_table(name):
             self.folder.write_table(step, folder.read_table(name))
-        self.folder.finish_step(step, key, taken_from=str(folder.path))
+        for threshold, circuit in circuits_of(folder.path, name).items():
+            circuit.save(circuit_path(self.folder.path, step, threshold))
+        about = folder.step_facts(name)
+        self.folder.finish_step(step, key, **{**about, "taken_from": str(folder.path)})
 
     def _remember(self, step: str) -> None:
         if self.folder.has_table(step):
             rows: list[Row] = [*self.folder.read_table(step).to_dicts()]
-            self.state.results[step] = Result(rows, self.folder.read_tensors(step))
+            tensors = self.folder.read_tensors(step) if self.folder.has_tensors(step) else {}
+            self.state.results[step] = Result(rows, tensors)
 
     def _write(self, step: str, scored: Scored, key: str) -> None:
         self.folder.write_tensors(step, scored.tensors)

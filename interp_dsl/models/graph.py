@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interp_dsl.models.shape import Shape
+from interp_dsl.plan.names import edge_name
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -36,8 +37,7 @@ class Edge(NamedTuple):
     channel: str
 
     def __str__(self) -> str:
-        part = f".{self.channel}" if self.channel in ("q", "k", "v") else ""
-        return f"{self.source} -> {self.target}{part}"
+        return edge_name(self.source, self.target, self.channel)
 
 
 class Group(NamedTuple):

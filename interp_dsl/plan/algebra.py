@@ -166,7 +166,17 @@ class Placed:
     positions: tuple[Positions, ...]
 
 
-Units = Explicit | Combined | Filtered | Top | Grouped | Placed
+@dataclass(frozen=True, slots=True)
+class OfCircuit:
+    """The `heads`, `nodes` or `edges` of the circuit that a step finds, in the order in which they
+    run. `threshold` says which, where the step finds several."""
+
+    step: str
+    part: str
+    threshold: float | None = None
+
+
+Units = Explicit | Combined | Filtered | Top | Grouped | Placed | OfCircuit
 
 # ---- interventions
 
@@ -264,3 +274,26 @@ class Metric:
 
     name: str
     term: MetricTerm
+
+
+# ---- circuits
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """The edges of a model's graph: `split_qkv`, whether a head's queries, keys and values read
+    apart; `split_embed`, whether the embeddings of tokens and positions write apart."""
+
+    split_qkv: bool = True
+    split_embed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What says how good a circuit is, under the name that the tables use: a function of
+    verbs/methods.py with its arguments, of a metric, or (`function` None) the metric itself."""
+
+    name: str
+    metric: Metric
+    function: str | None = None
+    arguments: tuple[tuple[str, float | str | bool | None], ...] = ()

@@ -9,7 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from interp_dsl.plan.algebra import Combined, Explicit, Filtered, Grouped, Placed, Run, Top, Units
+from interp_dsl.plan.algebra import (
+    Combined,
+    Explicit,
+    Filtered,
+    Grouped,
+    OfCircuit,
+    Placed,
+    Run,
+    Top,
+    Units,
+)
 from interp_dsl.plan.memory import batch_bytes, remembered_bytes, site_bytes
 from interp_dsl.plan.metrics import METRICS, calls
 from interp_dsl.plan.places import Positions, Unit
@@ -27,12 +37,14 @@ from interp_dsl.plan.tasks import (
     BuildData,
     DataSize,
     Evaluate,
+    EvaluateCircuit,
     Forward,
     KeepPairs,
     LoadModel,
     ModelSize,
     Plan,
     Record,
+    Search,
     SelfTest,
     Sweep,
     Task,
@@ -94,7 +106,7 @@ def sizes(plan: Plan) -> Sizes:
     loads = [t for t in plan.tasks if isinstance(t, LoadModel)]
     compared: dict[Run, Ats] = {}
     for task in plan.tasks:
-        if isinstance(task, Sweep | Evaluate):
+        if isinstance(task, Sweep | Evaluate | Search | EvaluateCircuit):
             wanted = [c for m in task.metrics for c in calls(m.term)]
             ats = {c.at for c in wanted if "reference" in METRICS[c.function].needs}
             if ats:
@@ -129,7 +141,7 @@ def _has_each(units: Units) -> bool:
             return any("each" in str(p) for p in where) or _has_each(inner)
         case Filtered(units=inner) | Grouped(units=inner):
             return _has_each(inner)
-        case Top():
+        case Top() | OfCircuit():
             return False
 
 
@@ -140,6 +152,10 @@ def cost(task: Task, known: Sizes) -> Cost:
             return _forward(task, known)
         case Sweep():
             return _sweep(task, known)
+        case Search() | EvaluateCircuit():
+            from interp_dsl.plan.edges import edges_cost
+
+            return edges_cost(task, known)
         case SelfTest():
             return _self_test(task, known)
         case KeepPairs(runs=runs, pairs=pairs):

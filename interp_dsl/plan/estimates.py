@@ -8,11 +8,20 @@ from typing import Any
 
 from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, cost, sizes, units_of, whole
+from interp_dsl.plan.edges import edges_plain
 from interp_dsl.plan.metrics import needs
 from interp_dsl.plan.rewrite import parts
-from interp_dsl.plan.tasks import Evaluate, KeepPairs, Plan, Record, SelfTest, Sweep
-
-Step = Sweep | Evaluate | Record
+from interp_dsl.plan.tasks import (
+    Evaluate,
+    EvaluateCircuit,
+    KeepPairs,
+    Plan,
+    Record,
+    Search,
+    SelfTest,
+    Step,
+    Sweep,
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,8 @@ def estimates(plan: Plan) -> Estimates:
 def _plain(task: Step, known: Sizes) -> Cost:
     """A step as a loop over its units: each a whole pass with all logits, after a pass of every
     run that the step reads."""
+    if isinstance(task, Search | EvaluateCircuit):
+        return edges_plain(task, known)
     total = sum((whole(run, None, known) for run in runs_of(task)), Cost())
     if isinstance(task, Sweep):
         units = units_of(task, known)
@@ -74,7 +85,8 @@ def _plain(task: Step, known: Sizes) -> Cost:
 
 
 def runs_of(task: Step) -> tuple[Run, ...]:
-    """The runs that a step reads, each once; that of a reference where a metric compares."""
+    """The runs whose forwards a step reads, each once; that of a reference where a metric
+    compares."""
     match task:
         case Record(run=run):
             return tuple(dict.fromkeys(parts(run, Run)))
@@ -82,6 +94,8 @@ def runs_of(task: Step) -> tuple[Run, ...]:
             found = [*parts(variants, Run), *parts(change, Run)]
         case Evaluate(variants=variants):
             found = [*parts(variants, Run)]
+        case Search() | EvaluateCircuit():  # these run their sides themselves
+            found = []
     if any("reference" in needs(m.term) for m in task.metrics):
         found.append(task.reference)
     return tuple(dict.fromkeys(found))

@@ -18,17 +18,22 @@ from interp_dsl.plan.algebra import (
     Zero,
 )
 from interp_dsl.plan.cost import Cost, Sizes, starts_late, units_of
+from interp_dsl.plan.edges import Bounds, bounds
 from interp_dsl.plan.estimates import Estimates, estimates, readers
 from interp_dsl.plan.passes import PASSES
 from interp_dsl.plan.starts import Packing, acts_everywhere, start
 from interp_dsl.plan.tasks import (
     BuildData,
+    CircuitFile,
+    CircuitOf,
     Evaluate,
+    EvaluateCircuit,
     Forward,
     KeepPairs,
     LoadModel,
     Plan,
     Record,
+    Search,
     SelfTest,
     Sweep,
     Task,
@@ -112,6 +117,10 @@ def _title(task: Task, known: Sizes) -> str:
             return f"step {step}: evaluate"
         case Record(step=step, keep=keep):
             return f"step {step}: record {len(task.targets)} places of {keep} examples"
+        case Search(step=step, method=method):
+            return f"step {step}: search edges by {method}({_arguments(task)})"
+        case EvaluateCircuit(step=step, circuit=circuit):
+            return f"step {step}: evaluate the circuit {_origin(circuit)}"
 
 
 def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]:
@@ -133,6 +142,8 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
         case Evaluate(variants=variants, metrics=metrics):
             for variant in variants:
                 yield f"on {show_run(variant.into)}: {', '.join(m.name for m in metrics)}"
+        case Search() | EvaluateCircuit():
+            yield from _circuits(task, found.sizes, estimate)
         case SelfTest(corrupt=corrupt):
             second = "; the whole residual stream from the other side gives its outputs"
             yield "a side patched into itself changes nothing" + (second if corrupt else "")
@@ -154,6 +165,45 @@ def _sweep(task: Sweep, known: Sizes, estimate: Cost) -> Iterator[str]:
     yield _cost(estimate) + (f", {quantity(estimate.peak)}B a batch" if estimate.peak else "")
     if task.packing:
         yield _packing(task.packing)
+
+
+def _circuits(task: Search | EvaluateCircuit, known: Sizes, estimate: Cost) -> Iterator[str]:
+    """Where a search or an evaluation of circuits runs, and what it takes."""
+    yield f"on {show_run(task.into)}, set to {show_source(task.source)} where an edge is out"
+    if isinstance(task, EvaluateCircuit):
+        yield f"measures {', '.join(f.name for f in task.findings)}"
+    else:
+        first, *others = (m.name for m in task.metrics)
+        yield f"driven by {first}" + (f", reports {', '.join(others)}" if others else "")
+        if task.counts is not None:
+            yield _count(sum(task.counts), "edge") + _passes(bounds(task, known))
+    yield _cost(estimate) + (f", {quantity(estimate.peak)}B held" if estimate.peak else "")
+
+
+def _passes(found: Bounds | None) -> str:
+    if found is None:
+        return ""
+    return f"; tests of {found.least:,.1f} to {found.most:,.1f} passes of all examples"
+
+
+def _arguments(task: Search) -> str:
+    held = {name: value for name, value in task.options if value is not None}
+    said = (f"{name}={_said(value)}" for name, value in held.items())
+    return ", ".join(said)
+
+
+def _said(value: object) -> str:
+    """An option as the language writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        inner = [_said(v) for v in value]
+        return inner[0] if len(inner) == 1 else f"[{', '.join(inner)}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _origin(circuit: CircuitOf | CircuitFile) -> str:
+    return circuit.step if isinstance(circuit, CircuitOf) else circuit.path
 
 
 def _packing(packing: Packing) -> str:

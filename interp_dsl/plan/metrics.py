@@ -28,13 +28,16 @@ class MetricFacts:
 
     `needs`: answer, wrong (of the data), reference (the logits of the undisturbed clean run),
     all_positions (logits everywhere). `sequence`: reads answers of several tokens, teacher-forced.
-    `in_logits`: counted in logits, so that half a logit is the least gap worth dividing by."""
+    `in_logits`: counted in logits, so that half a logit is the least gap worth dividing by.
+    `good`: whether a model that does the task has it large (1) or small (-1), as its distance from
+    the reference is; 0 where neither is better."""
 
     name: str
     doc: str
     needs: frozenset[Need] = frozenset()
     sequence: bool = False
     in_logits: bool = False
+    good: int = 1
     params: dict[str, Param] = field(default_factory=dict)
 
 
@@ -87,23 +90,32 @@ _ALL = (
         "rank",
         "Rank of the answer among all tokens, 1 for the most likely; of a class, the best.",
         _ANSWER,
+        good=-1,
     ),
-    MetricFacts("kl", "KL divergence from the reference to the measured run, in nats.", _REFERENCE),
+    MetricFacts(
+        "kl",
+        "KL divergence from the reference to the measured run, in nats.",
+        _REFERENCE,
+        good=-1,
+    ),
     MetricFacts(
         "js",
         "Jensen-Shannon divergence between the reference and the measured run, in nats.",
         _REFERENCE,
+        good=-1,
     ),
     MetricFacts(
         "mean_abs_diff",
         "Mean over the outputs of the absolute difference from the reference run.",
         _REFERENCE,
+        good=-1,
     ),
-    MetricFacts("entropy", "Entropy of the predicted distribution, in nats."),
+    MetricFacts("entropy", "Entropy of the predicted distribution, in nats.", good=0),
     MetricFacts(
         "loss",
         "Mean next-token cross-entropy over the prompt's real tokens, in nats.",
         frozenset({"all_positions"}),
+        good=-1,
     ),
     MetricFacts(
         "python",
@@ -141,3 +153,32 @@ def in_logits(term: MetricTerm) -> bool:
             return op in ("+", "-", "neg") and any(in_logits(t) for t in operands)
         case Literal():
             return False
+
+
+def good(term: MetricTerm) -> int:
+    """Whether a term is large (1) or small (-1) in a model that does the task; 0 where its parts
+    do not say the same."""
+    match term:
+        case MetricCall(function=function):
+            return METRICS[function].good
+        case MetricSum(op="neg", operands=(inner,)):
+            return -good(inner)
+        case MetricSum(op=op, operands=(left, right)):
+            if isinstance(left, Literal) and isinstance(right, Literal):
+                return 0
+            if op in ("*", "/"):
+                return _scaled(op, left, right)
+            signs = {good(left), good(right) * (-1 if op == "-" else 1)} - (
+                {0} if isinstance(left, Literal) or isinstance(right, Literal) else set()
+            )
+            return signs.pop() if len(signs) == 1 else 0
+    return 0
+
+
+def _scaled(op: str, left: MetricTerm, right: MetricTerm) -> int:
+    """Of a term times a number, or by one."""
+    for number, other in ((right, left), (left, right)):
+        if isinstance(number, Literal) and (number is right or op == "*"):
+            assert isinstance(number.value, int | float)
+            return good(other) * (1 if number.value > 0 else -1 if number.value < 0 else 0)
+    return 0

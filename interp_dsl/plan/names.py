@@ -7,6 +7,7 @@ import re
 
 from interp_dsl.plan.places import ALL, HEAD_SITES, Positions, Site, Target, Unit
 
+CHANNELS = ("q", "k", "v")
 _PLAIN = ("all", "each", "first", "last")
 
 
@@ -26,6 +27,8 @@ def target_of(place: str, positions: Positions = ALL) -> Target:
     """The target of a place such as `L9H6.q`, `L3.mlp[512]`, `L5.resid_pre`, `embed`."""
     if place.startswith('"'):
         return Target(Site("hook", None, place.strip('"')), None, positions)
+    if " -> " in place:
+        return Target(Site("edge", edge=place), None, positions)
     head = re.fullmatch(r"L(\d+)H(\d+)(?:\.(\w+))?", place)
     if head:
         kind = head[3] or "head"
@@ -42,6 +45,12 @@ def target_of(place: str, positions: Positions = ALL) -> Target:
     if not place.isidentifier():
         raise ValueError(f"{place!r} is no place")
     return Target(Site(place), None, positions)
+
+
+def edge_name(source: str, target: str, channel: str) -> str:
+    """An edge as the language writes it: `L0H1 -> L1H0.k`, `embed -> L0.mlp`, `L1H0 -> logits`;
+    where a head's channels are not apart, `L0H1 -> L1H0`."""
+    return f"{source} -> {target}{f'.{channel}' if channel in CHANNELS else ''}"
 
 
 def positions_of(text: str) -> Positions:

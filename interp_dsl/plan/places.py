@@ -24,11 +24,13 @@ class Site:
     (what a head alone reads of the stream for its queries, a key/value head for its keys and
     values, before the norm, width d_model);
     neuron (MLP activations after the non-linearity, index = neuron, width 1);
-    hook (a TransformerLens hook name in `hook`, layer None)."""
+    hook (a TransformerLens hook name in `hook`, layer None);
+    edge (of the model's graph, as the language writes it in `edge`; no tensor of its own)."""
 
     kind: str
     layer: int | None = None
     hook: str | None = None
+    edge: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ class Target:
         layer, kind = self.site.layer, self.site.kind
         if kind == "hook":
             return f'"{self.site.hook}"'
+        if kind == "edge":
+            return str(self.site.edge)
         if layer is None:
             return kind
         if kind == "head":

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from interp_dsl.plan.algebra import Expression, Intervention, Metric, Run
+from interp_dsl.plan.algebra import (
+    Edges,
+    Expression,
+    Finding,
+    Intervention,
+    Metric,
+    Run,
+    Source,
+)
 from interp_dsl.plan.places import ALL, Positions, Site, Target
 from interp_dsl.plan.starts import Packing
 
@@ -174,7 +182,77 @@ class Record:
     place: Place | None = None
 
 
-Task = LoadModel | BuildData | Forward | SelfTest | KeepPairs | Sweep | Evaluate | Record
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Find the edges of a model's graph that matter on `into`: the result is an edge table named
+    `step`, and a circuit for each of the thresholds. `source` stands where an edge is out. The
+    first metric drives the search, the others are measured of what it finds.
+
+    `options` are all of the method's, none left open. `counts`: how many edges enter each layer,
+    and the final residual at last, where the model's sizes are known beforehand. `is_stepwise`: a
+    pass an edge at most, from the logits down."""
+
+    id: str
+    step: str
+    into: Run
+    source: Source
+    edges: Edges
+    method: str
+    options: tuple[tuple[str, Json], ...]
+    metrics: tuple[Metric, ...]
+    reference: Run
+    thresholds: tuple[float, ...] = ()
+    counts: tuple[int, ...] | None = None
+    is_stepwise: bool = False
+    key: str | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitOf:
+    """The circuits of a step, at these thresholds where it finds one for each."""
+
+    step: str
+    thresholds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitFile:
+    """The circuit of a file that held the bytes of this sha256."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateCircuit:
+    """How good circuits are on `into`, with `source` where an edge is out: a score table named
+    `step`, a row a circuit and finding."""
+
+    id: str
+    step: str
+    circuit: CircuitOf | CircuitFile
+    into: Run
+    source: Source
+    findings: tuple[Finding, ...]
+    reference: Run
+    n_edges: int | None = None
+    key: str | None = None
+    place: Place | None = None
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics that the findings are made of."""
+        return tuple(dict.fromkeys(f.metric for f in self.findings))
+
+    @property
+    def n_circuits(self) -> int:
+        return len(self.circuit.thresholds) or 1 if isinstance(self.circuit, CircuitOf) else 1
+
+
+Step = Sweep | Evaluate | Record | Search | EvaluateCircuit
+"""Tasks that leave the results of a step."""
+Task = LoadModel | BuildData | Forward | SelfTest | KeepPairs | Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from interp_dsl.plan.algebra import (
     Explicit,
     Filtered,
     Grouped,
+    OfCircuit,
     Placed,
     Run,
     Top,
@@ -20,7 +21,8 @@ from interp_dsl.plan.tasks import Evaluate, Forward, Plan, Sweep
 
 def touched(plan: Plan) -> Iterator[tuple[Run, Site]]:
     """Every site that a run keeps or that an intervention on it may change. The units behind
-    `top(step)` are those of that step, which stands in the plan too."""
+    `top(step)` are those of that step, which stands in the plan too; those of a circuit are no
+    hooks."""
     for task in plan.tasks:
         match task:
             case Forward(run=run, sites=sites):
@@ -49,5 +51,5 @@ def _explicit(units: Units) -> Iterator[Site]:
             yield from _explicit(right)
         case Filtered(units=inner) | Grouped(units=inner) | Placed(units=inner):
             yield from _explicit(inner)
-        case Top():
+        case Top() | OfCircuit():
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -13,6 +13,7 @@ from interp_dsl.plan.algebra import (
     Expression,
     Filtered,
     Grouped,
+    OfCircuit,
     Operation,
     Placed,
     ScoreOf,
@@ -20,9 +21,9 @@ from interp_dsl.plan.algebra import (
     Top,
     Units,
 )
-from interp_dsl.plan.expressions import Rows, Tables, evaluate
-from interp_dsl.plan.names import unit_of
-from interp_dsl.plan.places import Positions, Target, Unit
+from interp_dsl.plan.expressions import Row, Rows, Tables, evaluate
+from interp_dsl.plan.names import edge_name, target_of, unit_of
+from interp_dsl.plan.places import Positions, Site, Target, Unit
 
 
 def expand(units: Units, rows: Rows, n_positions: int | None) -> tuple[Unit, ...]:
@@ -43,7 +44,7 @@ def depends(units: Units) -> set[str]:
             return depends(left) | depends(right)
         case Filtered(units=inner, test=test):
             return depends(inner) | steps_of(test)
-        case Top(step=step):
+        case Top(step=step) | OfCircuit(step=step):
             return {step}
         case Grouped(units=inner, by=by):
             return depends(inner) | (steps_of(by) if by else set())
@@ -82,6 +83,8 @@ class _Expander:
                 return self._filter(self.units(inner), test)
             case Top():
                 return self._top(units)
+            case OfCircuit():
+                return _of_circuit(units, self.rows(units.step))
             case Grouped():
                 return self._group(units)
             case Placed(units=inner, positions=positions):
@@ -143,6 +146,26 @@ class _Expander:
 
     def _tables(self, unit: Unit) -> Tables:
         return Tables(self.rows, expand, unit, self.n_positions)
+
+
+def _of_circuit(units: OfCircuit, rows: Sequence[Row]) -> Iterator[Unit]:
+    """A part of a circuit, from the rows of its edge table."""
+    kept = [r for r in rows if r["kept"] and units.threshold in (None, r.get("threshold"))]
+    if units.part == "edges":
+        for row in kept:
+            name = edge_name(row["source"], row["target"], row["channel"])
+            yield Unit((Target(Site("edge", edge=name)),))
+        return
+    names = {end for row in kept for end in (row["source"], row["target"])} - {"logits"}
+    for target in sorted(map(target_of, names), key=_turn):
+        if units.part == "nodes" or target.site.kind == "head":
+            yield Unit((target,))
+
+
+def _turn(target: Target) -> tuple[int, bool, int, str]:
+    """When a node runs."""
+    layer = -1 if target.site.layer is None else target.site.layer
+    return layer, target.site.kind == "mlp_out", target.index or 0, target.place
 
 
 def _distinct(units: Iterable[Unit]) -> tuple[Unit, ...]:

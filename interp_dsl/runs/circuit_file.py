@@ -55,9 +55,25 @@ _SAID = {
 }
 
 
-def circuit_path(run: Path, step: str) -> Path:
-    """Where a run's folder has the circuit that a step found."""
-    return run / f"{safe(step)}.circuit.json"
+def circuit_path(run: Path, step: str, threshold: float | None = None) -> Path:
+    """Where a run's folder has the circuit that a step found; for a threshold, where it found
+    several: `circuit-0.02.circuit.json`."""
+    which = "" if threshold is None else f"-{threshold!r}"
+    return run / f"{safe(step)}{which}.circuit.json"
+
+
+def circuit_paths(run: Path, step: str) -> list[Path]:
+    """The circuits that a step has left in a run's folder."""
+    whole = circuit_path(run, step)
+    return [whole] if whole.exists() else sorted(run.glob(f"{safe(step)}-*.circuit.json"))
+
+
+def circuits_of(run: Path, step: str) -> dict[float | None, Circuit]:
+    """A step's circuits by threshold, the lowest first; by None where it found one."""
+    found = list(map(read, circuit_paths(run, step)))
+    if len(found) == 1:
+        return {None: found[0]}
+    return {c.thresholds[0]: c for c in sorted(found, key=lambda c: c.thresholds)}
 
 
 def to_json(circuit: Circuit) -> str:

@@ -5,6 +5,7 @@
     plan.json                       what the text meant
     events.jsonl                    what happened, as it happened
     tables/<step>.parquet           results
+    <step>.circuit.json             a circuit that a search has found
     tensors/<step>.safetensors      values of single examples, activations
     parts/<step>/…                  finished shards of a step that has not ended
     claims.json                     every claim with the value found
@@ -115,6 +116,11 @@ class RunFolder:
         with self._writing:
             steps = {**self.manifest.get("steps", {}), step: {"key": key, **facts}}
             self.update_manifest(steps=steps)
+
+    def step_facts(self, step: str) -> dict[str, Any]:
+        """What was noted of a finished step, besides its key."""
+        held = self.manifest.get("steps", {}).get(step, {})
+        return {name: value for name, value in held.items() if name != "key"}
 
     def is_finished(self, step: str, key: str) -> bool:
         """Whether a step's results under a key are all there."""

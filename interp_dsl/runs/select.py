@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.language.suggest import suggest
+from interp_dsl.runs.circuit_rows import edge_columns, is_edge_table, kept_edges, strength
 from interp_dsl.runs.rank import metrics, ranked, ranking_column
 from interp_dsl.runs.schema import extra_columns, is_score_table
 from interp_dsl.runs.text import Column, count, decimals, number, printable
@@ -28,6 +29,11 @@ class Selection:
 
 def select(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.DataFrame, str]:
     """The rows of a selection in their order, and in words what they are."""
+    if is_edge_table(table):
+        by = selection.by or strength(table)
+        if by not in table.columns:
+            raise _no_such("column", by, step, table.columns)
+        return kept_edges(table, by)
     if not is_score_table(table):
         rows = _sorted(table, step, selection.by) if selection.by else table
         return rows, count(len(table), "row")
@@ -53,6 +59,8 @@ def _sorted(table: pl.DataFrame, step: str, by: str) -> pl.DataFrame:
 
 def columns_of(rows: pl.DataFrame) -> list[Column]:
     """The columns of a step's rows as a person reads them."""
+    if is_edge_table(rows):
+        return edge_columns(rows)
     return score_columns(rows) if is_score_table(rows) else plain_columns(rows)
 
 

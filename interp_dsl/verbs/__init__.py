@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 @cache
 def verbs() -> dict[str, Verb]:
     """Every verb by name."""
-    from interp_dsl.verbs import ablate, evaluate, patch, record
+    from interp_dsl.verbs import ablate, evaluate, patch, record, search
 
-    return {m.VERB.name: m.VERB for m in (patch, ablate, record, evaluate)}
+    return {m.VERB.name: m.VERB for m in (patch, ablate, search, record, evaluate)}

@@ -1,25 +1,47 @@
-"""`evaluate MODEL on DATA measure …`: the plain baseline, values only."""
+"""`evaluate MODEL on DATA measure …`: the plain baseline, values only; and
+`evaluate CIRCUIT on DATA measure …`: how good a circuit is."""
 
 from __future__ import annotations
 
 from interp_dsl.plan.tasks import Evaluate, Variant
+from interp_dsl.verbs import circuits
 from interp_dsl.verbs.lowering import Lowering, place_of
 from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.sweeps import MEASURING
-from interp_dsl.verbs.values import Call, Context, Model, Side, Step
+from interp_dsl.verbs.values import Call, CircuitTerm, Context, FindingTerm, Model, Side, Step
 
 
 def _check(call: Call, checks: Checks) -> Step:
+    if isinstance(call.objects[0], CircuitTerm):
+        return circuits.check(call, checks, call.objects[0])
     side: Side = call.one("on")
     model: Model = call.objects[0]
+    findings: tuple[FindingTerm, ...] = call.clauses["measure"]
     contexts: tuple[Context, ...] = call.clauses.get("under", ())
+    for finding in findings:
+        if finding.function is not None:
+            checks.error(
+                "E306",
+                f"`{finding.name}` is measured of a circuit, and `{model.name}` is a model",
+                call.spans["measure"],
+                help="search one first: step circuit = search edges by acdc(…) …",
+            )
+    if "with" in call.clauses:
+        checks.error(
+            "E306",
+            "in a whole model no edge is out",
+            call.spans["with"],
+            label="there is nothing to set",
+            help="ablate units instead: step out = ablate heads with …",
+        )
     step = Step(
         call.name,
         "evaluate",
         "scores",
         model,
-        call.clauses["measure"],
+        tuple(f.metric for f in findings if f.metric is not None),
         has_effect=False,
+        lacks=("base", "effect", "normalized"),
         contexts=tuple(c.name for c in contexts),
         n_rows=1,
     )
@@ -30,6 +52,9 @@ def _check(call: Call, checks: Checks) -> Step:
 
 
 def _lower(call: Call, step: Step, lowering: Lowering) -> None:
+    if isinstance(call.objects[0], CircuitTerm):
+        circuits.lower(call, step, lowering, call.objects[0])
+        return
     side: Side = call.one("on")
     assert step.model is not None
     reference = lowering.reference(side, step.model)
@@ -54,12 +79,13 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
 
 VERB = Verb(
     "evaluate",
-    "Measure a model on data, plain or under interventions.",
-    Clause("model", "the model", required=True),
+    "Measure a model on data, plain or under interventions; or a circuit.",
+    Clause("subject", "the model or the circuit", required=True),
     {
         "on": Clause("data", "the data: a side, or the clean side of a pair", required=True),
         "where": Clause("data", "only the examples that pass a test"),
-        "measure": Clause("metric", "the metrics", required=True, many=True),
+        "with": Clause("source", "of a circuit: what stands where an edge is out"),
+        "measure": Clause("finding", "the metrics", required=True, many=True),
         "under": MEASURING["under"],
     },
     _check,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from interp_dsl.language.source import Span
+from interp_dsl.models.sites import family
 from interp_dsl.plan import algebra
 from interp_dsl.plan.algebra import (
     Combined,
@@ -20,6 +21,7 @@ from interp_dsl.plan.algebra import (
     Mean,
     MeanVector,
     Metric,
+    OfCircuit,
     Placed,
     Resample,
     Run,
@@ -144,7 +146,8 @@ class Lowering:
         along = tuple(self.vector(v, model) for v in change.along)
         return Intervention(change.units.units, source, along)
 
-    def source(self, term: SourceTerm, model: Model, wanted: tuple[Site, ...]) -> Source:
+    def source(self, term: SourceTerm, model: Model, wanted: tuple[Site, ...] | None) -> Source:
+        """A source, and a pass of its run that keeps the sites wanted; None for no pass."""
         match term.kind:
             case "zero":
                 return algebra.Zero()
@@ -159,7 +162,8 @@ class Lowering:
                 return ToVector(self.vector(term.vector, model))
         assert term.side is not None
         run = self.run(term.side, model)
-        self.forward(run, sites=wanted)
+        if wanted is not None:
+            self.forward(run, sites=wanted)
         match term.kind:
             case "mean":
                 return Mean(run, term.per)
@@ -188,6 +192,10 @@ class Lowering:
         """The passes that a measurement of `run` needs: itself, and the reference where a metric
         compares with it."""
         self.forward(run, metrics=metrics)
+        self.referred(metrics, reference)
+
+    def referred(self, metrics: tuple[Metric, ...], reference: Run) -> None:
+        """The pass of the reference, where a metric compares with it."""
         if any("reference" in needs(m.term) for m in metrics):
             self.forward(reference)
 
@@ -249,6 +257,12 @@ def _sites(units: Units, steps: dict[str, Step]) -> list[Site]:
             return [t.site for u in items for t in u.targets]
         case Combined(op=op, left=left, right=right):
             return _sites(left, steps) + (_sites(right, steps) if op == "|" else [])
+        case OfCircuit(step=step, part=part):
+            if part == "edges":
+                return [Site("edge")]
+            model = steps[step].model
+            shape = model.facts.shape if model is not None and model.facts else None
+            return [t.site for t in (family(part, shape) if shape else None) or ()]
         case Top(step=step):
             ranked = steps[step].units
             return _sites(ranked, steps) if ranked is not None else []

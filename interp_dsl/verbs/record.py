@@ -22,6 +22,8 @@ def _check(call: Call, checks: Checks) -> Step:
         checks.error(
             "E306", "`record` takes places that are known before the run", call.spans["objects"]
         )
+    if any(site.kind == "edge" for site in checks.sites(units.units)):
+        checks.error("E306", "an edge holds nothing to record", call.spans["objects"])
     if keep is not None and keep < 1:
         checks.error("E302", "keep at least one example", call.spans["keep"])
     seen = Change(replace(units, model=model), SourceTerm("zero"), ())

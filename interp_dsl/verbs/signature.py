@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     from interp_dsl.verbs.lowering import Lowering
 
 Kind = Literal[
-    "units", "side", "data", "source", "metric", "positions", "context", "vector", "int", "model"
+    "units",
+    "edges",
+    "side",
+    "data",
+    "source",
+    "metric",
+    "finding",
+    "positions",
+    "context",
+    "vector",
+    "int",
+    "subject",
+    "search",
 ]
 
 REQUIRED: Any = object()
@@ -24,9 +36,9 @@ REQUIRED: Any = object()
 
 @dataclass(frozen=True)
 class Parameter:
-    """An argument of a function. `type` is int, number, string, word, bool, path, texts (one or
-    a list of strings), paths or answers; `choices` lists the words or strings that it may be,
-    `least` and `most` bound a number."""
+    """An argument of a function. `type` is int, number, numbers (one or a list), string, word,
+    bool, path, texts (one or a list of strings), paths, answers or metric; `choices` lists the
+    words or strings that it may be, `least` and `most` bound a number."""
 
     type: str
     default: Any = REQUIRED
@@ -78,6 +90,12 @@ class Checks(Protocol):
     def check_contexts(self, call: Call, model: Model, side: Side, word: str) -> None: ...
 
     def check_side(self, call: Call, side: Side, model: Model, word: str) -> None: ...
+
+    def check_at(self, call: Call, change: Change, side: Side, words: tuple[str, str]) -> None: ...
+
+    def check_tokens(self, call: Call, step: Step, side: Side) -> None: ...
+
+    def only_model(self, call: Call) -> Model: ...
 
     def check_metrics(self, call: Call, step: Step, side: Side) -> None: ...
 

@@ -83,6 +83,14 @@ def _check_source(call: Call, checks: Checks, change: Change, word: str) -> None
             call.spans["objects"],
             label="nothing comes after them",
         )
+    if "edge" in kinds:
+        checks.error(
+            "E306",
+            "an edge cannot be changed by itself yet",
+            call.spans["objects"],
+            label="no place holds it alone",
+            help="change places one at a time: {L0H1, L1H2}",
+        )
     if change.along and kinds & {"pattern", "neuron"}:
         checks.error(
             "E306",

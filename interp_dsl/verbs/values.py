@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from interp_dsl.language.source import Span
 from interp_dsl.models.shape import ModelFacts
-from interp_dsl.plan.algebra import Expression, Metric, Units
+from interp_dsl.plan.algebra import Edges, Expression, Finding, Metric, Units
 from interp_dsl.plan.places import Positions, Target
 
 
@@ -107,9 +108,58 @@ class Context:
 
 
 @dataclass(frozen=True)
+class EdgeSet:
+    """The edges of a model; `model` is None while no prefix has said which."""
+
+    edges: Edges
+    model: Model | None = None
+
+
+@dataclass(frozen=True)
+class SearchTerm:
+    """A method of search with all its options (methods.py)."""
+
+    method: str
+    options: dict[str, Any]
+    thresholds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class CircuitTerm:
+    """The circuits of a step, or of a file: then `step` is None, and the model whichever runs."""
+
+    step: Step | None
+    thresholds: tuple[float, ...] = ()
+    path: Path | None = None
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class FindingTerm:
+    """What a circuit is measured by; `metric` None is the search's own."""
+
+    name: str
+    metric: Metric | None
+    function: str | None = None
+    arguments: tuple[tuple[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Searched:
+    """Where a circuit is searched for or evaluated, what stands where an edge is out, and over
+    which edges the search goes."""
+
+    into: Side
+    source: SourceTerm
+    edges: Edges
+    direct: bool
+
+
+@dataclass(frozen=True)
 class Step:
-    """A checked step. `result` is scores, recording or intervention. `n_rows` counts the rows of
-    each metric and context, None where a result decides."""
+    """A checked step. `result` is scores, circuit, recording or intervention. `n_rows` counts the
+    rows of each metric and context, None where a result decides. `lacks`: columns of its scores
+    that are null. `thresholds`: of circuits, where there are several."""
 
     name: str
     verb: str
@@ -119,6 +169,10 @@ class Step:
     units: Units | None = None
     change: Change | None = None
     has_effect: bool = True
+    lacks: tuple[str, ...] = ()
+    thresholds: tuple[float, ...] = ()
+    searched: Searched | None = None
+    findings: tuple[Finding, ...] = ()
     contexts: tuple[str, ...] = ()
     n_rows: int | None = None
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from interp_dsl.circuits.acdc import PRESETS, Circuit, Rules, acdc, discover
+from interp_dsl.circuits.acdc import Circuit, acdc, discover
 from interp_dsl.circuits.clean import Clean, Metric
 from interp_dsl.circuits.forward import EdgeForward
+from interp_dsl.circuits.rules import PRESETS, Rules
 from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.compiled.forward import Compiled
 from interp_dsl.models.graph import Edge, Graph

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from interp_dsl.circuits.acdc import Circuit, Rules, discover
+from interp_dsl.circuits.acdc import Circuit, discover
 from interp_dsl.circuits.clean import Clean
 from interp_dsl.circuits.forward import EdgeForward
+from interp_dsl.circuits.rules import Rules
 from interp_dsl.models.graph import Edge
 from tests.circuits.built import additive, gate, induction, share
 

@@ -21,6 +21,8 @@ TEXT = """model m = bundled("ioi-3l")
 dataset ioi = task("ioi-3l", n=8)
 metric gap = logit_diff()
 step who = patch heads from ioi.corrupt into ioi.clean measure gap
+step circuit = search edges by acdc(threshold=0.1) from ioi.corrupt into ioi.clean measure gap
+step check = evaluate circuit on ioi measure faithfulness()
 expect who[L0H0].gap > 0
 """
 

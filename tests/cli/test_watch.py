@@ -84,3 +84,18 @@ def test_the_display_shows_bars_and_the_leading_components() -> None:
     assert "L0H1[bold]" in shown and "\x1b[bold]" not in shown
     assert "-1.250" in shown and "[-1.500, -1.000]" in shown
     assert "L0H1[bold]\x1b" not in shown
+
+
+def test_the_display_tells_how_a_search_goes() -> None:
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=100, color_system=None)
+    watcher = Live(Output(), console)
+    watcher.event(event("task_started", task="search:found", step="found", total=81))
+    watcher.event(event("progress", task="search:found", done=40, total=81))
+    about = {"threshold": 0.02, "done": 40, "total": 81, "kept": 47, "score": 0.01234}
+    watcher.event(event("edges", step="found", **about))
+    watcher.event(event("edges", step="other", **about))
+    console.print(watcher._picture())
+    watcher.close()
+    assert "found: 47 edges, score 0.01234" in text.getvalue()
+    assert "40/81" in text.getvalue()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from interp_dsl.check import check_file, check_source
+from interp_dsl.check.circuits import PARTS
 from interp_dsl.check.groups import GROUPS
 from interp_dsl.check.program import FORMS
 from interp_dsl.data.lists import lists
@@ -21,6 +22,8 @@ from interp_dsl.plan.metrics import METRICS
 from interp_dsl.runs.schema import SCORE_COLUMNS
 from interp_dsl.verbs import verbs
 from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
+from interp_dsl.verbs.methods import EDGES, FINDINGS, SEARCHES
+from interp_dsl.verbs.signature import Function
 
 from .reference import (
     LANGUAGE,
@@ -170,6 +173,31 @@ def test_the_clauses_of_a_verb(name: str) -> None:
     assert told.keys() == verbs()[name].clauses.keys()
     required = {word for word, cell in told.items() if cell == "required"}
     assert required == {word for word, clause in verbs()[name].clauses.items() if clause.required}
+
+
+@pytest.mark.parametrize(
+    ("first", "functions"),
+    [
+        ("method", [method.function for method in SEARCHES.values()]),
+        ("finding", list(FINDINGS.values())),
+    ],
+)
+def test_functions_of_circuits_and_their_arguments(first: str, functions: list[Function]) -> None:
+    rows = [re.findall(r"\w+", row[first]) for row in table(section("Circuits"), first)]
+    assert rows == [[function.name, *function.parameters] for function in functions]
+
+
+def test_every_choice_of_a_search_is_told_of() -> None:
+    told = code_words(section("Circuits"))
+    functions = [EDGES, *(method.function for method in SEARCHES.values())]
+    for parameter in (p for function in functions for p in function.parameters.values()):
+        assert {w for c in parameter.choices for w in re.findall(r"\w+", c)} <= told
+    assert EDGES.parameters.keys() <= told
+
+
+def test_parts_of_a_circuit() -> None:
+    rows = table(section("Circuits"), "of a circuit")
+    assert {w for row in rows for w in re.findall(r"\.(\w+)", row["of a circuit"])} >= set(PARTS)
 
 
 def test_columns_of_scores() -> None:

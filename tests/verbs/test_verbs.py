@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from interp_dsl.check import Checked, check_source
@@ -10,10 +12,21 @@ from interp_dsl.language.keywords import CLAUSES
 from interp_dsl.language.parse import parse
 from interp_dsl.language.source import Source
 from interp_dsl.language.tree import Declaration, Phrase
-from interp_dsl.plan.algebra import FromRun, Mean, MeanVector, Run, ToVector
-from interp_dsl.plan.tasks import BuildData, Evaluate, Forward, LoadModel, Record, Sweep, Task
+from interp_dsl.plan.algebra import FromRun, Mean, MeanVector, MetricCall, Run, ToVector, Zero
+from interp_dsl.plan.tasks import (
+    BuildData,
+    Evaluate,
+    EvaluateCircuit,
+    Forward,
+    LoadModel,
+    Record,
+    Search,
+    Sweep,
+    Task,
+)
 from interp_dsl.verbs import verbs
 from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
+from interp_dsl.verbs.methods import CIRCUIT, EDGES, FINDINGS, SEARCHES
 from interp_dsl.verbs.signature import Verb
 
 HEAD = """model m = bundled("induction-2l")
@@ -70,7 +83,9 @@ def test_clauses_are_words_of_the_language(verb: Verb) -> None:
 
 
 def test_functions_are_called_by_their_names_and_documented() -> None:
-    for table in (MODELS, DATASETS, SOURCES):
+    searches = {name: method.function for name, method in SEARCHES.items()}
+    own = {function.name: function for function in (EDGES, CIRCUIT)}
+    for table in (MODELS, DATASETS, SOURCES, FINDINGS, searches, own):
         for name, function in table.items():
             assert function.name == name
             assert function.doc.endswith(".")
@@ -168,3 +183,50 @@ def test_record_names_its_places() -> None:
 
 def test_an_intervention_alone_runs_nothing() -> None:
     assert _tasks("") == ()
+
+
+def test_every_method_and_finding_is_run_by_the_engine() -> None:
+    from interp_dsl.engine.findings import FUNCTIONS
+    from interp_dsl.engine.searches import METHODS
+
+    assert METHODS.keys() == SEARCHES.keys()
+    assert FUNCTIONS.keys() - {None} == FINDINGS.keys()
+
+
+def _searched(text: str) -> tuple[Search, EvaluateCircuit]:
+    tasks = _tasks(text)
+    (search,) = (t for t in tasks if isinstance(t, Search))
+    (check,) = (t for t in tasks if isinstance(t, EvaluateCircuit))
+    return search, check
+
+
+SEARCH = "step circuit = search edges by acdc(0.1) from {} into {} measure kl()\n"
+
+
+def test_a_circuit_is_evaluated_with_the_source_it_was_found_with() -> None:
+    rest = Run("model:m", "data:rest", "clean")
+    text = "let rest = pairs where index > 1\n" + SEARCH.format("pairs.corrupt", "pairs.clean")
+    search, check = _searched(f"{text}step check = evaluate circuit on rest measure faithfulness()")
+    assert (search.into, search.source) == (CLEAN, FromRun(CORRUPT))
+    assert (check.into, check.source) == (rest, FromRun(replace(rest, side="corrupt")))
+    text = text.replace("pairs.corrupt", "mean(pairs.corrupt)")
+    _, check = _searched(f"{text}step check = evaluate circuit on rest measure faithfulness()")
+    assert check.source == Mean(CORRUPT)
+    _, check = _searched(f"{text}step check = evaluate circuit on rest with zero measure kl()")
+    assert check.source == Zero()
+
+
+def test_a_bare_pair_is_evaluated_on_the_side_that_was_searched() -> None:
+    text = SEARCH.format("pairs.clean", "pairs.corrupt")
+    _, check = _searched(f"{text}step check = evaluate circuit on pairs measure faithfulness()")
+    assert (check.into, check.source, check.reference) == (CORRUPT, FromRun(CLEAN), CLEAN)
+
+
+def test_faithfulness_is_of_the_metric_that_drove_the_search() -> None:
+    text = SEARCH.format("zero", "pairs.clean")
+    _, check = _searched(f"{text}step check = evaluate circuit on pairs measure faithfulness()")
+    (finding,) = check.findings
+    assert (finding.function, finding.metric.term) == ("faithfulness", MetricCall("kl"))
+    other = "step check = evaluate circuit on pairs measure faithfulness(logit_diff())"
+    _, check = _searched(text + other)
+    assert check.findings[0].metric.term == MetricCall("logit_diff")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interp_dsl.runs.circuit import Circuit
+from interp_dsl.runs.circuit_rows import strength
 from interp_dsl.runs.text import count
 
 if TYPE_CHECKING:
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
 
 def strength_column(circuit: Circuit) -> str:
     """`effect`, or `score` where there are scores and no effects."""
-    no_effects, no_scores = (circuit.edges[n].is_null().all() for n in ("effect", "score"))
-    return "score" if no_effects and not no_scores else "effect"
+    return strength(circuit.edges)
 
 
 def strongest(circuit: Circuit, most: int) -> pl.DataFrame:

@@ -1,0 +1,256 @@
+"""Edges, methods of search, circuits and what they are measured by."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+
+from interp_dsl.check.arguments import arguments
+from interp_dsl.check.literals import literal
+from interp_dsl.check.metrics import metric
+from interp_dsl.check.models import declared_model, find_model, known_model, model, which_model
+from interp_dsl.check.paths import inside
+from interp_dsl.check.results import step_of
+from interp_dsl.check.scope import Rejected, Scope
+from interp_dsl.language.tree import Attribute, Binary, Call, Expr, Index, Name
+from interp_dsl.models.sites import missing
+from interp_dsl.plan.algebra import Edges, Explicit, OfCircuit
+from interp_dsl.plan.metrics import METRICS
+from interp_dsl.plan.names import CHANNELS, edge_name, target_of
+from interp_dsl.plan.places import Site, Target, Unit
+from interp_dsl.verbs.methods import CIRCUIT, EDGES, FINDINGS, SEARCHES
+from interp_dsl.verbs.values import (
+    CircuitTerm,
+    EdgeSet,
+    FindingTerm,
+    Model,
+    SearchTerm,
+    Step,
+    UnitSet,
+)
+
+PARTS = ("heads", "nodes", "edges")
+_NODE = re.compile(r"embed|pos_embed|L\d{1,6}H\d{1,6}|L\d{1,6}\.mlp")
+
+
+def edges(expr: Expr, scope: Scope) -> EdgeSet:
+    """The edges that a search goes over: `edges`, `m.edges`, `edges(split_qkv=false)`."""
+    owner, wanted = None, Edges()
+    match expr:
+        case Name(id="edges"):
+            pass
+        case Attribute(value=value, name="edges") if declared := find_model(value, scope):
+            owner = declared_model(declared)
+        case Call(function="edges"):
+            wanted = Edges(**arguments(expr, EDGES, scope))
+        case _:
+            raise scope.reject(
+                "E300",
+                "a search goes over edges",
+                expr.span,
+                help="write search edges by …; to measure places one at a time, patch them",
+            )
+    used = known_model(scope, owner)
+    if used is None:
+        raise which_model(scope, expr.span, "edges")
+    return EdgeSet(wanted, used)
+
+
+def search(expr: Expr, scope: Scope) -> SearchTerm:
+    """A method of search with all its options: `acdc(threshold=0.02)`."""
+    if isinstance(expr, Name) and expr.id in SEARCHES and scope.find(expr.id) is None:
+        raise scope.reject(
+            "E300", f"`{expr.id}` is a function", expr.span, help=f"write {expr.id}(…)"
+        )
+    if not isinstance(expr, Call):
+        known = ", ".join(f"{name}(…)" for name in SEARCHES)
+        raise scope.reject("E300", "a method of search is wanted here", expr.span, help=known)
+    if expr.function not in SEARCHES:
+        known_methods = list(SEARCHES)
+        raise scope.unknown_function(
+            expr.function, expr.name_span, "a method of search", known_methods
+        )
+    method = SEARCHES[expr.function]
+    options = method.options(arguments(expr, method.function, scope))
+    thresholds: tuple[float, ...] = options.get("threshold") or ()
+    if len(set(thresholds)) < len(thresholds):
+        raise scope.reject("E302", "a threshold stands twice in this list", expr.span)
+    return SearchTerm(expr.function, options, thresholds)
+
+
+def finding(expr: Expr, scope: Scope) -> FindingTerm:
+    """What `evaluate` measures: a metric, or a function of a circuit."""
+    if isinstance(expr, Name) and expr.id in FINDINGS and scope.find(expr.id) is None:
+        raise scope.reject(
+            "E300", f"`{expr.id}` is a function", expr.span, help=f"write {expr.id}()"
+        )
+    if not isinstance(expr, Call) or expr.function in METRICS:
+        found = metric(expr, scope)
+        return FindingTerm(found.name, found)
+    if expr.function not in FINDINGS:
+        known = [*METRICS, *FINDINGS]
+        raise scope.unknown_function(expr.function, expr.name_span, "a metric", known)
+    given = arguments(expr, FINDINGS[expr.function], scope)
+    of = given.pop("metric", None)
+    return FindingTerm(expr.function, of, expr.function, tuple(sorted(given.items())))
+
+
+# ---- circuits
+
+
+def from_file(expr: Expr, scope: Scope) -> CircuitTerm:
+    """`circuit("old.circuit.json")`: what the file holds is looked at when the run starts."""
+    assert isinstance(expr, Call)
+    path = inside(arguments(expr, CIRCUIT, scope)["path"], expr.span, scope)
+    try:
+        held = path.read_bytes()
+    except OSError as error:
+        raise scope.reject(
+            "E430", f"{path} cannot be read", expr.span, label=error.strerror or ""
+        ) from None
+    return CircuitTerm(None, path=path, sha256=sha256(held).hexdigest())
+
+
+def subject(expr: Expr, scope: Scope) -> Model | CircuitTerm:
+    """What `evaluate` looks at: a model, a step's circuit or circuits, or a file's."""
+    declared = scope.lookup(expr, "let")
+    if declared is not None:
+        from interp_dsl.check.lets import let_as
+
+        found: CircuitTerm = let_as(declared, "circuit", "a circuit", expr.span, scope)
+        return found
+    if isinstance(expr, Call) and expr.function == CIRCUIT.name:
+        return from_file(expr, scope)
+    root = expr.value if isinstance(expr, Index) else expr
+    if scope.lookup(root, "step") is None:
+        return model(expr, scope)
+    step = circuit_step(root, scope)
+    chosen = _threshold(expr, step, scope)
+    return CircuitTerm(step, step.thresholds if chosen is None else (chosen,))
+
+
+def circuit_step(expr: Expr, scope: Scope) -> Step:
+    """The step behind a name, which finds a circuit."""
+    step = step_of(expr, scope, "a circuit")
+    if step.result != "circuit":
+        raise scope.reject(
+            "E300",
+            f"`{step.name}` is no circuit",
+            expr.span,
+            label=f"a step of `{step.verb}`",
+            help="a circuit is what a step of `search` finds",
+        )
+    return step
+
+
+def part(expr: Attribute, scope: Scope) -> UnitSet | None:
+    """`circuit.heads`, `circuit[threshold=0.02].edges`; None where no step stands in front."""
+    root = expr.value.value if isinstance(expr.value, Index) else expr.value
+    if scope.lookup(root, "let") and expr.name in PARTS:
+        raise scope.reject(
+            "E306",
+            f"`{root.span.text}` is no step, whose circuit has parts",
+            expr.span,
+            label="a circuit of a file can be evaluated, and not yet taken apart",
+        )
+    if scope.lookup(expr) or scope.lookup(root, "step") is None:
+        return None
+    step = circuit_step(root, scope)
+    if expr.name not in PARTS:
+        raise scope.unlisted("E208", expr.name, expr.name_span, "a part of a circuit", [*PARTS])
+    chosen = _threshold(expr.value, step, scope)
+    if chosen is None and step.thresholds:
+        example = f"{step.name}[threshold={step.thresholds[0]:g}]"
+        raise scope.reject(
+            "E310",
+            f"`{step.name}` finds a circuit for each of {len(step.thresholds)} thresholds",
+            expr.value.span,
+            label="which of them?",
+            help=f"name it: {example}.{expr.name}",
+        )
+    several = chosen if step.thresholds else None
+    return UnitSet(OfCircuit(step.name, expr.name, several), step.model)
+
+
+def _threshold(expr: Expr, step: Step, scope: Scope) -> float | None:
+    """The threshold that the brackets name."""
+    if not isinstance(expr, Index):
+        return None
+    if len(expr.arguments) != 1 or expr.arguments[0].name != "threshold":
+        raise scope.reject(
+            "E310",
+            "the brackets of a circuit name its threshold",
+            expr.span,
+            help=f"write {step.name}[threshold={(step.thresholds or (0.02,))[0]:g}]",
+        )
+    value = literal(expr.arguments[0].value, scope)
+    known = step.thresholds
+    if value not in known:
+        raise scope.reject(
+            "E311",
+            f"`{step.name}` has no circuit for this threshold",
+            expr.arguments[0].span,
+            label=f"it has {', '.join(f'{t:g}' for t in known)}"
+            if known
+            else "it has one threshold: write its name alone",
+        )
+    return float(value)
+
+
+# ---- single edges
+
+
+def edge(expr: Binary, scope: Scope) -> UnitSet:
+    """`L0H0 -> L1H1.k`, as a circuit's edges have it."""
+    sender, left = _end(expr.left, scope)
+    receiver, right = _end(expr.right, scope)
+    target, _, channel = receiver.rpartition(".")
+    if channel not in CHANNELS or not target:
+        target, channel = receiver, ""
+    if not _NODE.fullmatch(sender):
+        raise _no_edge(expr.left, "an edge starts at embed, a head or an MLP", scope)
+    is_reader = target == "logits" or (_NODE.fullmatch(target) and "embed" not in target)
+    if not is_reader or (channel and "H" not in target):
+        raise _no_edge(
+            expr.right, "it ends at a head's .q, .k or .v, at an MLP, or at logits", scope
+        )
+    used = left or right
+    for place, at in ((sender, expr.left), (target, expr.right)):
+        _check_place(target_of(place), at, known_model(scope, used), scope)
+    unit = Unit((Target(Site("edge", edge=edge_name(sender, target, channel))),))
+    return UnitSet(Explicit((unit,)), used)
+
+
+def _end(expr: Expr, scope: Scope) -> tuple[str, Model | None]:
+    """A node as it is written, without the model in front, and that model."""
+    first: Expr = expr
+    names: list[str] = []
+    while isinstance(first, Attribute):
+        names.insert(0, first.name)
+        if declared := find_model(first.value, scope):
+            return ".".join(names), declared_model(declared)
+        first = first.value
+    if not isinstance(first, Name):
+        raise _no_edge(expr, "an edge leads from one place to another", scope)
+    return ".".join([first.id, *names]), None
+
+
+def _check_place(target: Target, expr: Expr, used: Model | None, scope: Scope) -> None:
+    wrong = missing(target, used.facts.shape) if used and used.facts else None
+    if used and wrong:
+        raise scope.reject(
+            "E201",
+            f"this model has no {target.place}",
+            expr.span,
+            label=f"{used.name}: {wrong}",
+        )
+
+
+def _no_edge(expr: Expr, why: str, scope: Scope) -> Rejected:
+    return scope.reject(
+        "E306",
+        "this is no end of an edge",
+        expr.span,
+        label=why,
+        help="write for example L0H1 -> L1H0.k",
+    )

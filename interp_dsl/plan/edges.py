@@ -1,0 +1,110 @@
+"""Estimates of what is done to edges: searches for circuits, and what circuits are measured by.
+
+A search visits edges from the logits down. When it tests one into layer l, nothing before l is run,
+so an edge costs at most the layers from l on; at the least, all but the edges into the final
+residual are dropped without a test, and of a pass only the unembedding is left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from interp_dsl.plan.algebra import Run, Source
+from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, whole
+from interp_dsl.plan.memory import BYTES
+from interp_dsl.plan.rewrite import parts
+from interp_dsl.plan.starts import Start
+from interp_dsl.plan.tasks import DataSize, EvaluateCircuit, ModelSize, Search
+from interp_dsl.plan.work import EVERYWHERE, Work, passes, reads
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """A search's tests at the least and at the most, in passes of all its examples through the
+    whole model."""
+
+    least: float
+    most: float
+
+
+def edges_cost(task: Search | EvaluateCircuit, known: Sizes) -> Cost:
+    """The most that a search or an evaluation of circuits takes."""
+    found = known.of(task.into)
+    if found is None:
+        return UNKNOWN
+    model, data = found
+    if isinstance(task, EvaluateCircuit):
+        return _evaluation(task, model, data, known)
+    if task.counts is None or not task.is_stepwise:
+        return UNKNOWN
+    before = _sources(task.source, known) + whole(task.into, None, known)
+    work = _tests(task, model, data)
+    rows = data.n * sum(task.counts) * max(1, len(task.thresholds))
+    tests = Cost(rows, rows * data.width, work.flops(model), is_bound=True)
+    return replace(before + tests, peak=_held(model, data))
+
+
+def bounds(task: Search, known: Sizes) -> Bounds | None:
+    """What the tests of a search come to; None where sizes are not known beforehand."""
+    found = known.of(task.into)
+    if found is None or task.counts is None or not task.is_stepwise:
+        return None
+    model, data = found
+    one = whole(task.into, None, known).flops
+    assert one
+    final = passes(model, task.counts[-1] * data.n, data.width, reads(task.metrics), _at(model))
+    return Bounds(final.flops(model) / one, _tests(task, model, data).flops(model) / one)
+
+
+def edges_plain(task: Search | EvaluateCircuit, known: Sizes) -> Cost:
+    """The same as whole passes with all logits: one an edge, or a circuit."""
+    before = _sources(task.source, known) + whole(task.into, None, known)
+    data = known.data.get(task.into.data)
+    if data is None:
+        return UNKNOWN
+    if isinstance(task, EvaluateCircuit):
+        return before + whole(task.into, (task.n_circuits + 1) * data.n, known)
+    if task.counts is None:
+        return UNKNOWN
+    rows = data.n * sum(task.counts) * max(1, len(task.thresholds))
+    return before + whole(task.into, rows, known)
+
+
+def _sources(source: Source, known: Sizes) -> Cost:
+    """A pass of each run that a source is taken from."""
+    return sum((whole(run, None, known) for run in parts(source, Run)), Cost())
+
+
+def _tests(task: Search, model: ModelSize, data: DataSize) -> Work:
+    """Every edge tested, with all that comes behind it."""
+    assert task.counts is not None
+    read, rows = reads(task.metrics), data.n * max(1, len(task.thresholds))
+    work = Work()
+    for layer, count in enumerate(task.counts):
+        start = Start(layer, False, 0) if layer < model.n_layers else _at(model)
+        work += passes(model, rows * count, data.width, read, start)
+    return work
+
+
+def _at(model: ModelSize) -> Start:
+    """Behind the last layer."""
+    return Start(model.n_layers, False, 0)
+
+
+def _evaluation(task: EvaluateCircuit, model: ModelSize, data: DataSize, known: Sizes) -> Cost:
+    """The circuits and the empty one with every edge weighed, the whole model as it is."""
+    read = reads(task.metrics)
+    if not read.is_known:
+        read = EVERYWHERE
+    passed = (task.n_circuits + 1) * data.n
+    cost = _sources(task.source, known) + whole(task.into, passed + data.n, known, read)
+    edges = 2.0 * (task.n_edges or 0) * passed * data.width * model.d_model
+    flops = None if cost.flops is None or task.n_edges is None else cost.flops + edges
+    return replace(cost, flops=flops, peak=_held(model, data), is_bound=True)
+
+
+def _held(model: ModelSize, data: DataSize) -> int:
+    """What all senders write in the clean run, how the source differs from it, and the streams
+    that are read."""
+    layers = model.n_layers * (model.n_heads + 1)
+    streams = model.n_layers * 4 + 1
+    return BYTES * data.n * data.width * model.d_model * (2 * (1 + layers) + streams)

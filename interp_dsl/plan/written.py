@@ -1,0 +1,27 @@
+"""Parts of a plan as the language writes them."""
+
+from __future__ import annotations
+
+from interp_dsl.plan.algebra import Constant, FromRun, Mean, Resample, Run, Source, Zero
+
+
+def written_source(source: Source) -> str:
+    """A source: `ioi.corrupt`, `zero`, `mean(ioi.clean)`. ValueError for one that no edge has."""
+    match source:
+        case FromRun(run=run):
+            return written_side(run)
+        case Zero():
+            return "zero"
+        case Constant(value=value):
+            return f"{value:g}"
+        case Mean(run=run, per=per):
+            return f"mean({written_side(run)}{'' if per == 'position' else f', per={per}'})"
+        case Resample(run=run, seed=seed):
+            return f"resample({written_side(run)}, seed={seed})"
+    raise ValueError(f"no edge is set to {source}")
+
+
+def written_side(run: Run) -> str:
+    """The side of a run, of data with one side its name."""
+    name = run.data.removeprefix("data:").partition("@")[0]
+    return name if run.side == name else f"{name}.{run.side}"
