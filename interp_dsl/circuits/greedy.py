@@ -63,7 +63,7 @@ def greedy(
         scores = setting.means(without)
         effect[edges] = scores - score
         least = np.argsort(scores, kind="stable")[: max(1, int(share * len(edges)))]
-        left: Bools = without[least].all(0)
+        left = np.asarray(without[least].all(0))
         value = float(scores[least[0]])
         if len(least) > 1:
             left = on_path(graph, left)

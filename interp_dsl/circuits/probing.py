@@ -6,8 +6,8 @@ which nodes a metric needs, learned as masks, without a probe.
 A mask for the query, key and value of each head, or for the head where they are not apart, and one
 for each MLP: it mixes the node's activation in the circuit (1) with the ablated one (0). A node's
 input stands for it, except for an MLP, whose output does; a head's output goes when all of its
-inputs have, 1 - Π (1 - z), which is its ablated value then. So a mask of zeros and ones is a circuit of
-edges: all those between nodes that are kept."""
+inputs have, 1 - Π (1 - z), which is its ablated value then. So a mask of zeros and ones is a
+circuit of edges: all those between nodes that are kept."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def probe(
         value = setting.soft(edge_masks(graph, masks))
         loss = value + strength * concrete.log_alive(logits).exp().mean()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         n_kept = int((edge_masks(graph, concrete.settled(logits)) > 0.5).sum())
-        yield Progress(math.nan, step + 1, steps, n_kept, float(value))
+        yield Progress(math.nan, step + 1, steps, n_kept, value.item())
     with torch.no_grad():
         nodes = concrete.settled(logits.double()) > 0.5
         alive = concrete.log_alive(logits.double()).exp()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,14 +30,15 @@ def prune_edges(
     n: int,
     steps: int = 600,
     lr: float = 0.1,
+    multiplier_lr: float = 1.0,
     warmup: float = 0.7,
     mask: float = 0.9,
     seed: int = 0,
 ) -> Generator[Progress, None, Found]:
     """A circuit of at most n edges: those most likely to be there, log P(z_w > 0) + log P(z_e > 0),
-    which are the scores. Adam of a constant rate for masks and multipliers, from masks of `mask`;
-    the constraint is whole after the share `warmup` of the steps, each a pass over all examples,
-    each of those with a draw of its own."""
+    which are the scores. Adam of a constant rate each for masks, which begin as `mask`, and for
+    multipliers, which must outgrow what F loses. The constraint is whole after the share `warmup`
+    of the steps; a step is one pass over all examples, each with a draw of its own."""
     graph = setting.graph
     strengths(graph, torch.zeros(graph.n_edges).numpy())
     generator = torch.Generator().manual_seed(seed)
@@ -46,9 +48,11 @@ def prune_edges(
         blank(len(graph.senders) - len(graph.embeds)) + concrete.start(mask)
     ).requires_grad_()
     multipliers = blank(2).requires_grad_()
-    optimizer = torch.optim.Adam(
-        [{"params": [edges, writers]}, {"params": [multipliers], "maximize": True}], lr=lr
-    )
+    groups: list[dict[str, Any]] = [
+        {"params": [edges, writers], "lr": lr},
+        {"params": [multipliers], "lr": multiplier_lr, "maximize": True},
+    ]
+    optimizer = torch.optim.Adam(groups)
     for step in range(steps):
         draws = [concrete.sampled(x, len(setting.tokens), generator) for x in (edges, writers)]
         value = setting.soft(draws[0] * _of_edges(graph, draws[1], 1.0))
@@ -57,11 +61,11 @@ def prune_edges(
         short = target - (1 - alive.exp().mean())
         loss = value + multipliers[0] * short + multipliers[1] * short.square()
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         settled = concrete.settled(edges) * _of_edges(graph, concrete.settled(writers), 1.0)
         n_kept = int((settled > 0.5).sum())
-        yield Progress(math.nan, step + 1, steps, n_kept, float(value))
+        yield Progress(math.nan, step + 1, steps, n_kept, value.item())
     with torch.no_grad():
         edges, writers = edges.double(), writers.double()
         alive = concrete.log_alive(edges) + _of_edges(graph, concrete.log_alive(writers), 0.0)

@@ -28,16 +28,15 @@ def top_edges(
 ) -> Bools:
     """The circuit [E] of the best edges by scores [E]: at most `n` of them, as many as the order
     gives without exceeding it; or those of at least `threshold`. `absolute`: by |score|; else
-    the highest, and negative ones only when n asks for them. `grown`: in the order of `growth`; a
-    threshold then stops at nothing that is worth it. Raises ValueError unless there is one of n and
-    threshold."""
+    the highest, and negative ones only when n asks for them. `grown`: in the order of `growth`;
+    with a threshold the same edges are left either way. Raises ValueError unless there is one of
+    n and threshold."""
     strength = strengths(graph, scores, absolute)
-    if (n is None) == (threshold is None):
-        raise ValueError("the best edges are given by their number or by a threshold")
-    if n is not None:
+    if n is not None and threshold is None:
         return first_edges(graph, growth(graph, strength) if grown else ranking(strength), n)
-    kept = strength >= threshold
-    found: Bools = on_path(graph, kept)
+    if n is not None or threshold is None:
+        raise ValueError("the best edges are given by their number or by a threshold")
+    found: Bools = on_path(graph, strength >= threshold)
     return found
 
 

@@ -81,7 +81,7 @@ class Setting:
             None if self.reads is None else self.reads.repeat(n, 1),
             None if self.mask is None else self.mask.repeat(n, 1),
         )
-        values = self.metric(logits.unflatten(0, (n, n_examples)))
+        values = self.metric(logits.view(n, n_examples, *logits.shape[1:]))
         measured: Floats = values.double().cpu().numpy()
         return measured
 
