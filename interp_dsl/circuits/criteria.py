@@ -53,7 +53,8 @@ def random_sets(graph: Graph, kept: Bools, count: int, seed: int) -> Bools:
     """Sets that hold each head and MLP of a circuit with probability 1/2: [count, E]."""
     nodes = each_node(graph, kept)
     drawn = np.random.default_rng(seed).random((count, len(nodes))) < 0.5
-    return (drawn[:, :, None] & nodes).any(1)
+    found: Bools = np.any(drawn[:, :, None] & nodes, axis=1)
+    return found
 
 
 # ** criteria **
