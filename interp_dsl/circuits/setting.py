@@ -86,9 +86,9 @@ class Setting:
         return measured
 
     def _suitable(self) -> int:
-        """Rows whose senders' outputs make 2^22 numbers on a CPU, so as to stay near its cache, and
+        """Rows whose senders' outputs make 2^20 numbers on a CPU, so as to stay near its cache, and
         2^27 elsewhere."""
         if self.rows is not None:
             return self.rows
         row = len(self.graph.senders) * self.tokens.shape[1] * self.graph.shape.d_model
-        return 2 ** (22 if self.tokens.device.type == "cpu" else 27) // row
+        return 2 ** (20 if self.tokens.device.type == "cpu" else 27) // row

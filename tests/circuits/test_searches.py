@@ -80,7 +80,7 @@ def test_elimination_against_all_circuits_of_a_gate(kind: str) -> None:
         ),
         (
             share,
-            ([1, 2, 3, 1], [3, 0, 1, 2]),
+            ([1, 2, 3, 1], [1, 0, 0, 1]),
             {"embed -> L0.mlp", "L0.mlp -> L1H1.v", "L1H1 -> logits"},
         ),
     ],
