@@ -15,29 +15,30 @@ from torch.nn import functional
 BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1
 
 
-def sampled(logits: Tensor, n: int, generator: torch.Generator) -> Tensor:
+def sampled(m: Tensor, n: int, generator: torch.Generator) -> Tensor:
     """n masks [n, ...] from logits m [...]. The draw is made on the CPU in double precision, so
     that a seed gives the same on any device."""
     tiny = 1e-6
-    u = torch.rand(n, *logits.shape, generator=generator, dtype=torch.float64)
-    noise = torch.logit(u.clamp(tiny, 1 - tiny)).to(logits)
-    return _stretched((noise + logits) / BETA)
+    u = torch.rand(n, *m.shape, generator=generator, dtype=torch.float64)
+    noise = torch.logit(u.clamp(tiny, 1 - tiny)).to(m)
+    return _stretched((noise + m) / BETA)
 
 
-def settled(logits: Tensor) -> Tensor:
+def settled(m: Tensor) -> Tensor:
     """The masks without noise."""
-    return _stretched(logits)
+    return _stretched(m)
 
 
-def log_alive(logits: Tensor) -> Tensor:
+def log_alive(m: Tensor) -> Tensor:
     """log P(z > 0)."""
-    return functional.logsigmoid(logits - BETA * math.log(-GAMMA / ZETA))
+    return functional.logsigmoid(m - BETA * math.log(-GAMMA / ZETA))
 
 
-def start(mask: float) -> float:
-    """The logit whose settled mask is `mask`, between 0 and 1."""
+def logits(n: int, mask: float, device: torch.device) -> Tensor:
+    """n logits to be learned, float32 whatever the model is, whose settled masks are `mask`,
+    between 0 and 1."""
     p = (mask - GAMMA) / (ZETA - GAMMA)
-    return math.log(p / (1 - p))
+    return torch.full((n,), math.log(p / (1 - p)), device=device, requires_grad=True)
 
 
 def _stretched(x: Tensor) -> Tensor:

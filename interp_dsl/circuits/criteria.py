@@ -51,10 +51,10 @@ def each_edge(kept: Bools) -> Bools:
 
 def random_sets(graph: Graph, kept: Bools, count: int, seed: int) -> Bools:
     """Sets that hold each head and MLP of a circuit with probability 1/2: [count, E]."""
-    nodes = each_node(graph, kept)
-    drawn = np.random.default_rng(seed).random((count, len(nodes))) < 0.5
-    found: Bools = np.any(drawn[:, :, None] & nodes, axis=1)
-    return found
+    senders = [graph.senders.index(name) for name in nodes_in(graph, kept)]
+    drawn = np.zeros((count, len(graph.senders) + 1), dtype=bool)  # the last: of direct edges
+    drawn[:, senders] = np.random.default_rng(seed).random((count, len(senders))) < 0.5
+    return drawn[:, graph.sender_of]
 
 
 # ** criteria **
@@ -97,9 +97,10 @@ def minimality(
 ) -> Minimality:
     """For each v of `units` [units, E], the most that taking it away changes over every K of `sets`
     [sets, E], v not counted among K. None: the empty K alone."""
-    sets = setting.empty[None] if sets is None else sets
-    v, k = units[:, None], sets[None]
-    without_k = kept & ~(k & ~v)
-    with_v, without_v = setting.means(np.stack([without_k, without_k & ~v]))
-    change = np.abs(without_v - with_v)
-    return Minimality(change.max(-1), change.argmax(-1))
+    found = []
+    for k in setting.empty[None] if sets is None else sets:
+        without_k = kept & ~(k & ~units)
+        with_v, without_v = setting.means(np.stack([without_k, without_k & ~units]))
+        found.append(np.abs(without_v - with_v))
+    change = np.stack(found)
+    return Minimality(change.max(0), change.argmax(0))

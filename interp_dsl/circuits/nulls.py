@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from interp_dsl.circuits.evidence import faithfulness
+from interp_dsl.circuits.ranked import refuse_direct
 from interp_dsl.circuits.setting import Floats, Setting
 from interp_dsl.models.graph import Bools, Graph
 
@@ -46,8 +47,7 @@ def random_circuits(graph: Graph, n: int, count: int, seed: int) -> Bools:
 
 
 def _one(graph: Graph, n: int, rng: np.random.Generator) -> Bools:
-    if graph.direct:
-        raise ValueError("direct edges are for ACDC; here a graph has none")
+    refuse_direct(graph)
     for _ in range(TRIES):
         draw = _Draw(graph, rng)
         while len(draw.kept) < n and draw.add(n):

@@ -22,6 +22,7 @@ from torch import Tensor
 from interp_dsl.circuits import concrete
 from interp_dsl.circuits.acdc import Progress
 from interp_dsl.circuits.found import Found
+from interp_dsl.circuits.ranked import refuse_direct
 from interp_dsl.circuits.setting import Floats, Setting
 from interp_dsl.models.graph import Graph
 from interp_dsl.models.paths import on_path
@@ -47,11 +48,9 @@ def probe(
     constant rate, from masks of `mask`; a step is one pass over all examples, each with a draw of
     its own."""
     graph = setting.graph
-    if graph.direct:
-        raise ValueError("direct edges are for ACDC; here a graph has none")
+    refuse_direct(graph)
     generator = torch.Generator().manual_seed(seed)
-    start = concrete.start(mask)
-    logits = setting.ablated.new_full((graph.n_receivers - 1,), start).requires_grad_()
+    logits = concrete.logits(graph.n_receivers - 1, mask, setting.tokens.device)
     optimizer = torch.optim.Adam([logits], lr=lr)
     for step in range(steps):
         masks = concrete.sampled(logits, len(setting.tokens), generator)

@@ -20,7 +20,7 @@ from torch import Tensor
 from interp_dsl.circuits import concrete
 from interp_dsl.circuits.acdc import Progress
 from interp_dsl.circuits.found import Found
-from interp_dsl.circuits.ranked import first_edges, ranking, strengths
+from interp_dsl.circuits.ranked import first_edges, ranking, refuse_direct
 from interp_dsl.circuits.setting import Setting
 from interp_dsl.models.graph import Graph
 
@@ -40,14 +40,12 @@ def prune_edges(
     multipliers, which must outgrow what F loses. The constraint is whole after the share `warmup`
     of the steps; a step is one pass over all examples, each with a draw of its own."""
     graph = setting.graph
-    strengths(graph, torch.zeros(graph.n_edges).numpy())
+    refuse_direct(graph)
     generator = torch.Generator().manual_seed(seed)
-    blank = setting.ablated.new_zeros
-    edges = (blank(graph.n_edges) + concrete.start(mask)).requires_grad_()
-    writers = (
-        blank(len(graph.senders) - len(graph.embeds)) + concrete.start(mask)
-    ).requires_grad_()
-    multipliers = blank(2).requires_grad_()
+    device = setting.tokens.device
+    edges = concrete.logits(graph.n_edges, mask, device)
+    writers = concrete.logits(len(graph.senders) - len(graph.embeds), mask, device)
+    multipliers = torch.zeros(2, device=device, requires_grad=True)
     groups: list[dict[str, Any]] = [
         {"params": [edges, writers], "lr": lr},
         {"params": [multipliers], "lr": multiplier_lr, "maximize": True},
@@ -57,7 +55,7 @@ def prune_edges(
         draws = [concrete.sampled(x, len(setting.tokens), generator) for x in (edges, writers)]
         value = setting.soft(draws[0] * _of_edges(graph, draws[1], 1.0))
         alive = concrete.log_alive(edges) + _of_edges(graph, concrete.log_alive(writers), 0.0)
-        target = (1 - n / graph.n_edges) * min(1.0, (step + 1) / (warmup * steps))
+        target = (1 - n / graph.n_edges) * min(1.0, (step + 1) / max(1.0, warmup * steps))
         short = target - (1 - alive.exp().mean())
         loss = value + multipliers[0] * short + multipliers[1] * short.square()
         optimizer.zero_grad()

@@ -42,15 +42,20 @@ def top_edges(
 
 def strengths(graph: Graph, scores: ArrayLike, absolute: bool = True) -> Floats:
     """What edges are ranked by, [E]. Raises ValueError for scores that are not one number an edge,
-    and for a graph with direct edges, which belong to ACDC's search."""
-    if graph.direct:
-        raise ValueError("direct edges are for ACDC; here a graph has none")
+    and for a graph with direct edges."""
+    refuse_direct(graph)
     found = np.asarray(scores, float)
     if found.shape != (graph.n_edges,):
         raise ValueError(f"scores of shape {found.shape} for {graph.n_edges} edges")
     if np.isnan(found).any():
         raise ValueError("a score is not a number")
     return np.abs(found) if absolute else found
+
+
+def refuse_direct(graph: Graph) -> None:
+    """Raises ValueError for a graph with direct edges, which belong to ACDC's search."""
+    if graph.direct:
+        raise ValueError("direct edges are for ACDC; here a graph has none")
 
 
 def ranking(strength: Floats) -> Ints:

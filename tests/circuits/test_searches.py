@@ -133,7 +133,9 @@ def test_hard_concrete_masks_are_zero_as_often_as_they_say() -> None:
     assert masks.min() == 0 and masks.max() == 1
     alive = (masks > 0).double().mean(0)
     assert torch.allclose(alive, concrete.log_alive(logits).exp(), atol=0.005)
-    assert concrete.settled(torch.tensor(concrete.start(0.9))).item() == pytest.approx(0.9)
+    assert concrete.settled(concrete.logits(2, 0.9, masks.device)).tolist() == pytest.approx(
+        [0.9] * 2
+    )
 
 
 @pytest.mark.parametrize("name", ["attn_only", "gpt2", "gpt_neox"])
