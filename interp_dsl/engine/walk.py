@@ -110,12 +110,12 @@ class Walk:
 
     def _total(self, task: Task) -> int | None:
         """What `progress` counts up to: examples of a forward, units of a sweep, edges of a
-        search."""
+        search that goes from one to the next."""
         if isinstance(task, Forward):
             return self.state.data[task.run.data].n
         if isinstance(task, Sweep):
             return sum(len(s.units) for s in self._shards(task))
-        if isinstance(task, Search) and task.counts is not None:
+        if isinstance(task, Search) and task.counts is not None and task.is_stepwise:
             return sum(task.counts) * max(1, len(task.thresholds))
         return None
 

@@ -26,7 +26,8 @@ from interp_dsl.plan.tasks import (
 )
 from interp_dsl.verbs import verbs
 from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
-from interp_dsl.verbs.methods import CIRCUIT, EDGES, FINDINGS, SEARCHES
+from interp_dsl.verbs.evidence import CIRCUIT, FINDINGS
+from interp_dsl.verbs.methods import EDGES, SEARCHES
 from interp_dsl.verbs.signature import Verb
 
 HEAD = """model m = bundled("induction-2l")
