@@ -1,4 +1,4 @@
-"""Circuits, what is taken of them, and single edges."""
+"""Edges and circuits, and what is taken of them."""
 
 from __future__ import annotations
 
@@ -8,26 +8,45 @@ from pathlib import Path
 
 from interp_dsl.check.arguments import arguments
 from interp_dsl.check.literals import literal
-from interp_dsl.check.models import declared_model, find_model, known_model, model
+from interp_dsl.check.models import declared_model, find_model, known_model, model, which_model
 from interp_dsl.check.paths import inside
 from interp_dsl.check.results import step_of
 from interp_dsl.check.scope import Rejected, Scope
 from interp_dsl.language.source import Span
 from interp_dsl.language.tree import Attribute, Binary, Call, Expr, Index, Name
 from interp_dsl.models.sites import missing
-from interp_dsl.plan.algebra import Explicit, OfCircuit
+from interp_dsl.plan.algebra import Edges, Explicit, OfCircuit
 from interp_dsl.plan.names import CHANNELS, edge_name, target_of
 from interp_dsl.plan.places import Site, Target, Unit
 from interp_dsl.verbs.evidence import CIRCUIT
-from interp_dsl.verbs.values import (
-    CircuitTerm,
-    Model,
-    Step,
-    UnitSet,
-)
+from interp_dsl.verbs.methods import EDGES
+from interp_dsl.verbs.values import CircuitTerm, EdgeSet, Model, Step, UnitSet
 
 PARTS = ("heads", "nodes", "edges")
 _NODE = re.compile(r"embed|pos_embed|L\d{1,6}H\d{1,6}|L\d{1,6}\.mlp")
+
+
+def edges(expr: Expr, scope: Scope) -> EdgeSet:
+    """The edges that a search goes over: `edges`, `m.edges`, `edges(split_qkv=false)`."""
+    owner, wanted = None, Edges()
+    match expr:
+        case Name(id="edges"):
+            pass
+        case Attribute(value=value, name="edges") if declared := find_model(value, scope):
+            owner = declared_model(declared)
+        case Call(function="edges"):
+            wanted = Edges(**arguments(expr, EDGES, scope))
+        case _:
+            raise scope.reject(
+                "E300",
+                "a search goes over edges",
+                expr.span,
+                help="write search edges by …; to measure places one at a time, patch them",
+            )
+    used = known_model(scope, owner)
+    if used is None:
+        raise which_model(scope, expr.span, "edges")
+    return EdgeSet(wanted, used)
 
 
 # ---- circuits

@@ -7,39 +7,14 @@ from typing import Any
 from interp_dsl.check.arguments import arguments
 from interp_dsl.check.circuits import circuit_file, threshold_of, which_threshold
 from interp_dsl.check.metrics import metric
-from interp_dsl.check.models import declared_model, find_model, known_model, which_model
 from interp_dsl.check.results import metric_and_column, metric_column, step_of, unroll
 from interp_dsl.check.scope import Scope
-from interp_dsl.language.tree import Attribute, Call, Expr, Name
-from interp_dsl.plan.algebra import Edges
+from interp_dsl.language.tree import Call, Expr, Name
 from interp_dsl.plan.metrics import METRICS
 from interp_dsl.verbs.evidence import FINDINGS
 from interp_dsl.verbs.lowering import sites
-from interp_dsl.verbs.methods import EDGES, SEARCHES, Method
-from interp_dsl.verbs.values import EdgeSet, FindingTerm, RankingTerm, SearchTerm
-
-
-def edges(expr: Expr, scope: Scope) -> EdgeSet:
-    """The edges that a search goes over: `edges`, `m.edges`, `edges(split_qkv=false)`."""
-    owner, wanted = None, Edges()
-    match expr:
-        case Name(id="edges"):
-            pass
-        case Attribute(value=value, name="edges") if declared := find_model(value, scope):
-            owner = declared_model(declared)
-        case Call(function="edges"):
-            wanted = Edges(**arguments(expr, EDGES, scope))
-        case _:
-            raise scope.reject(
-                "E300",
-                "a search goes over edges",
-                expr.span,
-                help="write search edges by …; to measure places one at a time, patch them",
-            )
-    used = known_model(scope, owner)
-    if used is None:
-        raise which_model(scope, expr.span, "edges")
-    return EdgeSet(wanted, used)
+from interp_dsl.verbs.methods import SEARCHES, Method
+from interp_dsl.verbs.values import FindingTerm, RankingTerm, SearchTerm
 
 
 def search(expr: Expr, scope: Scope) -> SearchTerm:
@@ -91,7 +66,8 @@ def ranking(expr: Expr, scope: Scope) -> RankingTerm:
             raise which_threshold(expr, step, "", scope)
         return RankingTerm(step, threshold=chosen if step.thresholds else None)
     places = {site.kind for site in sites(step.units, scope.session.steps)} if step.units else set()
-    if step.result != "scores" or step.findings or places != {"edge"} or index:
+    scores_edges = places == {"edge"} or (step.units is None and step.searched is not None)
+    if step.result != "scores" or step.findings or index or not scores_edges:
         raise scope.reject(
             "E300",
             f"`{step.name}` ranks no edges",

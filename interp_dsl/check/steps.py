@@ -216,7 +216,7 @@ _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "vector": vector,
     "int": whole,
     "subject": circuits.subject,
-    "edges": searches.edges,
+    "edges": circuits.edges,
     "search": searches.search,
     "finding": searches.finding,
 }

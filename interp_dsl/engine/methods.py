@@ -106,15 +106,12 @@ def _top_edges(
     strength = ranked.strengths(graph, scores, absolute)
     by_rank = ranked.growth(graph, strength) if grown else ranked.ranking(strength)
     columns = {"order": np.argsort(by_rank), "score": scores, "evaluated": False}
+    if not thresholds:
+        kept = ranked.top_edges(graph, scores, options["n"], None, absolute, grown)
+        return [Found(kept, columns)]
     return [
-        Found(
-            ranked.top_edges(
-                graph, scores, options["n"] if t is None else None, t, absolute, grown
-            ),
-            columns,
-            t,
-        )
-        for t in thresholds or [None]
+        Found(ranked.top_edges(graph, scores, None, t, absolute, grown), columns, t)
+        for t in thresholds
     ]
 
 

@@ -77,14 +77,6 @@ def _check_evidence(
             call.spans["measure"],
             help="search with direct=false",
         )
-    if one.is_shared and searched is None:
-        checks.error(
-            "E306",
-            f"`{name}` is told of a search's circuits",
-            call.spans["measure"],
-            label="this circuit is a file's",
-            help="evaluate the step of a search, which may have several thresholds",
-        )
     if one.needs_side and source is not None and source.kind != "side":
         checks.error(
             "E306",
@@ -114,6 +106,15 @@ def _findings(call: Call, checks: Checks, circuit: CircuitTerm) -> tuple[Finding
     """What is measured, each of a metric: its own, or the one that drove the search."""
     found = []
     for term in call.clauses["measure"]:
+        if circuit.step is None and term.function and FINDINGS[term.function].is_shared:
+            checks.error(
+                "E306",
+                f"`{term.name}` is told of a search's circuits",
+                call.spans["measure"],
+                label="this circuit is a file's",
+                help="evaluate the step of a search, which may have several thresholds",
+            )
+            continue
         driver = circuit.step.metrics[0] if circuit.step is not None else None
         metric: Metric | None = term.metric or driver
         if metric is None:

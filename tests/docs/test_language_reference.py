@@ -21,8 +21,8 @@ from interp_dsl.models.sites import FAMILIES
 from interp_dsl.plan.metrics import METRICS
 from interp_dsl.runs.schema import SCORE_COLUMNS
 from interp_dsl.verbs import verbs
-from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
 from interp_dsl.verbs.evidence import FINDINGS
+from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
 from interp_dsl.verbs.methods import EDGES, SEARCHES
 from interp_dsl.verbs.signature import Function
 
