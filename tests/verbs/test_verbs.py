@@ -38,7 +38,7 @@ step cut = ablate {L0H3} with zero
 
 def _checked(text: str) -> Checked:
     found = check_source(Source(HEAD + text))
-    assert found.diagnostics == ()
+    assert not [one for one in found.diagnostics if one.severity == "error"]
     return found
 
 
