@@ -32,7 +32,7 @@ def kept_of(circuit: Circuit, graph: Graph) -> Bools:
 
 def strengths_of(circuit: Circuit, graph: Graph) -> Floats:
     """How a search ranks edges, the more needed the higher; an edge that ACDC dropped untested has
-    0. Raises InterpError E654 where the circuit is no search's."""
+    0. Raises InterpError E655 where the circuit is no search's."""
     method = circuit.method
     if method.name not in RANKED_BY:
         raise _unranked(f"a circuit by {method.name}", "it was made of others")
@@ -44,7 +44,7 @@ def strengths_of(circuit: Circuit, graph: Graph) -> Floats:
 
 
 def scores_of(rows: Sequence[Row], column: str, graph: Graph, what: str) -> Floats:
-    """The scores of rows whose units are the graph's edges. Raises InterpError E654 where an edge
+    """The scores of rows whose units are the graph's edges. Raises InterpError E655 where an edge
     has none, and where rows are of other places."""
     return _over(graph, {str(row["unit"]): row[column] for row in rows}, what)
 
@@ -67,7 +67,7 @@ def edges_of(table: pl.DataFrame) -> list[Edge]:
 def _unranked(what: str, why: str) -> InterpError:
     return InterpError(
         Diagnostic(
-            "E654",
+            "E655",
             f"{what} does not rank the edges of this graph",
             notes=(why,),
             help="rank by a step that scores every edge of the graph that is searched",

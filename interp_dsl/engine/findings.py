@@ -24,7 +24,7 @@ def evaluate_circuits(
     task: EvaluateCircuit, bench: EdgeBench, circuits: Mapping[float | None, Circuit], seed: int
 ) -> Scored:
     """A row a circuit and finding, with further ones where a finding has them; and where a finding
-    has values of single examples, these. Raises InterpError E641 and E655."""
+    has values of single examples, these. Raises InterpError E641 and E656."""
     with torch.no_grad(), float32_products(bench.executor.tf32):
         found = measured(bench, [kept_of(c, bench.graph) for c in circuits.values()])
         check_finite(
@@ -79,7 +79,7 @@ def _told(case: Case, step: str) -> list[Columns]:
     except ValueError as error:
         raise InterpError(
             Diagnostic(
-                "E655",
+                "E656",
                 f"{step}: {case.finding.name} cannot be measured here",
                 notes=(str(error),),
                 help="leave it out, or evaluate another circuit or other data",

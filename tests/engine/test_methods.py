@@ -322,14 +322,14 @@ def test_what_cannot_be_measured_is_told(tmp_path: Path) -> None:
         with pytest.raises(InterpError) as caught:
             ran(tmp_path / path.stem, search("greedy", **GREEDY), evaluation(about))
         (told,) = caught.value.diagnostics
-        assert told.code == "E655" and why in told.notes[0]
+        assert told.code == "E656" and why in told.notes[0]
 
 
 def test_a_ranking_is_of_the_graph_that_is_searched(tmp_path: Path) -> None:
     joined = replace(search("greedy", **GREEDY), edges=Edges(split_qkv=False))
     with pytest.raises(InterpError) as caught:
         ran(tmp_path, joined, search("top_edges", by=CircuitOf("found"), **TOP))
-    assert caught.value.diagnostics[0].code == "E654"
+    assert caught.value.diagnostics[0].code == "E655"
 
 
 def test_a_circuit_on_its_own_prompts_is_said_to_be_so(tmp_path: Path) -> None:
