@@ -29,6 +29,7 @@ from interp_dsl.plan.tasks import CircuitOf, EvaluateCircuit, Plan, Search
 from interp_dsl.runs.circuit import Circuit, Fingerprint
 from interp_dsl.runs.circuit_file import circuit_path, circuits_of
 from interp_dsl.runs.folder import RunFolder
+from interp_dsl.verbs.methods import SEARCHES
 from tests.circuits.models import executor_of
 
 from .plans import CLEAN, GAP, LOADS, folder_in
@@ -174,6 +175,25 @@ def test_the_best_edges_above_several_thresholds(tmp_path: Path) -> None:
         wanted = top_edges(setting().graph, turns, threshold=threshold, absolute=False)
         assert (circuit.table["kept"].to_numpy() == wanted).all()
     assert [row["threshold"] for row in rows(folder)] == [2.0, 4.0]
+
+
+@pytest.mark.parametrize("options", [GREEDY, {**GREEDY, "n": 2, "share": 0.5}])
+def test_elimination_measures_no_more_circuits_than_the_plan_says(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = 0
+    values = Setting.values
+
+    def counted(self: Setting, kept: Bools) -> Any:
+        nonlocal measured
+        measured += int(np.prod(kept.shape[:-1]))
+        return values(self, kept)
+
+    monkeypatch.setattr(Setting, "values", counted)
+    place = setting()
+    finished(greedy(place, options["n"], share=options["share"]))
+    most = SEARCHES["greedy"].passes(options, place.graph.n_edges)
+    assert most / 4 < measured <= most
 
 
 # ---- evidence
