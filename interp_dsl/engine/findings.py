@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from interp_dsl.engine.batches import is_out_of_memory, too_many
 from interp_dsl.engine.by_edge import kept_of
 from interp_dsl.engine.edges import EdgeBench
 from interp_dsl.engine.evidence import FUNCTIONS, SHARED, Case, Columns
@@ -24,7 +25,7 @@ def evaluate_circuits(
     task: EvaluateCircuit, bench: EdgeBench, circuits: Mapping[float | None, Circuit], seed: int
 ) -> Scored:
     """A row a circuit and finding, with further ones where a finding has them; and where a finding
-    has values of single examples, these. Raises InterpError E641 and E656."""
+    has values of single examples, these. Raises InterpError E640, E641 and E656."""
     with torch.no_grad(), float32_products(bench.executor.tf32):
         found = measured(bench, [kept_of(c, bench.graph) for c in circuits.values()])
         check_finite(
@@ -76,6 +77,10 @@ def _cases(
 def _told(case: Case, step: str) -> list[Columns]:
     try:
         return FUNCTIONS[case.finding.function](case)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise too_many(case.bench.n) from error
     except ValueError as error:
         raise InterpError(
             Diagnostic(

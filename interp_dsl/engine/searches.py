@@ -11,13 +11,12 @@ import polars as pl
 import torch
 
 from interp_dsl.circuits.setting import Floats
-from interp_dsl.engine.batches import is_out_of_memory
+from interp_dsl.engine.batches import is_out_of_memory, too_many
 from interp_dsl.engine.edges import EdgeBench
 from interp_dsl.engine.measured import measured
 from interp_dsl.engine.methods import METHODS, Found, Problem
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State
-from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.graph import Graph
 from interp_dsl.models.precision import float32_products
 from interp_dsl.plan.metrics import good
@@ -59,7 +58,7 @@ def run_search(
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise _too_many(bench.n) from error
+            raise too_many(bench.n) from error
         values = measured(bench, [f.kept for f in found]).circuits.mean(-1).tolist()
     names = [m.name for m in task.metrics]
     table = pl.concat([_table(bench.graph, f, len(found) > 1) for f in found])
@@ -101,15 +100,3 @@ def _table(graph: Graph, found: Found, has_threshold: bool) -> pl.DataFrame:
         {name: held.get(name, blank) for name in EDGE_COLUMNS}, schema=schema, strict=False
     ).with_columns(pl.col(pl.Float64).fill_nan(None))
     return table.with_columns(threshold=found.threshold) if has_threshold else table
-
-
-def _too_many(n: int) -> InterpError:
-    return InterpError(
-        Diagnostic(
-            "E640",
-            f"the search holds what every node writes for all {n} examples, which is more than "
-            "the memory there is",
-            help="search fewer examples: into (DATA where index < 32).clean",
-        ),
-        exit_code=3,
-    )

@@ -20,7 +20,8 @@ class Method:
     after another from the logits down, which tells what it costs; of others `passes` does, of
     options and a number of edges: the most passes of all examples, a gradient counted as two.
     A parameter `threshold` with several values makes a circuit for each. Of the arguments `one_of`
-    at least one is given, and of those that exclude each other one."""
+    at least one is given, and of those that exclude each other one. `learns`: by the slope of the
+    driving metric."""
 
     function: Function
     options: Callable[[Arguments], dict[str, Any]] = dict
@@ -28,6 +29,7 @@ class Method:
     passes: Callable[[Arguments, int], int] = lambda options, n_edges: 0
     one_of: tuple[str, ...] = ()
     excludes: bool = False
+    learns: bool = False
 
 
 def _acdc(given: Arguments) -> dict[str, Any]:
@@ -158,6 +160,7 @@ SEARCHES: dict[str, Method] = {
                 },
             ),
             passes=_learned,
+            learns=True,
         ),
         Method(
             Function(
@@ -177,6 +180,7 @@ SEARCHES: dict[str, Method] = {
                 },
             ),
             passes=_learned,
+            learns=True,
         ),
     )
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from interp_dsl.models.sites import family
 from interp_dsl.plan.algebra import Explicit, ScoreOf
-from interp_dsl.plan.metrics import good
+from interp_dsl.plan.metrics import METRICS, calls, good
 from interp_dsl.plan.places import Unit
 from interp_dsl.plan.tasks import CircuitOf, Search
 from interp_dsl.verbs.lowering import Lowering, place_of
@@ -111,6 +111,15 @@ def _check_driver(call: Call, checks: Checks, step: Step) -> None:
             call.spans["measure"],
             label="is a large one better, or a small one?",
             help="put another metric first, such as kl() or logit_diff()",
+        )
+    method = call.one("by").method
+    flat = [c.function for c in calls(first.term) if not METRICS[c.function].smooth]
+    if flat and SEARCHES[method].learns:
+        checks.error(
+            "E306",
+            f"`{flat[0]}` has no slope for `{method}` to learn from",
+            call.spans["measure"],
+            help="put a smooth metric first, such as kl() or logit_diff()",
         )
 
 

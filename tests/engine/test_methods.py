@@ -21,6 +21,7 @@ from interp_dsl.circuits.probing import probe
 from interp_dsl.circuits.pruning import prune_edges
 from interp_dsl.circuits.ranked import top_edges
 from interp_dsl.circuits.setting import Setting
+from interp_dsl.engine.evidence import FUNCTIONS
 from interp_dsl.engine.execute import execute
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.graph import Bools
@@ -343,6 +344,19 @@ def test_what_cannot_be_measured_is_told(tmp_path: Path) -> None:
             ran(tmp_path / path.stem, search("greedy", **GREEDY), evaluation(about))
         (told,) = caught.value.diagnostics
         assert told.code == "E656" and why in told.notes[0]
+
+
+def test_evidence_that_does_not_fit_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> list[Any]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setitem(FUNCTIONS, "cpr", full)
+    with pytest.raises(InterpError) as caught:
+        ran(tmp_path, search("greedy", **GREEDY), evaluation(finding("cpr")))
+    (told,) = caught.value.diagnostics
+    assert told.code == "E640" and "all 8 examples" in told.message
 
 
 def test_a_ranking_is_of_the_graph_that_is_searched(tmp_path: Path) -> None:
