@@ -33,21 +33,13 @@ class Run(NamedTuple):
 class EdgeForward:
     """`model`'s forward pass with edges of `graph` removed, for any model that `Compiled` covers.
 
-    Gradients flow to `kept`, `ablated` and `embedded`; weights have none. Scores of edges by their
-    gradient, (ablated_s - clean_s) · dM/dx_r (Syed et al. 2023, arXiv 2310.10348), are one einsum a
-    group:
+    Gradients flow to `kept`, `ablated` and `embedded`; weights have none. `tf32`: how matrices of
+    float32 are to be multiplied, for those that differentiate it (models/precision.py)."""
 
-        run = forward.run(forward.embedded(tokens), watch=True)
-        gradients = torch.autograd.grad(metric(run.logits).sum(), run.inputs)
-        difference = ablated - run.outputs
-        for group, gradient in zip(graph.groups, gradients):
-            scores[group.edges] = torch.einsum(
-                "sbtd,mbtd->ms", difference[: group.senders], gradient
-            ).flatten()"""
-
-    def __init__(self, model: Compiled, graph: Graph) -> None:
+    def __init__(self, model: Compiled, graph: Graph, tf32: bool = False) -> None:
         self.model = model
         self.graph = graph
+        self.tf32 = tf32
         self.layers = tuple(Layer(model, number) for number in range(graph.shape.n_layers))
 
     def embedded(self, tokens: Tensor) -> Tensor:
