@@ -93,8 +93,7 @@ class _Scores:
         with torch.set_grad_enabled(weight is not None):
             clean = self._run(embedded.sum(0), watch=True)
         self.streams = {stage: x.detach() for stage, x in clean.streams.items()}
-        written = torch.cat([embedded, *clean.outputs])
-        self._difference = (ablated - written).transpose(0, 1).flatten(2).contiguous()
+        self._difference = _differences(ablated, [embedded, *clean.outputs])
         dtype = torch.promote_types(embedded.dtype, torch.float32)
         size = (batch, forward.graph.n_edges)
         self._scores = torch.zeros(size, dtype=dtype, device=embedded.device)
@@ -103,8 +102,7 @@ class _Scores:
 
     def difference(self, senders: slice) -> Tensor:
         """ablated - clean, [B, s, T, D]."""
-        x = self._difference[:, senders]
-        return x.view(*x.shape[:2], -1, self.forward.graph.shape.d_model)
+        return self._difference[:, senders]
 
     def add(
         self, x: Tensor, weight: float, start: int = 0, senders: slice = slice(None)
@@ -120,7 +118,7 @@ class _Scores:
         for group in graph.groups:
             direct = graph.direct_edges(group)
             if direct is not None:
-                self._scores[:, direct] = self._matrix(group).sum(-1)
+                self._scores[:, direct] = self._matrix([group]).sum(-1)
         return self._scores
 
     def _run(self, x: Tensor, start: int = 0, watch: bool = False) -> Recorded:
@@ -130,14 +128,28 @@ class _Scores:
     def _add(self, run: Recorded, weight: float, senders: slice) -> None:
         with torch.enable_grad():
             value = self.metric(run.logits).sum()
-        for group, gradient in gradients(self.forward, run, value):
-            difference = self._difference[:, : group.senders][:, senders]
-            products = torch.bmm(difference, gradient.flatten(2).permute(1, 2, 0))
-            self._matrix(group)[:, :, senders] += weight * products.transpose(1, 2)
+        for groups, gradient in gradients(self.forward, run, value):
+            mine = self._difference[:, : groups[0].senders][:, senders].flatten(2)
+            products = torch.bmm(mine, gradient.flatten(2).permute(1, 2, 0)).transpose(1, 2)
+            self._matrix(groups)[:, :, senders] += weight * products
 
-    def _matrix(self, group: Group) -> Tensor:
-        """[B, members, senders], a view."""
-        return self._scores[:, group.edges].view(-1, group.members, group.senders)
+    def _matrix(self, groups: Sequence[Group]) -> Tensor:
+        """Scores [B, members, senders] of groups with the same senders, a view."""
+        edges = slice(groups[0].edges.start, groups[-1].edges.stop)
+        return self._scores[:, edges].view(len(self._scores), -1, groups[0].senders)
+
+
+def _differences(ablated: Tensor, written: Sequence[Tensor]) -> Tensor:
+    """ablated - clean of all senders, [B, S, T, D], from what they write in the clean run,
+    [s, B, T, D] at a time."""
+    n_senders, (batch, length, width) = len(ablated), written[0].shape[1:]
+    found = written[0].new_empty(batch, n_senders, length, width)
+    start = 0
+    for outputs in written:
+        rows = slice(start, start + len(outputs))
+        torch.sub(ablated[rows].transpose(0, 1), outputs.transpose(0, 1), out=found[:, rows])
+        start = rows.stop
+    return found
 
 
 def _places(forward: EdgeForward) -> list[tuple[slice, int]]:

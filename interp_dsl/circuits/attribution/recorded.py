@@ -7,6 +7,8 @@ reads is W_hᵀ ∂M/∂(W_h x̂ + b_h), pulled back through the norm."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -19,9 +21,6 @@ from interp_dsl.circuits.order import stage_of
 from interp_dsl.circuits.prompts import Prompts
 from interp_dsl.models.graph import Group
 
-CHANNELS = {"q": "q", "k": "k", "v": "v", "attn": "qkv"}
-
-
 class Recorded(NamedTuple):
     """`logits` [B, r, d_vocab_out]; the stream [B, T, D] that the receivers of each stage (see
     order.py) read; each layer's queries, keys and values, [H, B, T, d_head] before they are turned;
@@ -32,6 +31,14 @@ class Recorded(NamedTuple):
     streams: dict[int, Tensor]
     projected: dict[int, tuple[Tensor, Tensor, Tensor]]
     outputs: list[Tensor]
+
+
+class Read(NamedTuple):
+    """The receivers of a stage: their groups, whose edges come one after another and from the same
+    senders, and the gradient in what they read, [members, B, T, D]."""
+
+    groups: list[Group]
+    gradient: Tensor
 
 
 def record(
@@ -64,27 +71,26 @@ def record(
     return run._replace(logits=logits)
 
 
-def gradients(forward: EdgeForward, run: Recorded, value: Tensor) -> Iterator[tuple[Group, Tensor]]:
-    """∂value/∂(what each receiver reads) [members, B, T, D], group by group, from a run made with
-    gradients. A group is worked out when it is asked for."""
+def gradients(forward: EdgeForward, run: Recorded, value: Tensor) -> Iterator[Read]:
+    """∂value/∂(what each receiver reads), stage by stage, from a run made with gradients. A stage
+    is worked out when it is asked for."""
     end = 2 * forward.graph.shape.n_layers
     direct = [stage for stage in run.streams if stage % 2 or stage == end]
     wanted = [run.streams[stage] for stage in direct]
     wanted += [part for parts in run.projected.values() for part in parts]
     found = iter(torch.autograd.grad(value, wanted))
     by_stage = {stage: next(found) for stage in direct}
-    parts = {n: {channel: next(found) for channel in "qkv"} for n in run.projected}
-    for group in forward.graph.groups:
-        stage = stage_of(forward.graph, group)
+    parts = {n: [next(found) for _ in "qkv"] for n in run.projected}
+    for stage, groups in groupby(forward.graph.groups, partial(stage_of, forward.graph)):
         if stage in by_stage:
-            yield group, by_stage[stage][None]
+            yield Read(list(groups), by_stage[stage][None])
         elif stage in run.streams:
-            layer, channels = forward.layers[stage // 2], CHANNELS[group.channel]
+            layer, split = forward.layers[stage // 2], forward.graph.split_qkv
             norm, kind = layer.block.ln1, forward.model.description.norm
             tangent = Tangent(forward.model, norm, kind, run.streams[stage].detach())
-            g = torch.cat([parts[stage // 2][channel] for channel in channels], -1)
-            rows = torch.cat([layer.weight(channel) for channel in channels], 1)
-            yield group, tangent.pulled_back(g, rows)
+            g = torch.cat(parts[stage // 2], 0 if split else -1)
+            rows = torch.cat([layer.weight(channel) for channel in "qkv"], 0 if split else 1)
+            yield Read(list(groups), tangent.pulled_back(g, rows))
 
 
 def _heads(layer: Layer, z: Tensor) -> Tensor:
