@@ -81,6 +81,17 @@ class Layer:
         turn = self.model.rotary[self.kind.rotary].turn
         return turn(x.unsqueeze(-2), positions).squeeze(-2)
 
+    def scores(self, q: Tensor, k: Tensor, prompts: Prompts) -> Tensor:
+        """Attention scores [B, H, T, T] of queries [B, T, H, d_head] and keys [B, T, kv head,
+        d_head] that are not turned yet."""
+        positions = prompts.positions(narrow=False)
+        q, k = (
+            self.turned(x.transpose(1, 2), channel, positions).transpose(1, 2)
+            for x, channel in ((q, "q"), (k, "k"))
+        )
+        seen = prompts.seen(self.kind.window, narrow=False)
+        return attention.scored(q, k, self.kind.scale, seen, self.model.description.score_cap)
+
     def attend(self, q: Tensor, k: Tensor, v: Tensor, prompts: Prompts, narrow: bool) -> Tensor:
         """z [m, …, B, t, d_head] from q [m, …, B, t, d_head] and k, v [m, …, B, T, d_head]."""
         description, window = self.model.description, self.kind.window

@@ -104,9 +104,7 @@ class _Scores:
         """ablated - clean, [B, s, T, D]."""
         return self._difference[:, senders]
 
-    def add(
-        self, x: Tensor, weight: float, start: int = 0, senders: slice = slice(None)
-    ) -> None:
+    def add(self, x: Tensor, weight: float, start: int = 0, senders: slice = slice(None)) -> None:
         """Take the gradient of the run whose stream before stage `start` is x [B, T, D], for edges
         from `senders`."""
         with torch.enable_grad():

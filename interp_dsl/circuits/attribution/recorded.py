@@ -21,6 +21,7 @@ from interp_dsl.circuits.order import stage_of
 from interp_dsl.circuits.prompts import Prompts
 from interp_dsl.models.graph import Group
 
+
 class Recorded(NamedTuple):
     """`logits` [B, r, d_vocab_out]; the stream [B, T, D] that the receivers of each stage (see
     order.py) read; each layer's queries, keys and values, [H, B, T, d_head] before they are turned;
