@@ -1,4 +1,4 @@
-"""Estimates of what patching would do, from gradients and from the weights, for many places at once.
+"""Estimates of what patching would do, for many places at once: from gradients, from the weights.
 
 An estimate is a first-order guess of an effect: effect = metric with the source's values − metric
 without. Every method gives one number an example; means over examples are the caller's, as is the

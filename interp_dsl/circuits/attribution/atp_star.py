@@ -1,6 +1,6 @@
 """AtP* (Kramár et al. 2024, arXiv 2403.00745): two repairs of attribution patching.
 
-QK fix (section 3.1.1). A softmax that is saturated has no slope. The change of the pattern p is
+QK fix. A softmax that is saturated has no slope. The change of the pattern p is
 computed, and only what comes behind it is linear:
 
     effect = Σ_keys (p' - p) · ∂M/∂p
@@ -8,8 +8,8 @@ computed, and only what comes behind it is linear:
 For a query p' is the softmax of its own row. A key changes all later rows; each position's key is
 changed alone, as a unit is a key at one position.
 
-GradDrop (section 3.1.2). Effects along several paths cancel. With layer l dropped, the gradient does
-not flow back through what its attention and its MLP write, so that other paths are seen:
+GradDrop. Effects along several paths cancel. With layer l dropped, the gradient
+does not flow back through what its attention and its MLP write, so that other paths are seen:
 
     estimate = 1/n Σ_l |estimate with l dropped|    over the n layers that are not the site's own
 
@@ -107,7 +107,8 @@ def _by_key(new: Tensor, old: Tensor, gradient: Tensor) -> Iterator[Tensor]:
 
 def _effect(new: Tensor, old: Tensor, gradient: Tensor) -> Tensor:
     """[B, H, T]: what each query's new row of scores does."""
-    return ((new.softmax(-1) - old.softmax(-1)) * gradient).sum(-1)
+    dtype = torch.promote_types(new.dtype, torch.float32)
+    return ((new.softmax(-1, dtype) - old.softmax(-1, dtype)) * gradient).sum(-1)
 
 
 def _attention(
