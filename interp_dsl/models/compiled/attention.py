@@ -66,16 +66,16 @@ def visible(
 
 
 def fused(
-    q: Tensor, k: Tensor, v: Tensor, scale: float, seen: Tensor | None, causal: bool
+    q: Tensor, k: Tensor, v: Tensor, scale: float, added: Tensor | None, causal: bool
 ) -> Tensor:
     """z [B, t, head, d_head] from q [B, t, head, d_head] and k, v [B, T, kv head, d_head].
-    `causal`: queries and keys are the same positions, and each sees the earlier ones."""
-    bias = None if seen is None or causal else _bias(seen, q.dtype)
+    `added` to the scores is what `bias` makes of what may be seen. `causal`: queries and keys are
+    the same positions, and each sees the earlier ones."""
     z = functional.scaled_dot_product_attention(
         q.transpose(1, 2),
         k.transpose(1, 2),
         v.transpose(1, 2),
-        attn_mask=bias,
+        attn_mask=None if causal else added,
         is_causal=causal,
         scale=scale,
         enable_gqa=q.shape[2] != k.shape[2],
@@ -94,18 +94,23 @@ def eager(
     change: Callable[[Tensor], Tensor],
 ) -> Tensor:
     """The same with the pattern [B, head, t, T] in between, which `change` sees and may replace."""
-    group = q.shape[2] // k.shape[2]
-    keys, values = (x.repeat_interleave(group, 2).transpose(1, 2) for x in (k, v))
-    scores = q.transpose(1, 2) @ keys.transpose(-1, -2) * scale
-    if cap is not None:
-        scores = cap * torch.tanh(scores / cap)
-    if seen is not None:
-        scores = scores + _bias(seen, scores.dtype)
+    values = v.repeat_interleave(q.shape[2] // v.shape[2], 2).transpose(1, 2)
+    scores = scored(q, k, scale, seen, cap)
     pattern = functional.softmax(scores, dim=-1, dtype=softmax_dtype).to(q.dtype)
     return (change(pattern) @ values).transpose(1, 2)
 
 
-def _bias(seen: Tensor, dtype: torch.dtype) -> Tensor:
+def scored(q: Tensor, k: Tensor, scale: float, seen: Tensor | None, cap: float | None) -> Tensor:
+    """Attention scores [B, head, t, T] of q [B, t, head, d_head] and k [B, T, kv head, d_head], as
+    the softmax takes them."""
+    keys = k.repeat_interleave(q.shape[2] // k.shape[2], 2).transpose(1, 2)
+    scores = q.transpose(1, 2) @ keys.transpose(-1, -2) * scale
+    if cap is not None:
+        scores = cap * torch.tanh(scores / cap)
+    return scores if seen is None else scores + bias(seen, scores.dtype)
+
+
+def bias(seen: Tensor, dtype: torch.dtype) -> Tensor:
     """Added to scores. The least finite number, not -inf: a query that sees no key attends to all
     alike, and nothing is NaN."""
     zero = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
