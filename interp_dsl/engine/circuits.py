@@ -28,7 +28,7 @@ from interp_dsl.runs.folder import RunFolder
 
 def search(task: Search, key: str, state: State, folder: RunFolder, report: Report) -> None:
     """Search, and write the edge table and a file a circuit."""
-    found = run_search(task, state, report, _ranking(task, state, folder))
+    found = run_search(task, state, report, ranking_of(task, state, folder))
     several = len(found.circuits) > 1
     about = []
     for at, values in zip(found.circuits, found.values, strict=True):
@@ -44,7 +44,7 @@ def search(task: Search, key: str, state: State, folder: RunFolder, report: Repo
     folder.finish_step(task.step, key, circuits=about)
 
 
-def _ranking(task: Search, state: State, folder: RunFolder) -> Callable[[Graph], Floats] | None:
+def ranking_of(task: Search, state: State, folder: RunFolder) -> Callable[[Graph], Floats] | None:
     """The scores of a graph's edges [E] that a search starts from."""
     match task.by:
         case ScoreOf(step=step, metric=metric, column=column):
