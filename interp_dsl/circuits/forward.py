@@ -33,21 +33,13 @@ class Run(NamedTuple):
 class EdgeForward:
     """`model`'s forward pass with edges of `graph` removed, for any model that `Compiled` covers.
 
-    Gradients flow to `kept`, `ablated` and `embedded`; weights have none. Scores of edges by their
-    gradient, (ablated_s - clean_s) · dM/dx_r (Syed et al. 2023, arXiv 2310.10348), are one einsum a
-    group:
+    Gradients flow to `kept`, `ablated` and `embedded`; weights have none. `tf32`: how matrices of
+    float32 are to be multiplied, for those that differentiate it (models/precision.py)."""
 
-        run = forward.run(forward.embedded(tokens), watch=True)
-        gradients = torch.autograd.grad(metric(run.logits).sum(), run.inputs)
-        difference = ablated - run.outputs
-        for group, gradient in zip(graph.groups, gradients):
-            scores[group.edges] = torch.einsum(
-                "sbtd,mbtd->ms", difference[: group.senders], gradient
-            ).flatten()"""
-
-    def __init__(self, model: Compiled, graph: Graph) -> None:
+    def __init__(self, model: Compiled, graph: Graph, tf32: bool = False) -> None:
         self.model = model
         self.graph = graph
+        self.tf32 = tf32
         self.layers = tuple(Layer(model, number) for number in range(graph.shape.n_layers))
 
     def embedded(self, tokens: Tensor) -> Tensor:
@@ -63,7 +55,8 @@ class EdgeForward:
 
     def outputs(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """What all senders write in a plain run over tokens [B, T]: [S, B, T, D]."""
-        outputs = self.run(self.embedded(tokens), mask=mask).outputs
+        nowhere = tokens.new_zeros(len(tokens), 0)
+        outputs = self.run(self.embedded(tokens), reads=nowhere, mask=mask).outputs
         assert outputs is not None
         return outputs
 
@@ -115,9 +108,14 @@ class EdgeForward:
     ) -> Tensor:
         """What the heads of a layer write before a norm behind them, [H, B, T, D]."""
         n_inputs = 3 if self.graph.split_qkv else 1
-        inputs = [stream.received(stream.x, next(groups)) for _ in range(n_inputs)]
-        normed = [layer.normed(x) for x in inputs] * (3 // n_inputs)
+        mine = [next(groups) for _ in range(n_inputs)]
         positions = prompts.positions(narrow=False)
+        if stream.is_shared:
+            q, k, v = layer.projected(layer.normed(stream.x))
+            q, k = layer.turned(q, "q", positions), layer.turned(k, "k", positions)
+            return layer.write(layer.attend(q, k, v, prompts, narrow=False))
+        inputs = [stream.received(stream.x, group) for group in mine]
+        normed = [layer.normed(x) for x in inputs] * (3 // n_inputs)
         q, k, v = (
             layer.project(h, channel, positions) for h, channel in zip(normed, "qkv", strict=True)
         )
@@ -132,6 +130,8 @@ class _Stream:
     ) -> None:
         self.x: Tensor = torch.zeros(())
         self.inputs: list[Tensor] = []
+        self.is_shared = kept is None and not watch
+        """Do all receivers read the stream as it is?"""
         self._graph, self._kept, self._ablated, self._watch = graph, kept, ablated, watch
         self._written = Rows(len(graph.senders))
         self._differences = Rows(len(graph.senders))

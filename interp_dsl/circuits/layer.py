@@ -50,9 +50,29 @@ class Layer:
             weight, bias = weight[rows], None if bias is None else bias[rows]
         x = torch.matmul(h.flatten(1, -2), weight.transpose(1, 2))
         x = (x if bias is None else x + bias).view(-1, *h.shape[1:-1], x.shape[-1])
-        return x if channel == "v" else self._turned(x, channel, positions)
+        return x if channel == "v" else self.turned(x, channel, positions)
 
-    def _turned(self, x: Tensor, channel: str, positions: Tensor) -> Tensor:
+    def projected(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same of all heads from one input h [B, T, D] that they share, before they are
+        turned: three [H, B, T, d_head]."""
+        block, shape = self.block, self.model.description.shape
+        joined = functional.linear(h, block.qkv, block.qkv_bias)
+        ends = (shape.n_heads, shape.n_heads + shape.n_kv_heads)
+        parts = joined.view(*h.shape[:2], -1, shape.d_head).tensor_split(ends, 2)
+        q, k, v = (
+            x.repeat_interleave(n, 2) if n > 1 else x
+            for x, n in zip(parts, (1, self._shared, self._shared), strict=True)
+        )
+        return q.permute(2, 0, 1, 3), k.permute(2, 0, 1, 3), v.permute(2, 0, 1, 3)
+
+    def weight(self, channel: str) -> Tensor:
+        """W_Q, W_K or W_V of each query head, transposed: [H, d_head, D]."""
+        weight = self._maps[channel][0]
+        shared = self._shared if channel != "q" else 1
+        return weight.repeat_interleave(shared, 0) if shared > 1 else weight
+
+    def turned(self, x: Tensor, channel: str, positions: Tensor) -> Tensor:
+        """Queries or keys [m, …, t, d_head] as attention takes them: normed and rotated."""
         norm = self.block.q_norm if channel == "q" else self.block.k_norm
         if norm is not None:
             x = self.model.normed(x, norm, "RMS")
@@ -60,6 +80,17 @@ class Layer:
             return x
         turn = self.model.rotary[self.kind.rotary].turn
         return turn(x.unsqueeze(-2), positions).squeeze(-2)
+
+    def scores(self, q: Tensor, k: Tensor, prompts: Prompts) -> Tensor:
+        """Attention scores [B, H, T, T] of queries [B, T, H, d_head] and keys [B, T, kv head,
+        d_head] that are not turned yet."""
+        positions = prompts.positions(narrow=False)
+        q, k = (
+            self.turned(x.transpose(1, 2), channel, positions).transpose(1, 2)
+            for x, channel in ((q, "q"), (k, "k"))
+        )
+        seen = prompts.seen(self.kind.window, narrow=False)
+        return attention.scored(q, k, self.kind.scale, seen, self.model.description.score_cap)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, prompts: Prompts, narrow: bool) -> Tensor:
         """z [m, …, B, t, d_head] from q [m, …, B, t, d_head] and k, v [m, …, B, T, d_head]."""
@@ -84,6 +115,16 @@ class Layer:
         """z [m, …, t, d_head] W_O -> [m, …, t, D], before a norm behind the attention."""
         w_o = self.block.w_o if heads is None else self.block.w_o[index(heads, z.device)]
         return torch.matmul(z.flatten(1, -2), w_o).view(*z.shape[:-1], w_o.shape[-1])
+
+    def written(self, z: Tensor) -> Tensor:
+        """z of all heads [H, B, T, d_head] -> what the attention adds to the stream, [B, T, D]."""
+        block, model = self.block, self.model
+        total = functional.linear(
+            z.permute(1, 2, 0, 3).flatten(2), block.w_o.flatten(0, 1).T, block.b_o
+        )
+        if block.ln1_post is None:
+            return total
+        return model.normed(total, block.ln1_post, model.description.norm)
 
     def post_scale(self, raw: Tensor) -> Tensor | None:
         """What the norm behind the attention (Gemma-2, Gemma-3) multiplies the output of each head

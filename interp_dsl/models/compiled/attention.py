@@ -94,15 +94,20 @@ def eager(
     change: Callable[[Tensor], Tensor],
 ) -> Tensor:
     """The same with the pattern [B, head, t, T] in between, which `change` sees and may replace."""
-    group = q.shape[2] // k.shape[2]
-    keys, values = (x.repeat_interleave(group, 2).transpose(1, 2) for x in (k, v))
+    values = v.repeat_interleave(q.shape[2] // v.shape[2], 2).transpose(1, 2)
+    scores = scored(q, k, scale, seen, cap)
+    pattern = functional.softmax(scores, dim=-1, dtype=softmax_dtype).to(q.dtype)
+    return (change(pattern) @ values).transpose(1, 2)
+
+
+def scored(q: Tensor, k: Tensor, scale: float, seen: Tensor | None, cap: float | None) -> Tensor:
+    """Attention scores [B, head, t, T] of q [B, t, head, d_head] and k [B, T, kv head, d_head], as
+    the softmax takes them."""
+    keys = k.repeat_interleave(q.shape[2] // k.shape[2], 2).transpose(1, 2)
     scores = q.transpose(1, 2) @ keys.transpose(-1, -2) * scale
     if cap is not None:
         scores = cap * torch.tanh(scores / cap)
-    if seen is not None:
-        scores = scores + _bias(seen, scores.dtype)
-    pattern = functional.softmax(scores, dim=-1, dtype=softmax_dtype).to(q.dtype)
-    return (change(pattern) @ values).transpose(1, 2)
+    return scores if seen is None else scores + _bias(seen, scores.dtype)
 
 
 def _bias(seen: Tensor, dtype: torch.dtype) -> Tensor:
