@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from interp_dsl.check import circuits, sides, sources, units
+from interp_dsl.check import circuits, estimates, sides, sources, units
 from interp_dsl.check.literals import values_of, whole
 from interp_dsl.check.metrics import metric
 from interp_dsl.check.scope import Declared, Rejected, Scope
@@ -177,7 +177,9 @@ def _objects(
         raise scope.reject(
             "E304", f"`{verb.name}` takes one object", phrase.objects[1].span, label="a second one"
         )
-    if verb.objects.kind == "units":
+    if verb.objects.kind == "places" and any(estimates.are_edges(o, scope) for o in phrase.objects):
+        return (estimates.all_edges(phrase, narrowing, scope),)
+    if verb.objects.kind in ("units", "places"):
         joined = Phrase(
             span=spans["objects"], verb=None, objects=phrase.objects, clauses=tuple(narrowing)
         )
@@ -219,4 +221,5 @@ _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "edges": circuits.edges,
     "search": circuits.search,
     "finding": circuits.finding,
+    "estimate": estimates.estimate,
 }

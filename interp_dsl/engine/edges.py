@@ -56,7 +56,7 @@ class EdgeBench:
         shape = executor.facts.shape
         self.executor = executor
         self.graph = Graph(shape, edges.split_qkv, edges.split_embed, direct)
-        self.forward = EdgeForward(executor.model, self.graph)
+        self.forward = EdgeForward(executor.model, self.graph, executor.tf32)
         data, side = state.data[run.data], state.side(run)
         reads = plan_reads(data, side, metrics, executor.facts)
         if len(reads.variants) > 1:

@@ -12,6 +12,7 @@ import polars as pl
 from interp_dsl.data.conditions import matches, select
 from interp_dsl.data.fingerprint import fingerprint
 from interp_dsl.engine import circuits
+from interp_dsl.engine.attribution import attribute
 from interp_dsl.engine.clock import Clock
 from interp_dsl.engine.forwards import run_forward
 from interp_dsl.engine.interrupts import Stop
@@ -28,6 +29,8 @@ from interp_dsl.engine.sweep import Shard, Sweeper, plain_values, shards, table_
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.plan.expressions import Row
 from interp_dsl.plan.tasks import (
+    Attribute,
+    AttributeEdges,
     BuildData,
     Evaluate,
     EvaluateCircuit,
@@ -109,12 +112,14 @@ class Walk:
         )
 
     def _total(self, task: Task) -> int | None:
-        """What `progress` counts up to: examples of a forward, units of a sweep, edges of a
-        search."""
+        """What `progress` counts up to: examples of a forward, examples that are
+        attributed, units of a sweep, edges of a search."""
         if isinstance(task, Forward):
             return self.state.data[task.run.data].n
         if isinstance(task, Sweep):
             return sum(len(s.units) for s in self._shards(task))
+        if isinstance(task, Attribute | AttributeEdges):
+            return self.state.data[task.variant.into.data].n
         if isinstance(task, Search) and task.counts is not None:
             return sum(task.counts) * max(1, len(task.thresholds))
         return None
@@ -144,7 +149,7 @@ class Walk:
                     return False
                 self.folder.write_tensors(name, keep_pairs(task, self.state, report))
                 return True
-            case Sweep() | Evaluate() | Record() | Search() | EvaluateCircuit():
+            case _:
                 return self._step(task, report)
 
     # ---- models and data
@@ -212,6 +217,9 @@ class Walk:
                     self._write(task.step, self._evaluated(task), key)
                 case Search():
                     circuits.search(task, key, self.state, self.folder, report)
+                case Attribute() | AttributeEdges():
+                    scored, about = attribute(task, self.state, report)
+                    self._write(task.step, scored, key, **about)
                 case EvaluateCircuit():
                     scored = circuits.evaluate(task, self.state, self.folder, report)
                     self._write(task.step, scored, key)
@@ -240,10 +248,10 @@ class Walk:
             tensors = self.folder.read_tensors(step) if self.folder.has_tensors(step) else {}
             self.state.results[step] = Result(rows, tensors)
 
-    def _write(self, step: str, scored: Scored, key: str) -> None:
+    def _write(self, step: str, scored: Scored, key: str, **about: object) -> None:
         self.folder.write_tensors(step, scored.tensors)
         self.folder.write_table(step, scored.table)
-        self.folder.finish_step(step, key)
+        self.folder.finish_step(step, key, **about)
 
     def _sweep(self, task: Sweep, key: str, report: Report) -> None:
         found = self._shards(task)

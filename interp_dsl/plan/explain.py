@@ -23,6 +23,9 @@ from interp_dsl.plan.estimates import Estimates, estimates, readers
 from interp_dsl.plan.passes import PASSES
 from interp_dsl.plan.starts import Packing, acts_everywhere, start
 from interp_dsl.plan.tasks import (
+    Attribute,
+    AttributeEdges,
+    Attribution,
     BuildData,
     CircuitFile,
     CircuitOf,
@@ -119,6 +122,13 @@ def _title(task: Task, known: Sizes) -> str:
             return f"step {step}: record {len(task.targets)} places of {keep} examples"
         case Search(step=step, method=method):
             return f"step {step}: search edges by {method}({_arguments(task)})"
+        case Attribute(step=step):
+            units = units_of(task, known)
+            count = "units known at run time" if units is None else _count(len(units), "unit")
+            return f"step {step}: {count}, estimated by {task.method}({_arguments(task)})"
+        case AttributeEdges(step=step, n_edges=n):
+            count = "edges known at run time" if n is None else _count(n, "edge")
+            return f"step {step}: {count}, estimated by {task.method}({_arguments(task)})"
         case EvaluateCircuit(step=step, circuit=circuit):
             return f"step {step}: evaluate the circuit {_origin(circuit)}"
 
@@ -144,6 +154,8 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
                 yield f"on {show_run(variant.into)}: {', '.join(m.name for m in metrics)}"
         case Search() | EvaluateCircuit():
             yield from _circuits(task, found.sizes, estimate)
+        case Attribute() | AttributeEdges():
+            yield from _estimated(task, estimate)
         case SelfTest(corrupt=corrupt):
             second = "; the whole residual stream from the other side gives its outputs"
             yield "a side patched into itself changes nothing" + (second if corrupt else "")
@@ -180,13 +192,26 @@ def _circuits(task: Search | EvaluateCircuit, known: Sizes, estimate: Cost) -> I
     yield _cost(estimate) + (f", {quantity(estimate.peak)}B held" if estimate.peak else "")
 
 
+def _estimated(task: Attribution, estimate: Cost) -> Iterator[str]:
+    """Where effects are estimated, and what it takes."""
+    source = task.intervention.source if isinstance(task, Attribute) else task.source
+    run, other = task.variant.into, task.variant.other
+    beside = f", normalised by {show_run(other)}" if other else ""
+    change = "" if task.method == "dla" else f", set to {show_source(source)}"
+    yield f"on {show_run(run)}{change}{beside}"
+    yield f"estimates of {', '.join(m.name for m in task.metrics)}"
+    if task.verify:
+        yield f"the {task.verify} largest are measured by real patches"
+    yield _cost(estimate)
+
+
 def _passes(found: Bounds | None) -> str:
     if found is None:
         return ""
     return f"; tests of {found.least:,.1f} to {found.most:,.1f} passes of all examples"
 
 
-def _arguments(task: Search) -> str:
+def _arguments(task: Search | Attribution) -> str:
     held = {name: value for name, value in task.options if value is not None}
     said = (f"{name}={_said(value)}" for name, value in held.items())
     return ", ".join(said)

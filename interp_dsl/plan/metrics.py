@@ -29,6 +29,7 @@ class MetricFacts:
     `needs`: answer, wrong (of the data), reference (the logits of the undisturbed clean run),
     all_positions (logits everywhere). `sequence`: reads answers of several tokens, teacher-forced.
     `in_logits`: counted in logits, so that half a logit is the least gap worth dividing by.
+    `smooth`: has a slope, which estimates from gradients need.
     `good`: whether a model that does the task has it large (1) or small (-1), as its distance from
     the reference is; 0 where neither is better."""
 
@@ -38,6 +39,7 @@ class MetricFacts:
     sequence: bool = False
     in_logits: bool = False
     good: int = 1
+    smooth: bool = True
     params: dict[str, Param] = field(default_factory=dict)
 
 
@@ -85,12 +87,14 @@ _ALL = (
         "accuracy",
         "1 where the most likely token of the whole vocabulary is an answer, else 0.",
         _ANSWER,
+        smooth=False,
     ),
     MetricFacts(
         "rank",
         "Rank of the answer among all tokens, 1 for the most likely; of a class, the best.",
         _ANSWER,
         good=-1,
+        smooth=False,
     ),
     MetricFacts(
         "kl",
@@ -121,6 +125,7 @@ _ALL = (
         "python",
         "A number of your own: function(logits [rows, outputs], examples [rows], data) gives one "
         "value a row; needs --trust.",
+        smooth=False,
         params={"target": Param("string", None, '"module:function"', is_required=True)},
     ),
 )

@@ -209,6 +209,49 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class Attribute:
+    """Estimate what changing each unit would do: the result is a score table named `step`. A method
+    that looks at one run alone has Zero for its source.
+
+    `options` are all of the method's, none left open. `verify`: how many of the largest estimates
+    of the first metric are also measured by real patches."""
+
+    id: str
+    step: str
+    variant: Variant
+    intervention: Intervention
+    method: str
+    options: tuple[tuple[str, Json], ...]
+    metrics: tuple[Metric, ...]
+    reference: Run
+    verify: int = 0
+    key: str | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeEdges:
+    """The same of the edges of the model's graph, each taken out with `source` in its place."""
+
+    id: str
+    step: str
+    variant: Variant
+    source: Source
+    edges: Edges
+    method: str
+    options: tuple[tuple[str, Json], ...]
+    metrics: tuple[Metric, ...]
+    reference: Run
+    verify: int = 0
+    n_edges: int | None = None
+    key: str | None = None
+    place: Place | None = None
+
+
+Attribution = Attribute | AttributeEdges
+
+
+@dataclass(frozen=True, slots=True)
 class CircuitOf:
     """The circuits of a step, at these thresholds where it finds one for each."""
 
@@ -250,7 +293,7 @@ class EvaluateCircuit:
         return len(self.circuit.thresholds) or 1 if isinstance(self.circuit, CircuitOf) else 1
 
 
-Step = Sweep | Evaluate | Record | Search | EvaluateCircuit
+Step = Sweep | Evaluate | Record | Search | EvaluateCircuit | Attribute | AttributeEdges
 """Tasks that leave the results of a step."""
 Task = LoadModel | BuildData | Forward | SelfTest | KeepPairs | Step
 

@@ -29,6 +29,8 @@ Kind = Literal[
     "int",
     "subject",
     "search",
+    "places",
+    "estimate",
 ]
 
 REQUIRED: Any = object()
@@ -37,8 +39,9 @@ REQUIRED: Any = object()
 @dataclass(frozen=True)
 class Parameter:
     """An argument of a function. `type` is int, number, numbers (one or a list), string, word,
-    bool, path, texts (one or a list of strings), paths, answers or metric; `choices` lists the
-    words or strings that it may be, `least` and `most` bound a number."""
+    bool, path, texts (one or a list of strings), paths, answers, metric or top (how many of the
+    largest); `choices` lists the words or strings that it may be, `least` and `most` bound a
+    number."""
 
     type: str
     default: Any = REQUIRED

@@ -31,7 +31,7 @@ def check(call: Call, checks: Checks, source_word: str, into_word: str) -> Step:
     model = checks.model_of(call)
     along = call.clauses.get("along", ())
     change = Change(replace(units, model=model), call.one(source_word), along)
-    _check_source(call, checks, change, source_word)
+    check_places(call, checks, change, source_word)
     if metrics and into is None:
         checks.error(
             "E303",
@@ -66,7 +66,8 @@ def check(call: Call, checks: Checks, source_word: str, into_word: str) -> Step:
     return step
 
 
-def _check_source(call: Call, checks: Checks, change: Change, word: str) -> None:
+def check_places(call: Call, checks: Checks, change: Change, word: str) -> None:
+    """The places can be changed, and by what stands at `word`."""
     kinds = {s.kind for s in checks.sites(change.units.units)}
     if change.source.kind == "blocked" and kinds - {"pattern"}:
         checks.error(

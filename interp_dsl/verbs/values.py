@@ -125,6 +125,16 @@ class SearchTerm:
 
 
 @dataclass(frozen=True)
+class EstimateTerm:
+    """A method of estimating with all its options (estimates.py), and how many of the largest are
+    verified."""
+
+    method: str
+    options: dict[str, Any]
+    verify: int = 0
+
+
+@dataclass(frozen=True)
 class CircuitTerm:
     """The circuits of a step, or of a file: then `step` is None, and the model whichever runs."""
 
@@ -159,7 +169,7 @@ class Searched:
 class Step:
     """A checked step. `result` is scores, circuit, recording or intervention. `n_rows` counts the
     rows of each metric and context, None where a result decides. `lacks`: columns of its scores
-    that are null. `thresholds`: of circuits, where there are several."""
+    that are null; `more`: further ones. `thresholds`: of circuits, where there are several."""
 
     name: str
     verb: str
@@ -170,6 +180,7 @@ class Step:
     change: Change | None = None
     has_effect: bool = True
     lacks: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = ()
     searched: Searched | None = None
     findings: tuple[Finding, ...] = ()
