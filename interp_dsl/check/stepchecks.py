@@ -140,8 +140,9 @@ class StepChecks:
             if long & needs(metric.term):
                 self.error(
                     "E314",
-                    f"`{metric.name}` reads answers of several tokens here, and a circuit is run "
-                    "on the prompts alone",
+                    f"`{metric.name}` reads answers of several tokens here, and "
+                    f"{'slopes are' if call.verb == 'attribute' else 'a circuit is run'} "
+                    f"{'of' if call.verb == 'attribute' else 'on'} the prompts alone",
                     call.spans["measure"],
                     help="use answers of one token, or measure kl()",
                 )
