@@ -18,6 +18,7 @@ from interp_dsl.engine.scores import Scored, check_finite, columns_of
 from interp_dsl.engine.state import State
 from interp_dsl.engine.statistics import bounds, gap
 from interp_dsl.engine.sweep import Sweeper, plain_values, shards, table_order
+from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.plan.algebra import Explicit
 from interp_dsl.plan.metrics import in_logits
 from interp_dsl.plan.places import Unit
@@ -74,9 +75,23 @@ def _importance(units: Sequence[Unit], values: Tensor) -> Tensor:
     """HISP [metrics, units], each normalised among those of its layer."""
     from interp_dsl.circuits.attribution.hisp import hisp
 
-    layers = [unit.targets[0].site.layer for unit in units]
-    groups = torch.tensor([-1 if layer is None else layer for layer in layers])
+    groups = torch.tensor([_layer(unit) for unit in units])
     return torch.stack([hisp(effects, groups) for effects in values])
+
+
+def _layer(unit: Unit) -> int:
+    """The layer that a node is normalised in; -1 for the embeddings."""
+    layers = {-1 if t.site.layer is None else t.site.layer for t in unit.targets}
+    if len(layers) > 1:
+        raise InterpError(
+            Diagnostic(
+                "E654",
+                f"{unit} stands in several layers, and hisp compares the nodes of one",
+                help="attribute nodes, heads or mlps by themselves",
+            ),
+            exit_code=1,
+        )
+    return layers.pop()
 
 
 # ---- real patches

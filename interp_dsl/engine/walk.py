@@ -220,6 +220,7 @@ class Walk:
                 case Attribute() | AttributeEdges():
                     scored, about = attribute(task, self.state, report)
                     self._write(task.step, scored, key, **about)
+                    report.top(task.step, scored.table.to_dicts())
                 case EvaluateCircuit():
                     scored = circuits.evaluate(task, self.state, self.folder, report)
                     self._write(task.step, scored, key)

@@ -78,9 +78,7 @@ def attribute(
     return Attribute("a", "who", variant, change, method, held, metrics, CLEAN, verify)
 
 
-def of_edges_task(
-    method: str, source: Source, verify: int = 0, **options: Any
-) -> AttributeEdges:
+def of_edges_task(method: str, source: Source, verify: int = 0, **options: Any) -> AttributeEdges:
     held = tuple(sorted({**OPTIONS[method], **options}.items()))
     variant = Variant(CLEAN, CORRUPT)
     about = (method, held, (GAP, KL), CLEAN, verify)
@@ -333,6 +331,7 @@ def test_prompts_of_different_lengths(tmp_path: Path) -> None:
     assert abs(row["effect"]) > 1e-3
 
 
+ACROSS = Unit((*HEADS.units[0].targets, *HEADS.units[3].targets))
 OVERLAPPING = Unit((*unit("head", 0, 1).targets, *unit("head", 0, 1, END).targets))
 LONG = Metric("logprob", MetricCall("logprob"))
 
@@ -343,10 +342,11 @@ LONG = Metric("logprob", MetricCall("logprob"))
         (attribute(Explicit((OVERLAPPING,))), "E654"),
         (attribute(Explicit((unit("head", 0, 0, END),)), "dla", Zero()), "E654"),
         (attribute(Explicit((unit("q", 0, 0),)), "dla", Zero()), "E654"),
+        (attribute(Explicit((ACROSS,)), "hisp"), "E654"),
         (attribute(Explicit(())), "E643"),
         (attribute(HEADS, metrics=(LONG,)), "E651"),
     ],
-    ids=["overlap", "position", "query", "none", "sequence"],
+    ids=["overlap", "position", "query", "layers", "none", "sequence"],
 )
 def test_what_is_refused(task: Attribute, code: str, tmp_path: Path) -> None:
     data = DATA
