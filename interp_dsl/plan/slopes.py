@@ -64,7 +64,7 @@ def _slopes(task: Attribution, model: ModelSize, known: Sizes) -> int | None:
         case "atp_star", _:
             return model.n_layers if options["grad_drop"] else 1
         case "eap_ig", "activations":
-            return 1 + steps * (1 + 2 * model.n_layers)
+            return steps * (1 + model.n_layers * (2 if model.d_mlp else 1))
         case "ig", "site":
             assert isinstance(task, Attribute)
             n_sites = _sites(task.intervention, units_of(task, known))

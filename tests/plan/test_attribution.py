@@ -55,8 +55,9 @@ def passes(what: str) -> int:
         ("edges by eap()", 1),
         ("edges by clean_corrupt()", 2),
         ("edges by eap_ig(steps=7)", 7),
-        ("edges by eap_ig(steps=7, at=activations)", 35),
+        ("edges by eap_ig(steps=7, at=activations)", 21),
         ("heads by atp(verify=top(3))", 4),
+        ("edges(split_qkv=false) by eap()", 1),
     ],
 )
 def test_how_many_passes_estimates_take(what: str, slopes: int) -> None:
