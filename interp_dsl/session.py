@@ -96,7 +96,7 @@ def plan_of(found: Checked, settings: Settings) -> Plan:
     """The plan of a checked text; InterpError where it has errors."""
     from interp_dsl.check import plan_experiment
 
-    plan = plan_experiment(experiment_of(found))
+    plan = plan_experiment(experiment_of(found), settings.device or "auto")
     return plan if settings.seed is None else replace(plan, seed=settings.seed)
 
 
@@ -121,7 +121,7 @@ def _execute(plan: Plan, folder: RunFolder, reuse: list[RunFolder], settings: Se
     timed("interp_dsl.engine.execute", "torch")
     from interp_dsl.engine.execute import execute
 
-    outcome = execute(plan, folder, trusted=settings.trust, reuse=reuse, device=settings.device)
+    outcome = execute(plan, folder, trusted=settings.trust, reuse=reuse)
     held = all(claim["ok"] for claim in outcome.claims)
     return Ran(folder, outcome.status, held, outcome.diagnostics)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from interp_dsl.check.program import Experiment
@@ -12,10 +13,10 @@ from interp_dsl.plan.units import steps_of
 from interp_dsl.verbs.lowering import Lowering, frozen
 
 
-def plan_experiment(experiment: Experiment) -> Plan:
-    """The plan of an experiment, all passes done. A parameter's sweep is refused (E503), and what
-    waits for a model's configuration (E308)."""
-    return optimise(lower(experiment))
+def plan_experiment(experiment: Experiment, device: str = "auto") -> Plan:
+    """The plan of an experiment for a device, all passes done. A parameter's sweep is refused
+    (E503), and what waits for a model's configuration (E308)."""
+    return optimise(replace(lower(experiment), device=device))
 
 
 def lower(experiment: Experiment) -> Plan:

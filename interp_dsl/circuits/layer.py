@@ -102,7 +102,8 @@ class Layer:
             seen = seen.repeat(len(q) // batch, 1, 1, 1)
         if self.model.fuses:
             is_causal = prompts.is_triangle(window, narrow)
-            z = attention.fused(q, k, v, self.kind.scale, seen, is_causal)
+            added = None if seen is None or is_causal else attention.bias(seen, q.dtype)
+            z = attention.fused(q, k, v, self.kind.scale, added, is_causal)
         else:
             cap = description.score_cap
             dtype = torch.float32 if description.single_softmax else None

@@ -66,12 +66,11 @@ def execute(
     *,
     trusted: bool = False,
     reuse: Sequence[RunFolder] = (),
-    device: str | None = None,
     loaders: Loaders | None = None,
 ) -> Outcome:
     """Run a plan into a folder, going on from whatever the folder holds already.
 
-    `reuse`: other runs whose finished steps may be taken over; `device` goes before the plan's.
+    `reuse`: other runs whose finished steps may be taken over.
     Raises InterpError for what the user can mend (E600 to E649 and those of models and data), its
     exit code 3 where the environment is at fault, else 1; the folder then says failed, and a later
     call goes on after the last finished shard. E644 when another process writes the folder."""
@@ -96,7 +95,7 @@ def execute(
                 reuse,
                 loaders or _Installed(),
                 trusted,
-                device or plan.device,
+                plan.device,
             )
             outcome = _run(walk)
         status = outcome.status

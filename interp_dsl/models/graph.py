@@ -181,6 +181,15 @@ class Graph:
         """The group of each receiver."""
         return tuple(group for group in self.groups for _ in range(group.members))
 
+    @cached_property
+    def node_of(self) -> Ints:
+        """The sender whose input each receiver is; -1 for the final residual."""
+        found = np.full(self.n_receivers, -1)
+        for group in self.groups[:-1]:
+            nodes = self.nodes(group)
+            found[group.receivers] = np.arange(nodes.start, nodes.stop)
+        return found
+
     def heads(self, layer: int) -> slice:
         """The senders that are a layer's heads."""
         first = self._seen(layer, "q")

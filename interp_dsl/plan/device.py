@@ -11,21 +11,21 @@ from pathlib import Path
 @dataclass(frozen=True)
 class Device:
     """`tokens` go through the model at once: on a processor as many as keep a layer's activations
-    near its caches, on a GPU as many as keep it busy. `least` tokens run about as fast as more of
-    them at once, each for itself. `budget` bytes bound what one batch holds, `shard` FLOPs what is
-    lost when a run is killed: a few seconds' work."""
+    near its caches, on a GPU as many as keep it busy. A layer's work of `least` FLOPs takes about
+    ten times as long as to begin it: so much may start on its own. `budget` bytes bound what one
+    batch holds, `shard` FLOPs what is lost when a run is killed: a few seconds' work."""
 
     kind: str
     tokens: int
-    least: int
+    least: float
     budget: int
     shard: float
 
 
 DEVICES: Mapping[str, Device] = {
-    "cpu": Device("cpu", 2_048, 256, 256_000_000, 4e11),
-    "cuda": Device("cuda", 131_072, 32_768, 8_000_000_000, 1e14),
-    "mps": Device("mps", 32_768, 8_192, 2_000_000_000, 4e12),
+    "cpu": Device("cpu", 2_048, 8e8, 256_000_000, 4e11),
+    "cuda": Device("cuda", 131_072, 4e11, 8_000_000_000, 1e14),
+    "mps": Device("mps", 32_768, 2e10, 2_000_000_000, 4e12),
 }
 
 

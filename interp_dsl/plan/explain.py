@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
 
 from interp_dsl.plan.algebra import (
     Blocked,
@@ -88,15 +89,31 @@ def _times(ratio: float) -> str:
 
 
 def explain_passes(plan: Plan) -> str:
-    """The plan as lowered, then after every pass that changes it."""
+    """The plan as lowered, the lines that each pass changes (`-` before it, `+` behind it), and the
+    plan as it is run."""
     parts = [f"as lowered\n{explain(plan)}"]
     for a_pass in PASSES:
         after = a_pass(plan)
         law = (a_pass.__doc__ or "").splitlines()[0]
-        changed = explain(after) if after != plan else "(nothing to do)"
-        parts.append(f"{a_pass.__name__}: {law}\n{changed}")
+        parts.append("\n".join([f"{a_pass.__name__}: {law}", *_changes(plan, after)]))
         plan = after
-    return "\n\n".join(parts)
+    return "\n\n".join([*parts, f"as run\n{explain(plan)}"])
+
+
+def _changes(before: Plan, after: Plan) -> Iterator[str]:
+    """The lines of two plans that differ, below the lines that name their tasks."""
+    old, new = explain(before).splitlines(), explain(after).splitlines()
+    if old == new:
+        yield "(nothing to do)"
+    matcher = SequenceMatcher(None, old, new, autojunk=False)
+    for kind, first, stop, begin, end in matcher.get_opcodes():
+        if kind == "equal":
+            continue
+        task = next((line for line in reversed(new[: begin + 1]) if line[:1] in "├└"), None)
+        if task and task not in new[begin:end]:
+            yield f"  {task}"
+        yield from (f"- {line}" for line in old[first:stop])
+        yield from (f"+ {line}" for line in new[begin:end])
 
 
 def _title(task: Task, known: Sizes) -> str:

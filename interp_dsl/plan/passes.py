@@ -27,11 +27,11 @@ from interp_dsl.plan.rewrite import parts, rewritten
 from interp_dsl.plan.starts import PARTS, WHOLE, Packing, acts_everywhere, fitting, start
 from interp_dsl.plan.tasks import Forward, LoadModel, Plan, Record, Sweep, Task
 from interp_dsl.plan.touched import touched
-from interp_dsl.plan.work import reads
+from interp_dsl.plan.work import Work, reads
 
 LINEAR = (FromRun, Mean, Resample, Zero)
 """Sources whose value of a head is W_O times their value of its z."""
-UNKNOWN_ROWS = 64
+UNKNOWN_ROWS, LEAST_TOKENS = 64, 64
 BATCHES_A_SHARD = 4
 
 T = TypeVar("T")
@@ -198,13 +198,16 @@ def _limits(task: Forward | Sweep, run: Run, known: Sizes, device: Device) -> Pa
     """Tokens and rows that fit; rows a few where sizes are not known."""
     found = known.of(run)
     if found is None:
-        return replace(WHOLE, tokens=device.tokens, rows=UNKNOWN_ROWS, least=device.least)
+        return replace(WHOLE, tokens=device.tokens, rows=UNKNOWN_ROWS, least=LEAST_TOKENS)
     model, data = found
     count = reads(task.metrics).count if task.reads_few else None
     by_logits = read_bytes(model) * (data.width if count is None else count)
     tokens = max(1, min(device.tokens, device.budget // token_bytes(model)))
     return replace(
-        WHOLE, tokens=tokens, rows=max(1, device.budget // by_logits), least=device.least
+        WHOLE,
+        tokens=tokens,
+        rows=max(1, device.budget // by_logits),
+        least=max(LEAST_TOKENS, int(device.least / Work(q=1, kv=1, out=1, mlp=1).flops(model))),
     )
 
 

@@ -59,7 +59,7 @@ def rendered(path: Path) -> str:
 def planned(path: Path) -> Plan:
     found = checked(path)
     assert found.experiment is not None, render(found.diagnostics, "short")
-    return plan_experiment(found.experiment)
+    return plan_experiment(found.experiment, "cpu")
 
 
 def explained(path: Path) -> str:

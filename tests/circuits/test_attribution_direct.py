@@ -37,8 +37,8 @@ def test_parts_add_up_to_the_logit_difference(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["gpt2", "gemma", "attn_only", "bidirectional"])
 def test_by_hand(name: str) -> None:
-    """Each sender's output, centred where the norm centres, over the final stream's own scale, times
-    the norm's weight, on the difference of two unembedding vectors."""
+    """Each sender's output, centred where the norm centres, over the final stream's own scale,
+    times the norm's weight, on the difference of two unembedding vectors."""
     forward, examples, _ = small(name)
     model = forward.model
     mine = Examples(examples.tokens, gap, examples.reads, examples.mask)
@@ -60,7 +60,7 @@ def test_by_hand(name: str) -> None:
             weight = model.weights.final.weight
             if weight is not None:
                 part = part * (1 + weight if name == "gemma" else weight)
-        assert close(found.senders[number], part @ direction) < 1e-7
+        assert close(found.senders[number], part @ direction) < 1e-6
 
 
 def test_other_metrics_are_read_along_their_gradient() -> None:

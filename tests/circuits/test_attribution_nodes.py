@@ -75,7 +75,7 @@ def test_every_site_to_first_order(name: str) -> None:
         count = source[site].shape[2]
         index, position = count // 2, 3
         errors = []
-        for share in (0.1, 0.05):
+        for share in (0.02, 0.01):
             near = {site: clean[site] + share * (source[site] - clean[site])}
             effect = measured(model, examples, [entry(site, near[site], index, position)]) - base
             found = attribution_patching(model, examples, near)[site]
@@ -84,7 +84,7 @@ def test_every_site_to_first_order(name: str) -> None:
             assert mine.shape == (B,)
             errors.append(float((mine - effect).abs().max()))
             seen = max(seen, float(effect.abs().max()))
-        assert errors[1] < 0.3 * errors[0] + 3e-6, site
+        assert errors[1] < 0.3 * errors[0] + 5e-5, site
     assert seen > 1e-2
 
 
@@ -184,7 +184,7 @@ def test_qk_fix_is_exact_before_what_is_linear() -> None:
     base = measured(model, examples, [])
     for kind in ("q", "k"):
         site = Site(kind, 1)
-        source = {site: 2 * x for x in captured(model, examples, corrupt, [site]).values()}
+        source = {site: 2 * captured(model, examples, corrupt, [site])[site]}
         real = torch.stack(
             [
                 measured(model, examples, [entry(site, source[site], head, at)]) - base
@@ -227,17 +227,16 @@ def test_qk_fix_recomputes_the_pattern(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "gemma2", "attn_only"])
 def test_dropped_layers_do_not_answer(name: str) -> None:
-    """With small changes, |effect| while what one layer writes is held at its clean values,
-    averaged over the other layers."""
+    """With small changes, both ways, |effect| while what one layer writes is held at its clean
+    values, averaged over the other layers."""
     model = executor_of(name)
     examples, corrupt = examples_of(name)
     kinds = ("attn_out",) if model.facts.shape.attn_only else ("attn_out", "mlp_out")
     sites = [Site("resid_pre", 0), Site("z", 0), Site("v", 1), Site("resid_post", 0)]
     clean = captured(model, examples, examples.tokens, [*sites, *held(kinds)])
     source = captured(model, examples, corrupt, sites)
-    near = {site: clean[site] + 1e-2 * (source[site] - clean[site]) for site in sites}
-    found = atp_star(model, examples, near)
-    base = measured(model, examples, [])
+    change = {site: 1e-2 * (source[site] - clean[site]) for site in sites}
+    found = atp_star(model, examples, {site: clean[site] + x for site, x in change.items()})
     position = 3
     for site in sites:
         total = torch.zeros(B)
@@ -246,12 +245,15 @@ def test_dropped_layers_do_not_answer(name: str) -> None:
                 everywhere(Site(kind, layer), clean[Site(kind, layer)], clean[Site(kind, layer)])
                 for kind in kinds
             ]
-            edits = [entry(site, near[site], 0, position), *frozen]
-            total = total + (measured(model, examples, edits) - base).abs()
+            up, down = (
+                measured(model, examples, [entry(site, x, 0, position), *frozen])
+                for x in (clean[site] + change[site], clean[site] - change[site])
+            )
+            total = total + (up - down).abs() / 2
         total = total / (1 if site.kind in ("z", "v") else 2)
         mine = found[site][0, :, position]
         assert total.max() > 1e-4, site
-        assert (mine - total).abs().max() < 0.05 * total.max() + 2e-5, site
+        assert (mine - total).abs().max() < 1e-2 * total.max() + 2e-5, site
 
 
 def held(kinds: tuple[str, ...]) -> list[Site]:

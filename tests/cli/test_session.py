@@ -52,12 +52,11 @@ class Engine:
         *,
         trusted: bool,
         reuse: Sequence[RunFolder],
-        device: str | None,
     ) -> Outcome:
         self.plans.append(plan)
         self.reuse = [f.path.name for f in reuse]
         assert folder.acquire()
-        folder.event("note", text=f"on {device}")
+        folder.event("note", text=f"on {plan.device}")
         folder.finish_step("who", "key")
         folder.write_claims(self.claims)
         folder.event("run_finished", status=self.status, seconds=0.5)

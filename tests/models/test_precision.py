@@ -174,7 +174,7 @@ def test_metrics_are_measured_in_float32(dtype: str, tmp_path: Path) -> None:
         "step who = evaluate m on d measure p\n"
     )
     run = interp_dsl.run(tmp_path / "e.interp", out=tmp_path / "run", allow=[folder], device="cpu")
-    remark = "cpu has no TF32: gpt2 runs in float32" if dtype == "tf32" else None
+    remark = "cpu has no TF32: gpt2-2 runs in float32" if dtype == "tf32" else None
     assert run.manifest["models"]["m"]["remark"] == remark
     notes = [e["text"] for e in run.folder.events() if e["event"] == "note"]
     assert (remark in notes) is (remark is not None)

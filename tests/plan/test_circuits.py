@@ -117,7 +117,7 @@ def planned(threshold: str = "0.1", edges: str = "edges", text: str = TEXT) -> P
     source = Source(text.replace("THRESHOLD", threshold).replace("EDGES", edges))
     found = check_source(source)
     assert found.experiment is not None, found.diagnostics
-    return plan_experiment(found.experiment)
+    return plan_experiment(found.experiment, "cpu")
 
 
 def tasks(plan: Plan) -> tuple[Search, EvaluateCircuit]:

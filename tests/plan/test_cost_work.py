@@ -60,7 +60,7 @@ class Loaders:
 def planned(units: str, metric: str) -> Plan:
     found = check_source(Source(TEXT.format(units=units, metric=metric), None))
     assert found.experiment is not None, found.diagnostics
-    return plan_experiment(found.experiment)
+    return plan_experiment(found.experiment, "cpu")
 
 
 def counted(plan: Plan, folder: Path) -> float:

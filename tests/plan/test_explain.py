@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from interp_dsl.plan.explain import explain, quantity
+from interp_dsl.plan.explain import explain, explain_passes, quantity
+from interp_dsl.plan.passes import PASSES, optimise
 from interp_dsl.plan.places import Positions, Site, Unit
 from interp_dsl.plan.starts import Packing
 from interp_dsl.plan.tasks import Evaluate, Forward, KeepPairs, Sweep, Variant
@@ -99,6 +100,19 @@ def test_the_totals_compare_with_a_plain_loop() -> None:
     also = explain(plan(KeepPairs("k", "d", (CLEAN,)), sweep(at("head", 1, END))))
     most, least = also.splitlines()[-1].split("; a plain loop")
     assert most.startswith("       of it at most ") and ": at least " in least
+
+
+def test_passes_show_what_they_change() -> None:
+    plain = plan(Forward("f", CLEAN, metrics=(GAP,)), sweep(at("head", 1), late=False))
+    parts = explain_passes(plain).split("\n\n")
+    assert parts[0] == f"as lowered\n{explain(plain)}"
+    assert parts[-1] == f"as run\n{explain(optimise(plain))}"
+    named = dict(zip((p.__name__ for p in PASSES), parts[1:-1], strict=True))
+    assert named["share_forwards"].endswith("\n(nothing to do)")
+    late = named["start_late"].splitlines()[1:]
+    assert {line[0] for line in late} == {" ", "-", "+"}
+    assert any(line.startswith("-") and "every pass from the beginning" in line for line in late)
+    assert any(line.startswith("+") and "(late)" in line for line in late)
 
 
 def test_lines_of_a_run_stand_beside_and_below() -> None:

@@ -34,7 +34,7 @@ step who = patch heads at each from ioi.corrupt into ioi.clean measure gap, kl()
 step after = patch mlps at END from ioi.corrupt into ioi.clean measure gap
 expect who[L0H0 at 1].gap >= -100
 """
-SMALL = Device("cpu", tokens=1024, least=512, budget=256_000_000, shard=1.0)
+SMALL = Device("cpu", tokens=1024, least=1e7, budget=256_000_000, shard=1.0)
 """Small batches and shards."""
 COMMAND = f"""
 import runpy, sys

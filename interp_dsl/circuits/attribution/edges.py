@@ -116,7 +116,7 @@ class _Scores:
         for group in graph.groups:
             direct = graph.direct_edges(group)
             if direct is not None:
-                self._scores[:, direct] = self._matrix([group]).sum(-1)
+                self._scores[:, direct] = self._matrix(group).sum(-1)
         return self._scores
 
     def _run(self, x: Tensor, start: int = 0, watch: bool = False) -> Recorded:
@@ -127,14 +127,17 @@ class _Scores:
         with torch.enable_grad():
             value = self.metric(run.logits).sum()
         for groups, gradient in gradients(self.forward, run, value):
-            mine = self._difference[:, : groups[0].senders][:, senders].flatten(2)
+            seen = max(group.senders for group in groups)
+            mine = self._difference[:, :seen][:, senders].flatten(2)
             products = torch.bmm(mine, gradient.flatten(2).permute(1, 2, 0)).transpose(1, 2)
-            self._matrix(groups)[:, :, senders] += weight * products
+            parts = torch.split(products, [group.members for group in groups], 1)
+            for group, part in zip(groups, parts, strict=True):
+                scores = self._matrix(group)[:, :, senders]
+                scores += weight * part[:, :, : scores.shape[2]]
 
-    def _matrix(self, groups: Sequence[Group]) -> Tensor:
-        """Scores [B, members, senders] of groups with the same senders, a view."""
-        edges = slice(groups[0].edges.start, groups[-1].edges.stop)
-        return self._scores[:, edges].view(len(self._scores), -1, groups[0].senders)
+    def _matrix(self, group: Group) -> Tensor:
+        """Scores [B, members, senders] of a group, a view."""
+        return self._scores[:, group.edges].view(-1, group.members, group.senders)
 
 
 def _differences(ablated: Tensor, written: Sequence[Tensor]) -> Tensor:

@@ -7,8 +7,6 @@ reads is W_hᵀ ∂M/∂(W_h x̂ + b_h), pulled back through the norm."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
-from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -73,25 +71,26 @@ def record(
 
 
 def gradients(forward: EdgeForward, run: Recorded, value: Tensor) -> Iterator[Read]:
-    """∂value/∂(what each receiver reads), stage by stage, from a run made with gradients. A stage
-    is worked out when it is asked for."""
-    end = 2 * forward.graph.shape.n_layers
-    direct = [stage for stage in run.streams if stage % 2 or stage == end]
-    wanted = [run.streams[stage] for stage in direct]
+    """∂value/∂(what each receiver reads) from a run made with gradients: first of the MLPs and the
+    final residual, then of the heads, a layer at a time, worked out when it is asked for."""
+    graph, split = forward.graph, forward.graph.split_qkv
+    single = [
+        group
+        for group in graph.groups
+        if group.channel in ("mlp", "logits") and stage_of(graph, group) in run.streams
+    ]
+    wanted = [run.streams[stage_of(graph, group)] for group in single]
     wanted += [part for parts in run.projected.values() for part in parts]
-    found = iter(torch.autograd.grad(value, wanted))
-    by_stage = {stage: next(found) for stage in direct}
-    parts = {n: [next(found) for _ in "qkv"] for n in run.projected}
-    for stage, groups in groupby(forward.graph.groups, partial(stage_of, forward.graph)):
-        if stage in by_stage:
-            yield Read(list(groups), by_stage[stage][None])
-        elif stage in run.streams:
-            layer, split = forward.layers[stage // 2], forward.graph.split_qkv
-            norm, kind = layer.block.ln1, forward.model.description.norm
-            tangent = Tangent(forward.model, norm, kind, run.streams[stage].detach())
-            g = torch.cat(parts[stage // 2], 0 if split else -1)
-            rows = torch.cat([layer.weight(channel) for channel in "qkv"], 0 if split else 1)
-            yield Read(list(groups), tangent.pulled_back(g, rows))
+    found = torch.autograd.grad(value, wanted)
+    yield Read(single, torch.stack(found[: len(single)]))
+    rest = iter(found[len(single) :])
+    norm = forward.model.description.norm
+    for number in run.projected:
+        layer, x = forward.layers[number], run.streams[2 * number].detach()
+        g = torch.cat([next(rest) for _ in "qkv"], 0 if split else -1)
+        rows = torch.cat([layer.weight(channel) for channel in "qkv"], 0 if split else 1)
+        heads = [g for g in graph.groups if g.layer == number and g.channel != "mlp"]
+        yield Read(heads, Tangent(forward.model, layer.block.ln1, norm, x).pulled_back(g, rows))
 
 
 def _heads(layer: Layer, z: Tensor) -> Tensor:

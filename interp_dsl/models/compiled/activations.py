@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -49,11 +49,18 @@ def activated(x: Tensor, name: str, bias: Tensor | None) -> Tensor:
     return x
 
 
+_TWICE = 2 * math.sqrt(2 / math.pi)
+
+
+@cache
+def _number(value: float, dtype: torch.dtype) -> Tensor:
+    return torch.tensor(value, dtype=dtype)
+
+
 def _tanh_gelu_(x: Tensor) -> None:
     """½ x (1 + tanh u) = x σ(2u) with u = √(2/π) (x + 0.044715 x³): a sigmoid is much cheaper here
     than the library's tanh form, and equal to rounding."""
-    twice = 2 * math.sqrt(2 / math.pi)
-    slope = torch.addcmul(torch.tensor(twice, dtype=x.dtype), x, x, value=twice * 0.044715)
+    slope = torch.addcmul(_number(_TWICE, x.dtype), x, x, value=_TWICE * 0.044715)
     x.mul_(slope.mul_(x).sigmoid_())
 
 

@@ -66,16 +66,16 @@ def visible(
 
 
 def fused(
-    q: Tensor, k: Tensor, v: Tensor, scale: float, seen: Tensor | None, causal: bool
+    q: Tensor, k: Tensor, v: Tensor, scale: float, added: Tensor | None, causal: bool
 ) -> Tensor:
     """z [B, t, head, d_head] from q [B, t, head, d_head] and k, v [B, T, kv head, d_head].
-    `causal`: queries and keys are the same positions, and each sees the earlier ones."""
-    bias = None if seen is None or causal else _bias(seen, q.dtype)
+    `added` to the scores is what `bias` makes of what may be seen. `causal`: queries and keys are
+    the same positions, and each sees the earlier ones."""
     z = functional.scaled_dot_product_attention(
         q.transpose(1, 2),
         k.transpose(1, 2),
         v.transpose(1, 2),
-        attn_mask=bias,
+        attn_mask=None if causal else added,
         is_causal=causal,
         scale=scale,
         enable_gqa=q.shape[2] != k.shape[2],
@@ -107,10 +107,10 @@ def scored(q: Tensor, k: Tensor, scale: float, seen: Tensor | None, cap: float |
     scores = q.transpose(1, 2) @ keys.transpose(-1, -2) * scale
     if cap is not None:
         scores = cap * torch.tanh(scores / cap)
-    return scores if seen is None else scores + _bias(seen, scores.dtype)
+    return scores if seen is None else scores + bias(seen, scores.dtype)
 
 
-def _bias(seen: Tensor, dtype: torch.dtype) -> Tensor:
+def bias(seen: Tensor, dtype: torch.dtype) -> Tensor:
     """Added to scores. The least finite number, not -inf: a query that sees no key attends to all
     alike, and nothing is NaN."""
     zero = torch.zeros(seen.shape, dtype=dtype, device=seen.device)

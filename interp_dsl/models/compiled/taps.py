@@ -55,6 +55,7 @@ class Taps:
                 "E601", "logits are an output: they can be read, not changed", exit_code=1
             )
         self._check_shared_hooks()
+        self._touched = frozenset(self.edited() | self.wanted())
 
     def edited(self) -> set[Place]:
         return set(self._edits) | set(self._raw_edits)
@@ -63,7 +64,7 @@ class Taps:
         return set(self._wanted)
 
     def touches(self, kind: str, layer: int | None) -> bool:
-        return (kind, layer) in self.edited() | self.wanted()
+        return (kind, layer) in self._touched
 
     def wants(self, kind: str, layer: int | None) -> bool:
         return (kind, layer) in self._wanted
@@ -75,6 +76,8 @@ class Taps:
     def at(self, kind: str, layer: int | None, raw: Tensor, form: points.Form) -> Tensor:
         """A place's own tensor after its edits, kept where it was asked for."""
         place = (kind, layer)
+        if place not in self._touched:
+            return raw
         if place in self._edits:
             edits = self.edits_at(kind, layer)
             raw = points.native(apply(points.canonical(raw, form), edits), form)

@@ -48,6 +48,7 @@ class Walk:
         self.in_place = not torch.is_grad_enabled() and not taps.wanted()
         self.projections = Projections(model, taps, self.in_place)
         self._seen: dict[int | None, Tensor | None]
+        self._biases: dict[int | None, Tensor | None]
         for rotary in model.rotary:
             rotary.reach(length)
         self.is_narrow = start is not None and start.changed is not None
@@ -196,8 +197,8 @@ class Walk:
             )
         square = self.taps.window.holds_all() and self.mask is None
         is_causal = self.shape.causal and square and self._covers(kind.window)
-        seen = None if is_causal else self._visible(kind.window)
-        z = attention.fused(q, k, v, kind.scale, seen, is_causal)
+        added = None if is_causal else self._bias(kind.window)
+        z = attention.fused(q, k, v, kind.scale, added, is_causal)
         if description.blank_rows and self.mask is not None:
             z = z * self._sees_any(kind.window)
         return z
@@ -214,6 +215,14 @@ class Walk:
                 self.positions, self.length, self.shape.causal, window, self.mask
             )
         return self._seen[window]
+
+    def _bias(self, window: int | None) -> Tensor | None:
+        """What is added to scores, made once as long as the same positions are held."""
+        window = None if self._covers(window) else window
+        if window not in self._biases:
+            seen = self._visible(window)
+            self._biases[window] = None if seen is None else attention.bias(seen, self.model.dtype)
+        return self._biases[window]
 
     def _covers(self, window: int | None) -> bool:
         """Does a window hide nothing of a prompt of this length?"""
@@ -300,7 +309,7 @@ class Walk:
 
     def _hold(self, window: Window, positions: Tensor) -> None:
         self.taps.window, self.positions = window, positions
-        self._seen = {}
+        self._seen, self._biases = {}, {}
 
     def _pick(self, x: Tensor) -> Tensor:
         """The stream at the read positions; from here on it holds nothing else."""
