@@ -101,6 +101,10 @@ def typed(expr: Expr, parameter: Parameter, name: str, scope: Scope) -> Any:
         from interp_dsl.check.metrics import metric
 
         return metric(expr, scope)
+    if kind == "ranking":
+        from interp_dsl.check.searches import ranking
+
+        return ranking(expr, scope)
     if isinstance(expr, Name) and kind in ("word", "string") and scope.find(expr.id) is None:
         value: Any = expr.id
     elif kind in ("string", "path") and _is_unquoted(expr, scope):

@@ -1,33 +1,26 @@
-"""Edges, methods of search, circuits and what they are measured by."""
+"""Edges and circuits, and what is taken of them."""
 
 from __future__ import annotations
 
 import re
 from hashlib import sha256
+from pathlib import Path
 
 from interp_dsl.check.arguments import arguments
 from interp_dsl.check.literals import literal
-from interp_dsl.check.metrics import metric
 from interp_dsl.check.models import declared_model, find_model, known_model, model, which_model
 from interp_dsl.check.paths import inside
 from interp_dsl.check.results import step_of
 from interp_dsl.check.scope import Rejected, Scope
+from interp_dsl.language.source import Span
 from interp_dsl.language.tree import Attribute, Binary, Call, Expr, Index, Name
 from interp_dsl.models.sites import missing
 from interp_dsl.plan.algebra import Edges, Explicit, OfCircuit
-from interp_dsl.plan.metrics import METRICS
 from interp_dsl.plan.names import CHANNELS, edge_name, target_of
 from interp_dsl.plan.places import Site, Target, Unit
-from interp_dsl.verbs.methods import CIRCUIT, EDGES, FINDINGS, SEARCHES
-from interp_dsl.verbs.values import (
-    CircuitTerm,
-    EdgeSet,
-    FindingTerm,
-    Model,
-    SearchTerm,
-    Step,
-    UnitSet,
-)
+from interp_dsl.verbs.evidence import CIRCUIT
+from interp_dsl.verbs.methods import EDGES
+from interp_dsl.verbs.values import CircuitTerm, EdgeSet, Model, Step, UnitSet
 
 PARTS = ("heads", "nodes", "edges")
 _NODE = re.compile(r"embed|pos_embed|L\d{1,6}H\d{1,6}|L\d{1,6}\.mlp")
@@ -56,59 +49,26 @@ def edges(expr: Expr, scope: Scope) -> EdgeSet:
     return EdgeSet(wanted, used)
 
 
-def search(expr: Expr, scope: Scope) -> SearchTerm:
-    """A method of search with all its options: `acdc(threshold=0.02)`."""
-    if isinstance(expr, Name) and expr.id in SEARCHES and scope.find(expr.id) is None:
-        raise scope.reject(
-            "E300", f"`{expr.id}` is a function", expr.span, help=f"write {expr.id}(…)"
-        )
-    if not isinstance(expr, Call):
-        known = ", ".join(f"{name}(…)" for name in SEARCHES)
-        raise scope.reject("E300", "a method of search is wanted here", expr.span, help=known)
-    if expr.function not in SEARCHES:
-        known_methods = list(SEARCHES)
-        raise scope.unknown_function(
-            expr.function, expr.name_span, "a method of search", known_methods
-        )
-    method = SEARCHES[expr.function]
-    options = method.options(arguments(expr, method.function, scope))
-    thresholds: tuple[float, ...] = options.get("threshold") or ()
-    if len(set(thresholds)) < len(thresholds):
-        raise scope.reject("E302", "a threshold stands twice in this list", expr.span)
-    return SearchTerm(expr.function, options, thresholds)
-
-
-def finding(expr: Expr, scope: Scope) -> FindingTerm:
-    """What `evaluate` measures: a metric, or a function of a circuit."""
-    if isinstance(expr, Name) and expr.id in FINDINGS and scope.find(expr.id) is None:
-        raise scope.reject(
-            "E300", f"`{expr.id}` is a function", expr.span, help=f"write {expr.id}()"
-        )
-    if not isinstance(expr, Call) or expr.function in METRICS:
-        found = metric(expr, scope)
-        return FindingTerm(found.name, found)
-    if expr.function not in FINDINGS:
-        known = [*METRICS, *FINDINGS]
-        raise scope.unknown_function(expr.function, expr.name_span, "a metric", known)
-    given = arguments(expr, FINDINGS[expr.function], scope)
-    of = given.pop("metric", None)
-    return FindingTerm(expr.function, of, expr.function, tuple(sorted(given.items())))
-
-
 # ---- circuits
 
 
 def from_file(expr: Expr, scope: Scope) -> CircuitTerm:
     """`circuit("old.circuit.json")`: what the file holds is looked at when the run starts."""
     assert isinstance(expr, Call)
-    path = inside(arguments(expr, CIRCUIT, scope)["path"], expr.span, scope)
+    path, digest = circuit_file(arguments(expr, CIRCUIT, scope)["path"], expr.span, scope)
+    return CircuitTerm(None, path=path, sha256=digest)
+
+
+def circuit_file(given: str, span: Span, scope: Scope) -> tuple[Path, str]:
+    """A circuit's file, and the sha256 of what it holds."""
+    path = inside(given, span, scope)
     try:
         held = path.read_bytes()
     except OSError as error:
         raise scope.reject(
-            "E430", f"{path} cannot be read", expr.span, label=error.strerror or ""
+            "E430", f"{path} cannot be read", span, label=error.strerror or ""
         ) from None
-    return CircuitTerm(None, path=path, sha256=sha256(held).hexdigest())
+    return path, sha256(held).hexdigest()
 
 
 def subject(expr: Expr, scope: Scope) -> Model | CircuitTerm:
@@ -125,7 +85,7 @@ def subject(expr: Expr, scope: Scope) -> Model | CircuitTerm:
     if scope.lookup(root, "step") is None:
         return model(expr, scope)
     step = circuit_step(root, scope)
-    chosen = _threshold(expr, step, scope)
+    chosen = threshold_of(expr, step, scope)
     return CircuitTerm(step, step.thresholds if chosen is None else (chosen,))
 
 
@@ -158,21 +118,26 @@ def part(expr: Attribute, scope: Scope) -> UnitSet | None:
     step = circuit_step(root, scope)
     if expr.name not in PARTS:
         raise scope.unlisted("E208", expr.name, expr.name_span, "a part of a circuit", [*PARTS])
-    chosen = _threshold(expr.value, step, scope)
+    chosen = threshold_of(expr.value, step, scope)
     if chosen is None and step.thresholds:
-        example = f"{step.name}[threshold={step.thresholds[0]:g}]"
-        raise scope.reject(
-            "E310",
-            f"`{step.name}` finds a circuit for each of {len(step.thresholds)} thresholds",
-            expr.value.span,
-            label="which of them?",
-            help=f"name it: {example}.{expr.name}",
-        )
+        raise which_threshold(expr.value, step, f".{expr.name}", scope)
     several = chosen if step.thresholds else None
     return UnitSet(OfCircuit(step.name, expr.name, several), step.model)
 
 
-def _threshold(expr: Expr, step: Step, scope: Scope) -> float | None:
+def which_threshold(expr: Expr, step: Step, part: str, scope: Scope) -> Rejected:
+    """Report a step of several circuits where one is wanted."""
+    example = f"{step.name}[threshold={step.thresholds[0]:g}]"
+    return scope.reject(
+        "E310",
+        f"`{step.name}` finds a circuit for each of {len(step.thresholds)} thresholds",
+        expr.span,
+        label="which of them?",
+        help=f"name it: {example}{part}",
+    )
+
+
+def threshold_of(expr: Expr, step: Step, scope: Scope) -> float | None:
     """The threshold that the brackets name."""
     if not isinstance(expr, Index):
         return None

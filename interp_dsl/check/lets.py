@@ -33,8 +33,8 @@ from interp_dsl.language.tree import (
     Unary,
 )
 from interp_dsl.models.sites import FAMILIES
+from interp_dsl.verbs.evidence import CIRCUIT
 from interp_dsl.verbs.functions import SOURCES
-from interp_dsl.verbs.methods import CIRCUIT
 
 _NOUNS = {
     "literal": "a plain value",

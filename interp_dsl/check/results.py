@@ -16,6 +16,8 @@ from interp_dsl.plan.places import Unit
 from interp_dsl.verbs.values import Step
 
 COLUMNS = ("base", "value", "effect", "normalized", "low", "high", "n")
+WHOLE = "circuit"
+"""The unit of the row that is about a circuit as a whole."""
 _BY_EXAMPLE = ("base", "value", "effect")
 Chain = list[tuple[str, Span]]
 
@@ -87,7 +89,7 @@ def score(expr: Expr, reading: Reading) -> ScoreOf:
             chain[-1][1] if chain else root.span,
             label=f"they have {', '.join(_BY_EXAMPLE)}",
         )
-    unit, position, where = _row(index, step, reading, expr.span)
+    unit, position, where = _row(index, step, metric, reading, expr.span)
     return ScoreOf(step.name, metric, column, unit, position, where)
 
 
@@ -156,7 +158,7 @@ def _none(
 
 
 def _row(
-    index: Index | None, step: Step, reading: Reading, span: Span
+    index: Index | None, step: Step, metric: str, reading: Reading, span: Span
 ) -> tuple[str | None, str | None, tuple[tuple[str, float | str], ...]]:
     """The unit, position and further columns that the brackets fix; together one row."""
     scope = reading.scope
@@ -178,7 +180,8 @@ def _row(
             help=f"name it: {step.name}"
             f"[{', '.join([*(a.span.text for a in places), f'under={step.contexts[0]}'])}]",
         )
-    if len(step.thresholds) > 1 and not any(name == "threshold" for name, _ in where):
+    several = len(step.thresholds) > 1 and metric not in step.shared
+    if several and not any(name == "threshold" for name, _ in where):
         raise scope.reject(
             "E310",
             f"`{step.name}` has a row for each of {len(step.thresholds)} thresholds",
@@ -197,7 +200,8 @@ def _row(
             label="which of them?",
             help=f"name the unit, as {step.name}[{_example_unit(step)}]",
         )
-    return None, None, tuple(where)
+    own = step.findings and reading.kind != "unit"
+    return WHOLE if own else None, None, tuple(where)
 
 
 def _fixed(argument: Argument, step: Step, scope: Scope) -> float | str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from interp_dsl.check.builds import build_data
 from interp_dsl.check.datachecks import Spans, check_change, check_side, names_of, side_of
 from interp_dsl.check.models import known_model, which_model
 from interp_dsl.check.scope import Scope
@@ -32,6 +33,22 @@ class StepChecks:
 
     def error(self, code: str, message: str, span: Span, **parts: Any) -> None:
         self.scope.error(code, message, span, **parts)
+
+    def warn(self, code: str, message: str, span: Span, **parts: Any) -> None:
+        self.scope.error(code, message, span, **parts)
+
+    def shared(self, one: Side, other: Side, model: Model) -> tuple[int, int] | None:
+        """How many prompts of a side stand among another's, and how many it has. None where one of
+        them waits for the run."""
+        found = [build_data(side.dataset, model, self.scope) for side in (one, other)]
+        if found[0] is None or found[1] is None:
+            return None
+        first, second = (
+            [tuple(row[:n]) for row, n in zip(held.tokens.tolist(), held.lengths, strict=True)]
+            for held in (side_of(found[0], one), side_of(found[1], other))
+        )
+        seen = set(second)
+        return sum(prompt in seen for prompt in first), len(first)
 
     def model_of(self, call: Call) -> Model:
         """The model that the units name, else the only one declared."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from interp_dsl.check import circuits, estimates, sides, sources, units
+from interp_dsl.check import circuits, estimates, searches, sides, sources, units
 from interp_dsl.check.literals import values_of, whole
 from interp_dsl.check.metrics import metric
 from interp_dsl.check.scope import Declared, Rejected, Scope
@@ -219,7 +219,7 @@ _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "int": whole,
     "subject": circuits.subject,
     "edges": circuits.edges,
-    "search": circuits.search,
-    "finding": circuits.finding,
+    "search": searches.search,
+    "finding": searches.finding,
     "estimate": estimates.estimate,
 }

@@ -46,6 +46,19 @@ def is_out_of_memory(error: Exception) -> bool:
     )
 
 
+def too_many(n: int) -> InterpError:
+    """What cannot be done in batches did not fit."""
+    return InterpError(
+        Diagnostic(
+            "E640",
+            f"this holds what every node writes for all {n} examples, which is more than the "
+            "memory there is",
+            help="take fewer examples: DATA where index < 32",
+        ),
+        exit_code=3,
+    )
+
+
 def _halved(size: int, note: Callable[[str], None]) -> int:
     if size == 1:
         raise InterpError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
 
-import numpy as np
-
+from interp_dsl.circuits.setting import Floats
 from interp_dsl.data.fingerprint import fingerprint
+from interp_dsl.engine.by_edge import edges_of, scores_of, strengths_of
 from interp_dsl.engine.edges import EdgeBench
 from interp_dsl.engine.findings import evaluate_circuits
 from interp_dsl.engine.report import Report
@@ -16,11 +16,11 @@ from interp_dsl.engine.scores import Scored
 from interp_dsl.engine.searches import Searched, run_search
 from interp_dsl.engine.state import State
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
-from interp_dsl.models.graph import Bools, Edge, Graph
+from interp_dsl.models.graph import Graph
 from interp_dsl.models.shape import Shape
-from interp_dsl.plan.algebra import Edges
-from interp_dsl.plan.tasks import CircuitFile, EvaluateCircuit, Search
-from interp_dsl.plan.written import written_source
+from interp_dsl.plan.algebra import Edges, ScoreOf
+from interp_dsl.plan.tasks import CircuitFile, CircuitOf, EvaluateCircuit, Search
+from interp_dsl.plan.written import written_ranking, written_source
 from interp_dsl.runs.circuit import Circuit, Fingerprint, GraphSize, Method
 from interp_dsl.runs.circuit_file import circuit_path, circuits_of
 from interp_dsl.runs.folder import RunFolder
@@ -28,7 +28,7 @@ from interp_dsl.runs.folder import RunFolder
 
 def search(task: Search, key: str, state: State, folder: RunFolder, report: Report) -> None:
     """Search, and write the edge table and a file a circuit."""
-    found = run_search(task, state, report)
+    found = run_search(task, state, report, _ranking(task, state, folder))
     several = len(found.circuits) > 1
     about = []
     for at, values in zip(found.circuits, found.values, strict=True):
@@ -44,6 +44,19 @@ def search(task: Search, key: str, state: State, folder: RunFolder, report: Repo
     folder.finish_step(task.step, key, circuits=about)
 
 
+def _ranking(task: Search, state: State, folder: RunFolder) -> Callable[[Graph], Floats] | None:
+    """The scores of a graph's edges [E] that a search starts from."""
+    match task.by:
+        case ScoreOf(step=step, metric=metric, column=column):
+            rows = [row for row in state.rows(step) if row["metric"] == metric]
+            return lambda graph: scores_of(rows, column, graph, f"step {step}")
+        case CircuitOf(step=step, thresholds=thresholds):
+            held = circuits_of(folder.path, step)
+            circuit = held[thresholds[0] if thresholds else None]
+            return lambda graph: strengths_of(circuit, graph)
+    return None
+
+
 def _circuit(task: Search, found: Searched, threshold: float | None, state: State) -> Circuit:
     import polars as pl
 
@@ -52,6 +65,7 @@ def _circuit(task: Search, found: Searched, threshold: float | None, state: Stat
         table = table.filter(pl.col("threshold") == threshold).drop("threshold")
     executor, data = state.executor(task.into), state.data[task.into.data]
     options = {k: v for k, v in task.options if k != "threshold"}
+    options |= {"by": written_ranking(task.by)} if task.by else {}
     options |= {"split_qkv": task.edges.split_qkv, "split_embed": task.edges.split_embed}
     return Circuit(
         table,
@@ -84,8 +98,10 @@ def evaluate(task: EvaluateCircuit, state: State, folder: RunFolder, report: Rep
     graph = _graph(first, executor.facts.shape)
     edges = Edges(graph.split_qkv, graph.split_embed)
     bench = EdgeBench(task.into, task.source, edges, graph.direct, task.metrics, state, report.note)
-    kept = {threshold: _kept(circuit, graph) for threshold, circuit in circuits.items()}
-    return evaluate_circuits(task, bench, kept, state.seed)
+    data = state.data[task.into.data]
+    if first.data is not None and first.data.sha256 == fingerprint(data):
+        report.note(f"{task.step}: the circuit was found on these very prompts of {data.name}")
+    return evaluate_circuits(task, bench, circuits, state.seed)
 
 
 def _read(task: EvaluateCircuit, folder: RunFolder) -> Mapping[float | None, Circuit]:
@@ -97,7 +113,7 @@ def _read(task: EvaluateCircuit, folder: RunFolder) -> Mapping[float | None, Cir
 
 def _graph(circuit: Circuit, shape: Shape) -> Graph:
     """The graph of this model that a circuit is part of, told by its edges and their number."""
-    edges = [Edge(*row) for row in circuit.table.select(Edge._fields).iter_rows()]
+    edges = edges_of(circuit.table)
     for split_qkv, split_embed, direct in product((True, False), (False, True), (False, True)):
         graph = Graph(shape, split_qkv, split_embed, direct)
         if graph.n_edges == circuit.graph.n_edges and all(e in graph.index for e in edges):
@@ -110,11 +126,3 @@ def _graph(circuit: Circuit, shape: Shape) -> Graph:
         ),
         exit_code=1,
     )
-
-
-def _kept(circuit: Circuit, graph: Graph) -> Bools:
-    """Which edges of the graph are kept [E]; one that the circuit does not list is not."""
-    kept = np.zeros(graph.n_edges, dtype=bool)
-    rows = circuit.edges.select(Edge._fields).iter_rows()
-    kept[[graph.index[Edge(*row)] for row in rows]] = True
-    return kept

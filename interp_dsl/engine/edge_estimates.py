@@ -14,7 +14,7 @@ from interp_dsl.circuits.attribution.examples import Examples
 from interp_dsl.circuits.forward import EdgeForward
 from interp_dsl.engine.batches import in_batches
 from interp_dsl.engine.edges import EdgeBench
-from interp_dsl.engine.findings import measured
+from interp_dsl.engine.measured import measured
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State
 from interp_dsl.models.precision import float32_products

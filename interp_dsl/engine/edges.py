@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from interp_dsl.circuits.forward import EdgeForward
+from interp_dsl.circuits.setting import Setting
 from interp_dsl.data.positions import check_aligned
 from interp_dsl.engine.batches import in_batches
 from interp_dsl.engine.metrics import Meter
@@ -71,6 +72,7 @@ class EdgeBench:
             None if plain.reads is None else torch.from_numpy(plain.reads).to(executor.device)
         )
         self._mean: Tensor | None = None
+        self._all: Tensor | None = None
 
     @property
     def rows(self) -> int:
@@ -84,6 +86,17 @@ class EdgeBench:
         rows = examples.repeat(lead.numel())
         found = self.meter.measure({"plain": logits.float().flatten(0, -3)}, rows)
         return found.view(len(found), *lead, len(examples))
+
+    def setting(self, metric: int, sign: int = 1) -> Setting:
+        """All examples at once, judged by one of the metrics times a sign."""
+        examples = torch.arange(self.n, device=self.tokens.device)
+
+        def values(logits: Tensor) -> Tensor:
+            return sign * self.values(logits, examples)[metric]
+
+        if self._all is None:
+            self._all = self.ablated(examples)
+        return Setting(self.forward, self.tokens, self._all, values, self.reads, self.mask)
 
     def ablated(self, examples: Tensor) -> Tensor:
         """What stands where an edge is out [S, B, T, D], for these examples; an axis has size 1

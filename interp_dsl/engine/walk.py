@@ -112,15 +112,15 @@ class Walk:
         )
 
     def _total(self, task: Task) -> int | None:
-        """What `progress` counts up to: examples of a forward, examples that are
-        attributed, units of a sweep, edges of a search."""
+        """What `progress` counts up to: examples of a forward, examples that are attributed, units
+        of a sweep, edges of a search that goes from one to the next."""
         if isinstance(task, Forward):
             return self.state.data[task.run.data].n
         if isinstance(task, Sweep):
             return sum(len(s.units) for s in self._shards(task))
         if isinstance(task, Attribute | AttributeEdges):
             return self.state.data[task.variant.into.data].n
-        if isinstance(task, Search) and task.counts is not None:
+        if isinstance(task, Search) and task.counts is not None and task.is_stepwise:
             return sum(task.counts) * max(1, len(task.thresholds))
         return None
 

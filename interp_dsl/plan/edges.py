@@ -31,11 +31,13 @@ def edges_cost(task: Search | EvaluateCircuit, known: Sizes) -> Cost:
     found = known.of(task.into)
     if found is None:
         return UNKNOWN
-    model, data = found
     if isinstance(task, EvaluateCircuit):
-        return _evaluation(task, model, data, known)
-    if task.counts is None or not task.is_stepwise:
+        return _masked(task, task.n_circuits * (1 + task.measures), known)
+    if task.counts is None:
         return UNKNOWN
+    if not task.is_stepwise:
+        return _masked(task, (task.passes or 0) + max(1, len(task.thresholds)), known)
+    model, data = found
     before = _sources(task.source, known) + whole(task.into, None, known)
     work = _tests(task, model, data)
     rows = data.n * sum(task.counts) * max(1, len(task.thresholds))
@@ -62,9 +64,13 @@ def edges_plain(task: Search | EvaluateCircuit, known: Sizes) -> Cost:
     if data is None:
         return UNKNOWN
     if isinstance(task, EvaluateCircuit):
-        return before + whole(task.into, (task.n_circuits + 1) * data.n, known)
+        circuits = task.n_circuits * (1 + task.measures) + 1
+        return before + whole(task.into, circuits * data.n, known)
     if task.counts is None:
         return UNKNOWN
+    if not task.is_stepwise:
+        circuits = (task.passes or 0) + max(1, len(task.thresholds)) + 1
+        return before + whole(task.into, circuits * data.n, known)
     rows = data.n * sum(task.counts) * max(1, len(task.thresholds))
     return before + whole(task.into, rows, known)
 
@@ -90,15 +96,19 @@ def _at(model: ModelSize) -> Start:
     return Start(model.n_layers, False, 0)
 
 
-def _evaluation(task: EvaluateCircuit, model: ModelSize, data: DataSize, known: Sizes) -> Cost:
-    """The circuits and the empty one with every edge weighed, the whole model as it is."""
+def _masked(task: Search | EvaluateCircuit, circuits: int, known: Sizes) -> Cost:
+    """Circuits and the empty one with every edge weighed, the whole model as it is."""
+    found = known.of(task.into)
+    assert found is not None
+    model, data = found
     read = reads(task.metrics)
     if not read.is_known:
         read = EVERYWHERE
-    passed = (task.n_circuits + 1) * data.n
+    passed = (circuits + 1) * data.n
     cost = _sources(task.source, known) + whole(task.into, passed + data.n, known, read)
-    edges = 2.0 * (task.n_edges or 0) * passed * data.width * model.d_model
-    flops = None if cost.flops is None or task.n_edges is None else cost.flops + edges
+    n_edges = sum(task.counts or ()) if isinstance(task, Search) else task.n_edges
+    edges = 2.0 * (n_edges or 0) * passed * data.width * model.d_model
+    flops = None if cost.flops is None or n_edges is None else cost.flops + edges
     return replace(cost, flops=flops, peak=_held(model, data), is_bound=True)
 
 

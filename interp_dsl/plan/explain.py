@@ -19,7 +19,7 @@ from interp_dsl.plan.algebra import (
     Zero,
 )
 from interp_dsl.plan.cost import Cost, Sizes, starts_late, units_of
-from interp_dsl.plan.edges import Bounds, bounds
+from interp_dsl.plan.edges import bounds
 from interp_dsl.plan.estimates import Estimates, estimates, readers
 from interp_dsl.plan.passes import PASSES
 from interp_dsl.plan.starts import Packing, acts_everywhere, start
@@ -42,6 +42,7 @@ from interp_dsl.plan.tasks import (
     Sweep,
     Task,
 )
+from interp_dsl.plan.written import written_ranking
 
 NAMED = 5
 """Steps that are named of those that share a forward."""
@@ -205,7 +206,7 @@ def _circuits(task: Search | EvaluateCircuit, known: Sizes, estimate: Cost) -> I
         first, *others = (m.name for m in task.metrics)
         yield f"driven by {first}" + (f", reports {', '.join(others)}" if others else "")
         if task.counts is not None:
-            yield _count(sum(task.counts), "edge") + _passes(bounds(task, known))
+            yield _count(sum(task.counts), "edge") + _passes(task, known)
     yield _cost(estimate) + (f", {quantity(estimate.peak)}B held" if estimate.peak else "")
 
 
@@ -222,7 +223,10 @@ def _estimated(task: Attribution, estimate: Cost) -> Iterator[str]:
     yield _cost(estimate)
 
 
-def _passes(found: Bounds | None) -> str:
+def _passes(task: Search, known: Sizes) -> str:
+    if not task.is_stepwise:
+        return f"; at most {task.passes:,} passes of all examples" if task.passes else ""
+    found = bounds(task, known)
     if found is None:
         return ""
     return f"; tests of {found.least:,.1f} to {found.most:,.1f} passes of all examples"
@@ -230,8 +234,9 @@ def _passes(found: Bounds | None) -> str:
 
 def _arguments(task: Search | Attribution) -> str:
     held = {name: value for name, value in task.options if value is not None}
-    said = (f"{name}={_said(value)}" for name, value in held.items())
-    return ", ".join(said)
+    said = [f"{name}={_said(value)}" for name, value in held.items()]
+    by = task.by if isinstance(task, Search) else None
+    return ", ".join([f"by={written_ranking(by)}", *said] if by else said)
 
 
 def _said(value: object) -> str:

@@ -11,6 +11,7 @@ from interp_dsl.plan.algebra import (
     Intervention,
     Metric,
     Run,
+    ScoreOf,
     Source,
 )
 from interp_dsl.plan.places import ALL, Positions, Site, Target
@@ -183,6 +184,14 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class CircuitOf:
+    """The circuits of a step, at these thresholds where it finds one for each."""
+
+    step: str
+    thresholds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Search:
     """Find the edges of a model's graph that matter on `into`: the result is an edge table named
     `step`, and a circuit for each of the thresholds. `source` stands where an edge is out. The
@@ -190,7 +199,8 @@ class Search:
 
     `options` are all of the method's, none left open. `counts`: how many edges enter each layer,
     and the final residual at last, where the model's sizes are known beforehand. `is_stepwise`: a
-    pass an edge at most, from the logits down."""
+    pass an edge at most, from the logits down; of other methods `passes` of all examples at most.
+    `by` ranks the edges, where the method starts from a ranking."""
 
     id: str
     step: str
@@ -204,6 +214,8 @@ class Search:
     thresholds: tuple[float, ...] = ()
     counts: tuple[int, ...] | None = None
     is_stepwise: bool = False
+    passes: int | None = None
+    by: ScoreOf | CircuitOf | None = None
     key: str | None = None
     place: Place | None = None
 
@@ -252,14 +264,6 @@ Attribution = Attribute | AttributeEdges
 
 
 @dataclass(frozen=True, slots=True)
-class CircuitOf:
-    """The circuits of a step, at these thresholds where it finds one for each."""
-
-    step: str
-    thresholds: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class CircuitFile:
     """The circuit of a file that held the bytes of this sha256."""
 
@@ -270,7 +274,8 @@ class CircuitFile:
 @dataclass(frozen=True, slots=True)
 class EvaluateCircuit:
     """How good circuits are on `into`, with `source` where an edge is out: a score table named
-    `step`, a row a circuit and finding."""
+    `step`, a row a circuit and finding. `measures`: how many circuits findings measure, at most,
+    beside each of these."""
 
     id: str
     step: str
@@ -280,6 +285,7 @@ class EvaluateCircuit:
     findings: tuple[Finding, ...]
     reference: Run
     n_edges: int | None = None
+    measures: int = 0
     key: str | None = None
     place: Place | None = None
 

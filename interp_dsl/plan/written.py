@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from interp_dsl.plan.algebra import Constant, FromRun, Mean, Resample, Run, Source, Zero
+from interp_dsl.plan.algebra import (
+    Constant,
+    FromRun,
+    Mean,
+    Resample,
+    Run,
+    ScoreOf,
+    Source,
+    Zero,
+)
+from interp_dsl.plan.tasks import CircuitOf
 
 
 def written_source(source: Source) -> str:
@@ -19,6 +29,13 @@ def written_source(source: Source) -> str:
         case Resample(run=run, seed=seed):
             return f"resample({written_side(run)}, seed={seed})"
     raise ValueError(f"no edge is set to {source}")
+
+
+def written_ranking(by: ScoreOf | CircuitOf) -> str:
+    """What edges are ranked by: `scores.gap.effect`, `curve[threshold=0.1]`."""
+    if isinstance(by, ScoreOf):
+        return f"{by.step}.{by.metric}.{by.column}"
+    return f"{by.step}[threshold={by.thresholds[0]:g}]" if by.thresholds else by.step
 
 
 def written_side(run: Run) -> str:

@@ -9,7 +9,8 @@ order           the edge's turn in the search, from 0; null where there was no o
 effect          the change of the driving metric when the edge is taken out; null where none was
                 measured or estimated
 score           what the method held against its threshold: for ACDC the metric of the circuit when
-                the edge's turn came, for attribution the estimate that edges are ranked by
+                the edge's turn came, for other methods what they rank edges by: the score given,
+                the turn in which an edge went, the probability of a mask
 margin          how far the edge was from being decided the other way
 evaluated       whether the edge was tested itself, not dropped with a node that nothing reaches"""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from interp_dsl.plan.algebra import Edges, Finding, Metric
+from interp_dsl.plan.algebra import Edges, Finding, Metric, OfCircuit, Units
 from interp_dsl.plan.tasks import CircuitFile, CircuitOf, EvaluateCircuit
+from interp_dsl.verbs.evidence import FINDINGS, Evidence
 from interp_dsl.verbs.lowering import Lowering, place_of
 from interp_dsl.verbs.search import check_edges, edge_counts, graph_of
 from interp_dsl.verbs.signature import Checks
-from interp_dsl.verbs.values import Call, CircuitTerm, Searched, Side, SourceTerm, Step
+from interp_dsl.verbs.values import Call, CircuitTerm, Model, Searched, Side, SourceTerm, Step
 
 
 def check(call: Call, checks: Checks, circuit: CircuitTerm) -> Step:
@@ -26,18 +27,23 @@ def check(call: Call, checks: Checks, circuit: CircuitTerm) -> Step:
     searched = circuit.step.searched if circuit.step is not None else None
     side, source = _side(call, searched), _source(call, checks, searched)
     findings = _findings(call, checks, circuit)
+    told = [FINDINGS[f.function] for f in findings if f.function is not None]
     step = Step(
         call.name,
         "evaluate",
         "scores",
         model,
         tuple(f.metric for f in findings),
+        units=_edges(circuit) if any(one.by_edge for one in told) else None,
         has_effect=False,
         lacks=("effect",),
         thresholds=circuit.thresholds if len(circuit.thresholds) > 1 else (),
         findings=findings,
+        shared=tuple(one.function.name for one in told if one.is_shared),
         n_rows=1,
     )
+    for one in told:
+        _check_evidence(call, checks, circuit, one, source)
     if source is not None:
         word = "with" if "with" in call.clauses else "on"
         check_edges(call, checks, model, (source, word), (side, "on"))
@@ -45,13 +51,70 @@ def check(call: Call, checks: Checks, circuit: CircuitTerm) -> Step:
         step = replace(step, searched=replace(edges, into=side, source=source))
     checks.check_metrics(call, step, side)
     checks.check_tokens(call, step, side)
+    if searched is not None:
+        _warn_of_same(call, checks, side, searched.into, model)
     return step
+
+
+def _edges(circuit: CircuitTerm) -> Units | None:
+    """The edges that have rows of their own."""
+    if circuit.step is None:
+        return None
+    several = circuit.thresholds[0] if circuit.step.thresholds else None
+    return OfCircuit(circuit.step.name, "edges", several)
+
+
+def _check_evidence(
+    call: Call, checks: Checks, circuit: CircuitTerm, one: Evidence, source: SourceTerm | None
+) -> None:
+    """What a finding asks of the circuit and of its source."""
+    name = one.function.name
+    searched = circuit.step.searched if circuit.step is not None else None
+    if one.refuses_direct and searched is not None and searched.direct:
+        checks.error(
+            "E306",
+            f"`{name}` is not told of a graph with direct edges",
+            call.spans["measure"],
+            help="search with direct=false",
+        )
+    if one.needs_side and source is not None and source.kind != "side":
+        checks.error(
+            "E306",
+            f"`{name}` shuffles what examples of another side had",
+            call.spans["measure"],
+            label="an edge that is out carries no side here",
+            help="evaluate with DATASET.corrupt",
+        )
+
+
+def _warn_of_same(call: Call, checks: Checks, side: Side, into: Side, model: Model) -> None:
+    """A circuit suits the prompts that it was found on: science calls for others."""
+    found = checks.shared(side, into, model)
+    is_same = side.dataset is into.dataset and side.side == into.side
+    if (found is None and is_same) or (found is not None and found[0]):
+        n, all_of_them = found or (0, 0)
+        checks.warn(
+            "W41",
+            "the circuit is measured on prompts that it was found on",
+            call.spans["on"],
+            label=f"{n} of {all_of_them} prompts" if found else "the very data of its search",
+            help="search one part and evaluate on another: let held = DATA where index >= 64",
+        )
 
 
 def _findings(call: Call, checks: Checks, circuit: CircuitTerm) -> tuple[Finding, ...]:
     """What is measured, each of a metric: its own, or the one that drove the search."""
     found = []
     for term in call.clauses["measure"]:
+        if circuit.step is None and term.function and FINDINGS[term.function].is_shared:
+            checks.error(
+                "E306",
+                f"`{term.name}` is told of a search's circuits",
+                call.spans["measure"],
+                label="this circuit is a file's",
+                help="evaluate the step of a search, which may have several thresholds",
+            )
+            continue
         driver = circuit.step.metrics[0] if circuit.step is not None else None
         metric: Metric | None = term.metric or driver
         if metric is None:
@@ -107,6 +170,12 @@ def _source(call: Call, checks: Checks, searched: Searched | None) -> SourceTerm
     return replace(source, side=Side(data, source.side.side))
 
 
+def _measures(step: Step, n_edges: int) -> int:
+    """How many circuits the findings measure beside the one in question, at most."""
+    held = [(FINDINGS[f.function], dict(f.arguments)) for f in step.findings if f.function]
+    return sum(one.circuits(given, n_edges) for one, given in held)
+
+
 def lower(call: Call, step: Step, lowering: Lowering, circuit: CircuitTerm) -> None:
     """Tasks: what the search left, the reference, the evaluation."""
     model, found = step.model, step.searched
@@ -131,6 +200,7 @@ def lower(call: Call, step: Step, lowering: Lowering, circuit: CircuitTerm) -> N
             step.findings,
             reference,
             None if counts is None else sum(counts),
+            0 if counts is None else _measures(step, sum(counts)),
             place=place_of(call.verb_span),
         )
     )

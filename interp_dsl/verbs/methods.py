@@ -1,6 +1,5 @@
-"""How circuits are searched for, and what they are measured by: what each takes. A method is added
-here, for the checker and the pages, and in engine/searches.py or engine/findings.py, which run
-it."""
+"""How circuits are searched for: what each method takes. A method is added here, for the checker
+and the pages, and in engine/methods.py, which runs it."""
 
 from __future__ import annotations
 
@@ -18,12 +17,19 @@ Arguments = Mapping[str, Any]
 class Method:
     """A method of search. `options` makes of the arguments all options of a search, none left open;
     `direct` among them says that the graph has direct edges. `is_stepwise`: it tests edges one
-    after another from the logits down, which tells what it costs. A parameter `threshold` with
-    several values makes a circuit for each."""
+    after another from the logits down, which tells what it costs; of others `passes` does, of
+    options and a number of edges: the most passes of all examples, a gradient counted as two.
+    A parameter `threshold` with several values makes a circuit for each. Of the arguments `one_of`
+    at least one is given, and of those that exclude each other one. `learns`: by the slope of the
+    driving metric."""
 
     function: Function
     options: Callable[[Arguments], dict[str, Any]] = dict
     is_stepwise: bool = False
+    passes: Callable[[Arguments, int], int] = lambda options, n_edges: 0
+    one_of: tuple[str, ...] = ()
+    excludes: bool = False
+    learns: bool = False
 
 
 def _acdc(given: Arguments) -> dict[str, Any]:
@@ -49,6 +55,24 @@ def _acdc(given: Arguments) -> dict[str, Any]:
         "start": rules.start,
     }
 
+
+def _turns(options: Arguments, n_edges: int) -> int:
+    """Circuits that an elimination evaluates, one for each edge left, turn after turn."""
+    left, circuits = n_edges, 1
+    while left > options["n"]:
+        circuits += left + 1
+        left -= max(1, int(options["share"] * left))
+    return circuits
+
+
+def _learned(options: Arguments, n_edges: int) -> int:
+    """A pass and its gradient a step, and what is left at the end."""
+    return 3 * int(options["steps"]) + 1
+
+
+_STEPS = Parameter("int", doc="passes over all examples", least=1)
+_MASK = Parameter("number", 0.9, "what masks begin as", least=0.01, most=0.99)
+_SEED = Parameter("int", 0, "of the masks' noise", least=0)
 
 SEARCHES: dict[str, Method] = {
     m.function.name: m
@@ -79,6 +103,85 @@ SEARCHES: dict[str, Method] = {
             _acdc,
             is_stepwise=True,
         ),
+        Method(
+            Function(
+                "top_edges",
+                "The best edges by scores of an earlier step that lie on a path from an embedding "
+                "to the logits.",
+                {
+                    "by": Parameter("ranking", doc="the step whose scores rank edges"),
+                    "n": Parameter("int", None, "at most so many edges", least=0),
+                    "threshold": Parameter("numbers", None, "of at least this score, or a list"),
+                    "absolute": Parameter(
+                        "bool", None, "scores without their sign; so unless a search ranks"
+                    ),
+                    "grown": Parameter(
+                        "bool", False, "grown from the logits: the best edge into what is reached"
+                    ),
+                },
+            ),
+            one_of=("n", "threshold"),
+            excludes=True,
+        ),
+        Method(
+            Function(
+                "greedy",
+                "Backward elimination: the edge that is missed least is taken out, again and "
+                "again, all edges compared before one goes.",
+                {
+                    "n": Parameter("int", None, "until at most so many edges are left", least=0),
+                    "limit": Parameter(
+                        "number", None, "until the driving metric would get worse than this"
+                    ),
+                    "share": Parameter(
+                        "number",
+                        0.0,
+                        "the part of the edges left that goes at once",
+                        least=0,
+                        most=1,
+                    ),
+                },
+            ),
+            lambda given: {**given, "n": given["n"] or 0},
+            passes=_turns,
+            one_of=("n", "limit"),
+        ),
+        Method(
+            Function(
+                "subnetwork_probing",
+                "Which nodes the metric needs, learned as masks (Cao et al. 2021): the edges "
+                "between nodes that are kept.",
+                {
+                    "strength": Parameter("number", doc="what a node that is kept costs", least=0),
+                    "steps": replace(_STEPS, default=400),
+                    "lr": Parameter("number", 0.05, "Adam's rate", least=0),
+                    "mask": _MASK,
+                    "seed": _SEED,
+                },
+            ),
+            passes=_learned,
+            learns=True,
+        ),
+        Method(
+            Function(
+                "edge_pruning",
+                "Which n edges the metric needs, learned as masks under a constraint on how many "
+                "there are (Bhaskar et al. 2024).",
+                {
+                    "n": Parameter("int", doc="at most so many edges", least=0),
+                    "steps": replace(_STEPS, default=600),
+                    "lr": Parameter("number", 0.1, "Adam's rate for masks", least=0),
+                    "multiplier_lr": Parameter("number", 1.0, "and for multipliers", least=0),
+                    "warmup": Parameter(
+                        "number", 0.7, "the part of the steps in which edges go", least=0, most=1
+                    ),
+                    "mask": _MASK,
+                    "seed": _SEED,
+                },
+            ),
+            passes=_learned,
+            learns=True,
+        ),
     )
 }
 
@@ -90,21 +193,3 @@ EDGES = Function(
         "split_embed": Parameter("bool", False, "token and position embeddings write apart"),
     },
 )
-
-CIRCUIT = Function(
-    "circuit",
-    "The circuit of a file that a search wrote.",
-    {"path": Parameter("path", doc="the file: STEP.circuit.json of a run")},
-)
-
-FINDINGS: dict[str, Function] = {
-    f.name: f
-    for f in (
-        Function(
-            "faithfulness",
-            "How much of what the model does the circuit does: 1 for the whole model, 0 with every "
-            "edge out.",
-            {"metric": Parameter("metric", None, "in which metric; the search's own")},
-        ),
-    )
-}

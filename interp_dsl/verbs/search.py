@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interp_dsl.models.sites import family
-from interp_dsl.plan.algebra import Explicit
-from interp_dsl.plan.metrics import good
+from interp_dsl.plan.algebra import Explicit, ScoreOf
+from interp_dsl.plan.metrics import METRICS, calls, good
 from interp_dsl.plan.names import edge_name
 from interp_dsl.plan.places import Site, Target, Unit
-from interp_dsl.plan.tasks import Search
+from interp_dsl.plan.tasks import CircuitOf, Search
 from interp_dsl.verbs.lowering import Lowering, place_of
 from interp_dsl.verbs.methods import SEARCHES
 from interp_dsl.verbs.signature import Checks, Clause, Verb
@@ -21,6 +21,7 @@ from interp_dsl.verbs.values import (
     Change,
     EdgeSet,
     Model,
+    RankingTerm,
     Searched,
     SearchTerm,
     Side,
@@ -63,6 +64,8 @@ def _check(call: Call, checks: Checks) -> Step:
     checks.check_metrics(call, step, into)
     checks.check_tokens(call, step, into)
     _check_driver(call, checks, step)
+    if method.by is not None:
+        _check_ranking(call, checks, step, method.by)
     return step
 
 
@@ -110,6 +113,38 @@ def _check_driver(call: Call, checks: Checks, step: Step) -> None:
             label="is a large one better, or a small one?",
             help="put another metric first, such as kl() or logit_diff()",
         )
+    method = call.one("by").method
+    flat = [c.function for c in calls(first.term) if not METRICS[c.function].smooth]
+    if flat and SEARCHES[method].learns:
+        checks.error(
+            "E306",
+            f"`{flat[0]}` has no slope for `{method}` to learn from",
+            call.spans["measure"],
+            help="put a smooth metric first, such as kl() or logit_diff()",
+        )
+
+
+def _check_ranking(call: Call, checks: Checks, step: Step, by: RankingTerm) -> None:
+    """A ranking is of the very edges that are searched."""
+    other = by.step
+    if other.model is not step.model:
+        checks.error(
+            "E307",
+            f"`{other.name}` ranks edges of another model",
+            call.spans["by"],
+            help="rank by a step of this model",
+        )
+    ranked, own = other.searched, step.searched
+    if ranked is None or own is None:
+        return
+    if ranked.edges != own.edges or ranked.direct:
+        checks.error(
+            "E306",
+            f"`{other.name}` ranks the edges of another graph",
+            call.spans["by"],
+            label="it has direct edges" if ranked.direct else "its edges are split otherwise",
+            help="search the edges that were ranked, none of them direct",
+        )
 
 
 def _lower(call: Call, step: Step, lowering: Lowering) -> None:
@@ -120,6 +155,10 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     source = lowering.source(found.source, model, None)
     lowering.referred(step.metrics, reference)
     lowering.checks(into, model)
+    by, counts = method.by, edge_counts(graph_of(model, found))
+    if by is not None:
+        lowering.require([by.step.name])
+    facts = SEARCHES[method.method]
     lowering.add(
         Search(
             f"search:{step.name}",
@@ -132,11 +171,19 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
             step.metrics,
             reference,
             method.thresholds,
-            edge_counts(graph_of(model, found)),
-            SEARCHES[method.method].is_stepwise,
+            counts,
+            facts.is_stepwise,
+            None if counts is None else facts.passes(method.options, sum(counts)),
+            None if by is None else _ranking(by),
             place=place_of(call.verb_span),
         )
     )
+
+
+def _ranking(by: RankingTerm) -> ScoreOf | CircuitOf:
+    if by.step.result == "circuit":
+        return CircuitOf(by.step.name, () if by.threshold is None else (by.threshold,))
+    return ScoreOf(by.step.name, by.metric, by.column)
 
 
 def graph_of(model: Model, found: Searched) -> Graph | None:

@@ -39,9 +39,9 @@ REQUIRED: Any = object()
 @dataclass(frozen=True)
 class Parameter:
     """An argument of a function. `type` is int, number, numbers (one or a list), string, word,
-    bool, path, texts (one or a list of strings), paths, answers, metric or top (how many of the
-    largest); `choices` lists the words or strings that it may be, `least` and `most` bound a
-    number."""
+    bool, path, texts (one or a list of strings), paths, answers, metric, ranking or top (how many
+    of the largest); `choices` lists the words or strings that it may be, `least` and `most` bound
+    a number."""
 
     type: str
     default: Any = REQUIRED
@@ -77,10 +77,14 @@ class Clause:
 
 class Checks(Protocol):
     """What the checker lends a verb: errors, the model, checks against the data at hand. All but
-    `error` and `count` raise where the step is wrong beyond use. `source`, `into` and `word` name
-    the clauses that messages point to."""
+    `error`, `warn`, `shared` and `count` raise where the step is wrong beyond use. `source`, `into`
+    and `word` name the clauses that messages point to."""
 
     def error(self, code: str, message: str, span: Span, **parts: Any) -> None: ...
+
+    def warn(self, code: str, message: str, span: Span, **parts: Any) -> None: ...
+
+    def shared(self, one: Side, other: Side, model: Model) -> tuple[int, int] | None: ...
 
     def model_of(self, call: Call) -> Model: ...
 

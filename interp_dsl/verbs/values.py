@@ -116,12 +116,24 @@ class EdgeSet:
 
 
 @dataclass(frozen=True)
+class RankingTerm:
+    """What ranks edges: a column of a step's scores; or of a search the one that it ranks by, of
+    one of its circuits where it has several."""
+
+    step: Step
+    metric: str = ""
+    column: str = ""
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
 class SearchTerm:
-    """A method of search with all its options (methods.py)."""
+    """A method of search with all its options (methods.py), and the ranking that it starts from."""
 
     method: str
     options: dict[str, Any]
     thresholds: tuple[float, ...]
+    by: RankingTerm | None = None
 
 
 @dataclass(frozen=True)
@@ -169,7 +181,8 @@ class Searched:
 class Step:
     """A checked step. `result` is scores, circuit, recording or intervention. `n_rows` counts the
     rows of each metric and context, None where a result decides. `lacks`: columns of its scores
-    that are null; `more`: further ones. `thresholds`: of circuits, where there are several."""
+    that are null; `more`: further ones. `thresholds`: of circuits, where there are several; metrics
+    in `shared` have one row for all of them."""
 
     name: str
     verb: str
@@ -184,6 +197,7 @@ class Step:
     thresholds: tuple[float, ...] = ()
     searched: Searched | None = None
     findings: tuple[Finding, ...] = ()
+    shared: tuple[str, ...] = ()
     contexts: tuple[str, ...] = ()
     n_rows: int | None = None
 

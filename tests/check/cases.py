@@ -16,11 +16,11 @@ from interp_dsl.plan.explain import explain
 from interp_dsl.plan.tasks import Plan
 
 FOLDER = Path(__file__).parent.parent / "cases"
-PREFIXES = ("E2", "E3", "E4", "E5", "E6")
+PREFIXES = ("E2", "E3", "E4", "E5", "E6", "W")
 
 
 def bad_cases() -> list[Path]:
-    """Programs with an error that the checker finds; E1 are the parser's."""
+    """Programs with an error or a warning that the checker finds; E1 are the parser's."""
     found = (FOLDER / "err").glob("*.interp")
     return sorted(path for path in found if path.name.startswith(PREFIXES))
 

@@ -22,8 +22,9 @@ from interp_dsl.plan.metrics import METRICS
 from interp_dsl.runs.schema import ESTIMATE_COLUMNS, SCORE_COLUMNS
 from interp_dsl.verbs import verbs
 from interp_dsl.verbs.estimates import ESTIMATES
+from interp_dsl.verbs.evidence import FINDINGS
 from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
-from interp_dsl.verbs.methods import EDGES, FINDINGS, SEARCHES
+from interp_dsl.verbs.methods import EDGES, SEARCHES
 from interp_dsl.verbs.signature import Function
 
 from .reference import (
@@ -180,7 +181,7 @@ def test_the_clauses_of_a_verb(name: str) -> None:
     ("first", "functions"),
     [
         ("method", [method.function for method in SEARCHES.values()]),
-        ("finding", list(FINDINGS.values())),
+        ("finding", [one.function for one in FINDINGS.values()]),
     ],
 )
 def test_functions_of_circuits_and_their_arguments(first: str, functions: list[Function]) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from interp_dsl.data.types import Data
 from interp_dsl.engine.execute import execute
-from interp_dsl.engine.searches import METHODS
+from interp_dsl.engine.methods import METHODS
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.graph import Edge, Graph
 from interp_dsl.plan.algebra import (

@@ -47,6 +47,13 @@ def test_the_example_holds(tmp_path: Path) -> None:
     assert forms == [("circuit", "graph")]
 
 
+def test_small_circuits_of_indirect_objects_are_faithful_on_other_prompts(tmp_path: Path) -> None:
+    example = REPOSITORY / "examples" / "ioi_circuit.interp"
+    found = interp_dsl.run(example, out=tmp_path / "run")
+    assert found.claims and all(claim["ok"] for claim in found.claims), found.claims
+    assert not found.diagnostics
+
+
 CIRCUITS = [s for s in snippets(LANGUAGE) if "circuits" in (s.name, s.after)]
 
 
