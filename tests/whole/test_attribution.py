@@ -14,6 +14,8 @@ import polars as pl
 import pytest
 
 import interp_dsl
+from interp_dsl.runs.examples import examples
+from interp_dsl.runs.folder import RunFolder
 from tests.docs.reference import LANGUAGE, REPOSITORY, program, snippets
 
 HEAD = """model m = bundled("induction-2l")
@@ -151,3 +153,14 @@ def test_estimates_are_taken_over_from_another_run(tmp_path: Path) -> None:
     assert noted(second, "quick")["taken_from"] == str(first.path)
     assert noted(second, "quick")["verified"] == noted(first, "quick")["verified"]
     assert second.scores("quick").equals(first.scores("quick"))
+
+
+def test_estimates_of_single_examples_are_exported(tmp_path: Path) -> None:
+    found = ran(tmp_path, f"step quick = attribute heads by atp() {OVER}\n")
+    rows = examples(RunFolder.open(found.path), "quick")
+    assert len(rows) == 8 * 16 and rows["value"].is_null().all()
+    means = rows.group_by("unit", maintain_order=True).agg(pl.col("effect", "base").mean())
+    scores = found.scores("quick")
+    assert means["unit"].to_list() == scores["unit"].to_list()
+    for column in ("effect", "base"):
+        np.testing.assert_allclose(means[column], scores[column], atol=1e-5)
