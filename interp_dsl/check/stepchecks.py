@@ -40,6 +40,10 @@ class StepChecks:
             raise which_model(self.scope, call.spans["objects"], "heads")
         return found
 
+    def step(self, name: str) -> Step:
+        """A step that was checked before."""
+        return self.scope.session.steps[name]
+
     def sites(self, units: Units) -> tuple[Site, ...]:
         """Every site that units may touch."""
         return sites(units, self.scope.session.steps)

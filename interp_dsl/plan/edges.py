@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 from interp_dsl.plan.algebra import Run, Source
 from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, whole
-from interp_dsl.plan.memory import BYTES
+from interp_dsl.plan.memory import BYTES, edge_token_bytes
 from interp_dsl.plan.rewrite import parts
-from interp_dsl.plan.starts import Start
-from interp_dsl.plan.tasks import DataSize, EvaluateCircuit, ModelSize, Search
+from interp_dsl.plan.starts import Start, fitting
+from interp_dsl.plan.tasks import DataSize, EvaluateCircuit, ModelSize, Search, Sweep
 from interp_dsl.plan.work import EVERYWHERE, Work, passes, reads
 
 
@@ -41,6 +41,35 @@ def edges_cost(task: Search | EvaluateCircuit, known: Sizes) -> Cost:
     rows = data.n * sum(task.counts) * max(1, len(task.thresholds))
     tests = Cost(rows, rows * data.width, work.flops(model), is_bound=True)
     return replace(before + tests, peak=_held(model, data))
+
+
+def edge_sweep_cost(task: Sweep, units: int, known: Sizes) -> Cost:
+    """A pass a unit and example, all edges of the graph weighed in it, and of each batch's examples
+    one of the run that the source is taken from: at most one a pass."""
+    run = task.variants[0].into
+    found = known.of(run)
+    if found is None:
+        return UNKNOWN
+    model, data = found
+    read, rows = reads(task.metrics), units * data.n
+    batch = fitting(task.packing.tokens, task.packing.rows, data.width, 0) if task.packing else None
+    cost = whole(run, rows, known, read if read.is_known else EVERYWHERE, False, batch)
+    of_examples = min(rows, data.n * (1 + rows // batch)) if batch else data.n
+    sources = (whole(r, of_examples, known) for r in parts(task.intervention.source, Run))
+    before = sum((replace(s, peak=0) for s in sources), Cost())
+    if cost.flops is None:
+        return UNKNOWN
+    weighed = 2.0 * _edge_count(model) * rows * data.width * model.d_model
+    held = min(batch or rows, rows) * data.width * edge_token_bytes(model)
+    own = replace(cost, flops=cost.flops + weighed, peak=(cost.peak or 0) + held, is_bound=True)
+    return before + own
+
+
+def _edge_count(model: ModelSize) -> int:
+    """The edges of a model whose MLPs read the heads of their own layer: at most what it has."""
+    heads, mlp = model.n_heads, 1 if model.d_mlp else 0
+    seen = [2 + layer * (heads + mlp) for layer in range(model.n_layers + 1)]
+    return sum(3 * heads * s + mlp * (s + heads) for s in seen[:-1]) + seen[-1]
 
 
 def bounds(task: Search, known: Sizes) -> Bounds | None:

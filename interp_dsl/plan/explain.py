@@ -215,6 +215,11 @@ def _packing(packing: Packing) -> str:
 
 def _starting(task: Sweep, known: Sizes) -> str:
     """Where the passes of a sweep start, and what of them is computed."""
+    if task.edges is not None:
+        return (
+            "every pass from the beginning; other inputs of the receiver as in the run, all behind "
+            "it recomputed, patterns and norms too"
+        )
     if not starts_late(task, known):
         return "every pass from the beginning"
     units = units_of(task, known)
