@@ -55,7 +55,7 @@ def between(expr: Binary, scope: Scope) -> UnitSet:
             "paths of several edges are not built yet",
             expr.span,
             label="an edge leads from one place to another",
-            help=f"write {expr.left.span.text}, and {expr.right.span.text} in a step of its own",
+            help="measure its edges one at a time: {L0H1 -> L1H0.k, L1H0 -> logits}",
         )
     senders, receivers = _ends(expr.left, scope, _senders), _ends(expr.right, scope, _receivers)
     used = _one_model(senders, receivers, expr, scope)
@@ -131,8 +131,6 @@ def _of_family(expr: Expr, scope: Scope, kind: _Kind) -> _Ends:
     """Ends that an expression of places names: `heads`, `(queries layers 2)`, a declared set."""
     from interp_dsl.check.units import units
 
-    if not kind.is_set(expr):
-        raise _no_end(expr, kind, scope)
     found = units(expr, scope)
     if not isinstance(found.units, Explicit):
         raise scope.reject(
@@ -174,10 +172,6 @@ class _Kind:
             target, channel = name, ""
         is_reader = target == "logits" or (_NODE.fullmatch(target) and "embed" not in target)
         return (target, channel) if is_reader and not (channel and "H" not in target) else None
-
-    def is_set(self, expr: Expr) -> bool:
-        """May this expression stand for several places? `L1H0.z` and the like are single ones."""
-        return not (isinstance(expr, Attribute) and re.match(r"L\d", expr.span.text))
 
     def places(self, target: Target, shape: Shape | None) -> tuple[tuple[str, str], ...]:
         """The ends that a unit of a family stands for. A key or value head is read by each query

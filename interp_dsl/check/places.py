@@ -47,7 +47,7 @@ def place_or_family(name: str, span: Span, scope: Scope, model: Model | None) ->
 
 def is_place(name: str) -> bool:
     """Whether a bare word is a place or a family, or begins one (`L3` of `L3.mlp`)."""
-    known = (*WHOLE, *FAMILIES)
+    known = (*WHOLE, *FAMILIES, "edges")
     return name in known or bool(_HEAD.fullmatch(name) or _LAYER.fullmatch(name))
 
 

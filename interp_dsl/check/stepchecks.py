@@ -144,8 +144,8 @@ class StepChecks:
             if long & needs(metric.term):
                 self.error(
                     "E314",
-                    f"`{metric.name}` reads answers of several tokens here, and a circuit is run "
-                    "on the prompts alone",
+                    f"`{metric.name}` reads answers of several tokens here, and edges are changed "
+                    "in passes of the prompts alone",
                     call.spans["measure"],
                     help="use answers of one token, or measure kl()",
                 )

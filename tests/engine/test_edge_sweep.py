@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from transformer_lens import patching
 
-from interp_dsl.data.build import build
 from interp_dsl.data.types import Data
 from interp_dsl.engine.execute import execute
 from interp_dsl.engine.sources import draws
@@ -40,6 +39,7 @@ from interp_dsl.plan.places import ALL, Positions, Site, Target, Unit
 from interp_dsl.plan.tasks import Plan, Sweep
 from interp_dsl.runs.folder import RunFolder
 from tests.circuits.models import executor_of
+from tests.models.checkpoints import tiny
 
 from .plans import CLEAN, CORRUPT, END, GAP, LAST, Ran, folder_in, run, sweep_plan
 from .tiny import Given, Tiny, pairs
@@ -62,6 +62,17 @@ def plan(units: Sequence[Unit], source: Source = PAIRED, graph: Edges = Edges(),
 
 def swept(units: Sequence[Unit], source: Source, name: str, path: Path, **options) -> Ran:
     return run(plan(units, source, **options), executor_of(name), path, d=DATA)
+
+
+def read_gap(logits: Tensor, data: Data, side: str) -> Tensor:
+    """The logit of the answer less that of the wrong one [n], where a side is read."""
+    rows, read = torch.arange(data.n), torch.from_numpy(data.sides[side].read)
+    assert data.answers and data.wrongs
+    right, wrong = (
+        torch.tensor([answer.alternatives[0][0] for answer in held])
+        for held in (data.answers, data.wrongs)
+    )
+    return logits[rows, read, right] - logits[rows, read, wrong]
 
 
 class Hooks:
@@ -103,14 +114,7 @@ class Hooks:
         """The gap [n] of a side."""
         side = self.data.sides[name]
         logits = self.executor.forward(torch.from_numpy(side.tokens), None, edits).logits
-        at_end = logits[torch.arange(self.data.n), torch.from_numpy(side.read)]
-        assert self.data.answers and self.data.wrongs
-        right, wrong = (
-            torch.tensor([a.alternatives[0][0] for a in held])
-            for held in (self.data.answers, self.data.wrongs)
-        )
-        rows = torch.arange(self.data.n)
-        return at_end[rows, right] - at_end[rows, wrong]
+        return read_gap(logits, self.data, name)
 
     def edit(
         self, sender: str, target: str, channel: str, ablated: dict[str, Tensor], where: Tensor
@@ -316,32 +320,19 @@ def test_a_sweep_of_edges_has_a_key_of_its_own() -> None:
 
 
 def test_direct_paths_equal_transformer_lens(tmp_path: Path) -> None:
-    spec = {"kind": "bundled", "name": "induction-2l"}
-    bridged = load(spec, "cpu", executor="hooked")
-    data = build("d", {"kind": "repeated_tokens", "pairs": 3, "half": 8, "seed": 0}, bridged.facts)
-    tokens = {k: torch.from_numpy(s.tokens) for k, s in data.sides.items()}
-    rows, read = torch.arange(data.n), torch.from_numpy(data.sides["clean"].read)
-    assert data.answers and data.wrongs
-    right, wrong = (
-        torch.tensor([a.alternatives[0][0] for a in held]) for held in (data.answers, data.wrongs)
-    )
-
-    def gap(logits: Tensor) -> Tensor:
-        at = logits[rows, read]
-        return (at[rows, right] - at[rows, wrong]).mean()
-
-    bridge = bridged.bridge
+    spec = {"kind": "checkpoint", "folder": str(tiny("gpt2"))}
+    bridge = load(spec, "cpu", executor="hooked").bridge
+    tokens = {name: torch.from_numpy(side.tokens) for name, side in DATA.sides.items()}
     caches = {side: bridge.run_with_cache(tokens[side])[1] for side in tokens}
-    executor = load(spec, "cpu", executor="auto")
     for channel in "qkv":
         units = [edges(f"L0H{a} -> L1H{b}.{channel}") for a in range(4) for b in range(4)]
-        ran = run(plan(units, rows=50), executor, tmp_path / channel, d=data)
+        ran = swept(units, PAIRED, "gpt2", tmp_path / channel)
         wanted = [
             patching.get_act_patch_direct_path(
-                bridge, tokens["clean"], caches["corrupt"], caches["clean"], gap, 0, head, channel,
-                verbose=False,
+                bridge, tokens["clean"], caches["corrupt"], caches["clean"],
+                lambda logits: read_gap(logits, DATA, "clean").mean(), 0, head, channel, False,
             )[1]
             for head in range(4)
         ]  # fmt: skip
-        np.testing.assert_allclose(ran.table["value"], torch.cat(wanted), atol=1e-4)
-        assert np.abs(ran.table["effect"]).max() > 0.01
+        np.testing.assert_allclose(ran.table["value"], torch.cat(wanted), atol=1e-5)
+        assert np.abs(ran.table["effect"]).max() > 1e-4
