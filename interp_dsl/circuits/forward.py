@@ -23,11 +23,13 @@ from interp_dsl.models.graph import Graph, Group
 
 class Run(NamedTuple):
     """`logits` [B, r, d_vocab_out]; `outputs` of all senders [S, B, T, D] of a plain or a watched
-    run; `inputs` of each group's receivers [members, B, T, D] of a watched run."""
+    run; `inputs` of each group's receivers [members, B, T, D] of a watched run; `streams` of a
+    plain run, [B, T, D] before each layer and behind the last."""
 
     logits: Tensor
     outputs: Tensor | None
     inputs: tuple[Tensor, ...]
+    streams: tuple[Tensor, ...] = ()
 
 
 class EdgeForward:
@@ -96,9 +98,31 @@ class EdgeForward:
         prompts = Prompts(self.model, embedded.shape[2], mask, reads)
         stream = _Stream(self.graph, kept, ablated, watch)
         stream.write(embedded)
-        groups = iter(self.graph.groups)
-        for layer in self.layers:
-            before = stream.x
+        return self._from(0, stream, prompts)
+
+    def resumed(
+        self,
+        layer: int,
+        x: Tensor,
+        outputs: Tensor,
+        kept: Tensor,
+        ablated: Tensor,
+        reads: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """The logits of a pass that keeps all edges into earlier layers, taken up before `layer`
+        where the stream is x [B, T, D], from what the senders before it write [s, B, T, D]; behind
+        the last layer where it is their number."""
+        prompts = Prompts(self.model, x.shape[1], mask, reads)
+        stream = _Stream(self.graph, kept, ablated, False)
+        stream.take_up(x, outputs)
+        return self._from(layer, stream, prompts).logits
+
+    def _from(self, first: int, stream: _Stream, prompts: Prompts) -> Run:
+        """The pass from a layer on."""
+        groups = (g for g in self.graph.groups if g.layer is None or g.layer >= first)
+        for layer in self.layers[first:]:
+            before = stream.mark()
             raw = self._attention(layer, stream, groups, prompts)
             scale, bias = layer.post_scale(raw), layer.block.b_o
             if scale is not None:
@@ -107,8 +131,9 @@ class EdgeForward:
             if layer.block.ln2 is not None:
                 x = before if self.graph.shape.parallel else stream.x
                 stream.write(layer.mlp(stream.received(x, next(groups))))
-        final = prompts.narrowed(stream.received(stream.x, next(groups))[0])
-        return Run(self.model.logits(final), stream.outputs(), tuple(stream.inputs))
+        final = prompts.narrowed(stream.received(stream.mark(), next(groups))[0])
+        logits = self.model.logits(final)
+        return Run(logits, stream.outputs(), tuple(stream.inputs), tuple(stream.marks))
 
     def _attention(
         self, layer: Layer, stream: _Stream, groups: Iterator[Group], prompts: Prompts
@@ -132,6 +157,7 @@ class _Stream:
     ) -> None:
         self.x: Tensor = torch.zeros(())
         self.inputs: list[Tensor] = []
+        self.marks: list[Tensor] = []
         self._graph, self._kept, self._ablated, self._watch = graph, kept, ablated, watch
         self._written = Rows(len(graph.senders))
         self._differences = Rows(len(graph.senders))
@@ -147,6 +173,18 @@ class _Stream:
             self._differences.add(self._ablated[senders] - outputs)
         if self._kept is None or self._watch:
             self._written.add(outputs)
+
+    def mark(self) -> Tensor:
+        """The stream as it is, remembered of a plain run."""
+        if self._kept is None:
+            self.marks.append(self.x)
+        return self.x
+
+    def take_up(self, x: Tensor, outputs: Tensor) -> None:
+        """The stream x [B, T, D] that the first senders' outputs [s, B, T, D] have led to."""
+        assert self._ablated is not None
+        self.x = x
+        self._differences.add(self._ablated[: len(outputs)] - outputs)
 
     def received(self, x: Tensor, group: Group) -> Tensor:
         """What the receivers of a group read, [members, B, T, D], where the stream is x [B, T, D];

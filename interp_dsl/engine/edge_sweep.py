@@ -19,7 +19,7 @@ from interp_dsl.models.edits import moved
 from interp_dsl.models.precision import float32_products
 from interp_dsl.plan.algebra import FromRun
 from interp_dsl.plan.places import ALL, Positions, Target, Unit
-from interp_dsl.plan.starts import fitting
+from interp_dsl.plan.starts import edge_layer, fitting
 from interp_dsl.plan.tasks import Sweep
 
 
@@ -58,24 +58,41 @@ class EdgeSweeper:
 
     def _values(self, units: Sequence[Unit]) -> Tensor:
         """The metrics [metrics, units, n] with each unit's edges out."""
+        device = self.bench.tokens.device
+        values = torch.empty(len(self.task.metrics), len(units), self.bench.n, device=device)
+        n_layers, late = self.bench.graph.shape.n_layers, self.task.late
+        layers = [edge_layer(unit, n_layers) if late else 0 for unit in units]
+        for layer in sorted(set(layers)):
+            members = [i for i, at in enumerate(layers) if at == layer]
+            found = self._from(layer, [units[i] for i in members])
+            values[:, moved(torch.tensor(members), device)] = found
+        return values
+
+    def _from(self, layer: int, units: Sequence[Unit]) -> Tensor:
+        """The metrics [metrics, units, n] of units whose edges enter no layer before this one, in
+        passes that are taken up there."""
         bench, count = self.bench, len(units)
-        device = bench.tokens.device
-        out = self._out(units)
+        forward, device = bench.forward, bench.tokens.device
+        out, seen = self._out(units), bench.graph.heads(layer).start
         values = torch.empty(len(self.task.metrics), bench.n * count, device=device)
 
         def work(start: int, stop: int) -> None:
             rows = torch.arange(start, stop, device=device)
             examples, chosen = rows // count, rows % count
-            first, last = start // count, (stop - 1) // count + 1
-            ablated = bench.ablated(torch.arange(first, last, device=device))
-            if ablated.shape[1] > 1:
-                ablated = ablated[:, examples - first]
-            logits = bench.forward.logits(
-                bench.tokens[examples],
+            some = slice(start // count, (stop - 1) // count + 1)
+            within = examples - some.start
+            reads, mask = _of(bench.reads, some), _of(bench.mask, some)
+            base = forward.run(forward.embedded(bench.tokens[some]), reads=reads, mask=mask)
+            ablated = bench.ablated(torch.arange(some.start, some.stop, device=device))
+            assert base.outputs is not None
+            logits = forward.resumed(
+                layer,
+                base.streams[layer][within],
+                base.outputs[:seen, within],
                 self._kept(out, chosen, examples),
-                ablated,
-                None if bench.reads is None else bench.reads[examples],
-                None if bench.mask is None else bench.mask[examples],
+                ablated[:, within] if ablated.shape[1] > 1 else ablated,
+                _of(bench.reads, examples),
+                _of(bench.mask, examples),
             )
             values[:, start:stop] = bench.values(logits, examples)
 
@@ -136,3 +153,7 @@ class EdgeSweeper:
     @cached_property
     def _numbers(self) -> dict[str, int]:
         return {str(edge): number for number, edge in enumerate(self.bench.graph.edges)}
+
+
+def _of(x: Tensor | None, rows: slice | Tensor) -> Tensor | None:
+    return None if x is None else x[rows]

@@ -244,7 +244,7 @@ def _sweep(task: Sweep, known: Sizes) -> Cost:
     if task.edges is not None:
         from interp_dsl.plan.edges import edge_sweep_cost
 
-        return edge_sweep_cost(task, len(units), known)
+        return edge_sweep_cost(task, units, known)
     idle = task.skips and not all(map(acts_everywhere, units))
     if starts_late(task, known):
         total = sum((_late(task, v.into, units, known) for v in task.variants), Cost())

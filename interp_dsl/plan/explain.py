@@ -216,9 +216,12 @@ def _packing(packing: Packing) -> str:
 def _starting(task: Sweep, known: Sizes) -> str:
     """Where the passes of a sweep start, and what of them is computed."""
     if task.edges is not None:
+        begins = (
+            "starts at the layer that an edge enters (late)" if task.late else "every pass whole"
+        )
         return (
-            "every pass from the beginning; other inputs of the receiver as in the run, all behind "
-            "it recomputed, patterns and norms too"
+            f"{begins}; what else the receiver reads as in the run, all behind it recomputed, "
+            "patterns and norms too"
         )
     if not starts_late(task, known):
         return "every pass from the beginning"

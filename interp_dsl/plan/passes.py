@@ -126,19 +126,19 @@ def start_late(plan: Plan) -> Plan:
         return found | {"resid_pre"} if any(s.layer >= 0 for s in starts) else set()
 
     plan = _remembering(plan, needed)
-    return _each(plan, Sweep, lambda t: replace(t, late=t.edges is None))
+    return _each(plan, Sweep, lambda t: replace(t, late=True))
 
 
 def trim_positions(plan: Plan) -> Plan:
     """No position sees a later one: before the first change, keys and values stay."""
     plan = _remembering(plan, lambda units, task: _if_anywhere(units, {"keys"}))
-    return _each(plan, Sweep, lambda t: replace(t, trims=t.late))
+    return _each(plan, Sweep, lambda t: replace(t, trims=t.late and t.edges is None))
 
 
 def narrow(plan: Plan) -> Plan:
     """Positions that nothing changed yet are as they were, and so are their queries and keys."""
     plan = _remembering(plan, lambda units, task: _if_anywhere(units, {"queries", "keys"}))
-    return _each(plan, Sweep, lambda t: replace(t, narrow=t.late))
+    return _each(plan, Sweep, lambda t: replace(t, narrow=t.late and t.edges is None))
 
 
 def _if_anywhere(units: tuple[Unit, ...], wanted: set[str]) -> set[str]:

@@ -137,8 +137,8 @@ class Sweep:
     units touch first, from what the run's own pass left. `trims`: at the first position that they
     touch; `narrow`: and computes only positions that differ, as long as others do not. `reads_few`:
     only positions that are read are unembedded. `skips`: units that cannot have an effect are not
-    run; their effect is exactly 0. `edges`: the units are edges of this graph, all in one pass from
-    the beginning, which takes what stands in them from runs of its own."""
+    run; their effect is exactly 0. `edges`: the units are edges of this graph; what a pass starts
+    from and what stands in an edge that is out come from runs of the sweep's own."""
 
     id: str
     step: str

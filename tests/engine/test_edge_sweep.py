@@ -55,9 +55,10 @@ def edges(*names: str, at: Positions = ALL) -> Unit:
 
 def plan(units: Sequence[Unit], source: Source = PAIRED, graph: Edges = Edges(), **options) -> Plan:  # noqa: B008
     """A sweep over edges; the runs that it is measured from and normalised by."""
+    late = options.pop("late", True)
     options = {"sites": (), "rows": 7, **options}
     made = sweep_plan(Explicit(tuple(units)), source, **options)
-    return replace(made, tasks=(*made.tasks[:-1], replace(made.tasks[-1], edges=graph)))
+    return replace(made, tasks=(*made.tasks[:-1], replace(made.tasks[-1], edges=graph, late=late)))
 
 
 def swept(units: Sequence[Unit], source: Source, name: str, path: Path, **options) -> Ran:
@@ -265,8 +266,9 @@ def test_a_batch_of_any_size_gives_the_same(tmp_path: Path) -> None:
     units = [*map(edges, names), edges(names[0], at=S)]
     kl = Metric("kl", MetricCall("kl"))
     found = []
-    for number, (rows, shard) in enumerate([(1, 1), (2, 3), (100, None)]):
-        made = plan(units, metrics=(GAP, kl), rows=rows, shard=shard)
+    ways = [(1, 1, True), (2, 3, True), (100, None, True), (9, 2, False)]
+    for number, (rows, shard, late) in enumerate(ways):
+        made = plan(units, metrics=(GAP, kl), rows=rows, shard=shard, late=late)
         found.append(run(made, executor_of("plain"), tmp_path / str(number), d=DATA))
     for other in found[1:]:
         assert other.table["unit"].to_list() == found[0].table["unit"].to_list()
