@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from interp_dsl.check.arguments import positional
 from interp_dsl.check.circuits import edges
 from interp_dsl.check.models import declared_model, find_model, known_model
 from interp_dsl.check.places import unknown_family
@@ -25,15 +26,18 @@ _SENDERS = ("embed", "pos_embed", "head", "mlp_out")
 _INPUTS = {"q_input": "q", "k_input": "k", "v_input": "v"}
 
 
+Place = tuple[str, str]
+"""A node and the channel at which it reads, "" for a sender and where a node has one only."""
+
+
 @dataclass(frozen=True)
 class _Ends:
-    """What stands on one side of an arrow: nodes that send, or (node, channel) that receive.
-    `joined`: all at once. `single`: one place, named by itself."""
+    """What stands on one side of an arrow, in groups that act at once. `name`: of the node that
+    stands there alone."""
 
-    places: tuple[tuple[str, str], ...]
+    groups: tuple[tuple[Place, ...], ...]
     model: Model | None
-    joined: bool = False
-    single: bool = False
+    name: str | None = None
 
 
 def every(expr: Expr, scope: Scope) -> UnitSet:
@@ -60,15 +64,17 @@ def between(expr: Binary, scope: Scope) -> UnitSet:
     senders, receivers = _ends(expr.left, scope, _senders), _ends(expr.right, scope, _receivers)
     used = _one_model(senders, receivers, expr, scope)
     shape = used.facts.shape if used and used.facts else None
-    pairs = product(senders.places, receivers.places)
-    is_direct = (
-        senders.single and receivers.single and senders.places[0][0] == receivers.places[0][0]
-    )
-    found = [
-        (a, b, edge_name(a[0], *b))
-        for a, b in pairs
-        if shape is None or is_direct or leads(a[0], b[0], shape)
-    ]
+    is_direct = senders.name is not None and senders.name == receivers.name
+
+    def edges_of(left: Sequence[Place], right: Sequence[Place]) -> list[str]:
+        return [
+            edge_name(sender, *receiver)
+            for (sender, _), receiver in product(left, right)
+            if shape is None or is_direct or leads(sender, receiver[0], shape)
+        ]
+
+    every_pair = product(senders.groups, receivers.groups)
+    found = [names for names in (edges_of(*pair) for pair in every_pair) if names]
     if not found:
         raise scope.reject(
             "E306",
@@ -77,11 +83,7 @@ def between(expr: Binary, scope: Scope) -> UnitSet:
             label="what is written on the left is not read on the right, which comes before it",
             help="an edge leads forward, as L0H1 -> L1H0.k or L0H1 -> L0.mlp",
         )
-    groups: dict[tuple[object, object], list[str]] = {}
-    for a, b, name in found:
-        key = (None if senders.joined else a, None if receivers.joined else b)
-        groups.setdefault(key, []).append(name)
-    return UnitSet(Explicit(tuple(map(_unit, groups.values()))), used)
+    return UnitSet(Explicit(tuple(map(_unit, found))), used)
 
 
 def _unit(names: Sequence[str]) -> Unit:
@@ -104,23 +106,24 @@ def _one_model(left: _Ends, right: _Ends, expr: Expr, scope: Scope) -> Model | N
 
 def _ends(expr: Expr, scope: Scope, kind: _Kind) -> _Ends:
     """The ends that an expression names; those of a set in turn."""
-    if isinstance(expr, Call) and expr.function == "together":
-        parts = [_ends(a.value, scope, kind) for a in expr.arguments]
-        return _Ends(_places(parts), _model(parts), joined=True)
+    if isinstance(expr, Call) and expr.function == "together" and expr.arguments:
+        parts = [_ends(value, scope, kind) for value in positional(expr, scope)]
+        every_place = (place for part in parts for group in part.groups for place in group)
+        return _Ends((tuple(dict.fromkeys(every_place)),), _model(parts))
     if isinstance(expr, SetOf) and expr.items:
         parts = [_ends(item, scope, kind) for item in expr.items]
-        return _Ends(_places(parts), _model(parts))
+        return _Ends(_distinct(group for part in parts for group in part.groups), _model(parts))
     name, owner = _written(expr, scope)
     place = kind.read(name)
     if place is not None:
         used = known_model(scope, owner)
         _check_place(target_of(place[0]), expr, used, scope)
-        return _Ends((place,), owner, single=True)
+        return _Ends(((place,),), owner, place[0])
     return _of_family(expr, scope, kind)
 
 
-def _places(parts: Sequence[_Ends]) -> tuple[tuple[str, str], ...]:
-    return tuple(dict.fromkeys(place for part in parts for place in part.places))
+def _distinct(groups: Iterable[tuple[Place, ...]]) -> tuple[tuple[Place, ...], ...]:
+    return tuple(dict.fromkeys(groups))
 
 
 def _model(parts: Sequence[_Ends]) -> Model | None:
@@ -150,10 +153,14 @@ def _of_family(expr: Expr, scope: Scope, kind: _Kind) -> _Ends:
             expr.span,
             help="write `at` behind the edge: L0H1 -> L1H0.k at END",
         )
-    places = [kind.places(target, shape) for target in targets]
-    if not all(places):
+    places = {target: kind.places(target, shape) for target in targets}
+    if not all(places.values()):
         raise _no_end(expr, kind, scope)
-    return _Ends(tuple(dict.fromkeys(p for held in places for p in held)), found.model)
+    groups: list[tuple[Place, ...]] = []
+    for unit in found.units.units:
+        held = tuple(place for target in unit.targets for place in places[target])
+        groups += [held] if len(unit.targets) > 1 else [(place,) for place in held]
+    return _Ends(_distinct(groups), found.model)
 
 
 @dataclass(frozen=True)
@@ -163,7 +170,7 @@ class _Kind:
     is_sender: bool
     why: str
 
-    def read(self, name: str) -> tuple[str, str] | None:
+    def read(self, name: str) -> Place | None:
         """A place by its name; None for what is none."""
         if self.is_sender:
             return (name, "") if _NODE.fullmatch(name) else None
@@ -173,7 +180,7 @@ class _Kind:
         is_reader = target == "logits" or (_NODE.fullmatch(target) and "embed" not in target)
         return (target, channel) if is_reader and not (channel and "H" not in target) else None
 
-    def places(self, target: Target, shape: Shape | None) -> tuple[tuple[str, str], ...]:
+    def places(self, target: Target, shape: Shape | None) -> tuple[Place, ...]:
         """The ends that a unit of a family stands for. A key or value head is read by each query
         head of its group."""
         kind, layer = target.site.kind, target.site.layer

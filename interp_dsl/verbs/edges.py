@@ -36,7 +36,7 @@ def check(call: Call, checks: Checks, change: Change, source_word: str, into_wor
     into: Side | None = call.one(into_word)
     units, metrics = change.units.units, call.clauses.get("measure", ())
     _check_units(call, checks, change)
-    for word in {"under", "along"} & call.clauses.keys():
+    for word in (w for w in ("under", "along") if w in call.clauses):
         checks.error(
             "E306",
             f"edges take no `{word}` yet",
