@@ -8,7 +8,7 @@ MLP's bias is part of what it writes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import torch
@@ -107,14 +107,15 @@ class EdgeForward:
         outputs: Tensor,
         kept: Tensor,
         ablated: Tensor,
+        changed: Collection[Group],
         reads: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """The logits of a pass that keeps all edges into earlier layers, taken up before `layer`
-        where the stream is x [B, T, D], from what the senders before it write [s, B, T, D]; behind
-        the last layer where it is their number."""
+        """The logits of a pass that keeps all edges but into the groups `changed`, none of them in
+        an earlier layer, taken up before `layer` where the stream is x [B, T, D], from what the
+        senders before it write [s, B, T, D]; behind the last layer where it is their number."""
         prompts = Prompts(self.model, x.shape[1], mask, reads)
-        stream = _Stream(self.graph, kept, ablated, False)
+        stream = _Stream(self.graph, kept, ablated, False, changed)
         stream.take_up(x, outputs)
         return self._from(layer, stream, prompts).logits
 
@@ -153,12 +154,19 @@ class _Stream:
     """The residual stream `x` [B, T, D] of one pass, and what receivers get instead of it."""
 
     def __init__(
-        self, graph: Graph, kept: Tensor | None, ablated: Tensor | None, watch: bool
+        self,
+        graph: Graph,
+        kept: Tensor | None,
+        ablated: Tensor | None,
+        watch: bool,
+        changed: Collection[Group] | None = None,
     ) -> None:
         self.x: Tensor = torch.zeros(())
         self.inputs: list[Tensor] = []
         self.marks: list[Tensor] = []
         self._graph, self._kept, self._ablated, self._watch = graph, kept, ablated, watch
+        self._changed = graph.groups if changed is None else changed
+        self._read = max((group.senders for group in self._changed), default=0)
         self._written = Rows(len(graph.senders))
         self._differences = Rows(len(graph.senders))
 
@@ -167,7 +175,7 @@ class _Stream:
         self.x = self.x + outputs.sum(0)
         if bias is not None:
             self.x = self.x + bias
-        if self._kept is not None:
+        if self._kept is not None and self._differences.count < self._read:
             assert self._ablated is not None
             senders = slice(self._differences.count, self._differences.count + len(outputs))
             self._differences.add(self._ablated[senders] - outputs)
@@ -189,7 +197,7 @@ class _Stream:
     def received(self, x: Tensor, group: Group) -> Tensor:
         """What the receivers of a group read, [members, B, T, D], where the stream is x [B, T, D];
         one for all of them [1, B, T, D] where nothing is removed or watched."""
-        if self._kept is None:
+        if self._kept is None or group not in self._changed:
             inputs = x.expand(group.members if self._watch else 1, *x.shape)
         else:
             removed = _removed(self._graph, group, self._kept, x.dtype)

@@ -74,6 +74,9 @@ class EdgeSweeper:
         bench, count = self.bench, len(units)
         forward, device = bench.forward, bench.tokens.device
         out, seen = self._out(units), bench.graph.heads(layer).start
+        changed = [
+            g for g in bench.graph.groups if any(bool(o[:, g.edges].any()) for o in out.values())
+        ]
         values = torch.empty(len(self.task.metrics), bench.n * count, device=device)
 
         def work(start: int, stop: int) -> None:
@@ -91,6 +94,7 @@ class EdgeSweeper:
                 base.outputs[:seen, within],
                 self._kept(out, chosen, examples),
                 ablated[:, within] if ablated.shape[1] > 1 else ablated,
+                changed,
                 _of(bench.reads, examples),
                 _of(bench.mask, examples),
             )
