@@ -119,6 +119,15 @@ def _with_chosen(phrase: Phrase, verb: Verb) -> Phrase:
 
 def _signature(clause: tree.Clause, verb: Verb, spans: dict[str, Span], scope: Scope) -> Clause:
     known = verb.clauses
+    if clause.word == "using" and verb.name in ("patch", "ablate"):
+        raise scope.reject(
+            "E306",
+            "what carries an edge's effect cannot be chosen yet",
+            clause.span,
+            label="`using through=…` and `using freeze=…` are not built",
+            help="without it, the receiver's other inputs are those of the run, and all behind it "
+            "is recomputed, patterns and norms too",
+        )
     if clause.word not in known:
         other = _COUNTERPARTS.get(clause.word)
         near = other if other in known else suggest(clause.word, list(known))

@@ -14,6 +14,7 @@ from interp_dsl.data.fingerprint import fingerprint
 from interp_dsl.engine import circuits
 from interp_dsl.engine.attribution import attribute
 from interp_dsl.engine.clock import Clock
+from interp_dsl.engine.edge_sweep import EdgeSweeper
 from interp_dsl.engine.forwards import run_forward
 from interp_dsl.engine.interrupts import Stop
 from interp_dsl.engine.kept import keep_pairs, record, self_test
@@ -268,7 +269,8 @@ class Walk:
         finished = set(self.folder.parts(task.step, key))
         total, done = sum(len(s.units) for s in found), 0
         order = table_order(found, len(task.metrics))
-        sweeper = Sweeper(task, self.state, report.note)
+        kind = Sweeper if task.edges is None else EdgeSweeper
+        sweeper = kind(task, self.state, report.note)
         sweeper.prepare(found)
         leading: list[Row] = []
         for shard in found:

@@ -249,6 +249,10 @@ def _sweep(task: Sweep, known: Sizes) -> Cost:
     units = units_of(task, known)
     if units is None or known.of(task.variants[0].into) is None:
         return UNKNOWN
+    if task.edges is not None:
+        from interp_dsl.plan.edges import edge_sweep_cost
+
+        return edge_sweep_cost(task, units, known)
     idle = task.skips and not all(map(acts_everywhere, units))
     if starts_late(task, known):
         total = sum((_late(task, v.into, units, known) for v in task.variants), Cost())

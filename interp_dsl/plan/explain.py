@@ -262,6 +262,14 @@ def _packing(packing: Packing) -> str:
 
 def _starting(task: Sweep, known: Sizes) -> str:
     """Where the passes of a sweep start, and what of them is computed."""
+    if task.edges is not None:
+        begins = (
+            "starts at the layer that an edge enters (late)" if task.late else "every pass whole"
+        )
+        return (
+            f"{begins}; what else the receiver reads as in the run, all behind it recomputed, "
+            "patterns and norms too"
+        )
     if not starts_late(task, known):
         return "every pass from the beginning"
     units = units_of(task, known)
