@@ -95,6 +95,8 @@ def positional(call: Call, scope: Scope, *named: str) -> list[Expr]:
 def typed(expr: Expr, parameter: Parameter, name: str, scope: Scope) -> Any:
     """The value of one argument, checked against its parameter's type, choices and least value."""
     kind = parameter.type
+    if kind == "top":
+        return _largest(expr, name, scope)
     if kind == "metric":
         from interp_dsl.check.metrics import metric
 
@@ -131,6 +133,21 @@ def typed(expr: Expr, parameter: Parameter, name: str, scope: Scope) -> Any:
     if kind in ("texts", "paths", "answers") and not isinstance(value, list):
         return [value]
     return value
+
+
+def _largest(expr: Expr, name: str, scope: Scope) -> int:
+    """How many of the largest `top(20)` names."""
+    value: Any = None
+    if isinstance(expr, Call) and expr.function == "top" and len(expr.arguments) == 1:
+        value = literal(expr.arguments[0].value, scope)
+    if not (is_number(value) and value == value // 1 and value >= 1):
+        raise scope.reject(
+            "E300",
+            f"`{name}` says how many of the largest",
+            expr.span,
+            help=f"write {name}=top(20)",
+        )
+    return int(value)
 
 
 def _is_unquoted(expr: Expr, scope: Scope) -> bool:

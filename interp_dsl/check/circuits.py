@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,17 +12,13 @@ from interp_dsl.check.paths import inside
 from interp_dsl.check.results import step_of
 from interp_dsl.check.scope import Rejected, Scope
 from interp_dsl.language.source import Span
-from interp_dsl.language.tree import Attribute, Binary, Call, Expr, Index, Name
-from interp_dsl.models.sites import missing
-from interp_dsl.plan.algebra import Edges, Explicit, OfCircuit
-from interp_dsl.plan.names import CHANNELS, edge_name, target_of
-from interp_dsl.plan.places import Site, Target, Unit
+from interp_dsl.language.tree import Attribute, Call, Expr, Index, Name
+from interp_dsl.plan.algebra import Edges, OfCircuit
 from interp_dsl.verbs.evidence import CIRCUIT
 from interp_dsl.verbs.methods import EDGES
 from interp_dsl.verbs.values import CircuitTerm, EdgeSet, Model, Step, UnitSet
 
 PARTS = ("heads", "nodes", "edges")
-_NODE = re.compile(r"embed|pos_embed|L\d{1,6}H\d{1,6}|L\d{1,6}\.mlp")
 
 
 def edges(expr: Expr, scope: Scope) -> EdgeSet:
@@ -160,62 +155,3 @@ def threshold_of(expr: Expr, step: Step, scope: Scope) -> float | None:
             else "it has one threshold: write its name alone",
         )
     return float(value)
-
-
-# ---- single edges
-
-
-def edge(expr: Binary, scope: Scope) -> UnitSet:
-    """`L0H0 -> L1H1.k`, as a circuit's edges have it."""
-    sender, left = _end(expr.left, scope)
-    receiver, right = _end(expr.right, scope)
-    target, _, channel = receiver.rpartition(".")
-    if channel not in CHANNELS or not target:
-        target, channel = receiver, ""
-    if not _NODE.fullmatch(sender):
-        raise _no_edge(expr.left, "an edge starts at embed, a head or an MLP", scope)
-    is_reader = target == "logits" or (_NODE.fullmatch(target) and "embed" not in target)
-    if not is_reader or (channel and "H" not in target):
-        raise _no_edge(
-            expr.right, "it ends at a head's .q, .k or .v, at an MLP, or at logits", scope
-        )
-    used = left or right
-    for place, at in ((sender, expr.left), (target, expr.right)):
-        _check_place(target_of(place), at, known_model(scope, used), scope)
-    unit = Unit((Target(Site("edge", edge=edge_name(sender, target, channel))),))
-    return UnitSet(Explicit((unit,)), used)
-
-
-def _end(expr: Expr, scope: Scope) -> tuple[str, Model | None]:
-    """A node as it is written, without the model in front, and that model."""
-    first: Expr = expr
-    names: list[str] = []
-    while isinstance(first, Attribute):
-        names.insert(0, first.name)
-        if declared := find_model(first.value, scope):
-            return ".".join(names), declared_model(declared)
-        first = first.value
-    if not isinstance(first, Name):
-        raise _no_edge(expr, "an edge leads from one place to another", scope)
-    return ".".join([first.id, *names]), None
-
-
-def _check_place(target: Target, expr: Expr, used: Model | None, scope: Scope) -> None:
-    wrong = missing(target, used.facts.shape) if used and used.facts else None
-    if used and wrong:
-        raise scope.reject(
-            "E201",
-            f"this model has no {target.place}",
-            expr.span,
-            label=f"{used.name}: {wrong}",
-        )
-
-
-def _no_edge(expr: Expr, why: str, scope: Scope) -> Rejected:
-    return scope.reject(
-        "E306",
-        "this is no end of an edge",
-        expr.span,
-        label=why,
-        help="write for example L0H1 -> L1H0.k",
-    )

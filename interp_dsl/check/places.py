@@ -47,7 +47,7 @@ def place_or_family(name: str, span: Span, scope: Scope, model: Model | None) ->
 
 def is_place(name: str) -> bool:
     """Whether a bare word is a place or a family, or begins one (`L3` of `L3.mlp`)."""
-    known = (*WHOLE, *FAMILIES)
+    known = (*WHOLE, *FAMILIES, "edges")
     return name in known or bool(_HEAD.fullmatch(name) or _LAYER.fullmatch(name))
 
 
@@ -193,17 +193,22 @@ def _near_place(target: Target, used: Model) -> str | None:
     return f"did you mean {near.place}?" if good else None
 
 
+def unknown_family(name: str, used: Model, span: Span, scope: Scope) -> Rejected:
+    """What is told of a family of a model whose configuration is not at hand."""
+    return scope.defer(
+        "E308",
+        f"which {name} `{used.name}` has is not known before its configuration is at hand",
+        span,
+        help='fetch the model first, or name a folder: checkpoint("folder")',
+    )
+
+
 def _family(name: str, span: Span, scope: Scope, model: Model | None) -> UnitSet:
     used = known_model(scope, model)
     if used is None:
         raise which_model(scope, span, name)
     if used.facts is None:
-        raise scope.defer(
-            "E308",
-            f"which {name} `{used.name}` has is not known before its configuration is at hand",
-            span,
-            help='fetch the model first, or name a folder: checkpoint("folder")',
-        )
+        raise unknown_family(name, used, span, scope)
     members = family(name, used.facts.shape)
     if not members:
         raise scope.reject(

@@ -113,7 +113,7 @@ def metric_column(step: Step, by: Expr | None, span: Span, scope: Scope) -> tupl
 def metric_and_column(step: Step, chain: Chain, span: Span, scope: Scope) -> tuple[str, str]:
     names = [m.name for m in step.metrics]
     bare = "effect" if step.has_effect else "value"
-    if not chain or (chain[0][0] in COLUMNS and chain[0][0] not in names):
+    if not chain or (chain[0][0] in (*COLUMNS, *step.more) and chain[0][0] not in names):
         if len(names) != 1:
             raise scope.reject(
                 "E208",
@@ -130,16 +130,17 @@ def metric_and_column(step: Step, chain: Chain, span: Span, scope: Scope) -> tup
             f"`{step.name}` measures no `{metric}`", metric, metric_span, names, label, scope
         )
     column, column_span = chain[1] if len(chain) > 1 else (bare, span)
-    if column not in COLUMNS:
-        label = f"its columns: {', '.join(COLUMNS)}"
+    columns = [*COLUMNS, *step.more]
+    if column not in columns:
+        label = f"its columns: {', '.join(columns)}"
         message = f"a score has no column `{column}`"
-        raise _none(message, column, column_span, list(COLUMNS), label, scope)
+        raise _none(message, column, column_span, columns, label, scope)
     if column in step.lacks:
         raise scope.reject(
             "E208",
-            f"`{step.verb}` gives values, no `{column}`",
+            f"`{step.verb}` gives {'effects' if step.has_effect else 'values'}, no `{column}`",
             column_span,
-            help=f"write {step.name}.{metric}.value",
+            help=f"write {step.name}.{metric}.{bare}",
         )
     return metric, column
 

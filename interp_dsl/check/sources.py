@@ -20,6 +20,7 @@ from interp_dsl.language.tree import (
     Unary,
 )
 from interp_dsl.verbs.functions import SOURCES
+from interp_dsl.verbs.lowering import sites
 from interp_dsl.verbs.values import Change, Context, SourceTerm, Step
 
 _HELP = (
@@ -132,5 +133,12 @@ def _change_of(step: Step, expr: Expr, scope: Scope) -> Change:
             f"`{step.name}` is not an intervention",
             expr.span,
             label=f"a step of `{step.verb}`",
+        )
+    if any(site.kind == "edge" for site in sites(step.change.units.units, scope.session.steps)):
+        raise scope.reject(
+            "E306",
+            f"`{step.name}` changes edges, and holds under no other step",
+            expr.span,
+            help="name a step that changes places: step cut = ablate {L0H1} with zero",
         )
     return step.change

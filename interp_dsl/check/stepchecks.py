@@ -57,6 +57,10 @@ class StepChecks:
             raise which_model(self.scope, call.spans["objects"], "heads")
         return found
 
+    def step(self, name: str) -> Step:
+        """A step that was checked before."""
+        return self.scope.session.steps[name]
+
     def sites(self, units: Units) -> tuple[Site, ...]:
         """Every site that units may touch."""
         return sites(units, self.scope.session.steps)
@@ -157,8 +161,10 @@ class StepChecks:
             if long & needs(metric.term):
                 self.error(
                     "E314",
-                    f"`{metric.name}` reads answers of several tokens here, and a circuit is run "
-                    "on the prompts alone",
+                    f"`{metric.name}` reads answers of several tokens here, and "
+                    f"{'slopes are' if call.verb == 'attribute' else 'edges are'} "
+                    f"{'taken of' if call.verb == 'attribute' else 'changed in passes of'} the "
+                    "prompts alone",
                     call.spans["measure"],
                     help="use answers of one token, or measure kl()",
                 )

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from interp_dsl.check import circuits, searches, sides, sources, units
+from interp_dsl.check import circuits, estimates, searches, sides, sources, units
 from interp_dsl.check.literals import values_of, whole
 from interp_dsl.check.metrics import metric
 from interp_dsl.check.scope import Declared, Rejected, Scope
@@ -119,6 +119,15 @@ def _with_chosen(phrase: Phrase, verb: Verb) -> Phrase:
 
 def _signature(clause: tree.Clause, verb: Verb, spans: dict[str, Span], scope: Scope) -> Clause:
     known = verb.clauses
+    if clause.word == "using" and verb.name in ("patch", "ablate"):
+        raise scope.reject(
+            "E306",
+            "what carries an edge's effect cannot be chosen yet",
+            clause.span,
+            label="`using through=…` and `using freeze=…` are not built",
+            help="without it, the receiver's other inputs are those of the run, and all behind it "
+            "is recomputed, patterns and norms too",
+        )
     if clause.word not in known:
         other = _COUNTERPARTS.get(clause.word)
         near = other if other in known else suggest(clause.word, list(known))
@@ -177,7 +186,9 @@ def _objects(
         raise scope.reject(
             "E304", f"`{verb.name}` takes one object", phrase.objects[1].span, label="a second one"
         )
-    if verb.objects.kind == "units":
+    if verb.objects.kind == "places" and any(estimates.are_edges(o, scope) for o in phrase.objects):
+        return (estimates.all_edges(phrase, narrowing, scope),)
+    if verb.objects.kind in ("units", "places"):
         joined = Phrase(
             span=spans["objects"], verb=None, objects=phrase.objects, clauses=tuple(narrowing)
         )
@@ -219,4 +230,5 @@ _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "edges": circuits.edges,
     "search": searches.search,
     "finding": searches.finding,
+    "estimate": estimates.estimate,
 }

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from interp_dsl.check.groups import GROUPS, group
 from interp_dsl.check.literals import is_whole, literal, values_of
-from interp_dsl.check.models import carry, known_model
+from interp_dsl.check.models import carry, find_model, known_model
 from interp_dsl.check.places import (
     WHOLE,
     hook_place,
@@ -83,17 +83,19 @@ def _units(expr: Expr, scope: Scope) -> UnitSet:
             return UnitSet(Combined(op, a.units, b.units), both, a.spans + b.spans)
         case Call(function=function) if function in GROUPS:
             return group(expr, scope)
+        case Call(function="edges"):
+            return _edges(expr, scope)
         case Call():
-            known = list(GROUPS)
+            known = [*GROUPS, "edges"]
             raise scope.unknown_function(
                 expr.function, expr.name_span, "a function of places", known
             )
         case Phrase():
             return _phrase(expr, scope)
         case Binary(op="->"):
-            from interp_dsl.check.circuits import edge
+            from interp_dsl.check.edges import between
 
-            return edge(expr, scope)
+            return between(expr, scope)
     raise scope.reject(
         "E300",
         "places of the model are wanted here",
@@ -136,14 +138,9 @@ def _name(expr: Name, scope: Scope) -> UnitSet:
     declared = scope.find(expr.id)
     if declared is not None:
         return _declared(declared, expr, scope)
-    found = place_or_family(expr.id, expr.span, scope, None)
     if expr.id == "edges":
-        raise scope.reject(
-            "E306",
-            "edges are searched, and not yet changed one at a time",
-            expr.span,
-            help="write search edges by …",
-        )
+        return _edges(expr, scope)
+    found = place_or_family(expr.id, expr.span, scope, None)
     if found is None:
         candidates = [*scope.declared_as("units"), *FAMILIES, *WHOLE]
         raise scope.unknown(expr, "a place or set of places", candidates)
@@ -156,7 +153,15 @@ def _attribute(expr: Attribute, scope: Scope) -> UnitSet:
     declared = scope.lookup(expr)
     if declared is not None:
         return _declared(declared, expr, scope)
+    if expr.name == "edges" and find_model(expr.value, scope):
+        return _edges(expr, scope)
     return part(expr, scope) or sited(expr, scope, None)
+
+
+def _edges(expr: Expr, scope: Scope) -> UnitSet:
+    from interp_dsl.check.edges import every
+
+    return every(expr, scope)
 
 
 def _declared(declared: Declared, expr: Expr, scope: Scope) -> UnitSet:
@@ -232,6 +237,13 @@ def _in_layers(found: UnitSet, clause: Clause, scope: Scope) -> Explicit:
             clause.word_span,
             help="put `layers` on the family itself, in brackets",
         )
+    if any(t.site.kind == "edge" for u in found.units.units for t in u.targets):
+        raise scope.reject(
+            "E306",
+            "an edge leads from layer to layer, and lies in none",
+            clause.word_span,
+            help="choose its ends: (heads layers 0) -> (keys layers 1)",
+        )
     wanted = {layer for value in values_of(clause, scope) for layer in _layers(value, scope)}
     used = known_model(scope, found.model)
     n = used.facts.shape.n_layers if used and used.facts else None
@@ -251,6 +263,14 @@ def _in_layers(found: UnitSet, clause: Clause, scope: Scope) -> Explicit:
 def _layers(expr: Expr, scope: Scope) -> list[int]:
     if isinstance(expr, Binary) and expr.op == "-":
         raise _layer_range(expr, scope)
+    if isinstance(expr, Binary) and expr.op == "->":
+        raise scope.reject(
+            "E300",
+            "layers are whole numbers",
+            expr.span,
+            help=f"put the places in brackets: (heads layers {expr.left.span.text}) -> "
+            f"{expr.right.span.text}",
+        )
     got = literal(expr, scope)
     layers = got if isinstance(got, list) else [got]
     if not layers or not all(is_whole(layer) for layer in layers):

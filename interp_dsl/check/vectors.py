@@ -169,7 +169,7 @@ def _mean_of(found: UnitSet, where: Positions, of: Side, span: Span, scope: Scop
     if len(places) != 1 or len(places[0].targets) != 1:
         raise scope.reject("E300", "a mean is of one place", span, help=_EXAMPLE)
     target = places[0].targets[0]
-    if target.site.kind in ("pattern", "neuron", "logits"):
+    if target.site.kind in ("pattern", "neuron", "logits", "edge"):
         raise scope.reject(
             "E306", f"{target.place} has no vector in the stream or in a head", span, help=_EXAMPLE
         )

@@ -36,9 +36,10 @@ class Clean:
             raise ValueError("a bias between attention and a norm behind it is not covered")
         self.forward, self.tokens, self.metric = forward, tokens, metric
         self.prompts = Prompts(forward.model, tokens.shape[1], mask, reads)
-        logits, outputs, _ = forward.run(forward.embedded(tokens), reads=reads, mask=mask)
+        run = forward.run(forward.embedded(tokens), reads=reads, mask=mask)
+        outputs = run.outputs
         assert outputs is not None
-        self.start = self.means(logits[None])[0]
+        self.start = self.means(run.logits[None])[0]
         self._outputs = self._both(outputs)
         self._differences = self._both(ablated - outputs)
         self._streams = {

@@ -8,7 +8,7 @@ MLP's bias is part of what it writes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import torch
@@ -23,11 +23,13 @@ from interp_dsl.models.graph import Graph, Group
 
 class Run(NamedTuple):
     """`logits` [B, r, d_vocab_out]; `outputs` of all senders [S, B, T, D] of a plain or a watched
-    run; `inputs` of each group's receivers [members, B, T, D] of a watched run."""
+    run; `inputs` of each group's receivers [members, B, T, D] of a watched run; `streams` of a
+    plain run, [B, T, D] before each layer and behind the last."""
 
     logits: Tensor
     outputs: Tensor | None
     inputs: tuple[Tensor, ...]
+    streams: tuple[Tensor, ...] = ()
 
 
 class EdgeForward:
@@ -89,9 +91,32 @@ class EdgeForward:
         prompts = Prompts(self.model, embedded.shape[2], mask, reads)
         stream = _Stream(self.graph, kept, ablated, watch)
         stream.write(embedded)
-        groups = iter(self.graph.groups)
-        for layer in self.layers:
-            before = stream.x
+        return self._from(0, stream, prompts)
+
+    def resumed(
+        self,
+        layer: int,
+        x: Tensor,
+        outputs: Tensor,
+        kept: Tensor,
+        ablated: Tensor,
+        changed: Collection[Group],
+        reads: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """The logits of a pass that keeps all edges but into the groups `changed`, none of them in
+        an earlier layer, taken up before `layer` where the stream is x [B, T, D], from what the
+        senders before it write [s, B, T, D]; behind the last layer where it is their number."""
+        prompts = Prompts(self.model, x.shape[1], mask, reads)
+        stream = _Stream(self.graph, kept, ablated, False, changed)
+        stream.take_up(x, outputs)
+        return self._from(layer, stream, prompts).logits
+
+    def _from(self, first: int, stream: _Stream, prompts: Prompts) -> Run:
+        """The pass from a layer on."""
+        groups = (g for g in self.graph.groups if g.layer is None or g.layer >= first)
+        for layer in self.layers[first:]:
+            before = stream.mark()
             raw = self._attention(layer, stream, groups, prompts)
             scale, bias = layer.post_scale(raw), layer.block.b_o
             if scale is not None:
@@ -100,8 +125,9 @@ class EdgeForward:
             if layer.block.ln2 is not None:
                 x = before if self.graph.shape.parallel else stream.x
                 stream.write(layer.mlp(stream.received(x, next(groups))))
-        final = prompts.narrowed(stream.received(stream.x, next(groups))[0])
-        return Run(self.model.logits(final), stream.outputs(), tuple(stream.inputs))
+        final = prompts.narrowed(stream.received(stream.mark(), next(groups))[0])
+        logits = self.model.logits(final)
+        return Run(logits, stream.outputs(), tuple(stream.inputs), tuple(stream.marks))
 
     def _attention(
         self, layer: Layer, stream: _Stream, groups: Iterator[Group], prompts: Prompts
@@ -126,13 +152,21 @@ class _Stream:
     """The residual stream `x` [B, T, D] of one pass, and what receivers get instead of it."""
 
     def __init__(
-        self, graph: Graph, kept: Tensor | None, ablated: Tensor | None, watch: bool
+        self,
+        graph: Graph,
+        kept: Tensor | None,
+        ablated: Tensor | None,
+        watch: bool,
+        changed: Collection[Group] | None = None,
     ) -> None:
         self.x: Tensor = torch.zeros(())
         self.inputs: list[Tensor] = []
         self.is_shared = kept is None and not watch
         """Do all receivers read the stream as it is?"""
+        self.marks: list[Tensor] = []
         self._graph, self._kept, self._ablated, self._watch = graph, kept, ablated, watch
+        self._changed = graph.groups if changed is None else changed
+        self._read = max((group.senders for group in self._changed), default=0)
         self._written = Rows(len(graph.senders))
         self._differences = Rows(len(graph.senders))
 
@@ -141,17 +175,29 @@ class _Stream:
         self.x = self.x + outputs.sum(0)
         if bias is not None:
             self.x = self.x + bias
-        if self._kept is not None:
+        if self._kept is not None and self._differences.count < self._read:
             assert self._ablated is not None
             senders = slice(self._differences.count, self._differences.count + len(outputs))
             self._differences.add(self._ablated[senders] - outputs)
         if self._kept is None or self._watch:
             self._written.add(outputs)
 
+    def mark(self) -> Tensor:
+        """The stream as it is, remembered of a plain run."""
+        if self._kept is None:
+            self.marks.append(self.x)
+        return self.x
+
+    def take_up(self, x: Tensor, outputs: Tensor) -> None:
+        """The stream x [B, T, D] that the first senders' outputs [s, B, T, D] have led to."""
+        assert self._ablated is not None
+        self.x = x
+        self._differences.add(self._ablated[: len(outputs)] - outputs)
+
     def received(self, x: Tensor, group: Group) -> Tensor:
         """What the receivers of a group read, [members, B, T, D], where the stream is x [B, T, D];
         one for all of them [1, B, T, D] where nothing is removed or watched."""
-        if self._kept is None:
+        if self._kept is None or group not in self._changed:
             inputs = x.expand(group.members if self._watch else 1, *x.shape)
         else:
             removed = _removed(self._graph, group, self._kept, x.dtype)

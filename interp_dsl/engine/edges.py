@@ -57,7 +57,7 @@ class EdgeBench:
         shape = executor.facts.shape
         self.executor = executor
         self.graph = Graph(shape, edges.split_qkv, edges.split_embed, direct)
-        self.forward = EdgeForward(executor.model, self.graph)
+        self.forward = EdgeForward(executor.model, self.graph, executor.tf32)
         data, side = state.data[run.data], state.side(run)
         reads = plan_reads(data, side, metrics, executor.facts)
         if len(reads.variants) > 1:
@@ -203,7 +203,7 @@ def _hooked(name: str, remark: str | None) -> InterpError:
             "E650",
             f"{name} runs by TransformerLens's hooks, which take no edges out",
             notes=(remark,) if remark else (),
-            help="search a model of the families that run compiled; `interp doctor` lists them",
+            help="use a model of the families that run compiled; `interp doctor` lists them",
         ),
         exit_code=1,
     )
@@ -213,8 +213,8 @@ def _sequences(data: str) -> InterpError:
     return InterpError(
         Diagnostic(
             "E651",
-            f"a metric reads answers of several tokens of {data}, and a circuit is run on the "
-            "prompts alone",
+            f"a metric reads answers of several tokens of {data}, and edges are changed in "
+            "passes of the prompts alone",
             help="use answers of one token, or measure kl()",
         ),
         exit_code=1,

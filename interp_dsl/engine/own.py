@@ -10,7 +10,15 @@ from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.own import own_function
 from interp_dsl.plan.algebra import MetricCall
 from interp_dsl.plan.metrics import calls
-from interp_dsl.plan.tasks import Evaluate, EvaluateCircuit, Forward, Plan, Search, Sweep
+from interp_dsl.plan.tasks import (
+    Attribution,
+    Evaluate,
+    EvaluateCircuit,
+    Forward,
+    Plan,
+    Search,
+    Sweep,
+)
 
 
 def own_metric(call: MetricCall, logits: Tensor, examples: Tensor, data: Data) -> Tensor:
@@ -35,7 +43,7 @@ def own_metric(call: MetricCall, logits: Tensor, examples: Tensor, data: Data) -
 
 def require_trust(plan: Plan, trusted: bool) -> None:
     """Raises InterpError E458 for a plan that brings code of its own where none is trusted."""
-    measuring = Forward | Sweep | Evaluate | Search | EvaluateCircuit
+    measuring = Forward | Sweep | Evaluate | Search | EvaluateCircuit | Attribution
     metrics = [m for t in plan.tasks if isinstance(t, measuring) for m in t.metrics]
     own = [c for m in metrics for c in calls(m.term) if c.function == "python"]
     if own and not trusted:

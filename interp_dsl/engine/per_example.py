@@ -19,7 +19,7 @@ def per_example(ref: ScoreOf, n: int, state: State) -> NDArray[np.float64]:
     result = state.results[ref.step]
     at = result.rows.index(row)
     tensors = {k: np.asarray(v[at], dtype=np.float64) for k, v in result.tensors.items()}
-    if "base" in tensors:
+    if {"base", "value"} <= tensors.keys():
         tensors["effect"] = tensors["value"] - tensors["base"]
     if ref.column not in tensors:
         raise InterpError(
@@ -29,11 +29,11 @@ def per_example(ref: ScoreOf, n: int, state: State) -> NDArray[np.float64]:
                 help=f"filter examples by {', '.join(tensors)}",
             )
         )
-    if len(tensors["value"]) != n:
+    if len(tensors[ref.column]) != n:
         raise InterpError(
             Diagnostic(
                 "E638",
-                f"step {ref.step} measured {len(tensors['value'])} examples, and the data to "
+                f"step {ref.step} measured {len(tensors[ref.column])} examples, and the data to "
                 f"filter has {n}",
                 help="filter the data that the step measured",
             )

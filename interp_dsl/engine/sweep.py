@@ -25,6 +25,7 @@ from interp_dsl.plan.starts import (
     Late,
     Start,
     common,
+    edge_layer,
     fitting,
     ordered,
     together,
@@ -50,7 +51,10 @@ def shards(task: Sweep, state: State) -> list[Shard]:
         change, run = task.intervention, variant.into
         units = state.units(change.units, run)
         order = list(range(len(units)))
-        if task.late:
+        if task.late and task.edges is not None:
+            n_layers = state.executor(run).facts.shape.n_layers
+            order.sort(key=[edge_layer(unit, n_layers) for unit in units].__getitem__)
+        elif task.late:
             order = ordered([entry(unit, change, run, state) for unit in units])
         size = task.packing.shard if task.packing else max(1, len(units))
         for start in range(0, len(units), size):

@@ -12,7 +12,9 @@ import polars as pl
 from interp_dsl.data.conditions import matches, select
 from interp_dsl.data.fingerprint import fingerprint
 from interp_dsl.engine import circuits
+from interp_dsl.engine.attribution import attribute
 from interp_dsl.engine.clock import Clock
+from interp_dsl.engine.edge_sweep import EdgeSweeper
 from interp_dsl.engine.forwards import run_forward
 from interp_dsl.engine.interrupts import Stop
 from interp_dsl.engine.kept import keep_pairs, record, self_test
@@ -28,6 +30,8 @@ from interp_dsl.engine.sweep import Shard, Sweeper, plain_values, shards, table_
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.plan.expressions import Row
 from interp_dsl.plan.tasks import (
+    Attribute,
+    AttributeEdges,
     BuildData,
     Evaluate,
     EvaluateCircuit,
@@ -109,12 +113,14 @@ class Walk:
         )
 
     def _total(self, task: Task) -> int | None:
-        """What `progress` counts up to: examples of a forward, units of a sweep, edges of a
-        search that goes from one to the next."""
+        """What `progress` counts up to: examples of a forward, examples that are attributed, units
+        of a sweep, edges of a search that goes from one to the next."""
         if isinstance(task, Forward):
             return self.state.data[task.run.data].n
         if isinstance(task, Sweep):
             return sum(len(s.units) for s in self._shards(task))
+        if isinstance(task, Attribute | AttributeEdges):
+            return self.state.data[task.variant.into.data].n
         if isinstance(task, Search) and task.counts is not None and task.is_stepwise:
             return sum(task.counts) * max(1, len(task.thresholds))
         return None
@@ -144,7 +150,7 @@ class Walk:
                     return False
                 self.folder.write_tensors(name, keep_pairs(task, self.state, report))
                 return True
-            case Sweep() | Evaluate() | Record() | Search() | EvaluateCircuit():
+            case _:
                 return self._step(task, report)
 
     # ---- models and data
@@ -212,6 +218,10 @@ class Walk:
                     self._write(task.step, self._evaluated(task), key)
                 case Search():
                     circuits.search(task, key, self.state, self.folder, report)
+                case Attribute() | AttributeEdges():
+                    scored, about = attribute(task, self.state, report)
+                    self._write(task.step, scored, key, **about)
+                    report.top(task.step, scored.table.to_dicts())
                 case EvaluateCircuit():
                     scored = circuits.evaluate(task, self.state, self.folder, report)
                     self._write(task.step, scored, key)
@@ -240,10 +250,10 @@ class Walk:
             tensors = self.folder.read_tensors(step) if self.folder.has_tensors(step) else {}
             self.state.results[step] = Result(rows, tensors)
 
-    def _write(self, step: str, scored: Scored, key: str) -> None:
+    def _write(self, step: str, scored: Scored, key: str, **about: object) -> None:
         self.folder.write_tensors(step, scored.tensors)
         self.folder.write_table(step, scored.table)
-        self.folder.finish_step(step, key)
+        self.folder.finish_step(step, key, **about)
 
     def _sweep(self, task: Sweep, key: str, report: Report) -> None:
         found = self._shards(task)
@@ -259,7 +269,8 @@ class Walk:
         finished = set(self.folder.parts(task.step, key))
         total, done = sum(len(s.units) for s in found), 0
         order = table_order(found, len(task.metrics))
-        sweeper = Sweeper(task, self.state, report.note)
+        kind = Sweeper if task.edges is None else EdgeSweeper
+        sweeper = kind(task, self.state, report.note)
         sweeper.prepare(found)
         leading: list[Row] = []
         for shard in found:

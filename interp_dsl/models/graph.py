@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interp_dsl.models.shape import Shape
-from interp_dsl.plan.names import edge_name
+from interp_dsl.plan.names import edge_name, target_of
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -239,3 +239,15 @@ class Graph:
         if group.layer is None:
             return "logits"
         return f"L{group.layer}.mlp" if group.channel == "mlp" else f"L{group.layer}H{member}"
+
+
+def leads(source: str, target: str, shape: Shape) -> bool:
+    """Whether an edge leads from one node to another: the source comes earlier, or is a head that
+    the MLP of its layer reads."""
+    if target == "logits" or source in ("embed", "pos_embed"):
+        return True
+    first, then = target_of(source).site, target_of(target).site
+    assert first.layer is not None and then.layer is not None
+    if first.layer != then.layer:
+        return first.layer < then.layer
+    return first.kind == "head" and then.kind == "mlp_out" and not shape.parallel

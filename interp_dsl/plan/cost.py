@@ -34,6 +34,9 @@ from interp_dsl.plan.starts import (
     stretches,
 )
 from interp_dsl.plan.tasks import (
+    Attribute,
+    AttributeEdges,
+    Attribution,
     BuildData,
     DataSize,
     Evaluate,
@@ -106,7 +109,7 @@ def sizes(plan: Plan) -> Sizes:
     loads = [t for t in plan.tasks if isinstance(t, LoadModel)]
     compared: dict[Run, Ats] = {}
     for task in plan.tasks:
-        if isinstance(task, Sweep | Evaluate | Search | EvaluateCircuit):
+        if isinstance(task, Sweep | Evaluate | Search | EvaluateCircuit | Attribution):
             wanted = [c for m in task.metrics for c in calls(m.term)]
             ats = {c.at for c in wanted if "reference" in METRICS[c.function].needs}
             if ats:
@@ -119,9 +122,10 @@ def sizes(plan: Plan) -> Sizes:
     )
 
 
-def units_of(task: Sweep, known: Sizes) -> tuple[Unit, ...] | None:
-    """The units of a sweep, None where they wait for a result or the data."""
-    units, data = task.intervention.units, known.data.get(task.variants[0].into.data)
+def units_of(task: Sweep | Attribute, known: Sizes) -> tuple[Unit, ...] | None:
+    """The units of a step, None where they wait for a result or the data."""
+    first = task.variant if isinstance(task, Attribute) else task.variants[0]
+    units, data = task.intervention.units, known.data.get(first.into.data)
     if depends(units) or (data is None and _has_each(units)):
         return None
 
@@ -156,6 +160,10 @@ def cost(task: Task, known: Sizes) -> Cost:
             from interp_dsl.plan.edges import edges_cost
 
             return edges_cost(task, known)
+        case Attribute() | AttributeEdges():
+            from interp_dsl.plan.slopes import attribution_cost
+
+            return attribution_cost(task, known)
         case SelfTest():
             return _self_test(task, known)
         case KeepPairs(runs=runs, pairs=pairs):
@@ -241,6 +249,10 @@ def _sweep(task: Sweep, known: Sizes) -> Cost:
     units = units_of(task, known)
     if units is None or known.of(task.variants[0].into) is None:
         return UNKNOWN
+    if task.edges is not None:
+        from interp_dsl.plan.edges import edge_sweep_cost
+
+        return edge_sweep_cost(task, units, known)
     idle = task.skips and not all(map(acts_everywhere, units))
     if starts_late(task, known):
         total = sum((_late(task, v.into, units, known) for v in task.variants), Cost())

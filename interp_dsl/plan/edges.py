@@ -1,4 +1,5 @@
-"""Estimates of what is done to edges: searches for circuits, and what circuits are measured by.
+"""Estimates of what is done to edges: searches for circuits, what circuits are measured by, and
+sweeps of single edges.
 
 A search visits edges from the logits down. When it tests one into layer l, nothing before l is run,
 so an edge costs at most the layers from l on; at the least, all but the edges into the final
@@ -6,14 +7,17 @@ residual are dropped without a test, and of a pass only the unembedding is left.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from interp_dsl.plan.algebra import Run, Source
 from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, whole
-from interp_dsl.plan.memory import BYTES
+from interp_dsl.plan.memory import BYTES, edge_token_bytes, token_bytes
+from interp_dsl.plan.places import Unit
 from interp_dsl.plan.rewrite import parts
-from interp_dsl.plan.starts import Start
-from interp_dsl.plan.tasks import DataSize, EvaluateCircuit, ModelSize, Search
+from interp_dsl.plan.starts import WHOLE, Start, edge_layer, fitting
+from interp_dsl.plan.tasks import DataSize, EvaluateCircuit, ModelSize, Search, Sweep
 from interp_dsl.plan.work import EVERYWHERE, Work, passes, reads
 
 
@@ -43,6 +47,37 @@ def edges_cost(task: Search | EvaluateCircuit, known: Sizes) -> Cost:
     rows = data.n * sum(task.counts) * max(1, len(task.thresholds))
     tests = Cost(rows, rows * data.width, work.flops(model), is_bound=True)
     return replace(before + tests, peak=_held(model, data))
+
+
+def edge_sweep_cost(task: Sweep, units: Sequence[Unit], known: Sizes) -> Cost:
+    """A pass a unit and example, from the layer on that the unit enters, all edges of the graph
+    weighed in it; and before, for each batch's examples, one of the run and one of the source's."""
+    run = task.variants[0].into
+    found = known.of(run)
+    if found is None:
+        return UNKNOWN
+    model, data = found
+    read = reads(task.metrics) if reads(task.metrics).is_known else EVERYWHERE
+    rows, packing = len(units) * data.n, task.packing or WHOLE
+    batch = min(rows, fitting(packing.tokens, packing.rows, data.width, 0))
+    layers = Counter(edge_layer(unit, model.n_layers) if task.late else 0 for unit in units)
+    flops = 2.0 * _edge_count(model) * rows * data.width * model.d_model
+    for layer, count in layers.items():
+        start = Start(layer, False, 0)
+        flops += passes(model, count * data.n, data.width, read, start, False).flops(model)
+    own = Cost(rows, rows * data.width, flops, is_bound=True)
+    stretches = len(layers) + len(units) // packing.shard
+    examples = min(rows, stretches * data.n + rows // batch)
+    before = [whole(r, examples, known) for r in (run, *parts(task.intervention.source, Run))]
+    held = batch * data.width * (token_bytes(model) + edge_token_bytes(model))
+    return replace(sum(before, own), peak=held)
+
+
+def _edge_count(model: ModelSize) -> int:
+    """The edges of a model whose MLPs read the heads of their own layer: at most what it has."""
+    heads, mlp = model.n_heads, 1 if model.d_mlp else 0
+    seen = [2 + layer * (heads + mlp) for layer in range(model.n_layers + 1)]
+    return sum(3 * heads * s + mlp * (s + heads) for s in seen[:-1]) + seen[-1]
 
 
 def bounds(task: Search, known: Sizes) -> Bounds | None:

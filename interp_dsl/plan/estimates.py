@@ -11,7 +11,10 @@ from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, cost, sizes, units_of, wh
 from interp_dsl.plan.edges import edges_plain
 from interp_dsl.plan.metrics import needs
 from interp_dsl.plan.rewrite import parts
+from interp_dsl.plan.slopes import attribution_plain
 from interp_dsl.plan.tasks import (
+    Attribute,
+    AttributeEdges,
     Evaluate,
     EvaluateCircuit,
     KeepPairs,
@@ -74,6 +77,8 @@ def _plain(task: Step, known: Sizes) -> Cost:
     run that the step reads."""
     if isinstance(task, Search | EvaluateCircuit):
         return edges_plain(task, known)
+    if isinstance(task, Attribute | AttributeEdges):
+        return attribution_plain(task, known)
     total = sum((whole(run, None, known) for run in runs_of(task)), Cost())
     if isinstance(task, Sweep):
         units = units_of(task, known)
@@ -94,6 +99,10 @@ def runs_of(task: Step) -> tuple[Run, ...]:
             found = [*parts(variants, Run), *parts(change, Run)]
         case Evaluate(variants=variants):
             found = [*parts(variants, Run)]
+        case Attribute(variant=variant, intervention=change):
+            found = [*parts(variant, Run), *parts(change, Run)]
+        case AttributeEdges(variant=variant):  # it runs its source itself
+            found = [*parts(variant, Run)]
         case Search() | EvaluateCircuit():  # these run their sides themselves
             found = []
     if any("reference" in needs(m.term) for m in task.metrics):

@@ -24,6 +24,9 @@ from interp_dsl.plan.estimates import Estimates, estimates, readers
 from interp_dsl.plan.passes import PASSES
 from interp_dsl.plan.starts import Packing, acts_everywhere, start
 from interp_dsl.plan.tasks import (
+    Attribute,
+    AttributeEdges,
+    Attribution,
     BuildData,
     CircuitFile,
     CircuitOf,
@@ -137,6 +140,13 @@ def _title(task: Task, known: Sizes) -> str:
             return f"step {step}: record {len(task.targets)} places of {keep} examples"
         case Search(step=step, method=method):
             return f"step {step}: search edges by {method}({_arguments(task)})"
+        case Attribute(step=step):
+            units = units_of(task, known)
+            count = "units known at run time" if units is None else _count(len(units), "unit")
+            return f"step {step}: {count}, estimated by {task.method}({_arguments(task)})"
+        case AttributeEdges(step=step, n_edges=n):
+            count = "edges known at run time" if n is None else _count(n, "edge")
+            return f"step {step}: {count}, estimated by {task.method}({_arguments(task)})"
         case EvaluateCircuit(step=step, circuit=circuit):
             return f"step {step}: evaluate the circuit {_origin(circuit)}"
 
@@ -162,6 +172,8 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
                 yield f"on {show_run(variant.into)}: {', '.join(m.name for m in metrics)}"
         case Search() | EvaluateCircuit():
             yield from _circuits(task, found.sizes, estimate)
+        case Attribute() | AttributeEdges():
+            yield from _estimated(task, estimate)
         case SelfTest(corrupt=corrupt):
             second = "; the whole residual stream from the other side gives its outputs"
             yield "a side patched into itself changes nothing" + (second if corrupt else "")
@@ -198,6 +210,19 @@ def _circuits(task: Search | EvaluateCircuit, known: Sizes, estimate: Cost) -> I
     yield _cost(estimate) + (f", {quantity(estimate.peak)}B held" if estimate.peak else "")
 
 
+def _estimated(task: Attribution, estimate: Cost) -> Iterator[str]:
+    """Where effects are estimated, and what it takes."""
+    source = task.intervention.source if isinstance(task, Attribute) else task.source
+    run, other = task.variant.into, task.variant.other
+    beside = f", normalised by {show_run(other)}" if other else ""
+    change = "" if task.method == "dla" else f", set to {show_source(source)}"
+    yield f"on {show_run(run)}{change}{beside}"
+    yield f"estimates of {', '.join(m.name for m in task.metrics)}"
+    if task.verify:
+        yield f"the {task.verify} largest are measured by real patches"
+    yield _cost(estimate)
+
+
 def _passes(task: Search, known: Sizes) -> str:
     if not task.is_stepwise:
         return f"; at most {task.passes:,} passes of all examples" if task.passes else ""
@@ -207,10 +232,11 @@ def _passes(task: Search, known: Sizes) -> str:
     return f"; tests of {found.least:,.1f} to {found.most:,.1f} passes of all examples"
 
 
-def _arguments(task: Search) -> str:
+def _arguments(task: Search | Attribution) -> str:
     held = {name: value for name, value in task.options if value is not None}
     said = [f"{name}={_said(value)}" for name, value in held.items()]
-    return ", ".join([f"by={written_ranking(task.by)}", *said] if task.by else said)
+    by = task.by if isinstance(task, Search) else None
+    return ", ".join([f"by={written_ranking(by)}", *said] if by else said)
 
 
 def _said(value: object) -> str:
@@ -236,6 +262,14 @@ def _packing(packing: Packing) -> str:
 
 def _starting(task: Sweep, known: Sizes) -> str:
     """Where the passes of a sweep start, and what of them is computed."""
+    if task.edges is not None:
+        begins = (
+            "starts at the layer that an edge enters (late)" if task.late else "every pass whole"
+        )
+        return (
+            f"{begins}; what else the receiver reads as in the run, all behind it recomputed, "
+            "patterns and norms too"
+        )
     if not starts_late(task, known):
         return "every pass from the beginning"
     units = units_of(task, known)

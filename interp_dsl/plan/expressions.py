@@ -257,7 +257,7 @@ def _several(ref: ScoreOf, rows: list[Row]) -> InterpError:
     )
 
 
-_MEASURED = ("base", "value", "effect", "normalized", "low", "high", "n")
+_MEASURED = ("base", "value", "effect", "normalized", "low", "high", "n", "verified")
 
 
 def _listed(names: list[str], most: int = 8) -> str:

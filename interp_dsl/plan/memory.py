@@ -46,6 +46,13 @@ def token_bytes(model: ModelSize) -> int:
     return BYTES * max(attention, mlp)
 
 
+def edge_token_bytes(model: ModelSize) -> int:
+    """What a position of an edge-patched pass holds besides: of every writer what it writes and how
+    the source differs, and what each head of a layer reads as queries, keys and values."""
+    writers = model.n_layers * (model.n_heads + 1) + 2
+    return BYTES * model.d_model * (2 * writers + 6 * model.n_heads)
+
+
 def read_bytes(model: ModelSize) -> int:
     """A read position's stream and logits, and the copy that metrics make of these."""
     return BYTES * (model.d_model + 2 * model.d_vocab)

@@ -53,6 +53,12 @@ def edge_name(source: str, target: str, channel: str) -> str:
     return f"{source} -> {target}{f'.{channel}' if channel in CHANNELS else ''}"
 
 
+def is_direct(edge: str) -> bool:
+    """Whether an edge leads from a head to itself, as the original ACDC's direct ones do."""
+    source, _, target = edge.partition(" -> ")
+    return source == target.partition(".")[0] and "." not in source
+
+
 def positions_of(text: str) -> Positions:
     """The positions that str(Positions) wrote."""
     ends = _split(text, " -> ")

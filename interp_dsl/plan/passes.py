@@ -21,7 +21,7 @@ from typing import TypeVar
 from interp_dsl.plan.algebra import FromRun, Intervention, Mean, MeanVector, Resample, Run, Zero
 from interp_dsl.plan.cost import Sizes, cost, sizes, units_of
 from interp_dsl.plan.device import Device, expected
-from interp_dsl.plan.memory import read_bytes, token_bytes
+from interp_dsl.plan.memory import edge_token_bytes, read_bytes, token_bytes
 from interp_dsl.plan.places import Site, Unit
 from interp_dsl.plan.rewrite import parts, rewritten
 from interp_dsl.plan.starts import PARTS, WHOLE, Packing, acts_everywhere, fitting, start
@@ -132,13 +132,13 @@ def start_late(plan: Plan) -> Plan:
 def trim_positions(plan: Plan) -> Plan:
     """No position sees a later one: before the first change, keys and values stay."""
     plan = _remembering(plan, lambda units, task: _if_anywhere(units, {"keys"}))
-    return _each(plan, Sweep, lambda t: replace(t, trims=t.late))
+    return _each(plan, Sweep, lambda t: replace(t, trims=t.late and t.edges is None))
 
 
 def narrow(plan: Plan) -> Plan:
     """Positions that nothing changed yet are as they were, and so are their queries and keys."""
     plan = _remembering(plan, lambda units, task: _if_anywhere(units, {"queries", "keys"}))
-    return _each(plan, Sweep, lambda t: replace(t, narrow=t.late))
+    return _each(plan, Sweep, lambda t: replace(t, narrow=t.late and t.edges is None))
 
 
 def _if_anywhere(units: tuple[Unit, ...], wanted: set[str]) -> set[str]:
@@ -151,7 +151,7 @@ def _remembering(plan: Plan, needed: Callable[[tuple[Unit, ...], Sweep], set[str
     known = sizes(plan)
     found: dict[Run, set[str]] = {}
     for task in plan.tasks:
-        if isinstance(task, Sweep):
+        if isinstance(task, Sweep) and task.edges is None:
             units = units_of(task, known)
             wanted = set(PARTS) if units is None else needed(units, task)
             for variant in task.variants:
@@ -166,7 +166,7 @@ def _remembering(plan: Plan, needed: Callable[[tuple[Unit, ...], Sweep], set[str
 
 def skip_idle(plan: Plan) -> Plan:
     """A change of nothing, or one that nothing reads: effect = 0."""
-    return _each(plan, Sweep, lambda t: replace(t, skips=True))
+    return _each(plan, Sweep, lambda t: replace(t, skips=t.edges is None))
 
 
 def choose_executor(plan: Plan) -> Plan:
@@ -202,7 +202,10 @@ def _limits(task: Forward | Sweep, run: Run, known: Sizes, device: Device) -> Pa
     model, data = found
     count = reads(task.metrics).count if task.reads_few else None
     by_logits = read_bytes(model) * (data.width if count is None else count)
-    tokens = max(1, min(device.tokens, device.budget // token_bytes(model)))
+    token = token_bytes(model)
+    if isinstance(task, Sweep) and task.edges is not None:
+        token += edge_token_bytes(model)
+    tokens = max(1, min(device.tokens, device.budget // token))
     return replace(
         WHOLE,
         tokens=tokens,

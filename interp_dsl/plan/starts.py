@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from interp_dsl.plan.algebra import Intervention
+from interp_dsl.plan.names import target_of
 from interp_dsl.plan.places import ALL, Positions, Site, Unit
 
 PARTS = ("resid_pre", "queries", "keys", "z")
@@ -71,6 +72,14 @@ def start(unit: Unit, change: Intervention) -> Start:
     counts = {p: count(p) for p in {t.positions for t in unit.targets}}
     few = 0 if 0 in counts.values() else sum(counts.values())
     return starting(unit, change, min(earliest(t.positions) for t in unit.targets), few)
+
+
+def edge_layer(unit: Unit, n_layers: int) -> int:
+    """The first layer that an edge of a unit enters, n_layers where all lead to the logits: a pass
+    is the run's own before it."""
+    targets = (str(t.site.edge).partition(" -> ")[2] for t in unit.targets)
+    layers = (target_of(target).site.layer for target in targets)
+    return min(n_layers if layer is None else layer for layer in layers)
 
 
 def earliest(positions: Positions) -> int:

@@ -138,7 +138,8 @@ class Sweep:
     units touch first, from what the run's own pass left. `trims`: at the first position that they
     touch; `narrow`: and computes only positions that differ, as long as others do not. `reads_few`:
     only positions that are read are unembedded. `skips`: units that cannot have an effect are not
-    run; their effect is exactly 0."""
+    run; their effect is exactly 0. `edges`: the units are edges of this graph; what a pass starts
+    from and what stands in an edge that is out come from runs of the sweep's own."""
 
     id: str
     step: str
@@ -152,6 +153,7 @@ class Sweep:
     narrow: bool = False
     reads_few: bool = False
     skips: bool = False
+    edges: Edges | None = None
     key: str | None = None
     place: Place | None = None
 
@@ -221,6 +223,49 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
+class Attribute:
+    """Estimate what changing each unit would do: the result is a score table named `step`. A method
+    that looks at one run alone has Zero for its source.
+
+    `options` are all of the method's, none left open. `verify`: how many of the largest estimates
+    of the first metric are also measured by real patches."""
+
+    id: str
+    step: str
+    variant: Variant
+    intervention: Intervention
+    method: str
+    options: tuple[tuple[str, Json], ...]
+    metrics: tuple[Metric, ...]
+    reference: Run
+    verify: int = 0
+    key: str | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeEdges:
+    """The same of the edges of the model's graph, each taken out with `source` in its place."""
+
+    id: str
+    step: str
+    variant: Variant
+    source: Source
+    edges: Edges
+    method: str
+    options: tuple[tuple[str, Json], ...]
+    metrics: tuple[Metric, ...]
+    reference: Run
+    verify: int = 0
+    n_edges: int | None = None
+    key: str | None = None
+    place: Place | None = None
+
+
+Attribution = Attribute | AttributeEdges
+
+
+@dataclass(frozen=True, slots=True)
 class CircuitFile:
     """The circuit of a file that held the bytes of this sha256."""
 
@@ -256,7 +301,7 @@ class EvaluateCircuit:
         return len(self.circuit.thresholds) or 1 if isinstance(self.circuit, CircuitOf) else 1
 
 
-Step = Sweep | Evaluate | Record | Search | EvaluateCircuit
+Step = Sweep | Evaluate | Record | Search | EvaluateCircuit | Attribute | AttributeEdges
 """Tasks that leave the results of a step."""
 Task = LoadModel | BuildData | Forward | SelfTest | KeepPairs | Step
 

@@ -16,7 +16,7 @@ from interp_dsl.plan.algebra import (
     Units,
 )
 from interp_dsl.plan.places import Site
-from interp_dsl.plan.tasks import Evaluate, Forward, Plan, Sweep
+from interp_dsl.plan.tasks import Attribute, Evaluate, Forward, Plan, Sweep
 
 
 def touched(plan: Plan) -> Iterator[tuple[Run, Site]]:
@@ -32,6 +32,8 @@ def touched(plan: Plan) -> Iterator[tuple[Run, Site]]:
                 for variant in variants:
                     yield from ((variant.into, site) for site in _explicit(change.units))
                     yield from _under(variant.into)
+            case Attribute(variant=variant, intervention=change):
+                yield from ((variant.into, site) for site in _explicit(change.units))
             case Evaluate(variants=variants):
                 for variant in variants:
                     yield from _under(variant.into)

@@ -15,23 +15,25 @@ if TYPE_CHECKING:
 
 def examples(folder: RunFolder, step: str) -> pl.DataFrame:
     """`unit`, `position`, the table's extra columns, `metric`, `example` (its number), `base`,
-    `value` and `effect`; FileNotFoundError where the step keeps no values of examples."""
+    `value` (null for estimates) and `effect`; FileNotFoundError where the step keeps no values of
+    examples."""
     import numpy as np
     import polars as pl
 
     tensors = folder.read_tensors(step) if folder.has_tensors(step) else {}
-    if "value" not in tensors:
+    measured = tensors.get("value", tensors.get("effect"))  # an estimate has no value
+    if measured is None:
         raise FileNotFoundError(f"step {step} keeps no values of single examples")
     table = folder.read_table(step)
-    rows, n = tensors["value"].shape
+    rows, n = measured.shape
     kept = table.select("unit", "position", *extra_columns(table), "metric")
     long = kept[np.repeat(np.arange(rows), n).tolist()].with_columns(
         pl.Series("example", np.tile(np.arange(n), rows)),
-        _series("base", tensors.get("base"), rows * n),
-        _series("value", tensors["value"], rows * n),
+        *(_series(name, tensors.get(name), rows * n) for name in ("base", "value", "effect")),
     )
-    with_effect = long.with_columns(effect=pl.col("value") - pl.col("base"))
-    return with_effect.filter(pl.col("value").is_not_null())
+    change = pl.col("value") - pl.col("base")
+    filled = long.with_columns(effect=pl.coalesce("effect", change))
+    return filled.filter(pl.col("value").is_not_null() | pl.col("effect").is_not_null())
 
 
 def _series(name: str, values: NDArray[np.generic] | None, length: int) -> pl.Series:

@@ -14,6 +14,10 @@ low, high   bounds of the effect over examples (95 %, seeded bootstrap); for `ev
 n           examples
 skipped     true for a unit that cannot have an effect: it was not run, its effect is exactly 0
 
+A table of estimates, which `attribute` leaves, has one column more:
+
+verified    the effect of a real patch, beside the estimate; null where none was run
+
 A sweep's parameters, `under` and `side` follow as further columns. The values of single examples
 stand in the step's tensors: `base` and `value`, each [rows, n] in the order of the table's rows,
 NaN where a row has fewer examples."""
@@ -44,6 +48,8 @@ SCORE_COLUMNS: dict[str, Kind] = {
     "n": "integer",
     "skipped": "truth",
 }
+
+ESTIMATE_COLUMNS: dict[str, Kind] = {"verified": "number"}
 
 
 def dtypes(extra: Mapping[str, Kind] | None = None) -> dict[str, pl.DataType]:
@@ -86,4 +92,10 @@ def is_score_table(table: pl.DataFrame) -> bool:
 
 def extra_columns(table: pl.DataFrame) -> list[str]:
     """The columns of a score table beyond the common ones: a sweep's parameters and the like."""
-    return [name for name in table.columns if name not in SCORE_COLUMNS]
+    known = SCORE_COLUMNS.keys() | ESTIMATE_COLUMNS.keys()
+    return [name for name in table.columns if name not in known]
+
+
+def is_estimated(table: pl.DataFrame) -> bool:
+    """Whether the effects of a score table are estimates."""
+    return ESTIMATE_COLUMNS.keys() <= set(table.columns)

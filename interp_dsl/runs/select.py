@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.language.suggest import suggest
 from interp_dsl.runs.circuit_rows import edge_columns, is_edge_table, kept_edges, strength
 from interp_dsl.runs.rank import metrics, ranked, ranking_column
-from interp_dsl.runs.schema import extra_columns, is_score_table
+from interp_dsl.runs.schema import extra_columns, is_estimated, is_score_table
 from interp_dsl.runs.text import Column, count, decimals, number, printable
 
 if TYPE_CHECKING:
@@ -72,7 +72,10 @@ def score_columns(rows: pl.DataFrame) -> list[Column]:
     columns = [_text(rows, name) for name in ("unit", "position", *extra_columns(rows), "metric")]
     if not values_only:
         columns.append(_numbers(rows, "base", decimals(rows["base"]), signed=False))
-    columns.append(_numbers(rows, shown, places, signed=not values_only))
+    measured = _numbers(rows, shown, places, signed=not values_only)
+    columns.append(replace(measured, name="estimate") if is_estimated(rows) else measured)
+    if is_estimated(rows) and not rows["verified"].is_null().all():
+        columns.append(_numbers(rows, "verified", places))
     columns.append(
         Column("95% interval", [_interval(*row, places) for row in _bounds(rows)], right=True)
     )

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from interp_dsl.models.sites import family
 from interp_dsl.plan.algebra import Explicit, ScoreOf
 from interp_dsl.plan.metrics import METRICS, calls, good
-from interp_dsl.plan.places import Unit
+from interp_dsl.plan.names import edge_name
+from interp_dsl.plan.places import Site, Target, Unit
 from interp_dsl.plan.tasks import CircuitOf, Search
 from interp_dsl.verbs.lowering import Lowering, place_of
 from interp_dsl.verbs.methods import SEARCHES
@@ -192,6 +193,12 @@ def graph_of(model: Model, found: Searched) -> Graph | None:
     if model.facts is None:
         return None
     return Graph(model.facts.shape, found.edges.split_qkv, found.edges.split_embed, found.direct)
+
+
+def edge_units(graph: Graph) -> Explicit:
+    """All edges of a graph, as units that the language writes."""
+    names = (edge_name(*edge) for edge in graph.edges)
+    return Explicit(tuple(Unit((Target(Site("edge", edge=name)),)) for name in names))
 
 
 def edge_counts(graph: Graph | None) -> tuple[int, ...] | None:

@@ -29,6 +29,8 @@ Kind = Literal[
     "int",
     "subject",
     "search",
+    "places",
+    "estimate",
 ]
 
 REQUIRED: Any = object()
@@ -37,8 +39,9 @@ REQUIRED: Any = object()
 @dataclass(frozen=True)
 class Parameter:
     """An argument of a function. `type` is int, number, numbers (one or a list), string, word,
-    bool, path, texts (one or a list of strings), paths, answers, metric or ranking; `choices` lists
-    the words or strings that it may be, `least` and `most` bound a number."""
+    bool, path, texts (one or a list of strings), paths, answers, metric, ranking or top (how many
+    of the largest); `choices` lists the words or strings that it may be, `least` and `most` bound
+    a number."""
 
     type: str
     default: Any = REQUIRED
@@ -84,6 +87,8 @@ class Checks(Protocol):
     def shared(self, one: Side, other: Side, model: Model) -> tuple[int, int] | None: ...
 
     def model_of(self, call: Call) -> Model: ...
+
+    def step(self, name: str) -> Step: ...
 
     def sites(self, units: Units) -> tuple[Site, ...]: ...
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from interp_dsl.plan.algebra import Metric
 from interp_dsl.plan.places import HEAD_SITES
 from interp_dsl.plan.tasks import Sweep, Variant
-from interp_dsl.verbs.lowering import Lowering, place_of
+from interp_dsl.verbs import edges
+from interp_dsl.verbs.lowering import Lowering, place_of, sites
 from interp_dsl.verbs.signature import Checks, Clause
 from interp_dsl.verbs.values import Call, Change, Context, Side, Step, UnitSet
 
@@ -31,7 +32,9 @@ def check(call: Call, checks: Checks, source_word: str, into_word: str) -> Step:
     model = checks.model_of(call)
     along = call.clauses.get("along", ())
     change = Change(replace(units, model=model), call.one(source_word), along)
-    _check_source(call, checks, change, source_word)
+    if any(site.kind == "edge" for site in checks.sites(units.units)):
+        return edges.check(call, checks, change, source_word, into_word)
+    check_places(call, checks, change, source_word)
     if metrics and into is None:
         checks.error(
             "E303",
@@ -66,7 +69,8 @@ def check(call: Call, checks: Checks, source_word: str, into_word: str) -> Step:
     return step
 
 
-def _check_source(call: Call, checks: Checks, change: Change, word: str) -> None:
+def check_places(call: Call, checks: Checks, change: Change, word: str) -> None:
+    """The places can be changed, and by what stands at `word`."""
     kinds = {s.kind for s in checks.sites(change.units.units)}
     if change.source.kind == "blocked" and kinds - {"pattern"}:
         checks.error(
@@ -83,14 +87,6 @@ def _check_source(call: Call, checks: Checks, change: Change, word: str) -> None
             call.spans["objects"],
             label="nothing comes after them",
         )
-    if "edge" in kinds:
-        checks.error(
-            "E306",
-            "an edge cannot be changed by itself yet",
-            call.spans["objects"],
-            label="no place holds it alone",
-            help="change places one at a time: {L0H1, L1H2}",
-        )
     if change.along and kinds & {"pattern", "neuron"}:
         checks.error(
             "E306",
@@ -104,6 +100,8 @@ def lower(call: Call, step: Step, lowering: Lowering, into_word: str) -> None:
     """Tasks: the forward passes it needs, then the sweep."""
     if step.result != "scores" or step.model is None or step.change is None:
         return
+    if any(site.kind == "edge" for site in sites(step.change.units.units, lowering.steps)):
+        return edges.lower(call, step, lowering, into_word)
     into: Side = call.one(into_word)
     contexts: tuple[Context, ...] = call.clauses.get("under", ())
     model, source = step.model, step.change.source

@@ -137,6 +137,16 @@ class SearchTerm:
 
 
 @dataclass(frozen=True)
+class EstimateTerm:
+    """A method of estimating with all its options (estimates.py), and how many of the largest are
+    verified."""
+
+    method: str
+    options: dict[str, Any]
+    verify: int = 0
+
+
+@dataclass(frozen=True)
 class CircuitTerm:
     """The circuits of a step, or of a file: then `step` is None, and the model whichever runs."""
 
@@ -171,8 +181,8 @@ class Searched:
 class Step:
     """A checked step. `result` is scores, circuit, recording or intervention. `n_rows` counts the
     rows of each metric and context, None where a result decides. `lacks`: columns of its scores
-    that are null. `thresholds`: of circuits, where there are several; metrics in
-    `shared` have one row for all of them."""
+    that are null; `more`: further ones. `thresholds`: of circuits, where there are several; metrics
+    in `shared` have one row for all of them."""
 
     name: str
     verb: str
@@ -183,6 +193,7 @@ class Step:
     change: Change | None = None
     has_effect: bool = True
     lacks: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = ()
     searched: Searched | None = None
     findings: tuple[Finding, ...] = ()

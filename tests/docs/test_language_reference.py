@@ -19,8 +19,9 @@ from interp_dsl.language.render import render
 from interp_dsl.language.source import Source
 from interp_dsl.models.sites import FAMILIES
 from interp_dsl.plan.metrics import METRICS
-from interp_dsl.runs.schema import SCORE_COLUMNS
+from interp_dsl.runs.schema import ESTIMATE_COLUMNS, SCORE_COLUMNS
 from interp_dsl.verbs import verbs
+from interp_dsl.verbs.estimates import ESTIMATES
 from interp_dsl.verbs.evidence import FINDINGS
 from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
 from interp_dsl.verbs.methods import EDGES, SEARCHES
@@ -194,6 +195,29 @@ def test_every_choice_of_a_search_is_told_of() -> None:
     for parameter in (p for function in functions for p in function.parameters.values()):
         assert {w for c in parameter.choices for w in re.findall(r"\w+", c)} <= told
     assert EDGES.parameters.keys() <= told
+
+
+def test_ways_to_estimate_and_their_arguments() -> None:
+    rows = {row["method"]: row["of"] for row in table(section("Attribution"), "method")}
+    told = {tuple(re.findall(r"\w+", method)): of for method, of in rows.items()}
+    for name, estimate in ESTIMATES.items():
+        of = "places" if estimate.of == "units" else estimate.of
+        assert told.pop((name, *estimate.function.parameters)) == of
+    assert not told
+
+
+def test_every_choice_of_an_estimate_is_told_of() -> None:
+    told = code_words(section("Attribution"))
+    for parameter in (p for e in ESTIMATES.values() for p in e.function.parameters.values()):
+        assert set(parameter.choices) <= told
+    flat = {name for name, facts in METRICS.items() if not facts.smooth}
+    assert flat <= told
+
+
+def test_columns_of_estimates() -> None:
+    rows = table(section("Attribution"), "column")
+    names = {name for row in rows for name in row["column"].split(", ")}
+    assert ESTIMATE_COLUMNS.keys() <= names <= ESTIMATE_COLUMNS.keys() | SCORE_COLUMNS.keys()
 
 
 def test_parts_of_a_circuit() -> None:

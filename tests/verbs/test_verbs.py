@@ -13,7 +13,10 @@ from interp_dsl.language.parse import parse
 from interp_dsl.language.source import Source
 from interp_dsl.language.tree import Declaration, Phrase
 from interp_dsl.plan.algebra import FromRun, Mean, MeanVector, MetricCall, Run, ToVector, Zero
+from interp_dsl.plan.places import Site
 from interp_dsl.plan.tasks import (
+    Attribute,
+    AttributeEdges,
     BuildData,
     Evaluate,
     EvaluateCircuit,
@@ -23,8 +26,10 @@ from interp_dsl.plan.tasks import (
     Search,
     Sweep,
     Task,
+    Variant,
 )
 from interp_dsl.verbs import verbs
+from interp_dsl.verbs.estimates import ESTIMATES
 from interp_dsl.verbs.evidence import CIRCUIT, FINDINGS
 from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
 from interp_dsl.verbs.methods import EDGES, SEARCHES
@@ -85,9 +90,10 @@ def test_clauses_are_words_of_the_language(verb: Verb) -> None:
 
 def test_functions_are_called_by_their_names_and_documented() -> None:
     searches = {name: method.function for name, method in SEARCHES.items()}
+    estimates = {name: estimate.function for name, estimate in ESTIMATES.items()}
     findings = {name: evidence.function for name, evidence in FINDINGS.items()}
     own = {function.name: function for function in (EDGES, CIRCUIT)}
-    for table in (MODELS, DATASETS, SOURCES, findings, searches, own):
+    for table in (MODELS, DATASETS, SOURCES, findings, searches, estimates, own):
         for name, function in table.items():
             assert function.name == name
             assert function.doc.endswith(".")
@@ -197,6 +203,51 @@ def test_every_method_and_finding_is_run_by_the_engine() -> None:
     assert {*SHARED} == {name for name, one in FINDINGS.items() if one.is_shared}
     area = FINDINGS["roc_auc"].function.parameters["area"]
     assert AREAS.keys() == {*area.choices}
+
+
+def test_every_way_to_estimate_is_run_by_the_engine() -> None:
+    from interp_dsl.circuits.attribution.examples import RULES
+    from interp_dsl.circuits.attribution.nodes import PATHS
+    from interp_dsl.engine import edge_estimates, estimates
+
+    edges = {name for name, estimate in ESTIMATES.items() if estimate.of == "edges"}
+    assert edge_estimates.METHODS.keys() == edges
+    assert estimates.METHODS.keys() | {"dla"} == ESTIMATES.keys() - edges
+    assert ESTIMATES["ig"].function.parameters["at"].choices == PATHS
+    assert {ESTIMATES[n].function.parameters["rule"].choices for n in ("ig", "eap_ig")} == {RULES}
+
+
+def test_estimates_of_units_keep_what_a_patch_would_and_the_embeddings_of_a_path() -> None:
+    text = "step who = attribute heads by METHOD from pairs.corrupt into pairs.clean measure kl()\n"
+    for method, more in (("ig()", {Site("embed")}), ("ig(at=site)", set())):
+        task = _one(text.replace("METHOD", method), Attribute)
+        assert isinstance(task, Attribute)
+        assert task.variant == Variant(CLEAN, CORRUPT) and task.reference == CLEAN
+        assert task.intervention.source == FromRun(CORRUPT)
+        assert dict(task.options)["steps"] == 5 and task.verify == 0
+        found = _tasks(text.replace("METHOD", method))
+        kept = {s for t in found if isinstance(t, Forward) and t.run == CORRUPT for s in t.sites}
+        assert kept == {Site("head", 0), Site("head", 1)} | more
+
+
+def test_estimates_of_edges_keep_no_sites() -> None:
+    text = (
+        "step who = attribute edges by eap_ig(verify=top(7)) from pairs.corrupt into pairs.clean\n"
+        "  measure logit_diff()\n"
+    )
+    task = _one(text, AttributeEdges)
+    assert isinstance(task, AttributeEdges)
+    assert (task.n_edges, task.verify, task.source) == (81, 7, FromRun(CORRUPT))
+    forwards = [t for t in _tasks(text) if isinstance(t, Forward)]
+    assert {t.run for t in forwards} == {CLEAN, CORRUPT} and not any(t.sites for t in forwards)
+
+
+def test_direct_attribution_looks_at_one_run() -> None:
+    text = "step who = attribute nodes by dla() on pairs.corrupt measure logit_diff()\n"
+    task = _one(text, Attribute)
+    assert isinstance(task, Attribute)
+    assert task.variant == Variant(CORRUPT, None)
+    assert {t.run for t in _tasks(text) if isinstance(t, Forward)} == {CORRUPT}
 
 
 def _searched(text: str) -> tuple[Search, EvaluateCircuit]:

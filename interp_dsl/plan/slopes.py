@@ -1,0 +1,79 @@
+"""Estimates of what it costs to estimate effects.
+
+A slope is a pass forward and one back, which multiplies twice as much; a metric has its own. Units
+cost next to nothing, but where a path is walked for each of their sites."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from interp_dsl.plan.algebra import Intervention, Run
+from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, units_of, whole
+from interp_dsl.plan.rewrite import parts
+from interp_dsl.plan.tasks import Attribute, AttributeEdges, Attribution, ModelSize
+
+FORWARD_AND_BACK = 3
+
+
+def attribution_cost(task: Attribution, known: Sizes) -> Cost:
+    """Slopes, passes that show what is changed, and real patches."""
+    found = known.of(task.variant.into)
+    if found is None:
+        return UNKNOWN
+    model, data = found
+    n_slopes = _slopes(task, model, known)
+    if n_slopes is None:
+        return UNKNOWN
+    slopes = whole(task.variant.into, n_slopes * len(task.metrics) * data.n, known)
+    assert slopes.flops is not None
+    slopes = replace(slopes, flops=FORWARD_AND_BACK * slopes.flops)
+    plain = whole(task.variant.into, (1 + task.verify) * data.n, known)
+    total = slopes + plain + _sources(task, known)
+    return replace(total, is_bound=True, peak=0)
+
+
+def attribution_plain(task: Attribution, known: Sizes) -> Cost:
+    """The same effects measured: a whole pass a unit or edge, and the runs that are read."""
+    units = task.n_edges if isinstance(task, AttributeEdges) else _count(task, known)
+    data = known.data.get(task.variant.into.data)
+    if units is None or data is None:
+        return UNKNOWN
+    return whole(task.variant.into, (units + 1) * data.n, known) + _sources(task, known)
+
+
+def _count(task: Attribute, known: Sizes) -> int | None:
+    units = units_of(task, known)
+    return None if units is None else len(units)
+
+
+def _sources(task: Attribution, known: Sizes) -> Cost:
+    """A pass of each run that an edge's source is taken from; those of units have been run."""
+    if isinstance(task, Attribute):
+        return Cost()
+    return sum((whole(run, None, known) for run in parts(task.source, Run)), Cost())
+
+
+def _slopes(task: Attribution, model: ModelSize, known: Sizes) -> int | None:
+    """How many slopes a metric takes."""
+    options = dict(task.options)
+    steps = options.get("steps", 1)
+    assert isinstance(steps, int)
+    match task.method, options.get("at"):
+        case "clean_corrupt", _:
+            return 2
+        case "atp_star", _:
+            return model.n_layers if options["grad_drop"] else 1
+        case "eap_ig", "activations":
+            return steps * (1 + model.n_layers * (2 if model.d_mlp else 1))
+        case "ig", "site":
+            assert isinstance(task, Attribute)
+            n_sites = _sites(task.intervention, units_of(task, known))
+            return None if n_sites is None else steps * n_sites
+        case _:
+            return steps
+
+
+def _sites(change: Intervention, units: object) -> int | None:
+    if not isinstance(units, tuple):
+        return None
+    return len({change.site(t) for unit in units for t in unit.targets})

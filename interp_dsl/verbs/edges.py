@@ -1,0 +1,145 @@
+"""`patch` and `ablate` of edges: the direct effect of one place on another.
+
+Along the edge the receiver reads what the source says; its other inputs are those of the measured
+run, and everything behind it is recomputed, patterns and norms included (path patching with no
+node between, Goldowsky-Dill et al. 2023, arXiv 2304.05969). Of several edges at once, a later
+receiver also reads what an earlier one has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from interp_dsl.plan.algebra import (
+    Combined,
+    Edges,
+    Explicit,
+    Filtered,
+    Grouped,
+    Intervention,
+    OfCircuit,
+    Placed,
+    Top,
+    Units,
+)
+from interp_dsl.plan.names import is_direct
+from interp_dsl.plan.tasks import Sweep, Variant
+from interp_dsl.plan.units import depends
+from interp_dsl.verbs.lowering import Lowering, place_of
+from interp_dsl.verbs.search import check_edges
+from interp_dsl.verbs.signature import Checks
+from interp_dsl.verbs.values import Call, Change, Side, Step
+
+
+def check(call: Call, checks: Checks, change: Change, source_word: str, into_word: str) -> Step:
+    """The step of a sweep over edges."""
+    model = checks.model_of(call)
+    into: Side | None = call.one(into_word)
+    units, metrics = change.units.units, call.clauses.get("measure", ())
+    _check_units(call, checks, change)
+    for word in (w for w in ("under", "along") if w in call.clauses):
+        checks.error(
+            "E306",
+            f"edges take no `{word}` yet",
+            call.spans[word],
+            help=f"leave `{word}` out, or change places: {{L0H1, L1H2}}",
+        )
+    step = Step(
+        call.name,
+        call.verb,
+        "scores",
+        model,
+        metrics,
+        units,
+        change,
+        n_rows=checks.count(units, model, into),
+    )
+    if not metrics or into is None:
+        checks.error(
+            "E303",
+            f"`{call.verb}` of edges needs `{into_word}` and `measure`",
+            call.verb_span,
+            label="a change of edges is measured where it is made, and holds under no other step",
+            help=f"add {into_word} DATASET.clean measure logit_diff()",
+        )
+        return step
+    check_edges(call, checks, model, (change.source, source_word), (into, into_word))
+    checks.check_change(call, change, source_word, into_word)
+    checks.check_metrics(call, step, into)
+    checks.check_tokens(call, step, into)
+    return step
+
+
+def _check_units(call: Call, checks: Checks, change: Change) -> None:
+    model, found = checks.model_of(call), checks.sites(change.units.units)
+    if any(site.kind != "edge" for site in found):
+        checks.error(
+            "E306",
+            "edges and places are changed in steps of their own",
+            call.spans["objects"],
+            label="this names both",
+        )
+    direct = next((s.edge for s in found if s.edge and is_direct(s.edge)), None)
+    searched = [checks.step(name).searched for name in depends(change.units.units)]
+    if direct or any(s is not None and s.direct for s in searched):
+        checks.error(
+            "E306",
+            "a direct edge cannot be changed by itself",
+            call.spans["objects"],
+            label=direct or "the circuit was searched with direct=true",
+            help="change what the head reads: L1H0.k_input",
+        )
+    if model.spec["kind"] == "python":
+        checks.error(
+            "E306",
+            "a model made by Python code has no edges to change",
+            call.spans["objects"],
+            label="its inner workings are not known",
+            help="name a model by its weights: checkpoint(…), weights(…)",
+        )
+
+
+def lower(call: Call, step: Step, lowering: Lowering, into_word: str) -> None:
+    """Tasks: the plain runs, then the sweep, which runs its source itself."""
+    assert step.model is not None and step.change is not None
+    into: Side = call.one(into_word)
+    model, term, units = step.model, step.change.source, step.change.units.units
+    lowering.require(depends(units))
+    source = lowering.source(term, model, None)
+    run, reference = lowering.run(into, model), lowering.reference(into, model)
+    is_other = term.kind == "side" and term.side is not None and term.side != into
+    other = lowering.run(term.side, model) if is_other and term.side else None
+    for measured in (run, other):
+        if measured is not None:
+            lowering.measured(measured, step.metrics, reference)
+    lowering.checks(into, model)
+    lowering.add(
+        Sweep(
+            f"sweep:{step.name}",
+            step.name,
+            (Variant(run, other),),
+            Intervention(units, source),
+            step.metrics,
+            reference,
+            edges=Edges(split_embed=any(_splits_embed(units, lowering.steps))),
+            place=place_of(call.verb_span),
+        )
+    )
+
+
+def _splits_embed(units: Units, steps: Mapping[str, Step]) -> Iterator[bool]:
+    """Whether units tell the embeddings of tokens and of positions apart."""
+    match units:
+        case Explicit(units=items):
+            names = (t.site.edge or "" for unit in items for t in unit.targets)
+            yield any(name.startswith("pos_embed ") for name in names)
+        case Combined(left=left, right=right):
+            yield from _splits_embed(left, steps)
+            yield from _splits_embed(right, steps)
+        case OfCircuit(step=step):
+            searched = steps[step].searched
+            yield searched is not None and searched.edges.split_embed
+        case Top(step=step):
+            ranked = steps[step].units
+            yield from () if ranked is None else _splits_embed(ranked, steps)
+        case Filtered(units=inner) | Grouped(units=inner) | Placed(units=inner):
+            yield from _splits_embed(inner, steps)
