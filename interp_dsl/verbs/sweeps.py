@@ -71,7 +71,16 @@ def check(call: Call, checks: Checks, source_word: str, into_word: str) -> Step:
 
 def check_places(call: Call, checks: Checks, change: Change, word: str) -> None:
     """The places can be changed, and by what stands at `word`."""
-    kinds = {s.kind for s in checks.sites(change.units.units)}
+    sites = checks.sites(change.units.units)
+    kinds = {s.kind for s in sites}
+    if any((s.hook or "").endswith("attn.hook_pattern") for s in sites):
+        checks.error(
+            "E306",
+            "a layer's patterns cannot be changed as one tensor",
+            call.spans["objects"],
+            label="it has heads before positions",
+            help="name the heads' patterns: L1H0.pattern, patterns layers 1",
+        )
     if change.source.kind == "blocked" and kinds - {"pattern"}:
         checks.error(
             "E306",
