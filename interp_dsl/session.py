@@ -134,6 +134,7 @@ def _folder(source: Source, plan: Plan, settings: Settings) -> tuple[RunFolder, 
     stem = source.path.stem if source.path else "text"
     old = None if settings.fresh else _unfinished(stem, text, settings)
     if old is not None:
+        old.write_plan(plan)
         return old, True
     folder = _new_folder(stem, settings)
     folder.write_experiment(source.text)
@@ -154,6 +155,7 @@ def _seeds(plan: Plan) -> dict[str, Any]:
 
 
 def _unfinished(stem: str, plan: str, settings: Settings) -> RunFolder | None:
+    from interp_dsl.plan.serialise import same_work
     from interp_dsl.runs.find import UNFINISHED, resumable
     from interp_dsl.runs.folder import RunFolder
     from interp_dsl.runs.names import holds_run
@@ -165,7 +167,7 @@ def _unfinished(stem: str, plan: str, settings: Settings) -> RunFolder | None:
     folder = RunFolder.open(settings.out)
     if folder.is_alive():
         raise _taken(settings.out)
-    is_same = (settings.out / "plan.json").is_file() and folder.plan_text == plan
+    is_same = (settings.out / "plan.json").is_file() and same_work(folder.plan_text, plan)
     return folder if is_same and folder.status in UNFINISHED else None
 
 

@@ -55,3 +55,14 @@ def loads(text: str) -> tasks.Plan:
     if not isinstance(plan, tasks.Plan):
         raise ValueError("this JSON holds no plan")
     return plan
+
+
+def same_work(one: str, other: str) -> bool:
+    """Whether two plans' JSON asks for the same, whatever device and batches they were made for."""
+    return one == other or _work(one) == _work(other)
+
+
+def _work(text: str) -> dict[str, Any]:
+    plan: dict[str, Any] = {**json.loads(text), "device": None}
+    tasks = ({**task, "packing": None, "batch": None} for task in plan.get("tasks", ()))
+    return {**plan, "tasks": list(tasks)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from interp_dsl.plan.serialise import same_work
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.names import holds_run
 
@@ -47,12 +48,12 @@ def summary(folder: RunFolder) -> RunSummary:
 
 
 def resumable(root: Path, stem: str, plan: str) -> RunFolder | None:
-    """The newest run of the same file with the very same plan (its JSON) that has not ended well
-    and that nobody writes."""
+    """The newest run of the same file whose plan (its JSON) asks for the same work, that has not
+    ended well and that nobody writes."""
     for folder in list_runs(root):
         if folder.stem != stem or folder.status not in UNFINISHED:
             continue
-        if (folder.path / "plan.json").is_file() and folder.plan_text == plan:
+        if (folder.path / "plan.json").is_file() and same_work(folder.plan_text, plan):
             return folder
     return None
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
 from interp_dsl.plan import serialise
+from interp_dsl.plan.serialise import same_work
 from interp_dsl.plan.tasks import Plan
 from interp_dsl.runs.find import list_runs, resumable, summary, with_finished_steps
 from interp_dsl.runs.folder import RunFolder
@@ -54,3 +56,16 @@ def test_a_summary_counts_claims(tmp_path: Path) -> None:
     found = summary(record(tmp_path))
     assert (found.stem, found.status, found.claims_held, found.claims) == ("ioi", "done", 1, 2)
     assert found.when.startswith("2026-11-20T10:15:00")
+
+
+def test_the_same_work_whatever_the_device() -> None:
+    def text(**changes: object) -> str:
+        task = {"is": "Sweep", "id": "s", "packing": {"rows": 3}, "batch": 2, **changes}
+        return json.dumps({"is": "Plan", "device": changes.get("on", "auto"), "tasks": [task]})
+
+    assert same_work(text(), text())
+    assert same_work(text(), text(packing={"rows": 9}, batch=7))
+    assert not same_work(text(), text(id="other"))
+    other = json.loads(text())
+    assert same_work(text(), json.dumps({**other, "device": "cuda:1"}))
+    assert not same_work(text(), json.dumps({**other, "seed": 1}))
