@@ -5,6 +5,8 @@ import os
 import tempfile
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+# Workers share the processor: threads of their own would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 if "INTERP_TEST_CACHE" not in os.environ:
     os.environ["INTERP_TEST_CACHE"] = tempfile.mkdtemp(prefix="interp-cache-")
 os.environ["XDG_CACHE_HOME"] = os.environ["INTERP_TEST_CACHE"]
