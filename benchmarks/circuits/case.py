@@ -1,0 +1,53 @@
+"""What is searched: the sizes of a model and its prompts, a threshold; as driver and workers read
+it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Case:
+    """`mlps`: each layer has one, of four times the width. `ours`: peers stay out."""
+
+    name: str
+    layers: int
+    width: int
+    heads: int
+    vocab: int
+    context: int
+    batch: int
+    threshold: float = 0.001
+    mlps: bool = False
+    ours: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """A case as a worker gets it. `folder` holds model/, pairs.safetensors and race.interp."""
+
+    case: Case
+    folder: str
+    threads: int
+
+    def write(self) -> Path:
+        path = Path(self.folder) / "job.json"
+        path.write_text(json.dumps(asdict(self)))
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        held = json.loads(path.read_text())
+        return cls(Case(**held.pop("case")), **held)
+
+
+PRESETS: dict[str, Case] = {
+    "tiny": Case("tiny", layers=2, width=16, heads=2, vocab=40, context=8, batch=2, mlps=True),
+    "tiny2": Case("tiny2", layers=2, width=128, heads=4, vocab=500, context=24, batch=4),
+    "rand2": Case("rand2", layers=2, width=256, heads=8, vocab=1000, context=40, batch=8),
+    "rand4": Case(
+        "rand4", layers=4, width=256, heads=8, vocab=1000, context=40, batch=8, ours=True
+    ),
+}
