@@ -4,7 +4,7 @@ it."""
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 
@@ -43,11 +43,14 @@ class Job:
         return cls(Case(**held.pop("case")), **held)
 
 
+_TINY2 = Case("tiny2", layers=2, width=128, heads=4, vocab=500, context=24, batch=4)
+_RAND2 = Case("rand2", layers=2, width=256, heads=8, vocab=1000, context=40, batch=8)
+
 PRESETS: dict[str, Case] = {
     "tiny": Case("tiny", layers=2, width=16, heads=2, vocab=40, context=8, batch=2, mlps=True),
-    "tiny2": Case("tiny2", layers=2, width=128, heads=4, vocab=500, context=24, batch=4),
-    "rand2": Case("rand2", layers=2, width=256, heads=8, vocab=1000, context=40, batch=8),
-    "rand4": Case(
-        "rand4", layers=4, width=256, heads=8, vocab=1000, context=40, batch=8, ours=True
-    ),
+    "tiny2": _TINY2,
+    "tiny2-sparse": replace(_TINY2, name="tiny2-sparse", threshold=0.2),
+    "rand2": _RAND2,
+    "rand2-sparse": replace(_RAND2, name="rand2-sparse", threshold=0.15),
+    "rand4": replace(_RAND2, name="rand4", layers=4, threshold=0.15, ours=True),
 }

@@ -26,8 +26,8 @@ def _title(result: dict[str, Any]) -> str:
     form = "with MLPs" if c["mlps"] else "attention only"
     return (
         f"{c['name']}: {c['layers']} layers {form}, d_model {c['width']}, {c['heads']} heads, "
-        f"vocab {c['vocab']}, context {c['context']}, batch {c['batch']} · threshold {c['threshold']} · "
-        f"CPU, {threads} thread{'s'[: threads - 1]}"
+        f"vocab {c['vocab']}, context {c['context']}, batch {c['batch']} · "
+        f"threshold {c['threshold']} · CPU, {threads} thread{'s'[: threads - 1]}"
     )
 
 
