@@ -10,7 +10,8 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Case:
-    """`mlps`: each layer has one, of four times the width. `ours`: peers stay out."""
+    """`gain`: how many times as large weights are as TransformerLens starts. `mlps`: each layer has
+    one, of four times the width. `ours`: peers stay out."""
 
     name: str
     layers: int
@@ -20,6 +21,7 @@ class Case:
     context: int
     batch: int
     threshold: float = 0.001
+    gain: float = 3.0
     mlps: bool = False
     ours: bool = False
 

@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 SEED = 0
-GAIN = 3.0
 INITIAL = 0.8
 """TransformerLens draws weights with a standard deviation of 0.8 / sqrt(d_model)."""
 PROGRAM = """model   m     = weights("model")
@@ -54,9 +53,9 @@ def config(case: Case) -> dict[str, Any]:
 
 
 def _tensors(case: Case) -> dict[str, Tensor]:
-    """Norms are 1 and 0, biases 0, and all else `GAIN` times as large as TransformerLens starts."""
+    """Norms are 1 and 0, biases 0, and all else `gain` times as large as TransformerLens starts."""
     generator = torch.Generator().manual_seed(SEED)
-    scale = GAIN * INITIAL / math.sqrt(case.width)
+    scale = case.gain * INITIAL / math.sqrt(case.width)
     d, heads, d_head = case.width, case.heads, case.width // case.heads
 
     def drawn(*size: int) -> Tensor:
