@@ -47,6 +47,18 @@ class Job:
 
 _TINY2 = Case("tiny2", layers=2, width=128, heads=4, vocab=500, context=24, batch=4)
 _RAND2 = Case("rand2", layers=2, width=256, heads=8, vocab=1000, context=40, batch=8)
+_GPT2 = Case(
+    "gpt2-small",
+    layers=12,
+    width=768,
+    heads=12,
+    vocab=512,
+    context=8,
+    batch=16,
+    gain=1.0,
+    mlps=True,
+    ours=True,
+)
 
 PRESETS: dict[str, Case] = {
     "tiny": Case("tiny", layers=2, width=16, heads=2, vocab=40, context=8, batch=2, mlps=True),
@@ -55,4 +67,5 @@ PRESETS: dict[str, Case] = {
     "rand2": _RAND2,
     "rand2-sparse": replace(_RAND2, name="rand2-sparse", threshold=0.15),
     "rand4": replace(_RAND2, name="rand4", layers=4, threshold=0.15, ours=True),
+    "gpt2-small": _GPT2,
 }
