@@ -19,9 +19,10 @@ FORWARDS = 20
 
 class Acdc:
     def __init__(self, job: Job) -> None:
-        from interp_dsl.circuits.acdc import PRESETS, discover
+        from interp_dsl.circuits.acdc import discover
         from interp_dsl.circuits.clean import Clean
         from interp_dsl.circuits.forward import EdgeForward
+        from interp_dsl.circuits.rules import PRESETS
         from interp_dsl.models.compiled.executor import CompiledExecutor
         from interp_dsl.models.graph import Graph
         from interp_dsl.models.load import load

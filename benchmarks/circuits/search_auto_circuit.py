@@ -52,7 +52,7 @@ class AutoCircuit:
 
 
 def _hooked(job: Job) -> Any:
-    from transformer_lens import (  # type: ignore[attr-defined]
+    from transformer_lens import (
         HookedTransformer,
         HookedTransformerConfig,
     )

@@ -88,7 +88,7 @@ def _differences(engines: dict[str, Any]) -> list[str]:
     if len(sets) < 2:
         return []
     (first, reference), *others = sets.items()
-    margins = next((r["extra"]["margins"] for r in _rounds(engines, UNIT)), {})
+    margins: dict[str, float] = next((r["extra"]["margins"] for r in _rounds(engines, UNIT)), {})
     lines = [
         f"{name} differs from {first}: "
         + ", ".join(f"{edge} ({_signed(margins.get(edge))})" for edge in sorted(found ^ reference))
