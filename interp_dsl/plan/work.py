@@ -106,8 +106,3 @@ def layers(model: ModelSize, width: int, read: Reads, start: Start, trims: bool)
             yield Work(out=ending, mlp=mlp)
         else:
             yield Work(ending, t, ending, mlp, pairs=ending * width)
-
-
-def remembered(model: ModelSize, rows: int, width: int) -> Work:
-    """The work of a pass that late ones start from, without the unembedding."""
-    return passes(model, rows, width, Reads(0), trims=False)

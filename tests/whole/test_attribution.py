@@ -63,7 +63,6 @@ def test_what_the_reference_claims_holds(tmp_path: Path) -> None:
     assert found.claims and all(claim["ok"] for claim in found.claims), found.claims
 
 
-# Measured: 0.975 and 1.000; 0.946 and 1.000; 0.971 and 0.985; 0.982 and 0.988.
 @pytest.mark.parametrize(
     ("what", "n"),
     [
