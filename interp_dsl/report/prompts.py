@@ -15,7 +15,7 @@ from interp_dsl.data.tokenizer import load_tokenizer
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.facts import facts
 from interp_dsl.plan.tasks import BuildData, LoadModel, Plan
-from interp_dsl.report.reading import Reading
+from interp_dsl.report.reading import Reading, is_name
 from interp_dsl.runs.text import printable
 
 SHOWN = 3
@@ -71,10 +71,10 @@ class Pairs:
 
 def kept_pairs(reading: Reading) -> list[Pairs]:
     """The pairs of every dataset that the run has kept some of."""
-    names = sorted((reading.folder.path / "tensors").glob("pairs.*.safetensors"))
+    paths = sorted((reading.folder.path / "tensors").glob("pairs.*.safetensors"))
+    datas = [path.name.removeprefix("pairs.").removesuffix(".safetensors") for path in paths]
     found = []
-    for path in names:
-        data = path.name.removeprefix("pairs.").removesuffix(".safetensors")
+    for data in filter(is_name, datas):
         arrays = reading.folder.read_tensors(f"pairs.{data}")
         found.append(_pairs(data, arrays, token_texts(reading.plan, data)))
     return found

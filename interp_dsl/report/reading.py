@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from interp_dsl.plan.tasks import CircuitOf, EvaluateCircuit, Plan
+from interp_dsl.plan.tasks import CircuitOf, EvaluateCircuit, Plan, Record
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.names import safe
 from interp_dsl.runs.text import duration
 
 
@@ -49,10 +50,14 @@ class Reading:
     @cached_property
     def steps(self) -> list[str]:
         """The steps with results, in the order of the text."""
-        planned = [s for t in self.plan.tasks if (s := step_of(t))] if self.plan else []
-        held = self.folder.steps
-        recorded = [s for s in planned if self.folder.has_tensors(s) and s not in held]
-        return [s for s in dict.fromkeys([*planned, *held]) if s in held or s in recorded]
+        tasks = self.plan.tasks if self.plan else ()
+        recorded = {t.step for t in tasks if isinstance(t, Record) and self._has(t.step)}
+        held = {s: None for s in self.folder.steps if is_name(s)}
+        planned = [step_of(task) for task in tasks]
+        return [s for s in dict.fromkeys([*planned, *held]) if s and (s in held or s in recorded)]
+
+    def _has(self, step: str) -> bool:
+        return is_name(step) and self.folder.has_tensors(step)
 
     @cached_property
     def forms(self) -> dict[str, str]:
@@ -85,6 +90,14 @@ class Reading:
         failed = [e for e in self.events if e["event"] == "failed"]
         told = failed[-1]["diagnostics"] if failed and self.folder.status == "failed" else []
         return [" ".join(filter(None, (d.get("code"), d.get("message")))) for d in told]
+
+
+def is_name(step: str) -> bool:
+    """Whether files of a run may be called after this."""
+    try:
+        return bool(safe(step))
+    except ValueError:
+        return False
 
 
 def step_of(task: object) -> str | None:

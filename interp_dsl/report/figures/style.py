@@ -103,9 +103,11 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
     if span <= 0 or not math.isfinite(span):
         return [low]
     power = 10.0 ** math.floor(math.log10(span / most))
-    steps = (power * factor for factor in (1, 2, 5, 10, 20, 50))
-    step = next(s for s in steps if math.floor(high / s) - math.ceil(low / s) < most)
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    for step in (power * factor for factor in (1, 2, 5, 10, 20)):
+        # What misses an end by rounding alone is at that end.
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first < most:
+            break
     return [step * i for i in range(first, last + 1)]
 
 

@@ -14,7 +14,7 @@ from interp_dsl.runs.draw.curves import Curve, Obstacles, route
 from interp_dsl.runs.draw.layout import Layout, lay_out
 from interp_dsl.runs.draw.xml import text
 from interp_dsl.runs.nodes import Node
-from interp_dsl.runs.text import decimals, number
+from interp_dsl.runs.text import decimals, number, printable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -48,6 +48,7 @@ class _Picture:
         self.bottom = TOP + max(len(layout.rows) - 1, 0) * RISE + HIGH
         self.height = self.bottom + LEGEND
         self.row = layout.row
+        self.title = printable(marks.title(circuit))
         self.column = marks.strength_column(circuit)
         sizes = [abs(v) for v in edges[self.column] if v is not None]
         self.largest = max(sizes, default=0.0)
@@ -104,9 +105,7 @@ class _Picture:
         shown = [row for row in self.edges.iter_rows(named=True)]
         said = [f"{e['source']} to {e['target']} ({e['channel']}) {self.said(e)}" for e in shown]
         what = marks.summary(self.circuit, len(shown))
-        return marks.title(
-            self.circuit
-        ), f"{what}. Edges and their {self.column}: {'; '.join(said)}"
+        return self.title, f"{what}. Edges and their {self.column}: {'; '.join(said)}"
 
     def bands(self) -> Iterator[str]:
         """A stripe for every layer, its name at the left."""
@@ -172,7 +171,7 @@ class _Picture:
 
     def heading(self) -> Iterator[str]:
         fits = (self.width - 48) // 9
-        yield self.words(24, 34, _cut(marks.title(self.circuit), fits), 16, INK)
+        yield self.words(24, 34, _cut(self.title, fits), 16, INK)
         yield self.words(24, 54, marks.summary(self.circuit, len(self.edges)), 12, FAINT)
 
     def legend(self) -> Iterator[str]:
