@@ -19,9 +19,11 @@ MOST_CELLS = 12_000
 """Cells of all maps of a metric that a page can hold."""
 
 
-def maps(table: pl.DataFrame, metric: str, unit: str | None = None) -> tuple[list[Grid], int]:
-    """The maps of a metric of a score table, and how many more there would be; `unit` is what the
-    metric counts in. A map has two cells at least."""
+def maps(
+    table: pl.DataFrame, step: str, metric: str, unit: str | None = None
+) -> tuple[list[Grid], int]:
+    """The maps of a metric of a step's score table, and how many more there would be; `unit` is
+    what the metric counts in. A map has two cells at least."""
     column = ranking_column(table)
     quantity = named(_quantity(table, metric, column), unit)
     drawn: list[Grid] = []
@@ -34,7 +36,7 @@ def maps(table: pl.DataFrame, metric: str, unit: str | None = None) -> tuple[lis
         if cells > MOST_CELLS:
             left += 1
         else:
-            drawn.append(_drawn(grid, table, quantity))
+            drawn.append(_drawn(grid, f"{step}: {grid.title}", table, quantity))
     return drawn, left
 
 
@@ -44,13 +46,13 @@ def _quantity(table: pl.DataFrame, metric: str, column: str) -> str:
     return f"estimated effect on {metric}" if is_estimated(table) else f"effect on {metric}"
 
 
-def _drawn(grid: grids.Grid, table: pl.DataFrame, quantity: str) -> Grid:
+def _drawn(grid: grids.Grid, title: str, table: pl.DataFrame, quantity: str) -> Grid:
     down, _, across = grid.name.partition(" × ")
     cells = {}
     for row, column in np.argwhere(np.isfinite(grid.values)).tolist():
         held = table.row(int(grid.rows[row, column]), named=True)
         cells[row, column] = _cell(held, float(grid.values[row, column]))
-    return Grid(grid.title, quantity, down, across, grid.row_names, grid.column_names, cells)
+    return Grid(title, quantity, down, across, grid.row_names, grid.column_names, cells)
 
 
 def _cell(row: dict[str, Any], value: float) -> Cell:

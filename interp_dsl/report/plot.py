@@ -122,7 +122,10 @@ def _drawn(
     chosen = metric or metrics(table)[0]
     match form:
         case "heatmap":
-            return [heatmap(grid) for grid in maps(table, chosen, counted.get(chosen))[0][:STACKED]]
+            return [
+                heatmap(grid)
+                for grid in maps(table, step, chosen, counted.get(chosen))[0][:STACKED]
+            ]
         case "curve":
             made = charts(table, step, reading.sizes(step), counted)
             asked = [metric] if metric else list(made)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from interp_dsl.plan.algebra import MetricCall, MetricSum, MetricTerm
-from interp_dsl.plan.tasks import Plan
+from interp_dsl.plan.algebra import Metric, MetricCall, MetricSum, MetricTerm
+from interp_dsl.plan.tasks import EvaluateCircuit, Plan, Task
 
 UNITS = {
     "logit_diff": "logits",
@@ -21,13 +21,17 @@ UNITS = {
 
 
 def units(plan: Plan | None) -> dict[str, str]:
-    """The units of a plan's metrics by the names that the tables use; what has none is left out."""
-    found = {}
-    for task in plan.tasks if plan else ():
-        for metric in getattr(task, "metrics", ()):
-            if unit := _unit(metric.term):
-                found[metric.name] = unit
-    return found
+    """The units of a plan's metrics by the names that the tables use; what has none is left out,
+    such as a share of a metric."""
+    metrics = (metric for task in (plan.tasks if plan else ()) for metric in _metrics(task))
+    return {metric.name: unit for metric in metrics if (unit := _unit(metric.term))}
+
+
+def _metrics(task: Task) -> tuple[Metric, ...]:
+    """The metrics that a task measures under their own names."""
+    if isinstance(task, EvaluateCircuit):
+        return tuple(f.metric for f in task.findings if f.function is None)
+    return tuple(getattr(task, "metrics", ()))
 
 
 def _unit(term: MetricTerm) -> str | None:

@@ -16,7 +16,7 @@ from interp_dsl.report.maps import maps
 from interp_dsl.report.quantities import units
 from interp_dsl.report.ranking import ranking
 from interp_dsl.report.reading import Reading, short
-from interp_dsl.report.tables import Table, table
+from interp_dsl.report.tables import Table, table, values
 from interp_dsl.runs.circuit import Circuit
 from interp_dsl.runs.circuit_file import circuits_of
 from interp_dsl.runs.circuit_rows import is_edge_table, kept_edges, strength
@@ -100,14 +100,14 @@ def _scores(reading: Reading, name: str, held: pl.DataFrame) -> Iterator[Panel]:
         import polars as pl
 
         rows = held.filter(pl.col("metric").is_in(alone))
-        yield Panel("values", table=table(rows, count(len(rows), "value")))
+        yield Panel("values", table=values(rows, count(len(rows), "value")))
     counted = units(reading.plan)
     curves = charts(held, name, reading.sizes(name), counted)
     for metric in names:
         if metric in alone:
             continue
         figures = [lines(chart) for chart in curves.get(metric, ())]
-        drawn, left = maps(held, metric, counted.get(metric))
+        drawn, left = maps(held, name, metric, counted.get(metric))
         figures += [heatmap(grid) for grid in drawn]
         if reading.forms.get(name) == "bars":
             figures.insert(0, bars(ranking(held, metric, name, counted.get(metric))))

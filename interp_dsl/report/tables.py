@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from interp_dsl.runs.rank import ranking_column
 from interp_dsl.runs.schema import is_score_table
 from interp_dsl.runs.select import columns_of
+from interp_dsl.runs.text import MISSING
 
 if TYPE_CHECKING:
     import polars as pl
@@ -67,6 +68,8 @@ def table(rows: pl.DataFrame, caption: str, most: int = MOST) -> Table:
     heads: list[Head] = []
     columns: list[list[Cell]] = []
     for column in columns_of(shown):
+        if _says_nothing(column.name, shown):
+            continue
         numbers = _numbers(shown, column.name)
         bars = _bars(shown, drawn) if drawn and _source(column.name) == drawn else None
         heads.append(Head(column.name, column.right, bars is not None))
@@ -78,6 +81,25 @@ def table(rows: pl.DataFrame, caption: str, most: int = MOST) -> Table:
         )
     held = [list(row) for row in zip(*columns, strict=True)]
     return Table(caption, heads, held, len(rows) - len(shown))
+
+
+def values(rows: pl.DataFrame, caption: str) -> Table:
+    """Rows of several metrics as they stand, the decimals of every row its own."""
+    shown = [table(rows[i : i + 1], "") for i in range(len(rows))]
+    heads = list(dict.fromkeys(head for one in shown for head in one.heads))
+    held = []
+    for one in shown:
+        cells = dict(zip(one.heads, one.rows[0], strict=True))
+        held.append([cells.get(head, Cell(MISSING, head.is_number)) for head in heads])
+    return Table(caption, heads, held)
+
+
+def _says_nothing(heading: str, rows: pl.DataFrame) -> bool:
+    """Whether a column is the same in every row and told elsewhere: the metric of a table of one,
+    the position where all positions are meant."""
+    if heading == "position":
+        return bool((rows["position"] == "all").all())
+    return heading == "metric" and len(rows) > 1 and rows["metric"].n_unique() == 1
 
 
 def _source(heading: str) -> str:

@@ -83,7 +83,7 @@ def test_bars_are_to_scale_with_their_intervals(document: Node) -> None:
 def test_metrics_of_one_row_share_a_table(document: Node) -> None:
     found = rows(panel(document, "test", "values"))
     assert [(r["metric"].text, r["value"].text) for r in found] == [
-        ("faithfulness", "0.900"),
+        ("faithfulness", "0.9000"),
         ("gap", "2.500"),
     ]
 

@@ -118,8 +118,8 @@ class _Chart:
         points = sorted(line.points, key=lambda p: p.x)
         places = [self.at(p.x, p.y) for p in points]
         path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-        look = {"stroke": colour, "stroke_width": 1.8, "stroke_dasharray": dash or None}
-        yield element("path", class_="curve", d=path, fill="none", **look)
+        look: dict[str, style.Attribute] = {"stroke_width": 1.8, "stroke_dasharray": dash or None}
+        yield element("path", class_="curve", d=path, fill="none", stroke=colour, **look)
         for point, (x, y) in zip(points, places, strict=True):
             if point.low is not None and point.high is not None:
                 top, low = self.at(point.x, point.high)[1], self.at(point.x, point.low)[1]

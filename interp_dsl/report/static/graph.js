@@ -58,6 +58,7 @@ function zoom(svg, tools) {
   let box = { x: 0, y: 0, width, height };
   const set = (next) => {
     box = next;
+    svg.classList.toggle("close", box.width < width);
     svg.setAttribute("viewBox", `${box.x} ${box.y} ${box.width} ${box.height}`);
   };
   const at = (x, y) => new DOMPoint(x, y).matrixTransform(svg.getScreenCTM().inverse());
