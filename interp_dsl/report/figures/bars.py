@@ -76,14 +76,21 @@ class _Bars:
             yield words(x, self.bottom + 18, style.tick(value), 10.5, style.INK, "middle")
         middle = (self.left + self.right) / 2
         yield words(middle, self.bottom + 36, self.ranking.quantity, 11, style.FAINT, "middle")
-        notes = []
-        if any(bar.verified is not None for bar in self.ranking.bars):
-            notes.append("◇ measured by a real patch")
-        if self.ranking.left_out:
-            notes.append(f"{self.ranking.left_out:,} smaller ones are not drawn")
-        if notes:
-            y = self.bottom + 52
-            yield words(middle, y, "; ".join(notes), 10, style.FAINT, "middle")
+        yield from self.notes(middle, self.bottom + 52)
+
+    def notes(self, middle: float, y: float) -> Iterator[str]:
+        """What a diamond means, and how much is not drawn."""
+        left_out, verified = (
+            self.ranking.left_out,
+            any(b.verified is not None for b in self.ranking.bars),
+        )
+        said = ["measured by a real patch"] if verified else []
+        said += [f"{left_out:,} smaller ones are not drawn"] if left_out else []
+        text = "; ".join(said)
+        if verified:
+            yield _diamond(middle - len(text) * 2.45 - 12, y - 3.5)
+        if text:
+            yield words(middle, y, text, 10, style.FAINT, "middle")
 
     def row(self, bar: Bar, y: float) -> Iterator[str]:
         zero, end = self.at(0.0), self.at(bar.value)
@@ -105,7 +112,11 @@ class _Bars:
             path = f"M{low:.1f} {y:.1f}H{high:.1f}M{low:.1f} {y - 3:.1f}v6M{high:.1f} {y - 3:.1f}v6"
             yield element("path", class_="whisker", d=path, stroke=style.INK, fill="none")
         if bar.verified is not None:
-            path = f"M{self.at(bar.verified):.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z"
-            yield element("path", class_="mark", d=path, stroke=style.INK, fill=style.PAPER)
+            yield _diamond(self.at(bar.verified), y)
         said = number(bar.value, self.places)
         yield words(self.right + 10, y + 4, said, 10.5, style.FAINT)
+
+
+def _diamond(x: float, y: float) -> str:
+    path = f"M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z"
+    return element("path", class_="mark", d=path, stroke=style.INK, fill=style.PAPER)

@@ -69,7 +69,8 @@ def tooltip(said: str) -> str:
 
 
 def picture(width: float, height: float, title: str, parts: Sequence[str]) -> str:
-    """The whole figure on white paper."""
+    """The whole figure on white paper, in whole pixels."""
+    width, height = math.ceil(width), math.ceil(height)
     paper = element("rect", class_="paper", width=width, height=height, fill=PAPER)
     return element(
         "svg",
@@ -77,7 +78,7 @@ def picture(width: float, height: float, title: str, parts: Sequence[str]) -> st
         paper,
         "\n".join(parts),
         xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {width:.0f} {height:.0f}",
+        viewBox=f"0 0 {width} {height}",
         width=width,
         height=height,
         role="img",
