@@ -10,10 +10,10 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 import interp_dsl as interp
 from interp_dsl.report.page import page
@@ -24,13 +24,26 @@ MOST = 300_000
 """Bytes of a picture."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
 
-SHOTS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "report.png": ("induction", "#top", {"width": 1280, "height": 860}),
-    "report-circuit.png": ("ioi_circuit", "#step-1", {"width": 1280, "height": 860}),
-    "report-dark.png": ("docstring", "#step-2", {"width": 1280, "height": 860}),
-    "report-phone.png": ("ioi", "#step-2", {"width": 390, "height": 780}),
+
+@dataclass(frozen=True)
+class Shot:
+    """A window on the page of an example: what stands at its top, and what is clicked before."""
+
+    example: str
+    top: str
+    width: int = 1280
+    height: int = 860
+    scheme: str = "light"
+    click: str | None = None
+
+
+SHOTS = {
+    "report-circuit.png": Shot(
+        "ioi_circuit", "#step-2 h2", height=960, click="#step-2 [data-node='L2H0']"
+    ),
+    "report-dark.png": Shot("docstring", "#step-2 h2", scheme="dark"),
+    "report-phone.png": Shot("ioi", "#step-2 h2", width=390, height=780),
 }
-"""What each picture shows: an example, the place it is scrolled to, the size of the window."""
 
 
 def main() -> int:
@@ -41,18 +54,29 @@ def main() -> int:
     PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as work, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        pages = {name: _written(name, Path(work)) for name, _, _ in SHOTS.values()}
-        for picture, (name, place, size) in SHOTS.items():
-            scheme = "dark" if "dark" in picture else "light"
-            context = browser.new_context(viewport=size, color_scheme=scheme)
-            tab = context.new_page()
-            tab.goto(f"{pages[name].as_uri()}{place}")
-            if name == "ioi_circuit":
-                tab.locator(".graph [data-node='L1H2'], .graph .node.head").first.click()
-            tab.screenshot(path=PICTURES / picture)
-            context.close()
+        for name, shot in SHOTS.items():
+            _photograph(browser, shot, _written(shot.example, Path(work)), PICTURES / name)
         browser.close()
     return _checked()
+
+
+def _photograph(browser: Browser, shot: Shot, path: Path, to: Path) -> None:
+    window = ViewportSize(width=shot.width, height=shot.height)
+    context = browser.new_context(
+        viewport=window,
+        color_scheme=shot.scheme,  # type: ignore[arg-type]
+        reduced_motion="reduce",
+    )
+    tab = context.new_page()
+    tab.goto(path.as_uri())
+    if shot.click:
+        tab.locator(shot.click).first.click()
+    top = "e => scrollTo(0, scrollY + e.getBoundingClientRect().top - 24)"
+    tab.locator(shot.top).first.evaluate(top)
+    tab.mouse.move(0, 0)
+    tab.wait_for_timeout(100)  # the contents follow what is on the screen
+    tab.screenshot(path=to)
+    context.close()
 
 
 def _written(name: str, work: Path) -> Path:

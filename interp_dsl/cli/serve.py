@@ -14,6 +14,7 @@ from interp_dsl.cli.output import Output
 from interp_dsl.cli.which import find_run
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 
+POLICY = "style-src 'self' 'unsafe-inline'; font-src 'self' data:"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -73,7 +74,13 @@ def _server_class() -> Any:
         ) from None
 
     class OwnPageServer(Server):  # type: ignore[misc]
-        """Refuses connections that a page of another origin opens."""
+        """Refuses connections that a page of another origin opens, and lets its own page ask no
+        other machine for a font."""
+
+        async def handle_index(self, request: web.Request) -> web.StreamResponse:
+            page: web.StreamResponse = await super().handle_index(request)
+            page.headers["Content-Security-Policy"] = POLICY
+            return page
 
         async def handle_websocket(self, request: web.Request) -> web.StreamResponse:
             if request.headers.get("Origin") != self.public_url:

@@ -3,7 +3,6 @@ and attention patterns."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +14,11 @@ from interp_dsl.data.tokenizer import load_tokenizer
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.facts import facts
 from interp_dsl.plan.tasks import BuildData, LoadModel, Plan
+from interp_dsl.report.patterns import Example, fitting, packed
 from interp_dsl.report.reading import Reading, is_name
-from interp_dsl.runs.text import printable
 
 SHOWN = 3
 """Pairs of a dataset in a page."""
-PATTERNS = 400_000
-"""Entries of attention patterns of a dataset that a page can hold."""
 TOP = 5
 
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -65,7 +62,7 @@ class Pairs:
     examples: tuple[tuple[Prompt, ...], ...]
     of: int
     has_text: bool
-    patterns: tuple[dict[str, Any], ...]
+    patterns: tuple[Example, ...]
     left_out: bool
 
 
@@ -147,32 +144,21 @@ def _guesses(
 
 def _patterns(
     arrays: Arrays, sides: list[str], examples: tuple[tuple[Prompt, ...], ...]
-) -> tuple[tuple[dict[str, Any], ...], bool]:
+) -> tuple[tuple[Example, ...], bool]:
     """The patterns of the first examples, as many as fit, and whether some had to be left out."""
     layers = 0
     while all(f"{side}.pattern.{layers}" in arrays for side in sides):
         layers += 1
-    found: list[dict[str, Any]] = []
-    room = PATTERNS
-    for i, example in enumerate(examples if layers else ()):
-        held = {p.side: _packed(arrays, p, i, layers) for p in example}
-        room -= sum(len(side["data"]) * 3 // 4 for side in held.values())
-        if room < 0:
-            return tuple(found), True
-        found.append({"example": i, "sides": held})
-    return tuple(found), False
+    if not layers:
+        return (), False
+    return fitting(
+        {"example": i, "sides": {p.side: _packed(arrays, p, i, layers) for p in example}}
+        for i, example in enumerate(examples)
+    )
 
 
 def _packed(arrays: Arrays, prompt: Prompt, i: int, layers: int) -> dict[str, Any]:
-    """Patterns [layer, head, query, key] of a prompt as bytes: 255 is an attention of 1."""
+    """The patterns of a prompt, without its padding."""
     size = len(prompt.tokens)
     held = [arrays[f"{prompt.side}.pattern.{n}"][i, :, :size, :size] for n in range(layers)]
-    stacked = np.stack(held).astype(np.float32)
-    data = np.rint(np.clip(stacked, 0, 1) * 255).astype(np.uint8).tobytes()
-    return {
-        "layers": layers,
-        "heads": stacked.shape[1],
-        "size": size,
-        "tokens": [printable(token.text) for token in prompt.tokens],
-        "data": base64.b64encode(data).decode("ascii"),
-    }
+    return packed(np.stack(held), range(layers), [token.text for token in prompt.tokens])

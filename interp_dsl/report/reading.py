@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.tasks import CircuitOf, EvaluateCircuit, Plan, Record
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
@@ -55,6 +56,11 @@ class Reading:
         held = {s: None for s in self.folder.steps if is_name(s)}
         planned = [step_of(task) for task in tasks]
         return [s for s in dict.fromkeys([*planned, *held]) if s and (s in held or s in recorded)]
+
+    def recorded_run(self, step: str) -> Run | None:
+        """Whose activations a `record` step keeps."""
+        tasks = self.plan.tasks if self.plan else ()
+        return next((t.run for t in tasks if isinstance(t, Record) and t.step == step), None)
 
     def _has(self, step: str) -> bool:
         return is_name(step) and self.folder.has_tensors(step)

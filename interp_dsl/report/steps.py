@@ -13,6 +13,8 @@ from interp_dsl.report.figures.heatmap import heatmap
 from interp_dsl.report.figures.lines import lines
 from interp_dsl.report.highlight import Piece, highlighted, statement
 from interp_dsl.report.maps import maps
+from interp_dsl.report.patterns import Example, recorded
+from interp_dsl.report.prompts import token_texts
 from interp_dsl.report.quantities import units
 from interp_dsl.report.ranking import ranking
 from interp_dsl.report.reading import Reading, short
@@ -50,6 +52,7 @@ class Panel:
     graph: Graph | None = None
     table: Table | None = None
     notes: list[str] = field(default_factory=list)
+    patterns: tuple[Example, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +151,21 @@ def _circuits(reading: Reading, name: str, held: pl.DataFrame) -> Iterator[Panel
 
 
 def _recording(reading: Reading, name: str) -> Panel:
-    """What a recording holds, array by array."""
+    """What a recording holds, array by array, and the patterns that it has of all queries."""
     import polars as pl
 
     arrays = reading.folder.read_tensors(name)
-    shapes = [" × ".join(map(str, array.shape)) for array in arrays.values()]
-    kinds = [str(array.dtype) for array in arrays.values()]
-    rows = pl.DataFrame({"recorded": list(arrays), "shape": shapes, "type": kinds})
-    path = f"tensors/{reading.folder.tensors_path(name).name}"
-    return Panel("recording", table=table(rows, f"{count(len(rows), 'array')} in {path}"))
+    shown = {n: arrays[n] for n in sorted(arrays) if not n.endswith((".positions", ".keys"))}
+    shapes = [" × ".join(map(str, array.shape)) for array in shown.values()]
+    kinds = [str(array.dtype) for array in shown.values()]
+    rows = pl.DataFrame({"recorded": list(shown), "shape": shapes, "type": kinds})
+    held = table(rows, f"{count(len(rows), 'array')} in {_file(reading, name)}")
+    run = reading.recorded_run(name)
+    text = token_texts(reading.plan, run.data.removeprefix("data:")) if run else None
+    patterns, left_out = recorded(arrays, run.side if run else "prompt", text or str)
+    more = f"further patterns are in {_file(reading, name)}: they are too large for a page"
+    return Panel("recording", table=held, patterns=patterns, notes=[more] if left_out else [])
+
+
+def _file(reading: Reading, name: str) -> str:
+    return f"tensors/{reading.folder.tensors_path(name).name}"

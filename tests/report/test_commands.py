@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shlex
 import subprocess
@@ -189,6 +190,35 @@ def test_serving_to_others_is_warned_of(
     held = served("serve", "--host", "0.0.0.0", "--port", "9000", "--url", "https://lab.example")
     assert (held["port"], held["public_url"]) == (9000, "https://lab.example")
     assert "anyone who can reach 0.0.0.0:9000 can see the runs" in capfd.readouterr().err
+
+
+def test_no_other_page_opens_a_connection_or_is_asked_for_anything() -> None:
+    """The real server: its page forbids fonts from elsewhere, its socket refuses other origins."""
+    pytest.importorskip("textual_serve", reason="needs the extra `serve`")
+    from aiohttp.test_utils import TestClient, TestServer
+
+    from interp_dsl.cli.serve import _server_class
+
+    async def answers() -> dict[str | None, int]:
+        server = _server_class()("true", public_url="http://localhost:8000")
+        async with TestClient(TestServer(await server._make_app())) as client:
+            page = await client.get("/")
+            assert page.headers["Content-Security-Policy"].startswith("style-src 'self'")
+            found: dict[str | None, int] = {}
+            for origin in (None, "http://evil.example", "null", "http://localhost:8000"):
+                headers = {
+                    "Connection": "Upgrade",
+                    "Upgrade": "websocket",
+                    "Sec-WebSocket-Version": "13",
+                    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+                    **({"Origin": origin} if origin else {}),
+                }
+                async with client.get("/ws", headers=headers) as answer:
+                    found[origin] = answer.status
+            return found
+
+    refused = {None: 403, "http://evil.example": 403, "null": 403}
+    assert asyncio.run(answers()) == {**refused, "http://localhost:8000": 101}
 
 
 def test_serving_without_its_package(

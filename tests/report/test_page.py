@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from safetensors.numpy import save_file
 
 from interp_dsl.plan import serialise
 from interp_dsl.plan.tasks import Plan
@@ -206,11 +207,33 @@ def test_patterns_are_those_of_the_tensors(run: RunFolder, document: Node) -> No
     arrays = run.read_tensors("pairs.ioi")
     for i, size in enumerate((5, 4)):
         side = held[i]["sides"]["corrupt"]
-        assert (side["layers"], side["heads"], side["size"]) == (2, 3, size)
+        assert (side["layers"], side["heads"], side["size"]) == (["L0", "L1"], 3, size)
         data = np.frombuffer(base64.b64decode(side["data"]), np.uint8).reshape(2, 3, size, size)
         for layer in range(2):
             truth = arrays[f"corrupt.pattern.{layer}"][i, :, :size, :size].astype(float)
             assert np.abs(data[layer] / 255 - truth).max() <= 0.5 / 255 + 1e-9
+
+
+def test_a_recording_shows_its_patterns_and_lists_the_rest(tmp_path: Path) -> None:
+    folder = made.write(tmp_path / "made-1")
+    run = {"is": "Run", "model": "model:m", "data": "data:ioi", "side": "clean"}
+    task = {"is": "Record", "id": "record:seen", "step": "seen", "run": run, "targets": [],
+            "positions": {"is": "Positions", "kind": "all"}, "keep": 2}  # fmt: skip
+    (folder / "plan.json").write_text(json.dumps({"is": "Plan", "tasks": [task]}))
+    rng = np.random.default_rng(0)
+    held = {"L3H1.pattern": rng.random((2, 4, 4), np.float32)}
+    held["L3H0.pattern at END"] = rng.random((2, 1, 4), np.float32)
+    about = {"tokens": np.array([[5, 6, 7, 8], [5, 6, 7, 1]]), "lengths": np.array([4, 3])}
+    positions = {f"{name}.positions": np.zeros((2, 1), np.int64) for name in held}
+    save_file(held | about | positions, folder / "tensors" / "seen.safetensors")
+    section = step(parse(page(RunFolder.open(folder))), "seen")
+    assert [r["recorded"].text for r in rows(section)] == sorted(held | about)
+    second = json.loads(section.one("script").text)[1]["sides"]["clean"]
+    assert (second["layers"], second["heads"], second["tokens"]) == (["L3"], 2, ["5", "6", "7"])
+    data = np.frombuffer(base64.b64decode(second["data"]), np.uint8).reshape(1, 2, 3, 3)
+    assert not data[0, 0].any(), "L3H0 was recorded at one query alone"
+    truth = held["L3H1.pattern"][1, :3, :3]
+    assert np.abs(data[0, 1] / 255 - truth).max() <= 0.5 / 255 + 1e-6
 
 
 def test_tokens_read_as_the_models_own_tokenizer_writes_them(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ function board(patterns) {
   const pick = select("Pair", examples.map((e) => `pair ${e.example + 1}`), (i) => set({ example: i }));
   const names = Object.keys(examples[0].sides);
   const side = select("Side", names, (i) => set({ side: names[i] }));
-  heading.append("Attention patterns", pick, side, said);
+  heading.append("Attention", pick, side, said);
 
   const boards = document.createElement("div");
   boards.className = "boards";
@@ -34,6 +34,10 @@ function board(patterns) {
     const { heads: n, size } = held();
     return values()[((layer * n + head) * size + query) * size + key] / 255;
   };
+  const name = (layer, head) => {
+    const { layers, heads: n } = held();
+    return layers[layer] && head >= 0 && head < n ? `${layers[layer]}H${head}` : "";
+  };
   const set = (change) => {
     state = { ...state, ...change };
     draw();
@@ -45,19 +49,21 @@ function board(patterns) {
     const ink = { line: colour("--rule"), text: colour("--faint"), mark: colour("--ink"), dot: colour("--positive") };
     thumbnails(heads, held(), state, value, ink);
     single(large, held(), state, value, ink);
-    said.textContent = `L${state.layer}H${state.head}`;
+    said.textContent = name(state.layer, state.head);
   }
 
   heads.addEventListener("click", (event) => {
-    const { layers, heads: n } = held();
     const place = within(heads, event);
-    const [layer, head] = [Math.floor(place.y * layers), Math.floor(place.x * n)];
-    if (layer >= 0 && layer < layers && head >= 0 && head < n) set({ layer, head });
+    const layer = Math.floor(place.y * held().layers.length);
+    const head = Math.floor(place.x * held().heads);
+    if (name(layer, head)) set({ layer, head });
   });
   heads.addEventListener("pointermove", (event) => {
-    const { layers, heads: n } = held();
     const place = within(heads, event);
-    heads.dataset.tip = `L${Math.min(layers - 1, Math.floor(place.y * layers))}H${Math.min(n - 1, Math.floor(place.x * n))}`;
+    heads.dataset.tip = name(
+      Math.floor(place.y * held().layers.length),
+      Math.floor(place.x * held().heads),
+    );
   });
   large.addEventListener("pointermove", (event) => {
     const { tokens, size } = held();
@@ -111,10 +117,11 @@ function sized(element, width, height) {
 }
 
 function thumbnails(element, { layers, heads, size }, state, value, ink) {
+  const rows = layers.length;
   const tile = Math.max(24, Math.min(64, Math.floor(480 / heads)));
-  const pen = sized(element, heads * tile, layers * tile);
+  const pen = sized(element, heads * tile, rows * tile);
   const inner = tile - 6;
-  for (let layer = 0; layer < layers; layer++) {
+  for (let layer = 0; layer < rows; layer++) {
     for (let head = 0; head < heads; head++) {
       const [x, y] = [head * tile + 3, layer * tile + 3];
       pen.fillStyle = ink.dot;
