@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from interp_dsl.runs.nodes import level, parse_node
+from interp_dsl.plan.names import edge_name
+from interp_dsl.runs.circuit_table import KEY
+from interp_dsl.runs.nodes import CHANNELS, level, parse_node
 from interp_dsl.runs.schema import extra_columns
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ Ints = NDArray[np.int64]
 
 MISSING = -1
 _HEAD, _SITE = r"^L\d+H\d+(?:\.(\w+))?$", r"^L\d+\.(\w+)(?:\[\d+\])?$"
-_EDGE = r"^\S+ -> \S+$"
+_EDGE = r"^[^\s()]+ -> [^\s()]+$"
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,13 +99,8 @@ def edge_grids(table: pl.DataFrame, column: str) -> list[Grid]:
     thresholds."""
     import polars as pl
 
-    inside = pl.col("channel") != pl.when(pl.col("target") == "logits").then(
-        pl.lit("logits")
-    ).otherwise(pl.lit("mlp"))
-    end = pl.when(inside).then(pl.concat_str("target", pl.lit("."), "channel")).otherwise("target")
-    named = table.with_row_index("row").with_columns(
-        unit=pl.concat_str("source", pl.lit(" -> "), end)
-    )
+    names = [edge_name(*key) for key in table.select(KEY).iter_rows()]
+    named = table.with_row_index("row").with_columns(unit=pl.Series(names, dtype=pl.String))
     held = [name for name in ("threshold",) if name in table.columns]
     parts = named.partition_by(held, maintain_order=True) if held else [named]
     said = [f"threshold={part['threshold'][0]:g}" if held else "" for part in parts]
@@ -135,12 +132,11 @@ def _of(part: pl.DataFrame, column: str, where: str) -> Iterator[Grid]:
     heads, units = pl.col("head").is_not_null(), pl.col("index").is_not_null()
     placed = part.filter(pl.col("site").is_not_null())
     for rows in placed.filter(heads & ~units).partition_by("site", maintain_order=True):
-        positions = rows["position"].unique(maintain_order=True).to_list()
-        for position in positions:
-            said = _facet(rows["site"][0], position, where)
-            at = rows.filter(pl.col("position") == position)
+        parts = rows.partition_by("position", maintain_order=True)
+        for at in parts:
+            said = _facet(rows["site"][0], at["position"][0], where)
             yield _counted(at, column, ("layer", "head"), said)
-        if len(positions) > 1:
+        if len(parts) > 1:
             yield _placed(rows, column, "unit", _facet(rows["site"][0], None, where))
     for rows in placed.filter(units).partition_by("site", "position", maintain_order=True):
         said = _facet(rows["site"][0], rows["position"][0], where)
@@ -216,13 +212,13 @@ def _edges(rows: pl.DataFrame, column: str, where: str) -> Iterator[Grid]:
 def _run_order(names: Sequence[str]) -> list[str]:
     """Ends of edges, `L1H0.k` too, in the order in which their nodes run."""
 
-    def place(name: str) -> tuple[float, int, str]:
-        node = parse_node(name) or parse_node(name.rpartition(".")[0])
-        if node is None:
-            return float("inf"), 0, name
-        if node.kind == "logits":
-            return float("inf"), -1, name
-        return float(level(node, 0)), node.head or 0, name
+    def place(name: str) -> tuple[float, int, int, str]:
+        alone, _, channel = name.rpartition(".")
+        node = parse_node(name) or parse_node(alone)
+        if node is None or node.kind == "logits":
+            return float("inf"), node is None, 0, name
+        turn = CHANNELS["head"].index(channel) if channel in CHANNELS["head"] else 0
+        return float(level(node, 0)), node.head or 0, turn, name
 
     return sorted(names, key=place)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from interp_dsl.report.figures import style
 from interp_dsl.report.figures.style import element, words
@@ -38,12 +39,12 @@ class Grid:
     columns: tuple[str, ...]
     cells: Mapping[tuple[int, int], Cell]
 
-    @property
+    @cached_property
     def largest(self) -> float:
         """The largest |value|: the two ends of the scale."""
         return max((abs(c.value) for c in self.cells.values()), default=0.0)
 
-    @property
+    @cached_property
     def places(self) -> int:
         return decimals(c.value for c in self.cells.values())
 

@@ -10,7 +10,7 @@ function board(patterns) {
   const heading = document.createElement("p");
   heading.className = "tools";
   const said = document.createElement("span");
-  const pick = select("Pair", examples.map((e) => `pair ${e.example + 1}`), (i) => set({ example: i }));
+  const pick = select("Example", examples.map((e) => `example ${e.example + 1}`), (i) => set({ example: i }));
   const names = Object.keys(examples[0].sides);
   const side = select("Side", names, (i) => set({ side: names[i] }));
   heading.append("Attention", pick, side, said);
@@ -126,7 +126,7 @@ function thumbnails(element, { layers, heads, size }, state, value, ink) {
       const [x, y] = [head * tile + 3, layer * tile + 3];
       pen.fillStyle = ink.dot;
       for (let query = 0; query < size; query++) {
-        for (let key = 0; key <= query; key++) {
+        for (let key = 0; key < size; key++) {
           const share = value(layer, head, query, key);
           if (share < 0.02) continue;
           pen.globalAlpha = share;
