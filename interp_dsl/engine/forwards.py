@@ -44,16 +44,20 @@ class Bench:
         state: State,
         ats: Ats = (),
         reads_few: bool = True,
+        reads_answers: bool = False,
     ) -> None:
         """`ats` are positions whose logits are read besides those that the metrics read; without
-        `reads_few` all positions are unembedded before these are taken."""
+        `reads_few` all positions are unembedded before these are taken. `reads_answers`: only
+        tokens that answers begin with are unembedded."""
         self.state, self.run, self.reads_few = state, run, reads_few
         self.executor = state.executor(run)
         self.device = self.executor.device
         shape = self.executor.facts.shape
         data, side = state.data[run.data], state.side(run)
         self.reads: Reads = plan_reads(data, side, metrics, self.executor.facts, ats)
-        self.meter = Meter(self.reads, metrics, shape.d_vocab_out, reference, self.device)
+        self.meter = Meter(
+            self.reads, metrics, shape.d_vocab_out, reference, self.device, reads_answers
+        )
         self._prompts = {name: self._prompt(v) for name, v in self.reads.variants.items()}
         self._under = [
             (Editor(i, run, state), _joined(state.units(i.units, run))) for i in run.under
@@ -95,12 +99,14 @@ class Bench:
         wanted = reads if self.reads_few else None
         if reading == "nothing":
             wanted = torch.zeros(len(examples), 0, dtype=torch.long)
-        if memory is None:
-            found = self.executor.forward(tokens, wanted, edits, sites, mask)
-        else:
-            assert isinstance(self.executor, CompiledExecutor)
+        if isinstance(self.executor, CompiledExecutor):
             place = slice(int(examples[0]), int(examples[-1]) + 1)
-            found = self.executor.forward(tokens, wanted, edits, sites, mask, (memory, place))
+            record = None if memory is None else (memory, place)
+            outputs = self.meter.outputs
+            found = self.executor.forward(tokens, wanted, edits, sites, mask, record, outputs)
+        else:
+            found = self.executor.forward(tokens, wanted, edits, sites, mask)
+            found = _of(self.meter.outputs, found)
         return found if self.reads_few else _at(reads, found, 0)
 
     def blank(self, parts: Sequence[str]) -> Memory | None:
@@ -126,6 +132,7 @@ class Bench:
             start.position,
             context=self._context(batch.examples, width),
             changed=changed(batch, self.run, self.state, start.position) if start.few else None,
+            outputs=self.meter.outputs,
         )
         return late if self.reads_few else _at(reads, late, start.position)
 
@@ -207,6 +214,11 @@ def _at(reads: Tensor | None, found: Pass, first: int) -> Pass:
     return replace(found, logits=entries(found.logits, rows, reads - first))
 
 
+def _of(outputs: Tensor | None, found: Pass) -> Pass:
+    """A pass with the logits of some tokens [u] alone."""
+    return found if outputs is None else replace(found, logits=found.logits[..., outputs])
+
+
 def _joined(units: Sequence[Unit]) -> Unit:
     return Unit(tuple(t for u in units for t in u.targets))
 
@@ -216,7 +228,9 @@ def run_forward(task: Forward, ats: Ats, state: State, report: Report) -> None:
     positions `ats`, its logits as the reference of other runs."""
     run, kept = task.run, state.kept(task.run)
     reference = state.kept(reference_of(run, state.data[run.data]))
-    bench = Bench(run, task.metrics, reference.logits, state, ats, task.reads_few)
+    bench = Bench(
+        run, task.metrics, reference.logits, state, ats, task.reads_few, task.reads_answers
+    )
     n = state.data[run.data].n
     values = torch.empty(len(task.metrics), n, device=bench.device)
     memory = bench.blank(task.remembers)

@@ -188,6 +188,7 @@ def _sweep(task: Sweep, known: Sizes, estimate: Cost) -> Iterator[str]:
         other = f", normalised by {show_run(variant.other)}" if variant.other else ""
         yield f"into {show_run(variant.into)}{other}"
     read = "the positions read" if task.reads_few else "every position"
+    read = f"the answers' tokens at {read}" if task.reads_answers else read
     yield f"measures {', '.join(m.name for m in task.metrics)}, unembeds {read}"
     yield _starting(task, known)
     if task.skips:

@@ -46,10 +46,12 @@ class ModelSize:
 
 @dataclass(frozen=True, slots=True)
 class DataSize:
-    """`n` examples of at most `width` tokens."""
+    """`n` examples of at most `width` tokens; `answers`: how many tokens their answers, right and
+    wrong, begin with, None where they have none."""
 
     n: int
     width: int
+    answers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ class BuildData:
 class Forward:
     """One run of all examples: keeps the sites asked for and measures the metrics.
     `batch` is examples a pass. `remembers` (of starts.PARTS) is what late passes start from;
-    `reads_few`: only positions that are read are unembedded; `stops` after the last site."""
+    `reads_few`: only positions that are read are unembedded; `reads_answers`: only the tokens that
+    answers begin with; `stops` after the last site."""
 
     id: str
     run: Run
@@ -93,6 +96,7 @@ class Forward:
     batch: int | None = None
     remembers: tuple[str, ...] = ()
     reads_few: bool = False
+    reads_answers: bool = False
     stops: bool = False
 
 
@@ -137,7 +141,8 @@ class Sweep:
     `packing` is what goes through the model at once. `late`: a pass starts at the layer that its
     units touch first, from what the run's own pass left. `trims`: at the first position that they
     touch; `narrow`: and computes only positions that differ, as long as others do not. `reads_few`:
-    only positions that are read are unembedded. `skips`: units that cannot have an effect are not
+    only positions that are read are unembedded; `reads_answers`: only the tokens that answers begin
+    with. `skips`: units that cannot have an effect are not
     run; their effect is exactly 0. `edges`: the units are edges of this graph; what a pass starts
     from and what stands in an edge that is out come from runs of the sweep's own."""
 
@@ -152,6 +157,7 @@ class Sweep:
     trims: bool = False
     narrow: bool = False
     reads_few: bool = False
+    reads_answers: bool = False
     skips: bool = False
     edges: Edges | None = None
     key: str | None = None

@@ -243,7 +243,8 @@ def model_size(model: Model) -> ModelSize | None:
 def data_size(data: Data | None) -> DataSize | None:
     if data is None:
         return None
-    return DataSize(data.n, max(side.tokens.shape[1] for side in data.sides.values()))
+    width = max(side.tokens.shape[1] for side in data.sides.values())
+    return DataSize(data.n, width, len(data.answer_tokens) or None)
 
 
 def sites(units: Units, steps: dict[str, Step]) -> tuple[Site, ...]:
