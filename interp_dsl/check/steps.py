@@ -11,6 +11,7 @@ from interp_dsl.check.literals import values_of, whole
 from interp_dsl.check.metrics import metric
 from interp_dsl.check.scope import Declared, Rejected, Scope
 from interp_dsl.check.stepchecks import StepChecks
+from interp_dsl.check.travel import travel
 from interp_dsl.check.vectors import vector
 from interp_dsl.language import tree
 from interp_dsl.language.source import Span
@@ -119,15 +120,6 @@ def _with_chosen(phrase: Phrase, verb: Verb) -> Phrase:
 
 def _signature(clause: tree.Clause, verb: Verb, spans: dict[str, Span], scope: Scope) -> Clause:
     known = verb.clauses
-    if clause.word == "using" and verb.name in ("patch", "ablate"):
-        raise scope.reject(
-            "E306",
-            "what carries an edge's effect cannot be chosen yet",
-            clause.span,
-            label="`using through=…` and `using freeze=…` are not built",
-            help="without it, the receiver's other inputs are those of the run, and all behind it "
-            "is recomputed, patterns and norms too",
-        )
     if clause.word not in known:
         other = _COUNTERPARTS.get(clause.word)
         near = other if other in known else suggest(clause.word, list(known))
@@ -206,6 +198,8 @@ def _objects(
 
 def _values(clause: tree.Clause, signature: Clause, scope: Scope) -> tuple[Any, ...]:
     """The values of a clause; all of them are looked at before the first wrong one stops it."""
+    if signature.kind == "travel":
+        return (travel(clause, scope),)
     values, failed = [], False
     for expr in values_of(clause, scope):
         try:

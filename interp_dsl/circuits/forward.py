@@ -8,7 +8,7 @@ MLP's bias is part of what it writes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,13 +23,14 @@ from interp_dsl.models.graph import Graph, Group
 
 class Run(NamedTuple):
     """`logits` [B, r, d_vocab_out]; `outputs` of all senders [S, B, T, D] of a plain or a watched
-    run; `inputs` of each group's receivers [members, B, T, D] of a watched run; `streams` of a
-    plain run, [B, T, D] before each layer and behind the last."""
+    run; `inputs` of each group's receivers [members, B, T, D] of a watched run; of a plain run
+    `streams` [B, T, D] before each layer and behind the last, and `middles`, what MLPs read."""
 
     logits: Tensor
     outputs: Tensor | None
     inputs: tuple[Tensor, ...]
     streams: tuple[Tensor, ...] = ()
+    middles: tuple[Tensor, ...] = ()
 
 
 class EdgeForward:
@@ -103,36 +104,58 @@ class EdgeForward:
         changed: Collection[Group],
         reads: Tensor | None = None,
         mask: Tensor | None = None,
+        attended: Sequence[Tensor] | None = None,
     ) -> Tensor:
         """The logits of a pass that keeps all edges but into the groups `changed`, none of them in
         an earlier layer, taken up before `layer` where the stream is x [B, T, D], from what the
-        senders before it write [s, B, T, D]; behind the last layer where it is their number."""
+        senders before it write [s, B, T, D]; behind the last layer where it is their number.
+        `attended`: what queries and keys of each layer read [B, T, D] instead of the stream, so
+        that patterns are those of the run in which it stood so."""
         prompts = Prompts(self.model, x.shape[1], mask, reads)
         stream = _Stream(self.graph, kept, ablated, False, changed)
         stream.take_up(x, outputs)
-        return self._from(layer, stream, prompts).logits
+        return self._from(layer, stream, prompts, attended).logits
 
-    def _from(self, first: int, stream: _Stream, prompts: Prompts) -> Run:
+    def _from(
+        self,
+        first: int,
+        stream: _Stream,
+        prompts: Prompts,
+        attended: Sequence[Tensor] | None = None,
+    ) -> Run:
         """The pass from a layer on."""
         groups = (g for g in self.graph.groups if g.layer is None or g.layer >= first)
-        for layer in self.layers[first:]:
+        for number, layer in enumerate(self.layers[first:], first):
             before = stream.mark()
-            raw = self._attention(layer, stream, groups, prompts)
+            held = None if attended is None else attended[number]
+            raw = self._attention(layer, stream, groups, prompts, held)
             scale, bias = layer.post_scale(raw), layer.block.b_o
             if scale is not None:
                 raw, bias = raw * scale, None if bias is None else bias * scale
             stream.write(raw, bias)
             if layer.block.ln2 is not None:
-                x = before if self.graph.shape.parallel else stream.x
+                x = stream.mark_middle(before if self.graph.shape.parallel else stream.x)
                 stream.write(layer.mlp(stream.received(x, next(groups))))
         final = prompts.narrowed(stream.received(stream.mark(), next(groups))[0])
         logits = self.model.logits(final)
-        return Run(logits, stream.outputs(), tuple(stream.inputs), tuple(stream.marks))
+        return Run(
+            logits,
+            stream.outputs(),
+            tuple(stream.inputs),
+            tuple(stream.marks),
+            tuple(stream.middles),
+        )
 
     def _attention(
-        self, layer: Layer, stream: _Stream, groups: Iterator[Group], prompts: Prompts
+        self,
+        layer: Layer,
+        stream: _Stream,
+        groups: Iterator[Group],
+        prompts: Prompts,
+        held: Tensor | None,
     ) -> Tensor:
-        """What the heads of a layer write before a norm behind them, [H, B, T, D]."""
+        """What the heads of a layer write before a norm behind them, [H, B, T, D]. `held`: what
+        queries and keys read instead of the stream."""
         n_inputs = 3 if self.graph.split_qkv else 1
         mine = [next(groups) for _ in range(n_inputs)]
         positions = prompts.positions(narrow=False)
@@ -140,12 +163,11 @@ class EdgeForward:
             q, k, v = layer.projected(layer.normed(stream.x))
             q, k = layer.turned(q, "q", positions), layer.turned(k, "k", positions)
             return layer.write(layer.attend(q, k, v, prompts, narrow=False))
-        inputs = [stream.received(stream.x, group) for group in mine]
-        normed = [layer.normed(x) for x in inputs] * (3 // n_inputs)
-        q, k, v = (
-            layer.project(h, channel, positions) for h, channel in zip(normed, "qkv", strict=True)
-        )
-        return layer.write(layer.attend(q, k, v, prompts, narrow=False))
+        normed = [layer.normed(stream.received(stream.x, group)) for group in mine]
+        normed *= 3 // n_inputs
+        if held is not None:
+            normed[:2] = [layer.normed(held[None])] * 2
+        return layer.heads(normed, prompts)
 
 
 class _Stream:
@@ -164,6 +186,7 @@ class _Stream:
         self.is_shared = kept is None and not watch
         """Do all receivers read the stream as it is?"""
         self.marks: list[Tensor] = []
+        self.middles: list[Tensor] = []
         self._graph, self._kept, self._ablated, self._watch = graph, kept, ablated, watch
         self._changed = graph.groups if changed is None else changed
         self._read = max((group.senders for group in self._changed), default=0)
@@ -187,6 +210,12 @@ class _Stream:
         if self._kept is None:
             self.marks.append(self.x)
         return self.x
+
+    def mark_middle(self, x: Tensor) -> Tensor:
+        """What an MLP reads, x, remembered of a plain run."""
+        if self._kept is None:
+            self.middles.append(x)
+        return x
 
     def take_up(self, x: Tensor, outputs: Tensor) -> None:
         """The stream x [B, T, D] that the first senders' outputs [s, B, T, D] have led to."""

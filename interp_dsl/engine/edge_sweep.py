@@ -2,25 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from interp_dsl.circuits.forward import EdgeForward
+from interp_dsl.circuits.held import HeldNorms
+from interp_dsl.circuits.travel import Traveller
 from interp_dsl.data.positions import check_aligned
 from interp_dsl.engine.batches import in_batches
 from interp_dsl.engine.edges import EdgeBench
 from interp_dsl.engine.scores import Scored, check_finite, score_units
 from interp_dsl.engine.state import State, token_text
 from interp_dsl.engine.sweep import Shard, plain_values
-from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.edits import moved
+from interp_dsl.models.graph import Graph
 from interp_dsl.models.precision import float32_products
-from interp_dsl.plan.algebra import FromRun
-from interp_dsl.plan.places import ALL, Positions, Target, Unit
+from interp_dsl.models.routes import Route, Routes
+from interp_dsl.plan.algebra import FromRun, Travel
+from interp_dsl.plan.places import ALL, Positions, Unit
 from interp_dsl.plan.starts import edge_layer, fitting
 from interp_dsl.plan.tasks import Sweep
+
+
+class Changes:
+    """What units change: of every unit the edges `last` [units, E] by which its effect enters the
+    run, by the positions at which they do, and the `groups` of receivers that they lead to; the
+    edges `along` [units, E] which it travels before, None where no unit's does, from `origins`
+    [units, S]."""
+
+    def __init__(self, routes: Sequence[Route], graph: Graph, device: torch.device) -> None:
+        def marked(size: int, chosen: Sequence[Sequence[int]]) -> Tensor:
+            found = torch.zeros(len(routes), size, dtype=torch.bool)
+            for row, numbers in zip(found, chosen, strict=True):
+                row[list(numbers)] = True
+            return moved(found, device)
+
+        every = dict.fromkeys(at for route in routes for at in route.last)
+        self.last = {
+            at: marked(graph.n_edges, [r.last.get(at, ()) for r in routes]) for at in every
+        }
+        entered = torch.stack([held.any(0) for held in self.last.values()]).any(0)
+        self.groups = [group for group in graph.groups if bool(entered[group.edges].any())]
+        travels = any(route.along for route in routes)
+        self.along = marked(graph.n_edges, [r.along for r in routes]) if travels else None
+        self.origins = marked(len(graph.senders), [r.origins for r in routes])
 
 
 class EdgeSweeper:
@@ -33,17 +60,24 @@ class EdgeSweeper:
         source, metrics = task.intervention.source, task.metrics
         self.run_of = task.variants[0].into
         self.bench = EdgeBench(self.run_of, source, task.edges, False, metrics, state, note)
+        executor, graph = self.bench.executor, self.bench.graph
+        travel = task.travel or Travel()
+        self.routes = Routes(graph, executor.facts.name, travel.through)
+        self.norms = HeldNorms(executor.model) if "norms" in travel.freeze else None
+        self.holds_patterns = "patterns" in travel.freeze
+        model = self.norms or executor.model
+        self.forward = EdgeForward(model, graph, executor.tf32)
 
     def prepare(self, found: Sequence[Shard]) -> None:
-        """Raise what is wrong with the edges and their positions: E201, E410 to E414."""
+        """Raise what is wrong with the edges and their positions: E201, E410 to E414, E657."""
         side = self.state.side(self.run_of)
         source = self.task.intervention.source
         other = self.state.side(source.run) if isinstance(source, FromRun) else side
         describe = token_text(self.bench.executor.facts)
-        targets = dict.fromkeys(t for shard in found for u in shard.units for t in u.targets)
-        for target in targets:
-            self._edges(target)
-        for positions in {t.positions: None for t in targets}:
+        units = [unit for shard in found for unit in shard.units]
+        for unit in units:
+            self.routes.of(unit)
+        for positions in {t.positions: None for unit in units for t in unit.targets}:
             check_aligned(positions, other, side, describe)
 
     def run(self, shard: Shard) -> Scored:
@@ -72,36 +106,56 @@ class EdgeSweeper:
         """The metrics [metrics, units, n] of units whose edges enter no layer before this one, in
         passes that are taken up there."""
         bench, count = self.bench, len(units)
-        forward, device = bench.forward, bench.tokens.device
-        out, seen = self._out(units), bench.graph.heads(layer).start
-        changed = [
-            g for g in bench.graph.groups if any(bool(o[:, g.edges].any()) for o in out.values())
-        ]
+        device = bench.tokens.device
+        changes = Changes([self.routes.of(unit) for unit in units], bench.graph, device)
         values = torch.empty(len(self.task.metrics), bench.n * count, device=device)
 
         def work(start: int, stop: int) -> None:
             rows = torch.arange(start, stop, device=device)
             examples, chosen = rows // count, rows % count
             some = slice(start // count, (stop - 1) // count + 1)
-            within = examples - some.start
-            reads, mask = _of(bench.reads, some), _of(bench.mask, some)
-            base = forward.run(forward.embedded(bench.tokens[some]), reads=reads, mask=mask)
-            ablated = bench.ablated(torch.arange(some.start, some.stop, device=device))
-            assert base.outputs is not None
-            logits = forward.resumed(
-                layer,
-                base.streams[layer][within],
-                base.outputs[:seen, within],
-                self._kept(out, chosen, examples),
-                ablated[:, within] if ablated.shape[1] > 1 else ablated,
-                changed,
-                _of(bench.reads, examples),
-                _of(bench.mask, examples),
-            )
+            logits = self._logits(layer, changes, chosen, examples, some)
             values[:, start:stop] = bench.values(logits, examples)
 
         in_batches(values.shape[1], self._rows, work, self.note)
         return values.view(len(values), bench.n, count).transpose(1, 2)
+
+    def _logits(
+        self, layer: int, changes: Changes, chosen: Tensor, examples: Tensor, some: slice
+    ) -> Tensor:
+        """The logits of rows, each of one of the units and one of the examples `some`."""
+        bench, forward, holds = self.bench, self.forward, self.holds_patterns
+        within = examples - some.start
+        mask = _of(bench.mask, examples)
+        if self.norms:
+            self.norms.watch()
+        base = forward.run(
+            forward.embedded(bench.tokens[some]),
+            reads=_of(bench.reads, some),
+            mask=_of(bench.mask, some),
+        )
+        if self.norms:
+            self.norms.hold(within)
+        assert base.outputs is not None
+        device = bench.tokens.device
+        ablated = bench.ablated(torch.arange(some.start, some.stop, device=device))
+        written = ablated[:, within] if ablated.shape[1] > 1 else ablated
+        if changes.along is not None:
+            along, origins = changes.along[chosen], changes.origins[chosen]
+            written = Traveller(
+                forward, base, within, along, origins, written, mask, holds
+            ).written()
+        return forward.resumed(
+            layer,
+            base.streams[layer][within],
+            base.outputs[: bench.graph.heads(layer).start, within],
+            self._kept(changes.last, chosen, examples),
+            written,
+            changes.groups,
+            _of(bench.reads, examples),
+            mask,
+            [x[within] for x in base.streams] if holds else None,
+        )
 
     @property
     def _rows(self) -> int:
@@ -110,19 +164,7 @@ class EdgeSweeper:
             return self.bench.rows
         return fitting(packing.tokens, packing.rows, self.bench.width, 0)
 
-    def _out(self, units: Sequence[Unit]) -> dict[Positions, Tensor]:
-        """Which edges [units, E] each unit takes out, by the positions at which it does."""
-        found: dict[Positions, Tensor] = {}
-        for number, unit in enumerate(units):
-            for target in unit.targets:
-                if target.positions not in found:
-                    found[target.positions] = torch.zeros(
-                        len(units), self.bench.graph.n_edges, dtype=torch.bool
-                    )
-                found[target.positions][number, self._edges(target)] = True
-        return {at: moved(held, self.bench.tokens.device) for at, held in found.items()}
-
-    def _kept(self, out: dict[Positions, Tensor], chosen: Tensor, examples: Tensor) -> Tensor:
+    def _kept(self, out: Mapping[Positions, Tensor], chosen: Tensor, examples: Tensor) -> Tensor:
         """The edges that each row keeps [R, E], or [R, E, T] where positions tell them apart."""
         if set(out) == {ALL}:
             return ~out[ALL][chosen]
@@ -139,24 +181,6 @@ class EdgeSweeper:
             return moved(found, self.bench.tokens.device)
 
         return self.state.once(("edges at", self.run_of, positions), make)
-
-    def _edges(self, target: Target) -> list[int]:
-        """The numbers of an edge: of one to a head as a whole, those of its three inputs."""
-        name = str(target.site.edge)
-        names = [name] if name in self._numbers else [f"{name}.{channel}" for channel in "qkv"]
-        if any(n not in self._numbers for n in names):
-            raise InterpError(
-                Diagnostic(
-                    "E201",
-                    f"{self.bench.executor.facts.name} has no edge {name}",
-                    help="an edge leads forward, from what it has to what it has",
-                )
-            )
-        return [self._numbers[n] for n in names]
-
-    @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return {str(edge): number for number, edge in enumerate(self.bench.graph.edges)}
 
 
 def _of(x: Tensor | None, rows: slice | Tensor) -> Tensor | None:

@@ -13,6 +13,7 @@ from interp_dsl.plan.algebra import (
     Run,
     ScoreOf,
     Source,
+    Travel,
 )
 from interp_dsl.plan.places import ALL, Positions, Site, Target
 from interp_dsl.plan.starts import Packing
@@ -138,8 +139,9 @@ class Sweep:
     units touch first, from what the run's own pass left. `trims`: at the first position that they
     touch; `narrow`: and computes only positions that differ, as long as others do not. `reads_few`:
     only positions that are read are unembedded. `skips`: units that cannot have an effect are not
-    run; their effect is exactly 0. `edges`: the units are edges of this graph; what a pass starts
-    from and what stands in an edge that is out come from runs of the sweep's own."""
+    run; their effect is exactly 0. `edges`: the units are edges and paths of this graph, changed as
+    `travel` says; what a pass starts from and what stands in an edge that is out come from runs of
+    the sweep's own."""
 
     id: str
     step: str
@@ -154,6 +156,7 @@ class Sweep:
     reads_few: bool = False
     skips: bool = False
     edges: Edges | None = None
+    travel: Travel | None = None
     key: str | None = None
     place: Place | None = None
 

@@ -1,14 +1,16 @@
-"""`patch` and `ablate` of edges: the direct effect of one place on another.
+"""`patch` and `ablate` of edges and paths: the direct effect of one place on another.
 
 Along the edge the receiver reads what the source says; its other inputs are those of the measured
-run, and everything behind it is recomputed, patterns and norms included (path patching with no
-node between, Goldowsky-Dill et al. 2023, arXiv 2304.05969). Of several edges at once, a later
-receiver also reads what an earlier one has changed."""
+run, and everything behind it is recomputed, patterns and norms included (path patching,
+Goldowsky-Dill et al. 2023, arXiv 2304.05969). Of several edges at once, a later receiver also reads
+what an earlier one has changed. On a path of several, each node between is computed from the run
+but for the edge that leads to it, and only the next receiver of the path reads what it gives."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from interp_dsl.models.routes import stray, strays
 from interp_dsl.plan.algebra import (
     Combined,
     Edges,
@@ -19,9 +21,11 @@ from interp_dsl.plan.algebra import (
     OfCircuit,
     Placed,
     Top,
+    Travel,
     Units,
 )
-from interp_dsl.plan.names import is_direct
+from interp_dsl.plan.names import hops, is_direct
+from interp_dsl.plan.places import Unit
 from interp_dsl.plan.tasks import Sweep, Variant
 from interp_dsl.plan.units import depends
 from interp_dsl.verbs.lowering import Lowering, place_of
@@ -88,6 +92,7 @@ def _check_units(call: Call, checks: Checks, change: Change) -> None:
             label=direct or "the circuit was searched with direct=true",
             help="change what the head reads: L1H0.k_input",
         )
+    _check_paths(call, checks, change.units.units)
     if model.spec["kind"] == "python":
         checks.error(
             "E306",
@@ -96,6 +101,38 @@ def _check_units(call: Call, checks: Checks, change: Change) -> None:
             label="its inner workings are not known",
             help="name a model by its weights: checkpoint(…), weights(…)",
         )
+
+
+def _check_paths(call: Call, checks: Checks, units: Units) -> None:
+    """Paths that are changed at once make no other, and what holds still carries none."""
+    if not isinstance(units, Explicit):
+        return
+    for unit in units.units:
+        extra = stray(unit)
+        if extra is not None:
+            problem = strays(unit, extra)
+            checks.error(
+                problem.code,
+                problem.message,
+                call.spans["objects"],
+                label=problem.notes[0],
+                help=problem.help,
+            )
+            return
+    travel: Travel | None = call.one("using")
+    if travel is not None and "patterns" in travel.freeze and all(map(_is_attended, units.units)):
+        checks.error(
+            "E306",
+            "where patterns are frozen, what queries and keys read changes nothing",
+            call.spans["using"],
+            help="name what values read, .v, or leave the patterns free",
+        )
+
+
+def _is_attended(unit: Unit) -> bool:
+    """Whether all of a unit's paths lead through a query or a key."""
+    paths = (hops(str(target.site.edge)) for target in unit.targets)
+    return all(any(hop.endswith((".q", ".k")) for hop in path) for path in paths)
 
 
 def lower(call: Call, step: Step, lowering: Lowering, into_word: str) -> None:
@@ -121,6 +158,7 @@ def lower(call: Call, step: Step, lowering: Lowering, into_word: str) -> None:
             step.metrics,
             reference,
             edges=Edges(split_embed=any(_splits_embed(units, lowering.steps))),
+            travel=call.one("using"),
             place=place_of(call.verb_span),
         )
     )

@@ -21,6 +21,7 @@ MEASURING = {
     "measure": Clause("metric", "the metrics; without it the step is an intervention", many=True),
     "under": Clause("context", "interventions that hold throughout, one run each", many=True),
     "along": Clause("vector", "change only the component in the span of these", many=True),
+    "using": Clause("travel", "of edges: through what else their effect goes, what is frozen"),
 }
 
 
@@ -71,6 +72,13 @@ def check(call: Call, checks: Checks, source_word: str, into_word: str) -> Step:
 
 def check_places(call: Call, checks: Checks, change: Change, word: str) -> None:
     """The places can be changed, and by what stands at `word`."""
+    if "using" in call.clauses:
+        checks.error(
+            "E306",
+            "`using` says how the effect of edges travels, and these are places",
+            call.spans["using"],
+            help="name edges: {L0H1, L1H2} -> logits",
+        )
     sites = checks.sites(change.units.units)
     kinds = {s.kind for s in sites}
     if any((s.hook or "").endswith("attn.hook_pattern") for s in sites):
