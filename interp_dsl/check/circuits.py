@@ -22,7 +22,7 @@ PARTS = ("heads", "nodes", "edges")
 
 
 def edges(expr: Expr, scope: Scope) -> EdgeSet:
-    """The edges that a search goes over: `edges`, `m.edges`, `edges(split_qkv=false)`."""
+    """All edges of a model: `edges`, `m.edges`, `edges(split_qkv=false)`."""
     owner, wanted = None, Edges()
     match expr:
         case Name(id="edges"):
@@ -32,12 +32,7 @@ def edges(expr: Expr, scope: Scope) -> EdgeSet:
         case Call(function="edges"):
             wanted = Edges(**arguments(expr, EDGES, scope))
         case _:
-            raise scope.reject(
-                "E300",
-                "a search goes over edges",
-                expr.span,
-                help="write search edges by …; to measure places one at a time, patch them",
-            )
+            raise AssertionError(f"{expr.span.text} are not all edges of a model")
     used = known_model(scope, owner)
     if used is None:
         raise which_model(scope, expr.span, "edges")
@@ -117,7 +112,8 @@ def part(expr: Attribute, scope: Scope) -> UnitSet | None:
     if chosen is None and step.thresholds:
         raise which_threshold(expr.value, step, f".{expr.name}", scope)
     several = chosen if step.thresholds else None
-    return UnitSet(OfCircuit(step.name, expr.name, several), step.model)
+    graph = step.searched.edges if step.searched and expr.name == "edges" else None
+    return UnitSet(OfCircuit(step.name, expr.name, several), step.model, graph=graph)
 
 
 def which_threshold(expr: Expr, step: Step, part: str, scope: Scope) -> Rejected:

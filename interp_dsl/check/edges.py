@@ -49,7 +49,8 @@ def every(expr: Expr, scope: Scope) -> UnitSet:
     if found.model.facts is None:
         raise unknown_family(expr.span.text, found.model, expr.span, scope)
     graph = Graph(found.model.facts.shape, found.edges.split_qkv, found.edges.split_embed)
-    return UnitSet(Explicit(tuple(_unit([str(edge)]) for edge in graph.edges)), found.model)
+    units = Explicit(tuple(_unit([str(edge)]) for edge in graph.edges))
+    return UnitSet(units, found.model, graph=found.edges)
 
 
 def between(expr: Binary, scope: Scope) -> UnitSet:

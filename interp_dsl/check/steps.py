@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from interp_dsl.check import circuits, estimates, searches, sides, sources, units
+from interp_dsl.check.edge_sets import edge_set, only_edges
 from interp_dsl.check.literals import values_of, whole
 from interp_dsl.check.metrics import metric
 from interp_dsl.check.scope import Declared, Rejected, Scope
@@ -20,7 +21,7 @@ from interp_dsl.language.tree import Expr, Phrase
 from interp_dsl.plan.algebra import Explicit
 from interp_dsl.verbs import verbs
 from interp_dsl.verbs.signature import Clause, Verb
-from interp_dsl.verbs.values import Call, Step, UnitSet
+from interp_dsl.verbs.values import Call, EdgeSet, Step, UnitSet
 
 # What one verb calls so, another calls so.
 _COUNTERPARTS = {"on": "into", "into": "on", "to": "into", "with": "from", "from": "with"}
@@ -178,22 +179,25 @@ def _objects(
         raise scope.reject(
             "E304", f"`{verb.name}` takes one object", phrase.objects[1].span, label="a second one"
         )
-    if verb.objects.kind == "places" and any(estimates.are_edges(o, scope) for o in phrase.objects):
-        return (estimates.all_edges(phrase, narrowing, scope),)
-    if verb.objects.kind in ("units", "places"):
-        joined = Phrase(
-            span=spans["objects"], verb=None, objects=phrase.objects, clauses=tuple(narrowing)
+    evaluate = _SETS.get(verb.objects.kind)
+    if evaluate is None:
+        return tuple(_EVALUATORS[verb.objects.kind](o, scope) for o in phrase.objects)
+    found = evaluate(phrase.objects, narrowing, spans["objects"], scope)
+    if Explicit(()) in (getattr(found, "units", None), getattr(found, "among", None)):
+        raise scope.reject(
+            "E302",
+            "no place is left in this set",
+            spans["objects"],
+            help="`&` keeps what both sides name, `-` takes away what the right one names",
         )
-        found: UnitSet = units.units(joined, scope)
-        if found.units == Explicit(()):
-            raise scope.reject(
-                "E302",
-                "no place is left in this set",
-                spans["objects"],
-                help="`&` keeps what both sides name, `-` takes away what the right one names",
-            )
-        return (found,)
-    return tuple(_EVALUATORS[verb.objects.kind](o, scope) for o in phrase.objects)
+    return (found,)
+
+
+def _places(
+    objects: Sequence[Expr], narrowing: Sequence[tree.Clause], span: Span, scope: Scope
+) -> UnitSet:
+    joined = Phrase(span=span, verb=None, objects=tuple(objects), clauses=tuple(narrowing))
+    return units.units(joined, scope)
 
 
 def _values(clause: tree.Clause, signature: Clause, scope: Scope) -> tuple[Any, ...]:
@@ -211,6 +215,13 @@ def _values(clause: tree.Clause, signature: Clause, scope: Scope) -> tuple[Any, 
     return tuple(values)
 
 
+_SETS: dict[str, Callable[..., UnitSet | EdgeSet]] = {
+    "units": _places,
+    "places": edge_set,
+    "edges": only_edges,
+}
+"""How objects that are a set of units together are evaluated, with the clauses that narrow them."""
+
 _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "units": units.units,
     "side": sides.side,
@@ -221,7 +232,6 @@ _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "vector": vector,
     "int": whole,
     "subject": circuits.subject,
-    "edges": circuits.edges,
     "search": searches.search,
     "finding": searches.finding,
     "estimate": estimates.estimate,

@@ -68,6 +68,14 @@ class Routes:
         origins = dict.fromkeys(self._senders[start] for start in starts)
         return Route(tuple(origins), tuple(along), {at: tuple(e) for at, e in last.items()})
 
+    def marked(self, units: Iterable[Unit]) -> Bools:
+        """Which edges of the graph [E] units of edges name."""
+        found = np.zeros(self.graph.n_edges, dtype=bool)
+        for unit in units:
+            for entering in self.of(unit).last.values():
+                found[list(entering)] = True
+        return found
+
     def _hop(self, hop: str) -> tuple[int, tuple[int, ...]]:
         """The sender and the receivers of an edge; of one to a head as a whole, its three."""
         start, _, end = hop.partition(" -> ")

@@ -14,6 +14,7 @@ from interp_dsl.plan.algebra import (
     ScoreOf,
     Source,
     Travel,
+    Units,
 )
 from interp_dsl.plan.places import ALL, Positions, Site, Target
 from interp_dsl.plan.starts import Packing
@@ -202,8 +203,9 @@ class Search:
     `step`, and a circuit for each of the thresholds. `source` stands where an edge is out. The
     first metric drives the search, the others are measured of what it finds.
 
-    `options` are all of the method's, none left open. `counts`: how many edges enter each layer,
-    and the final residual at last, where the model's sizes are known beforehand. `is_stepwise`: a
+    `options` are all of the method's, none left open. `among`: the edges that are searched, all
+    where it is None; the others stay in. `counts`: how many of them enter each layer, and the final
+    residual at last, where that is known beforehand. `is_stepwise`: a
     pass an edge at most, from the logits down; of other methods `passes` of all examples at most.
     `by` ranks the edges, where the method starts from a ranking."""
 
@@ -221,6 +223,7 @@ class Search:
     is_stepwise: bool = False
     passes: int | None = None
     by: ScoreOf | CircuitOf | None = None
+    among: Units | None = None
     key: str | None = None
     place: Place | None = None
 
@@ -248,7 +251,8 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class AttributeEdges:
-    """The same of the edges of the model's graph, each taken out with `source` in its place."""
+    """The same of the edges of the model's graph, or those `among` them, each taken out with
+    `source` in its place."""
 
     id: str
     step: str
@@ -261,6 +265,7 @@ class AttributeEdges:
     reference: Run
     verify: int = 0
     n_edges: int | None = None
+    among: Units | None = None
     key: str | None = None
     place: Place | None = None
 
