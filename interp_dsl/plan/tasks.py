@@ -228,6 +228,10 @@ class Search:
     place: Place | None = None
 
 
+FEWEST_PATCHES = 3
+"""Real patches from which estimates are compared with them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attribute:
     """Estimate what changing each unit would do: the result is a score table named `step`. A method

@@ -6,9 +6,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from interp_dsl.plan.algebra import Explicit, Metric, MetricCall
+from interp_dsl.plan.expressions import CORRELATIONS
 from interp_dsl.plan.metrics import METRICS, calls, needs
 from interp_dsl.plan.places import ALL, Site, Target, Unit
-from interp_dsl.plan.tasks import Attribute, AttributeEdges, Variant
+from interp_dsl.plan.tasks import FEWEST_PATCHES, Attribute, AttributeEdges, Variant
 from interp_dsl.plan.units import depends
 from interp_dsl.verbs import sweeps
 from interp_dsl.verbs.estimates import ESTIMATES, Estimate
@@ -46,6 +47,7 @@ def _check(call: Call, checks: Checks) -> Step:
         call.clauses["measure"],
         lacks=("value",),
         more=("verified",) if term.verify else (),
+        whole=CORRELATIONS if term.verify >= FEWEST_PATCHES else (),
     )
     if not _suits(call, checks, method, places) or not _says_where(call, checks, method):
         return step

@@ -185,7 +185,8 @@ class Searched:
 class Step:
     """A checked step. `result` is scores, circuit, recording or intervention. `n_rows` counts the
     rows of each metric and context, None where a result decides. `lacks`: columns of its scores
-    that are null; `more`: further ones. `thresholds`: of circuits, where there are several; metrics
+    that are null; `more`: further ones; `whole`: numbers of the step instead of a row.
+    `thresholds`: of circuits, where there are several; metrics
     in `shared` have one row for all of them."""
 
     name: str
@@ -198,6 +199,7 @@ class Step:
     has_effect: bool = True
     lacks: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = ()
     searched: Searched | None = None
     findings: tuple[Finding, ...] = ()
