@@ -33,6 +33,22 @@ class Run(NamedTuple):
     middles: tuple[Tensor, ...] = ()
 
 
+class Change(NamedTuple):
+    """What a pass that is taken up late changes: it keeps all edges but into `groups`, of which it
+    keeps `kept`; an edge that is out carries `ablated` (both as in `EdgeForward.logits`).
+
+    `attended`: what queries and keys of each layer read [B, T, D] instead of the stream, so that
+    patterns are those of the run in which it stood so. `basis` [D, m], orthonormal: of what
+    `origins` [B, S] write, only the component in its span is changed."""
+
+    kept: Tensor
+    ablated: Tensor
+    groups: Collection[Group]
+    attended: Sequence[Tensor] | None = None
+    basis: Tensor | None = None
+    origins: Tensor | None = None
+
+
 class EdgeForward:
     """`model`'s forward pass with edges of `graph` removed, for any model that `Compiled` covers.
 
@@ -99,22 +115,17 @@ class EdgeForward:
         layer: int,
         x: Tensor,
         outputs: Tensor,
-        kept: Tensor,
-        ablated: Tensor,
-        changed: Collection[Group],
+        change: Change,
         reads: Tensor | None = None,
         mask: Tensor | None = None,
-        attended: Sequence[Tensor] | None = None,
     ) -> Tensor:
-        """The logits of a pass that keeps all edges but into the groups `changed`, none of them in
-        an earlier layer, taken up before `layer` where the stream is x [B, T, D], from what the
-        senders before it write [s, B, T, D]; behind the last layer where it is their number.
-        `attended`: what queries and keys of each layer read [B, T, D] instead of the stream, so
-        that patterns are those of the run in which it stood so."""
+        """The logits of a pass with a change that lies in no earlier layer, taken up before `layer`
+        where the stream is x [B, T, D], from what the senders before it write [s, B, T, D]; behind
+        the last layer where it is their number."""
         prompts = Prompts(self.model, x.shape[1], mask, reads)
-        stream = _Stream(self.graph, kept, ablated, False, changed)
+        stream = _Stream(self.graph, change.kept, change.ablated, False, change)
         stream.take_up(x, outputs)
-        return self._from(layer, stream, prompts, attended).logits
+        return self._from(layer, stream, prompts, change.attended).logits
 
     def _from(
         self,
@@ -179,7 +190,7 @@ class _Stream:
         kept: Tensor | None,
         ablated: Tensor | None,
         watch: bool,
-        changed: Collection[Group] | None = None,
+        change: Change | None = None,
     ) -> None:
         self.x: Tensor = torch.zeros(())
         self.inputs: list[Tensor] = []
@@ -188,7 +199,8 @@ class _Stream:
         self.marks: list[Tensor] = []
         self.middles: list[Tensor] = []
         self._graph, self._kept, self._ablated, self._watch = graph, kept, ablated, watch
-        self._changed = graph.groups if changed is None else changed
+        self._change = change
+        self._changed = graph.groups if change is None else change.groups
         self._read = max((group.senders for group in self._changed), default=0)
         self._written = Rows(len(graph.senders))
         self._differences = Rows(len(graph.senders))
@@ -199,9 +211,7 @@ class _Stream:
         if bias is not None:
             self.x = self.x + bias
         if self._kept is not None and self._differences.count < self._read:
-            assert self._ablated is not None
-            senders = slice(self._differences.count, self._differences.count + len(outputs))
-            self._differences.add(self._ablated[senders] - outputs)
+            self._differ(outputs)
         if self._kept is None or self._watch:
             self._written.add(outputs)
 
@@ -219,9 +229,19 @@ class _Stream:
 
     def take_up(self, x: Tensor, outputs: Tensor) -> None:
         """The stream x [B, T, D] that the first senders' outputs [s, B, T, D] have led to."""
-        assert self._ablated is not None
         self.x = x
-        self._differences.add(self._ablated[: len(outputs)] - outputs)
+        self._differ(outputs)
+
+    def _differ(self, outputs: Tensor) -> None:
+        """Note how what stands in an edge that is out differs from what the next senders write."""
+        assert self._ablated is not None
+        senders = slice(self._differences.count, self._differences.count + len(outputs))
+        found = self._ablated[senders] - outputs
+        if self._change is not None and self._change.basis is not None:
+            assert self._change.origins is not None
+            starts = self._change.origins.T[senders, :, None, None]
+            found = torch.where(starts, spanned(found, self._change.basis), found)
+        self._differences.add(found)
 
     def received(self, x: Tensor, group: Group) -> Tensor:
         """What the receivers of a group read, [members, B, T, D], where the stream is x [B, T, D];
@@ -240,6 +260,11 @@ class _Stream:
 
     def outputs(self) -> Tensor | None:
         return self._written.first(self._written.count) if self._written.count else None
+
+
+def spanned(x: Tensor, basis: Tensor | None) -> Tensor:
+    """The component of x [..., D] in the span of orthonormal columns [D, m]; x without them."""
+    return x if basis is None else x @ basis @ basis.T
 
 
 # removed [members, s], [B, members, s] or [B, members, s, T]; differences [s, B, T, D]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from interp_dsl.circuits.forward import EdgeForward, Run
+from interp_dsl.circuits.forward import EdgeForward, Run, spanned
 from interp_dsl.circuits.layer import Layer
 from interp_dsl.circuits.prompts import Prompts
 from interp_dsl.models.graph import Group
@@ -24,7 +24,8 @@ class Traveller:
     """Rows of which each has its own edges: `along` [R, E] (1 where it travels) and `origins`
     [R, S], senders that write `ablated` [S, R, T, D] (later axes may have size 1). Row i is of the
     example rows[i] of the plain run `run`. `holds_patterns`: queries and keys read what they do in
-    the run."""
+    the run. `basis` [D, m], orthonormal: of what origins write only the component in its span is
+    changed."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class Traveller:
         ablated: Tensor,
         mask: Tensor | None,
         holds_patterns: bool,
+        basis: Tensor | None = None,
     ) -> None:
         assert run.outputs is not None
         self._forward, self._run, self._rows = forward, run, rows
@@ -44,7 +46,7 @@ class Traveller:
         self._outputs = run.outputs[:, rows]
         self._prompts = Prompts(forward.model, self._outputs.shape[2], mask)
         starts = origins.T[:, :, None, None]
-        self._moved = torch.where(starts, ablated - self._outputs, 0)
+        self._moved = torch.where(starts, spanned(ablated - self._outputs, basis), 0)
 
     def written(self) -> Tensor:
         """What senders write, [S, R, T, D]."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from interp_dsl.circuits.forward import EdgeForward
+from interp_dsl.circuits.forward import Change, EdgeForward
 from interp_dsl.circuits.held import HeldNorms
 from interp_dsl.circuits.travel import Traveller
 from interp_dsl.data.positions import check_aligned
@@ -16,6 +16,7 @@ from interp_dsl.engine.edges import EdgeBench
 from interp_dsl.engine.scores import Scored, check_finite, score_units
 from interp_dsl.engine.state import State, token_text
 from interp_dsl.engine.sweep import Shard, plain_values
+from interp_dsl.engine.vectors import basis
 from interp_dsl.models.edits import moved
 from interp_dsl.models.graph import Graph
 from interp_dsl.models.precision import float32_products
@@ -64,6 +65,8 @@ class EdgeSweeper:
         travel = task.travel or Travel()
         self.routes = Routes(graph, executor.facts.name, travel.through)
         self.norms = HeldNorms(executor.model) if "norms" in travel.freeze else None
+        span = basis(task.intervention.along, state)
+        self.basis = None if span is None else span.to(executor.device, executor.dtype)
         self.holds_patterns = "patterns" in travel.freeze
         model = self.norms or executor.model
         self.forward = EdgeForward(model, graph, executor.tf32)
@@ -140,22 +143,23 @@ class EdgeSweeper:
         device = bench.tokens.device
         ablated = bench.ablated(torch.arange(some.start, some.stop, device=device))
         written = ablated[:, within] if ablated.shape[1] > 1 else ablated
+        origins = changes.origins[chosen]
         if changes.along is not None:
-            along, origins = changes.along[chosen], changes.origins[chosen]
+            along = changes.along[chosen]
             written = Traveller(
-                forward, base, within, along, origins, written, mask, holds
+                forward, base, within, along, origins, written, mask, holds, self.basis
             ).written()
-        return forward.resumed(
-            layer,
-            base.streams[layer][within],
-            base.outputs[: bench.graph.heads(layer).start, within],
+        change = Change(
             self._kept(changes.last, chosen, examples),
             written,
             changes.groups,
-            _of(bench.reads, examples),
-            mask,
             [x[within] for x in base.streams] if holds else None,
+            self.basis,
+            origins,
         )
+        before = base.outputs[: bench.graph.heads(layer).start, within]
+        x, reads = base.streams[layer][within], _of(bench.reads, examples)
+        return forward.resumed(layer, x, before, change, reads, mask)
 
     @property
     def _rows(self) -> int:

@@ -40,12 +40,12 @@ def check(call: Call, checks: Checks, change: Change, source_word: str, into_wor
     into: Side | None = call.one(into_word)
     units, metrics = change.units.units, call.clauses.get("measure", ())
     _check_units(call, checks, change)
-    for word in (w for w in ("under", "along") if w in call.clauses):
+    if "under" in call.clauses:
         checks.error(
             "E306",
-            f"edges take no `{word}` yet",
-            call.spans[word],
-            help=f"leave `{word}` out, or change places: {{L0H1, L1H2}}",
+            "edges take no `under` yet",
+            call.spans["under"],
+            help="leave `under` out, or change places: {L0H1, L1H2}",
         )
     step = Step(
         call.name,
@@ -142,6 +142,7 @@ def lower(call: Call, step: Step, lowering: Lowering, into_word: str) -> None:
     model, term, units = step.model, step.change.source, step.change.units.units
     lowering.require(depends(units))
     source = lowering.source(term, model, None)
+    along = tuple(lowering.vector(v, model) for v in step.change.along)
     run, reference = lowering.run(into, model), lowering.reference(into, model)
     is_other = term.kind == "side" and term.side is not None and term.side != into
     other = lowering.run(term.side, model) if is_other and term.side else None
@@ -154,7 +155,7 @@ def lower(call: Call, step: Step, lowering: Lowering, into_word: str) -> None:
             f"sweep:{step.name}",
             step.name,
             (Variant(run, other),),
-            Intervention(units, source),
+            Intervention(units, source, along),
             step.metrics,
             reference,
             edges=Edges(split_embed=any(_splits_embed(units, lowering.steps))),
