@@ -85,10 +85,13 @@ def acdc(
 
 
 def discover(
-    clean: Clean, thresholds: float | Sequence[float], rules: Rules = PRESETS["original"]
+    clean: Clean,
+    thresholds: float | Sequence[float],
+    rules: Rules = PRESETS["original"],
+    among: Bools | None = None,
 ) -> list[Circuit]:
     """`acdc` without its progress."""
-    search = acdc(clean, thresholds, rules)
+    search = acdc(clean, thresholds, rules, among)
     while True:
         try:
             next(search)

@@ -39,7 +39,7 @@ def top_edges(
         return first_edges(graph, joining(graph, strength, grown, among), n, stays)
     if n is not None or threshold is None:
         raise ValueError("the best edges are given by their number or by a threshold")
-    found: Bools = on_path(graph, strength >= threshold) | stays
+    found: Bools = on_path(graph, (strength >= threshold) | stays) | stays
     return found
 
 

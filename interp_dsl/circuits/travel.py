@@ -83,7 +83,7 @@ class Traveller:
 
     def _edges(self, group: Group) -> Tensor:
         """The edges into a group, [R, members, s]."""
-        return self._along[:, group.edges].unflatten(1, (group.members, group.senders))
+        return self._along[:, group.edges].view(-1, group.members, group.senders)
 
     def _received(self, x: Tensor, group: Group) -> Tensor:
         """What its receivers read, [members, R, T, D], where the run's stream is x [R, T, D]."""

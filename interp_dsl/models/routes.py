@@ -96,7 +96,7 @@ class Routes:
     ) -> Iterable[int]:
         """The edges into the receivers of one hop, from its sender and from what lets the effect
         through; the edges to and between these join those along which it travels."""
-        carriers = np.flatnonzero(self._between(sender, receivers))
+        carriers: list[int] = np.flatnonzero(self._between(sender, receivers)).tolist()
         for place, carrier in enumerate(carriers):
             for receiver in self._reads[carrier]:
                 before = [s for s in (sender, *carriers[:place]) if s < self._seen(receiver)]
@@ -172,7 +172,8 @@ def stray(unit: Unit) -> str | None:
     if all(len(hops(str(target.site.edge))) == 1 for target in unit.targets):
         return None
     ends: dict[str, dict[tuple[str, Positions | None], None]] = {}
-    given, starts = set(), {}
+    given: set[tuple[str, Positions]] = set()
+    starts: dict[str, None] = {}
     for target in unit.targets:
         path = str(target.site.edge)
         places = path.split(" -> ")

@@ -156,7 +156,9 @@ def _masked(task: Search | EvaluateCircuit, circuits: int, known: Sizes) -> Cost
         read = EVERYWHERE
     passed = (circuits + 1) * data.n
     cost = _sources(task.source, known) + whole(task.into, passed + data.n, known, read)
-    n_edges = _edge_count(model) if isinstance(task, Search) else task.n_edges
+    n_edges = sum(task.counts or ()) if isinstance(task, Search) else task.n_edges
+    if isinstance(task, Search) and task.among is not None:
+        n_edges = _edge_count(model)
     edges = 2.0 * (n_edges or 0) * passed * data.width * model.d_model
     flops = None if cost.flops is None or n_edges is None else cost.flops + edges
     return replace(cost, flops=flops, peak=_held(model, data), is_bound=True)

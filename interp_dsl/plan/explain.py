@@ -206,11 +206,11 @@ def _circuits(task: Search | EvaluateCircuit, known: Sizes, estimate: Cost) -> I
     else:
         first, *others = (m.name for m in task.metrics)
         yield f"driven by {first}" + (f", reports {', '.join(others)}" if others else "")
-        others = ", all others stay in" if task.among is not None else ""
+        kept = ", all others stay in" if task.among is not None else ""
         if task.counts is not None:
-            yield _count(sum(task.counts), "edge") + others + _passes(task, known)
+            yield _count(sum(task.counts), "edge") + kept + _passes(task, known)
         elif task.among is not None:
-            yield f"edges known at run time{others}"
+            yield f"edges known at run time{kept}"
     yield _cost(estimate) + (f", {quantity(estimate.peak)}B held" if estimate.peak else "")
 
 

@@ -82,6 +82,7 @@ def _check_units(call: Call, checks: Checks, change: Change) -> None:
             call.spans["objects"],
             label="this names both",
         )
+        return
     direct = next((s.edge for s in found if s.edge and is_direct(s.edge)), None)
     searched = [checks.step(name).searched for name in depends(change.units.units)]
     if direct or any(s is not None and s.direct for s in searched):
