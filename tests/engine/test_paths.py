@@ -14,10 +14,10 @@ from torch import Tensor
 
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.edits import Edit
-from interp_dsl.models.graph import Edge, Graph
+from interp_dsl.models.graph import Graph
 from interp_dsl.plan.algebra import Travel
 from interp_dsl.plan.names import hops, target_of
-from interp_dsl.plan.places import ALL, Site, Target, Unit
+from interp_dsl.plan.places import Site, Target, Unit
 from interp_dsl.plan.tasks import Sweep
 from tests.circuits.models import double, executor_of
 from tests.circuits.plain import Plain
