@@ -18,6 +18,7 @@ from interp_dsl.circuits.layer import Layer
 from interp_dsl.circuits.prompts import Prompts
 from interp_dsl.circuits.rows import Rows
 from interp_dsl.models.compiled.forward import Compiled
+from interp_dsl.models.edits import Edit
 from interp_dsl.models.graph import Graph, Group
 
 
@@ -72,10 +73,13 @@ class EdgeForward:
         table = weights.positions[: tokens.shape[1]].expand_as(x)
         return torch.stack([x, table]) if len(self.graph.embeds) == 2 else (x + table)[None]
 
-    def outputs(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What all senders write in a plain run over tokens [B, T]: [S, B, T, D]."""
+    def outputs(
+        self, tokens: Tensor, mask: Tensor | None = None, edits: Sequence[Edit] = ()
+    ) -> Tensor:
+        """What all senders write in a plain run over tokens [B, T], under `edits` as of Prompts:
+        [S, B, T, D]."""
         nowhere = tokens.new_zeros(len(tokens), 0)
-        outputs = self.run(self.embedded(tokens), reads=nowhere, mask=mask).outputs
+        outputs = self.run(self.embedded(tokens), reads=nowhere, mask=mask, edits=edits).outputs
         assert outputs is not None
         return outputs
 
@@ -101,11 +105,12 @@ class EdgeForward:
         reads: Tensor | None = None,
         mask: Tensor | None = None,
         watch: bool = False,
+        edits: Sequence[Edit] = (),
     ) -> Run:
         """The pass from what the embeddings write, [1 or 2, B, T, D], on. `kept` and `ablated` as
         in `logits`; without them all edges are kept. `watch` makes each group's inputs a tensor
-        that gradients can be taken to."""
-        prompts = Prompts(self.model, embedded.shape[2], mask, reads)
+        that gradients can be taken to. `edits` as of Prompts hold throughout."""
+        prompts = Prompts(self.model, embedded.shape[2], mask, reads, edits)
         stream = _Stream(self.graph, kept, ablated, watch)
         stream.write(embedded)
         return self._from(0, stream, prompts)
@@ -118,11 +123,12 @@ class EdgeForward:
         change: Change,
         reads: Tensor | None = None,
         mask: Tensor | None = None,
+        edits: Sequence[Edit] = (),
     ) -> Tensor:
         """The logits of a pass with a change that lies in no earlier layer, taken up before `layer`
         where the stream is x [B, T, D], from what the senders before it write [s, B, T, D]; behind
         the last layer where it is their number."""
-        prompts = Prompts(self.model, x.shape[1], mask, reads)
+        prompts = Prompts(self.model, x.shape[1], mask, reads, edits)
         stream = _Stream(self.graph, change.kept, change.ablated, False, change)
         stream.take_up(x, outputs)
         return self._from(layer, stream, prompts, change.attended).logits
@@ -146,7 +152,8 @@ class EdgeForward:
             stream.write(raw, bias)
             if layer.block.ln2 is not None:
                 x = stream.mark_middle(before if self.graph.shape.parallel else stream.x)
-                stream.write(layer.mlp(stream.received(x, next(groups))))
+                out = layer.mlp(stream.received(x, next(groups)))
+                stream.write(prompts.edited("mlp_out", number, out))
         final = prompts.narrowed(stream.received(stream.mark(), next(groups))[0])
         logits = self.model.logits(final)
         return Run(
@@ -173,7 +180,7 @@ class EdgeForward:
         if stream.is_shared:
             q, k, v = layer.projected(layer.normed(stream.x))
             q, k = layer.turned(q, "q", positions), layer.turned(k, "k", positions)
-            return layer.write(layer.attend(q, k, v, prompts, narrow=False))
+            return layer.attended(q, k, v, prompts)
         normed = [layer.normed(stream.received(stream.x, group)) for group in mine]
         normed *= 3 // n_inputs
         if held is not None:

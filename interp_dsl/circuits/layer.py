@@ -23,6 +23,7 @@ from interp_dsl.models.graph import Ints
 class Layer:
     def __init__(self, model: Compiled, number: int) -> None:
         shape = model.description.shape
+        self.number = number
         self.model = model
         self.block = model.weights.blocks[number]
         self.kind = model.description.layers[number]
@@ -126,7 +127,12 @@ class Layer:
         q, k, v = (
             self.project(h, channel, positions) for h, channel in zip(normed, "qkv", strict=True)
         )
-        return self.write(self.attend(q, k, v, prompts, narrow=False))
+        return self.attended(q, k, v, prompts)
+
+    def attended(self, q: Tensor, k: Tensor, v: Tensor, prompts: Prompts) -> Tensor:
+        """The same from queries, keys and values [H, B, T, d_head], with what holds throughout."""
+        z = prompts.edited("z", self.number, self.attend(q, k, v, prompts, narrow=False))
+        return prompts.edited("head", self.number, self.write(z))
 
     def written(self, z: Tensor) -> Tensor:
         """z of all heads [H, B, T, d_head] -> what the attention adds to the stream, [B, T, D]."""

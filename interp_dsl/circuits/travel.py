@@ -11,12 +11,15 @@ then, `new`, is known to the edges that lead on from it and to no other node."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from interp_dsl.circuits.forward import EdgeForward, Run, spanned
 from interp_dsl.circuits.layer import Layer
 from interp_dsl.circuits.prompts import Prompts
+from interp_dsl.models.edits import Edit
 from interp_dsl.models.graph import Group
 
 
@@ -25,7 +28,7 @@ class Traveller:
     [R, S], senders that write `ablated` [S, R, T, D] (later axes may have size 1). Row i is of the
     example rows[i] of the plain run `run`. `holds_patterns`: queries and keys read what they do in
     the run. `basis` [D, m], orthonormal: of what origins write only the component in its span is
-    changed."""
+    changed. `edits` as of Prompts hold in all rows, as they do in the run."""
 
     def __init__(
         self,
@@ -38,13 +41,14 @@ class Traveller:
         mask: Tensor | None,
         holds_patterns: bool,
         basis: Tensor | None = None,
+        edits: Sequence[Edit] = (),
     ) -> None:
         assert run.outputs is not None
         self._forward, self._run, self._rows = forward, run, rows
         self._along, self._origins = along, origins
         self._holds_patterns = holds_patterns
         self._outputs = run.outputs[:, rows]
-        self._prompts = Prompts(forward.model, self._outputs.shape[2], mask)
+        self._prompts = Prompts(forward.model, self._outputs.shape[2], mask, edits=edits)
         starts = origins.T[:, :, None, None]
         self._moved = torch.where(starts, spanned(ablated - self._outputs, basis), 0)
 
@@ -77,9 +81,8 @@ class Traveller:
         entered = self._edges(group).any(-1)
         if bool(entered.any()):
             x = self._run.middles[number][self._rows]
-            self._move(
-                self._forward.graph.nodes(group), entered, layer.mlp(self._received(x, group))
-            )
+            out = self._prompts.edited("mlp_out", number, layer.mlp(self._received(x, group)))
+            self._move(self._forward.graph.nodes(group), entered, out)
 
     def _edges(self, group: Group) -> Tensor:
         """The edges into a group, [R, members, s]."""

@@ -78,7 +78,7 @@ def edge_sweep_cost(task: Sweep, units: Sequence[Unit], known: Sizes) -> Cost:
     examples = min(rows, stretches * data.n + rows // batch)
     before = [whole(r, examples, known) for r in (run, *parts(task.intervention.source, Run))]
     held = batch * data.width * (token_bytes(model) + edge_token_bytes(model, travels=bool(far)))
-    return replace(sum(before, own), peak=held)
+    return replace(sum([sum(before, own)] * len(task.variants), Cost()), peak=held)
 
 
 def travelling(task: Sweep, units: Sequence[Unit]) -> list[bool]:

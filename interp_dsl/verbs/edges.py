@@ -8,8 +8,9 @@ but for the edge that leads to it, and only the next receiver of the path reads 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from interp_dsl.language.source import Span
 from interp_dsl.models.routes import stray, strays
 from interp_dsl.plan.algebra import (
     Combined,
@@ -26,12 +27,15 @@ from interp_dsl.plan.algebra import (
 )
 from interp_dsl.plan.names import hops, is_direct
 from interp_dsl.plan.places import Unit
-from interp_dsl.plan.tasks import Sweep, Variant
+from interp_dsl.plan.tasks import Sweep
 from interp_dsl.plan.units import depends
 from interp_dsl.verbs.lowering import Lowering, place_of
-from interp_dsl.verbs.search import check_edges
+from interp_dsl.verbs.search import check_source
 from interp_dsl.verbs.signature import Checks
 from interp_dsl.verbs.values import Call, Change, Side, Step
+
+HELD = ("head", "z", "mlp_out")
+"""Sites at which interventions hold in the edges' passes."""
 
 
 def check(call: Call, checks: Checks, change: Change, source_word: str, into_word: str) -> Step:
@@ -40,13 +44,6 @@ def check(call: Call, checks: Checks, change: Change, source_word: str, into_wor
     into: Side | None = call.one(into_word)
     units, metrics = change.units.units, call.clauses.get("measure", ())
     _check_units(call, checks, change)
-    if "under" in call.clauses:
-        checks.error(
-            "E306",
-            "edges take no `under` yet",
-            call.spans["under"],
-            help="leave `under` out, or change places: {L0H1, L1H2}",
-        )
     step = Step(
         call.name,
         call.verb,
@@ -55,6 +52,7 @@ def check(call: Call, checks: Checks, change: Change, source_word: str, into_wor
         metrics,
         units,
         change,
+        contexts=tuple(c.name for c in call.clauses.get("under", ())),
         n_rows=checks.count(units, model, into),
     )
     if not metrics or into is None:
@@ -66,7 +64,12 @@ def check(call: Call, checks: Checks, change: Change, source_word: str, into_wor
             help=f"add {into_word} DATASET.clean measure logit_diff()",
         )
         return step
-    check_edges(call, checks, model, (change.source, source_word), (into, into_word))
+    held = [c for context in call.clauses.get("under", ()) for c in context.changes]
+    _check_held(checks, held, call.spans.get("under"))
+    for side, word in ((into, into_word), (change.source.side, source_word)):
+        _check_held(checks, side.under if side else (), call.spans[word])
+    check_source(call, checks, model, (change.source, source_word), (into, into_word))
+    checks.check_contexts(call, model, into, into_word)
     checks.check_change(call, change, source_word, into_word)
     checks.check_metrics(call, step, into)
     checks.check_tokens(call, step, into)
@@ -101,6 +104,19 @@ def _check_units(call: Call, checks: Checks, change: Change) -> None:
             call.spans["objects"],
             label="its inner workings are not known",
             help="name a model by its weights: checkpoint(…), weights(…)",
+        )
+
+
+def _check_held(checks: Checks, changes: Sequence[Change], span: Span | None) -> None:
+    """What holds throughout is told to the edges' passes by what heads and MLPs write."""
+    kinds = {site.kind for change in changes for site in checks.sites(change.units.units)}
+    if span is not None and kinds - {*HELD}:
+        checks.error(
+            "E306",
+            "edges are changed under interventions on heads and MLPs alone",
+            span,
+            label=f"this changes {', '.join(sorted(kinds - {*HELD}))}",
+            help="name heads, their .z, or mlps: step cut = ablate {L0H1} with zero",
         )
 
 
@@ -144,18 +160,19 @@ def lower(call: Call, step: Step, lowering: Lowering, into_word: str) -> None:
     lowering.require(depends(units))
     source = lowering.source(term, model, None)
     along = tuple(lowering.vector(v, model) for v in step.change.along)
-    run, reference = lowering.run(into, model), lowering.reference(into, model)
+    reference = lowering.reference(into, model)
     is_other = term.kind == "side" and term.side is not None and term.side != into
     other = lowering.run(term.side, model) if is_other and term.side else None
-    for measured in (run, other):
-        if measured is not None:
-            lowering.measured(measured, step.metrics, reference)
+    contexts = call.clauses.get("under", ())
+    variants = lowering.variants(step, contexts, into, other, reference)
+    if other is not None:
+        lowering.measured(other, step.metrics, reference)
     lowering.checks(into, model)
     lowering.add(
         Sweep(
             f"sweep:{step.name}",
             step.name,
-            (Variant(run, other),),
+            variants,
             Intervention(units, source, along),
             step.metrics,
             reference,

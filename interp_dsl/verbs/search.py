@@ -91,7 +91,28 @@ def check_edges(
     source: tuple[SourceTerm, str],
     into: tuple[Side, str],
 ) -> None:
-    """What stands where an edge is out suits the side it is put in. Each with its clause's word."""
+    """What stands where an edge is out suits the side it is put in, and neither is under
+    interventions. Each with its clause's word."""
+    for side, at in (into, (source[0].side, source[1])):
+        if side is not None and side.under:
+            checks.error(
+                "E306",
+                "edges are taken out of a run without interventions",
+                call.spans[at],
+                help="name the side alone",
+            )
+            return
+    check_source(call, checks, model, source, into)
+
+
+def check_source(
+    call: Call,
+    checks: Checks,
+    model: Model,
+    source: tuple[SourceTerm, str],
+    into: tuple[Side, str],
+) -> None:
+    """What stands where an edge is out suits the side it is put in."""
     term, word = source
     if term.kind not in SOURCES or (term.kind == "mean" and term.per not in AVERAGES):
         checks.error(
@@ -102,15 +123,6 @@ def check_edges(
             "resample(SIDE)",
         )
         return
-    for side, at in ((into[0], into[1]), (term.side, word)):
-        if side is not None and side.under:
-            checks.error(
-                "E306",
-                "edges are taken out of a run without interventions",
-                call.spans[at],
-                help="name the side alone",
-            )
-            return
     nodes = family("nodes", model.facts.shape) if model.facts else ()
     places = UnitSet(Explicit(tuple(Unit((node,)) for node in nodes or ())), model)
     checks.check_side(call, into[0], model, into[1])

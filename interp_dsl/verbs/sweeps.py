@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from interp_dsl.plan.algebra import Metric
 from interp_dsl.plan.places import HEAD_SITES
-from interp_dsl.plan.tasks import Sweep, Variant
+from interp_dsl.plan.tasks import Sweep
 from interp_dsl.verbs import edges
 from interp_dsl.verbs.lowering import Lowering, place_of, sites
 from interp_dsl.verbs.signature import Checks, Clause
@@ -129,12 +129,7 @@ def lower(call: Call, step: Step, lowering: Lowering, into_word: str) -> None:
         else None
     )
     reference = lowering.reference(into, model)
-    variants = []
-    for context in contexts or (Context("", ()),):
-        run = lowering.variant_run(into, context.changes, model)
-        lowering.measured(run, step.metrics, reference)
-        columns = (("under", context.name),) if contexts else ()
-        variants.append(Variant(run, other, columns))
+    variants = lowering.variants(step, contexts, into, other, reference)
     if other is not None:
         lowering.measured(other, step.metrics, reference)
     lowering.checks(into, model)
@@ -142,7 +137,7 @@ def lower(call: Call, step: Step, lowering: Lowering, into_word: str) -> None:
         Sweep(
             f"sweep:{step.name}",
             step.name,
-            tuple(variants),
+            variants,
             intervention,
             step.metrics,
             reference,
