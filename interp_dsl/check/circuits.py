@@ -125,8 +125,8 @@ def part(expr: Attribute, scope: Scope) -> UnitSet | None:
     if chosen is None and step.thresholds:
         raise which_threshold(expr.value, step, f".{expr.name}", scope)
     several = chosen if step.thresholds else None
-    graph = step.searched.edges if step.searched and expr.name == "edges" else None
-    return UnitSet(OfCircuit(step.name, expr.name, several), step.model, graph=graph)
+    graphs = (step.searched.edges,) if step.searched and expr.name == "edges" else ()
+    return UnitSet(OfCircuit(step.name, expr.name, several), step.model, graphs=graphs)
 
 
 def file_of(expr: Expr, scope: Scope) -> CircuitTerm | None:
@@ -165,8 +165,8 @@ def _part_of_file(held: CircuitTerm, expr: Attribute, scope: Scope) -> UnitSet:
     told = circuit.method.options
     split_qkv = told.get("split_qkv", all(row["channel"] != "attn" for row in rows))
     split_embed = told.get("split_embed", any(row["source"] == "pos_embed" for row in rows))
-    graph = Edges(bool(split_qkv), bool(split_embed)) if expr.name == "edges" else None
-    return UnitSet(Explicit(tuple(part_of(expr.name, rows))), used, graph=graph)
+    graphs = (Edges(bool(split_qkv), bool(split_embed)),) if expr.name == "edges" else ()
+    return UnitSet(Explicit(tuple(part_of(expr.name, rows))), used, graphs=graphs)
 
 
 @cache

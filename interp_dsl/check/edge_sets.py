@@ -33,7 +33,16 @@ def edge_set(
     if isinstance(found.units, Explicit):
         for unit in found.units.units:
             _check_single(unit, span, scope)
-    return EdgeSet(found.graph or Edges(), found.model, found.units)
+    if len(found.graphs) > 1:
+        raise scope.reject(
+            "E306",
+            "these edges are of graphs that are split otherwise",
+            span,
+            label="no edge is in both",
+            help="write the same edges(…) throughout",
+        )
+    graph = found.graphs[0] if found.graphs else Edges()
+    return EdgeSet(graph, found.model, found.units)
 
 
 def only_edges(

@@ -50,7 +50,7 @@ def every(expr: Expr, scope: Scope) -> UnitSet:
         raise unknown_family(expr.span.text, found.model, expr.span, scope)
     graph = Graph(found.model.facts.shape, found.edges.split_qkv, found.edges.split_embed)
     units = Explicit(tuple(_unit([str(edge)]) for edge in graph.edges))
-    return UnitSet(units, found.model, graph=found.edges)
+    return UnitSet(units, found.model, graphs=(found.edges,))
 
 
 def between(expr: Binary, scope: Scope) -> UnitSet:

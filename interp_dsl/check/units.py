@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from interp_dsl.check.groups import GROUPS, group
@@ -82,8 +83,8 @@ def _units(expr: Expr, scope: Scope) -> UnitSet:
         case Binary(op="&" | "-" as op, left=left, right=right):
             a, b = units(left, scope), units(right, scope)
             both = one_model([a, b], expr.span, scope)
-            graph = one_graph([a, b], expr.span, scope)
-            return UnitSet(Combined(op, a.units, b.units), both, a.spans + b.spans, graph)
+            joined = Combined(op, a.units, b.units)
+            return UnitSet(joined, both, a.spans + b.spans, all_graphs([a, b]))
         case Call(function=function) if function in GROUPS:
             return group(expr, scope)
         case Call(function="edges"):
@@ -111,15 +112,15 @@ def union(parts: list[UnitSet], span: Span, scope: Scope) -> UnitSet:
     """All of them, in order and each once; of one model."""
     if not parts:
         raise scope.reject("E302", "this set of places is empty", span)
-    model, graph = one_model(parts, span, scope), one_graph(parts, span, scope)
+    model, graphs = one_model(parts, span, scope), all_graphs(parts)
     spans = tuple(s for part in parts for s in part.spans)
     known = [u for p in parts if isinstance(p.units, Explicit) for u in p.units.units]
     if all(isinstance(p.units, Explicit) for p in parts):
-        return UnitSet(Explicit(tuple(dict.fromkeys(known))), model, spans, graph)
+        return UnitSet(Explicit(tuple(dict.fromkeys(known))), model, spans, graphs)
     total = parts[0].units
     for part in parts[1:]:
         total = Combined("|", total, part.units)
-    return UnitSet(total, model, spans, graph)
+    return UnitSet(total, model, spans, graphs)
 
 
 def one_model(parts: list[UnitSet], span: Span, scope: Scope) -> Model | None:
@@ -134,18 +135,9 @@ def one_model(parts: list[UnitSet], span: Span, scope: Scope) -> Model | None:
     return next(iter(models.values()), None)
 
 
-def one_graph(parts: list[UnitSet], span: Span, scope: Scope) -> Edges | None:
-    """How the edges of all parts are split; None where no part comes from all of a model's."""
-    graphs = dict.fromkeys(part.graph for part in parts if part.graph)
-    if len(graphs) > 1:
-        raise scope.reject(
-            "E306",
-            "these edges are of graphs that are split otherwise",
-            span,
-            label="no edge is in both",
-            help="write the same edges(…) throughout",
-        )
-    return next(iter(graphs), None)
+def all_graphs(parts: Sequence[UnitSet]) -> tuple[Edges, ...]:
+    """How the edges of the parts are split, each way once."""
+    return tuple(dict.fromkeys(graph for part in parts for graph in part.graphs))
 
 
 # ---- names

@@ -61,12 +61,12 @@ class Side:
 @dataclass(frozen=True)
 class UnitSet:
     """Places of one model; `model` is None while no prefix has said which. `spans` tell where its
-    positions stand in the text; `graph` how edges were split that come from all of a model's."""
+    positions stand in the text; `graphs` how edges are split that come from all of a model's."""
 
     units: Units
     model: Model | None = None
     spans: tuple[tuple[Positions, Span], ...] = field(default=(), compare=False)
-    graph: Edges | None = None
+    graphs: tuple[Edges, ...] = ()
 
 
 @dataclass(frozen=True)
