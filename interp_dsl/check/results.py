@@ -81,7 +81,9 @@ def score(expr: Expr, reading: Reading) -> ScoreOf:
         raise scope.reject(
             "E208", "a score is written step[unit].metric.column", chain[2][1], label="too much"
         )
-    metric, column = metric_and_column(step, chain, root.span, scope)
+    metric, column = metric_and_column(step, chain, root.span, scope, step.whole)
+    if column in step.whole:
+        return _of_the_step(step, metric, column, index, reading, expr.span)
     if reading.kind == "example" and column not in _BY_EXAMPLE:
         raise scope.reject(
             "E208",
@@ -91,6 +93,20 @@ def score(expr: Expr, reading: Reading) -> ScoreOf:
         )
     unit, position, where = _row(index, step, metric, reading, expr.span)
     return ScoreOf(step.name, metric, column, unit, position, where)
+
+
+def _of_the_step(
+    step: Step, metric: str, column: str, index: Index | None, reading: Reading, span: Span
+) -> ScoreOf:
+    """A number of the step as a whole, which a claim may read."""
+    if index is None and reading.kind == "claim":
+        return ScoreOf(step.name, metric, column)
+    raise reading.scope.reject(
+        "E208",
+        f"`{column}` is a number of the step, not of {'a unit' if index else 'one'} of its rows",
+        span,
+        help=f"write expect {step.name}.{metric}.{column} > 0.9",
+    )
 
 
 # ---- metric and column
@@ -110,10 +126,14 @@ def metric_column(step: Step, by: Expr | None, span: Span, scope: Scope) -> tupl
     return metric_and_column(step, chain, span, scope)
 
 
-def metric_and_column(step: Step, chain: Chain, span: Span, scope: Scope) -> tuple[str, str]:
+def metric_and_column(
+    step: Step, chain: Chain, span: Span, scope: Scope, more: tuple[str, ...] = ()
+) -> tuple[str, str]:
+    """The metric and the column, one of a table's or one `more`, that a chain of names means."""
     names = [m.name for m in step.metrics]
     bare = "effect" if step.has_effect else "value"
-    if not chain or (chain[0][0] in (*COLUMNS, *step.more) and chain[0][0] not in names):
+    columns = [*COLUMNS, *step.more, *more]
+    if not chain or (chain[0][0] in columns and chain[0][0] not in names):
         if len(names) != 1:
             raise scope.reject(
                 "E208",
@@ -130,7 +150,6 @@ def metric_and_column(step: Step, chain: Chain, span: Span, scope: Scope) -> tup
             f"`{step.name}` measures no `{metric}`", metric, metric_span, names, label, scope
         )
     column, column_span = chain[1] if len(chain) > 1 else (bare, span)
-    columns = [*COLUMNS, *step.more]
     if column not in columns:
         label = f"its columns: {', '.join(columns)}"
         message = f"a score has no column `{column}`"

@@ -11,13 +11,14 @@ from interp_dsl.circuits.forward import EdgeForward
 from interp_dsl.circuits.setting import Setting
 from interp_dsl.data.positions import check_aligned
 from interp_dsl.engine.batches import in_batches
+from interp_dsl.engine.edits import Contexts
 from interp_dsl.engine.metrics import Meter
 from interp_dsl.engine.reads import plan_reads
 from interp_dsl.engine.sources import draws
 from interp_dsl.engine.state import State, reference_of, token_text
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.compiled.executor import CompiledExecutor
-from interp_dsl.models.edits import moved
+from interp_dsl.models.edits import Edit, moved
 from interp_dsl.models.graph import Graph
 from interp_dsl.plan.algebra import (
     Constant,
@@ -71,6 +72,7 @@ class EdgeBench:
         self.reads = (
             None if plain.reads is None else torch.from_numpy(plain.reads).to(executor.device)
         )
+        self._contexts: dict[Run, Contexts] = {}
         self._mean: Tensor | None = None
         self._all: Tensor | None = None
 
@@ -79,6 +81,14 @@ class EdgeBench:
         """Examples of a batch."""
         numbers: int = len(self.graph.senders) * self.width * self.graph.shape.d_model
         return max(1, NUMBERS // numbers)
+
+    def edits(self, run: Run, examples: Tensor, width: int) -> list[Edit]:
+        """What holds throughout in a run, of rows of these examples."""
+        if not run.under:
+            return []
+        if run not in self._contexts:
+            self._contexts[run] = Contexts(run, self.state)
+        return self._contexts[run].edits(examples.cpu(), width)
 
     def values(self, logits: Tensor, examples: Tensor) -> Tensor:
         """The metrics [metrics, …, B] of logits [..., B, r, d_vocab_out]."""
@@ -134,7 +144,7 @@ class EdgeBench:
             seen = torch.arange(tokens.shape[1])[None] < lengths[:, None]
             seen = seen if side.mask is None else torch.from_numpy(side.mask)[rows]
             mask = seen.to(self.executor.device)
-        found = self.forward.outputs(tokens, mask)
+        found = self.forward.outputs(tokens, mask, self.edits(run, rows, tokens.shape[1]))
         missing = self.width - found.shape[2]
         if missing > 0:
             return torch.nn.functional.pad(found, (0, 0, 0, missing))

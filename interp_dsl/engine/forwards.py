@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from interp_dsl.engine.batches import default_rows, in_batches
-from interp_dsl.engine.edits import Editor
+from interp_dsl.engine.edits import Contexts, Editor
 from interp_dsl.engine.late import changed
 from interp_dsl.engine.metrics import Meter, Reference
 from interp_dsl.engine.packed import Packed
@@ -20,10 +20,10 @@ from interp_dsl.engine.scores import check_finite
 from interp_dsl.engine.state import State, canonical, reference_of
 from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.compiled.memory import Memory
-from interp_dsl.models.edits import Edit, entries, moved
+from interp_dsl.models.edits import entries, moved
 from interp_dsl.models.executor import Pass
 from interp_dsl.plan.algebra import Metric, Run
-from interp_dsl.plan.places import Positions, Site, Unit
+from interp_dsl.plan.places import Positions, Site
 from interp_dsl.plan.starts import Start
 from interp_dsl.plan.tasks import Forward
 
@@ -59,11 +59,7 @@ class Bench:
             self.reads, metrics, shape.d_vocab_out, reference, self.device, reads_answers
         )
         self._prompts = {name: self._prompt(v) for name, v in self.reads.variants.items()}
-        self._under = [
-            (Editor(i, run, state), _joined(state.units(i.units, run))) for i in run.under
-        ]
-        for editor, unit in self._under:
-            editor.check([unit])
+        self._context = Contexts(run, state).edits
 
     @property
     def width(self) -> int:
@@ -185,14 +181,6 @@ class Bench:
             )
         return held[variant]
 
-    def _context(self, examples: Tensor, width: int) -> list[Edit]:
-        """The edits of the run's own interventions."""
-        return [
-            edit
-            for context, unit in self._under
-            for edit in context.edits(Packed.of_one(unit, examples), width)
-        ]
-
 
 @dataclass(frozen=True)
 class _Prompts:
@@ -217,10 +205,6 @@ def _at(reads: Tensor | None, found: Pass, first: int) -> Pass:
 def _of(outputs: Tensor | None, found: Pass) -> Pass:
     """A pass with the logits of some tokens [u] alone."""
     return found if outputs is None else replace(found, logits=found.logits[..., outputs])
-
-
-def _joined(units: Sequence[Unit]) -> Unit:
-    return Unit(tuple(t for u in units for t in u.targets))
 
 
 def run_forward(task: Forward, ats: Ats, state: State, report: Report) -> None:

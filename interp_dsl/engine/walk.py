@@ -248,7 +248,7 @@ class Walk:
         if self.folder.has_table(step):
             rows: list[Row] = [*self.folder.read_table(step).to_dicts()]
             tensors = self.folder.read_tensors(step) if self.folder.has_tensors(step) else {}
-            self.state.results[step] = Result(rows, tensors)
+            self.state.results[step] = Result(rows, tensors, self.folder.step_facts(step))
 
     def _write(self, step: str, scored: Scored, key: str, **about: object) -> None:
         self.folder.write_tensors(step, scored.tensors)

@@ -16,6 +16,7 @@ from interp_dsl.plan.algebra import (
     Run,
     Source,
     ToVector,
+    Travel,
     Zero,
 )
 from interp_dsl.plan.cost import Cost, Sizes, starts_late, units_of
@@ -206,8 +207,11 @@ def _circuits(task: Search | EvaluateCircuit, known: Sizes, estimate: Cost) -> I
     else:
         first, *others = (m.name for m in task.metrics)
         yield f"driven by {first}" + (f", reports {', '.join(others)}" if others else "")
+        kept = ", all others stay in" if task.among is not None else ""
         if task.counts is not None:
-            yield _count(sum(task.counts), "edge") + _passes(task, known)
+            yield _count(sum(task.counts), "edge") + kept + _passes(task, known)
+        elif task.among is not None:
+            yield f"edges known at run time{kept}"
     yield _cost(estimate) + (f", {quantity(estimate.peak)}B held" if estimate.peak else "")
 
 
@@ -267,10 +271,7 @@ def _starting(task: Sweep, known: Sizes) -> str:
         begins = (
             "starts at the layer that an edge enters (late)" if task.late else "every pass whole"
         )
-        return (
-            f"{begins}; what else the receiver reads as in the run, all behind it recomputed, "
-            "patterns and norms too"
-        )
+        return f"{begins}; {_travel(task.travel or Travel())}"
     if not starts_late(task, known):
         return "every pass from the beginning"
     units = units_of(task, known)
@@ -285,6 +286,19 @@ def _starting(task: Sweep, known: Sizes) -> str:
         found += ["at the first changed position"] if task.trims else []
         found += ["only what differs until it is attended to"] if task.narrow else []
     return "; ".join(found)
+
+
+def _travel(how: Travel) -> str:
+    """What carries the effect of an edge, and what is recomputed."""
+    through = f"{' and '.join(how.through)} between let it through" if how.through else ""
+    free = " and ".join(kind for kind in ("patterns", "norms") if kind not in how.freeze)
+    parts = [
+        through,
+        "what else a receiver reads as in the run",
+        "all behind the last one recomputed" + (f", {free} too" if free else ""),
+        f"{' and '.join(how.freeze)} frozen as in the run" if how.freeze else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _layers(layers: Sequence[int]) -> str:

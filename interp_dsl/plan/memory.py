@@ -47,11 +47,13 @@ def token_bytes(model: ModelSize) -> int:
     return BYTES * max(attention, mlp)
 
 
-def edge_token_bytes(model: ModelSize) -> int:
+def edge_token_bytes(model: ModelSize, travels: bool = False) -> int:
     """What a position of an edge-patched pass holds besides: of every writer what it writes and how
-    the source differs, and what each head of a layer reads as queries, keys and values."""
+    the source differs, and what each head of a layer reads as queries, keys and values. Where
+    effects travel before they enter, what each writes in the run too, how it differs, and their
+    sum."""
     writers = model.n_layers * (model.n_heads + 1) + 2
-    return BYTES * model.d_model * (2 * writers + 6 * model.n_heads)
+    return BYTES * model.d_model * ((5 if travels else 2) * writers + 6 * model.n_heads)
 
 
 def read_bytes(model: ModelSize, read: Reads, positions: int) -> int:

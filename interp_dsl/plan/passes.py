@@ -22,6 +22,7 @@ from typing import TypeVar
 from interp_dsl.plan.algebra import FromRun, Intervention, Mean, MeanVector, Resample, Run, Zero
 from interp_dsl.plan.cost import Sizes, cost, sizes, units_of
 from interp_dsl.plan.device import Device, expected
+from interp_dsl.plan.edges import travelling
 from interp_dsl.plan.memory import edge_token_bytes, read_bytes, token_bytes
 from interp_dsl.plan.places import Site, Unit
 from interp_dsl.plan.rewrite import parts, rewritten
@@ -216,7 +217,7 @@ def _limits(task: Forward | Sweep, run: Run, known: Sizes, device: Device) -> Pa
     by_logits = read_bytes(model, read_by(task, data), data.width)
     token = token_bytes(model)
     if isinstance(task, Sweep) and task.edges is not None:
-        token += edge_token_bytes(model)
+        token += edge_token_bytes(model, travels=any(travelling(task, units_of(task, known) or ())))
     tokens = max(1, min(device.tokens, device.budget // token))
     return replace(
         WHOLE,

@@ -13,6 +13,8 @@ from interp_dsl.plan.algebra import (
     Run,
     ScoreOf,
     Source,
+    Travel,
+    Units,
 )
 from interp_dsl.plan.places import ALL, Positions, Site, Target
 from interp_dsl.plan.starts import Packing
@@ -142,9 +144,9 @@ class Sweep:
     units touch first, from what the run's own pass left. `trims`: at the first position that they
     touch; `narrow`: and computes only positions that differ, as long as others do not. `reads_few`:
     only positions that are read are unembedded; `reads_answers`: only the tokens that answers begin
-    with. `skips`: units that cannot have an effect are not
-    run; their effect is exactly 0. `edges`: the units are edges of this graph; what a pass starts
-    from and what stands in an edge that is out come from runs of the sweep's own."""
+    with. `skips`: units that cannot have an effect are not run; their effect is exactly 0. `edges`:
+    the units are edges and paths of this graph, changed as `travel` says; what a pass starts from
+    and what stands in an edge that is out come from runs of the sweep's own."""
 
     id: str
     step: str
@@ -160,6 +162,7 @@ class Sweep:
     reads_answers: bool = False
     skips: bool = False
     edges: Edges | None = None
+    travel: Travel | None = None
     key: str | None = None
     place: Place | None = None
 
@@ -205,8 +208,9 @@ class Search:
     `step`, and a circuit for each of the thresholds. `source` stands where an edge is out. The
     first metric drives the search, the others are measured of what it finds.
 
-    `options` are all of the method's, none left open. `counts`: how many edges enter each layer,
-    and the final residual at last, where the model's sizes are known beforehand. `is_stepwise`: a
+    `options` are all of the method's, none left open. `among`: the edges that are searched, all
+    where it is None; the others stay in. `counts`: how many of them enter each layer, and the final
+    residual at last, where that is known beforehand. `is_stepwise`: a
     pass an edge at most, from the logits down; of other methods `passes` of all examples at most.
     `by` ranks the edges, where the method starts from a ranking."""
 
@@ -224,8 +228,13 @@ class Search:
     is_stepwise: bool = False
     passes: int | None = None
     by: ScoreOf | CircuitOf | None = None
+    among: Units | None = None
     key: str | None = None
     place: Place | None = None
+
+
+FEWEST_PATCHES = 3
+"""Real patches from which estimates are compared with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +260,8 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class AttributeEdges:
-    """The same of the edges of the model's graph, each taken out with `source` in its place."""
+    """The same of the edges of the model's graph, or those `among` them, each taken out with
+    `source` in its place."""
 
     id: str
     step: str
@@ -264,6 +274,7 @@ class AttributeEdges:
     reference: Run
     verify: int = 0
     n_edges: int | None = None
+    among: Units | None = None
     key: str | None = None
     place: Place | None = None
 

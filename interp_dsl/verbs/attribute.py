@@ -6,13 +6,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from interp_dsl.plan.algebra import Explicit, Metric, MetricCall
+from interp_dsl.plan.expressions import CORRELATIONS
 from interp_dsl.plan.metrics import METRICS, calls, needs
 from interp_dsl.plan.places import ALL, Site, Target, Unit
-from interp_dsl.plan.tasks import Attribute, AttributeEdges, Variant
+from interp_dsl.plan.tasks import FEWEST_PATCHES, Attribute, AttributeEdges, Variant
+from interp_dsl.plan.units import depends
 from interp_dsl.verbs import sweeps
 from interp_dsl.verbs.estimates import ESTIMATES, Estimate
 from interp_dsl.verbs.lowering import Lowering, place_of
-from interp_dsl.verbs.search import check_edges, edge_units, graph_of
+from interp_dsl.verbs.search import check_among, check_edges, edge_units, graph_of
 from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.values import (
     Call,
@@ -45,6 +47,7 @@ def _check(call: Call, checks: Checks) -> Step:
         call.clauses["measure"],
         lacks=("value",),
         more=("verified",) if term.verify else (),
+        whole=CORRELATIONS if term.verify >= FEWEST_PATCHES else (),
     )
     if not _suits(call, checks, method, places) or not _says_where(call, checks, method):
         return step
@@ -117,11 +120,14 @@ def _with_edges(call: Call, checks: Checks, step: Step, edges: EdgeSet) -> Step:
             help="name a model by its weights: checkpoint(…), weights(…)",
         )
     check_edges(call, checks, model, (source, "from"), (into, "into"))
-    found = Searched(into, source, edges.edges, False)
-    graph = graph_of(model, found)
+    step = replace(step, searched=Searched(into, source, edges.edges, False, edges.among))
+    check_among(call, checks, step)
+    graph = graph_of(model, step.searched)
     if graph is None:
-        return replace(step, searched=found)
-    return replace(step, searched=found, units=edge_units(graph), n_rows=graph.n_edges)
+        return replace(step, units=edges.among)
+    units = edge_units(graph, edges.among, model.name)
+    n_rows = len(units.units) if isinstance(units, Explicit) else None
+    return replace(step, units=units, n_rows=n_rows)
 
 
 def _with_units(call: Call, checks: Checks, step: Step, method: Estimate, units: UnitSet) -> Step:
@@ -216,8 +222,11 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     else:
         assert step.searched is not None
         found = lowering.source(source, model, None)
-        edges, n_edges = step.searched.edges, step.n_rows
-        task = AttributeEdges(name, step.name, variant, found, edges, *about, n_edges=n_edges)
+        edges, among = step.searched.edges, step.searched.among
+        lowering.require(() if among is None else depends(among))
+        task = AttributeEdges(
+            name, step.name, variant, found, edges, *about, n_edges=step.n_rows, among=among
+        )
     for one in (run, other):
         if one is not None:
             lowering.measured(one, step.metrics, reference)

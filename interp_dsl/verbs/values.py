@@ -61,11 +61,12 @@ class Side:
 @dataclass(frozen=True)
 class UnitSet:
     """Places of one model; `model` is None while no prefix has said which. `spans` tell where its
-    positions stand in the text."""
+    positions stand in the text; `graphs` how edges are split that come from all of a model's."""
 
     units: Units
     model: Model | None = None
     spans: tuple[tuple[Positions, Span], ...] = field(default=(), compare=False)
+    graphs: tuple[Edges, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,12 @@ class Context:
 
 @dataclass(frozen=True)
 class EdgeSet:
-    """The edges of a model; `model` is None while no prefix has said which."""
+    """The edges of a model, or `among` them some; `model` is None while no prefix has said
+    which."""
 
     edges: Edges
     model: Model | None = None
+    among: Units | None = None
 
 
 @dataclass(frozen=True)
@@ -169,19 +172,21 @@ class FindingTerm:
 @dataclass(frozen=True)
 class Searched:
     """Where a circuit is searched for or evaluated, what stands where an edge is out, and over
-    which edges the search goes."""
+    which edges the search goes: all of a graph's, or those `among` them; the others stay in."""
 
     into: Side
     source: SourceTerm
     edges: Edges
     direct: bool
+    among: Units | None = None
 
 
 @dataclass(frozen=True)
 class Step:
     """A checked step. `result` is scores, circuit, recording or intervention. `n_rows` counts the
     rows of each metric and context, None where a result decides. `lacks`: columns of its scores
-    that are null; `more`: further ones. `thresholds`: of circuits, where there are several; metrics
+    that are null; `more`: further ones; `whole`: numbers of the step instead of a row.
+    `thresholds`: of circuits, where there are several; metrics
     in `shared` have one row for all of them."""
 
     name: str
@@ -194,6 +199,7 @@ class Step:
     has_effect: bool = True
     lacks: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = ()
     searched: Searched | None = None
     findings: tuple[Finding, ...] = ()

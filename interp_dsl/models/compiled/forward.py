@@ -40,12 +40,16 @@ class Compiled:
         is_low = x.dtype in (torch.bfloat16, torch.float16)
         is_single = self.description.single_norm and norm.weight is not None
         wide = x.float() if is_low or is_single else x
-        wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
+        wide = wide * self.inverse_scale(wide, norm)
         if norm.weight is None:
             return wide.to(x.dtype)
         if self.description.norm_offset:
             return (wide * (1 + norm.weight.float())).to(x.dtype)
         return norm.weight * wide.to(x.dtype)
+
+    def inverse_scale(self, x: Tensor, norm: Norm) -> Tensor:
+        """What `norm` multiplies x [..., width] by before its weight, [..., 1]."""
+        return torch.rsqrt(x.square().mean(-1, keepdim=True) + self.description.eps)
 
     def product(
         self, name: str, x: Tensor, weight: Tensor, bias: Tensor | None, reuse: bool
