@@ -17,10 +17,10 @@ from interp_dsl.runs.names import holds_run
 from interp_dsl.runs.text import duration
 from interp_dsl.tui.base import RunScreen
 from interp_dsl.tui.feed import Feed, RunMoved
-from interp_dsl.tui.head import Head
-from interp_dsl.tui.palette import Palette, palette
 from interp_dsl.tui.place import Place
+from interp_dsl.tui.tones import Tones, tones
 from interp_dsl.tui.views import VIEWS, View, view
+from interp_dsl.tui.widgets.head import Head
 
 
 class InterpApp(App[int]):
@@ -32,7 +32,7 @@ class InterpApp(App[int]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("escape", "back", "Back", key_display="esc"),
-        Binding("colon", "command_palette", "Commands", show=False),
+        Binding("colon", "command_tones", "Commands", show=False),
         Binding("q", "quit", "Quit"),
         *(Binding(one.key, f"show({one.name!r})", one.title, show=False) for one in VIEWS),
     ]
@@ -58,7 +58,7 @@ class InterpApp(App[int]):
         self._held: list[RunMoved] = []
         self._screens: dict[str, RunScreen] = {}
         self._missing: dict[str, str | None] = {}
-        self._palette: tuple[str, Palette] | None = None
+        self._tones: tuple[str, Tones] | None = None
         if theme is not None:
             self.theme = theme
 
@@ -181,8 +181,8 @@ class InterpApp(App[int]):
         return words
 
     @property
-    def palette(self) -> Palette:
+    def tones(self) -> Tones:
         """The theme's colours."""
-        if self._palette is None or self._palette[0] != self.theme:
-            self._palette = (self.theme, palette(self.theme_variables))
-        return self._palette[1]
+        if self._tones is None or self._tones[0] != self.theme:
+            self._tones = (self.theme, tones(self.theme_variables))
+        return self._tones[1]

@@ -23,8 +23,8 @@ from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.live import RunLive
 from interp_dsl.tui.files import free_path
-from interp_dsl.tui.head import Head
 from interp_dsl.tui.place import Place
+from interp_dsl.tui.widgets.head import Head
 
 if TYPE_CHECKING:
     from interp_dsl.tui.app import InterpApp
@@ -47,7 +47,7 @@ class InterpScreen(Screen[Any]):
     def compose(self) -> ComposeResult:
         yield Head()
         yield from self.body()
-        yield Footer(show_command_palette=False)
+        yield Footer(show_command_tones=False)
 
     def body(self) -> ComposeResult:
         """The widgets between head and footer."""

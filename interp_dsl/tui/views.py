@@ -48,7 +48,7 @@ def _no_table(folder: RunFolder) -> str | None:
 
 
 VIEWS: tuple[View, ...] = (
-    View("watch", "w", "Watch", "tasks, curves, claims, log", _screen("watch", "WatchScreen")),
+    View("watch", "w", "Watch", "tasks, curves, claims", _screen("screens.watch", "WatchScreen")),
 )
 
 
