@@ -32,7 +32,7 @@ class InterpApp(App[int]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("escape", "back", "Back", key_display="esc"),
-        Binding("colon", "command_tones", "Commands", show=False),
+        Binding("colon", "command_palette", "Commands", show=False),
         Binding("q", "quit", "Quit"),
         *(Binding(one.key, f"show({one.name!r})", one.title, show=False) for one in VIEWS),
     ]

@@ -47,7 +47,7 @@ class InterpScreen(Screen[Any]):
     def compose(self) -> ComposeResult:
         yield Head()
         yield from self.body()
-        yield Footer(show_command_tones=False)
+        yield Footer(show_command_palette=False)
 
     def body(self) -> ComposeResult:
         """The widgets between head and footer."""
