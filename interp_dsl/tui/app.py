@@ -15,7 +15,7 @@ from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.live import RunLive, Status, status_of
 from interp_dsl.runs.names import holds_run
 from interp_dsl.runs.text import duration
-from interp_dsl.tui.base import RunScreen
+from interp_dsl.tui.base import InterpScreen, RunScreen
 from interp_dsl.tui.feed import Feed, RunMoved
 from interp_dsl.tui.place import Place
 from interp_dsl.tui.tones import Tones, tones
@@ -161,6 +161,8 @@ class InterpApp(App[int]):
         """Close the dialog, else go back to the run's first view."""
         if len(self.screen_stack) > 2:
             self.pop_screen()
+        elif isinstance(self.screen, InterpScreen) and self.screen.close_inner():
+            return
         elif self.view_name not in ("", "watch"):
             self.action_show("watch")
 

@@ -64,6 +64,10 @@ class InterpScreen(Screen[Any]):
         """A name in the current folder that no file has yet."""
         return free_path(Path.cwd(), "interp", suffix)
 
+    def close_inner(self) -> bool:
+        """Whether Escape had something of the screen itself to close."""
+        return False
+
     def action_export(self) -> None:
         try:
             path = self.export()

@@ -49,6 +49,7 @@ def _no_table(folder: RunFolder) -> str | None:
 
 VIEWS: tuple[View, ...] = (
     View("watch", "w", "Watch", "tasks, curves, claims", _screen("screens.watch", "WatchScreen")),
+    View("rank", "r", "Rank", "tables", _screen("screens.rank", "RankScreen"), _no_table),
 )
 
 

@@ -118,17 +118,16 @@ class BarColumn:
 
     by: str
     largest: float
-    title: str = ""
+    title: str
     width: int = 2 * BAR + 1
     right: bool = False
     signed: bool = True
 
     @classmethod
     def of(cls, frame: pl.DataFrame, name: str, title: str = "") -> BarColumn:
-        sizes = [abs(end) for end in _ends(frame, name)]
-        scale = f"±{number(max(sizes), decimals(sizes), False)}" if sizes else ""
-        return cls(name, max(sizes, default=0.0), shown)
-        return cls(name, max(sizes, default=0.0), fitted(shown, 2 * BAR + 1).rstrip())
+        largest = max((abs(end) for end in _ends(frame, name)), default=0.0)
+        scale = f"±{number(largest, decimals([largest]), False)}" if largest else ""
+        return cls(name, largest, title or scale.center(2 * BAR + 1).rstrip())
 
     def cells(self, rows: pl.DataFrame, tones: Tones) -> list[Cell]:
         return [
