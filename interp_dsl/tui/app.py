@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -53,6 +54,7 @@ class InterpApp(App[int]):
         self.place = Place()
         self.view_name = ""
         self.is_paused = False
+        self.clock: Callable[[], float] = time.time
         self._target = target
         self._feed: Feed | None = None
         self._held: list[RunMoved] = []
@@ -179,7 +181,7 @@ class InterpApp(App[int]):
             return ""
         words = f" {live.n_ended}/{len(live.tasks)}"
         if self.status == "running" and live.started is not None:
-            words += f" · {duration(max(0.0, time.time() - live.started))}"
+            words += f" · {duration(max(0.0, self.clock() - live.started))}"
         return words
 
     @property

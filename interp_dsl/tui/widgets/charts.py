@@ -1,4 +1,4 @@
-"""Small charts of characters: a curve in braille dots, a histogram in blocks."""
+"""Small charts of block characters: a curve with what is under it filled, a histogram."""
 
 from __future__ import annotations
 
@@ -7,43 +7,34 @@ from collections.abc import Sequence
 
 Point = tuple[float, float]
 BLOCKS = " ▁▂▃▄▅▆▇█"
-_DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 
 
 def curve(points: Sequence[Point], width: int, height: int) -> list[str]:
-    """Points in the order of their x as a line `width` by `height` characters, lowest y at the
-    bottom; what is not finite is left out."""
+    """Points in the order of their x in `width` by `height` characters, the lowest y an eighth of
+    a line high, the highest the whole height, a constant
+    half; what is not finite is left out."""
     held = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
-    grid = [[0] * width for _ in range(height)]
-    if held:
-        xs, ys = _pixels([x for x, _ in held], 2 * width), _pixels([y for _, y in held], 4 * height)
-        before = None
-        for x, y in zip(xs, ys, strict=True):
-            for at, level in _between(before or (x, y), (x, y)):
-                dot = 4 * height - 1 - level
-                grid[dot // 4][at // 2] |= _DOTS[at % 2][dot % 4]
-            before = (x, y)
-    return ["".join(chr(0x2800 + cell) if cell else " " for cell in line) for line in grid]
-
-
-def _pixels(values: Sequence[float], n: int) -> list[int]:
-    low, high = min(values), max(values)
+    if not held or width < 1:
+        return [" " * width] * height
+    ys = _resampled(held, width)
+    low, high = min(y for _, y in held), max(y for _, y in held)
     if high == low:
-        return (
-            [n // 2 if n < 8 else 0] * len(values) if len(values) == 1 else [n // 2] * len(values)
-        )
-    return [min(n - 1, int((value - low) / (high - low) * (n - 1) + 0.5)) for value in values]
+        return _columns([4 * height] * width, height)
+    return _columns([1 + round((y - low) / (high - low) * (8 * height - 1)) for y in ys], height)
 
 
-def _between(start: tuple[int, int], end: tuple[int, int]) -> list[tuple[int, int]]:
-    steps = max(abs(end[0] - start[0]), abs(end[1] - start[1]), 1)
-    return [
-        (
-            round(start[0] + (end[0] - start[0]) * i / steps),
-            round(start[1] + (end[1] - start[1]) * i / steps),
-        )
-        for i in range(steps + 1)
-    ]
+def _resampled(points: Sequence[Point], n: int) -> list[float]:
+    """y at n places evenly from the first x to the last, straight between the points."""
+    first, last = points[0][0], points[-1][0]
+    found, at = [], 0
+    for i in range(n):
+        x = first + (last - first) * (i / (n - 1) if n > 1 else 1.0)
+        while at < len(points) - 2 and points[at + 1][0] < x:
+            at += 1
+        (x0, y0), (x1, y1) = points[at], points[min(at + 1, len(points) - 1)]
+        share = (x - x0) / (x1 - x0) if x1 > x0 else 1.0
+        found.append(y0 + (y1 - y0) * min(1.0, max(0.0, share)))
+    return found
 
 
 def histogram(values: Sequence[float], width: int, height: int) -> list[str]:
@@ -56,8 +47,12 @@ def histogram(values: Sequence[float], width: int, height: int) -> list[str]:
         span = (high - low) or 1.0
         for value in held:
             counts[min(width - 1, int((value - low) / span * width))] += 1
-    most = max(counts) or 1
-    levels = [math.ceil(count / most * height * 8) for count in counts]
+    most = max(counts, default=0) or 1
+    return _columns([math.ceil(count / most * height * 8) for count in counts], height)
+
+
+def _columns(levels: Sequence[int], height: int) -> list[str]:
+    """Columns of so many eighths of a line, the top line first."""
     return [
         "".join(BLOCKS[max(0, min(8, level - 8 * line))] for level in levels)
         for line in range(height - 1, -1, -1)

@@ -82,8 +82,17 @@ class Table(ScrollView, can_focus=True):
     class Chosen(Moved):
         """Enter, or a second click, on a row."""
 
-    def __init__(self, *, markable: bool = False, id: str | None = None) -> None:  # noqa: A002
+    def __init__(
+        self,
+        *,
+        markable: bool = False,
+        sortable: bool = True,
+        id: str | None = None,  # noqa: A002
+    ) -> None:
         super().__init__(id=id)
+        self.sortable = sortable
+        self.nothing = ""
+        """What is said where there are no rows."""
         self.model: TableModel | None = None
         self.marked: set[int] = set()
         self.markable = markable
@@ -113,6 +122,7 @@ class Table(ScrollView, can_focus=True):
         if before == self.cursor:
             self._announce()
         self.refresh()
+        self.call_after_refresh(self._reveal)  # only then the new size is known
 
     def go_to(self, row: int) -> None:
         self.cursor = max(0, min(row, self.n_rows - 1))
@@ -138,6 +148,8 @@ class Table(ScrollView, can_focus=True):
         row = self.scroll_offset.y + y - 1
         if y == 0:
             return self._line("", self._titles(tones), Style(), width)
+        if self.n_rows == 0 and row == 1 and self.nothing:
+            return self._line("", [(self.nothing, tones.muted)], Style(), width)
         if row >= self.n_rows:
             return Strip.blank(width, self.rich_style)
         is_cursor = row == self.cursor
@@ -168,7 +180,7 @@ class Table(ScrollView, can_focus=True):
         for i, heading in enumerate(self.model.headings):
             title = f"{heading.title}{self.model.arrow(i)}"
             style = tones.head
-            if self.has_focus and i == self.column:
+            if self.sortable and self.has_focus and i == self.column:
                 style += Style(underline=True)
             titles.append((fitted(title, heading.width, heading.right), style))
         return titles
@@ -197,12 +209,16 @@ class Table(ScrollView, can_focus=True):
     def watch_cursor(self, before: int, now: int) -> None:
         self.refresh_row(before)
         self.refresh_row(now)
-        top, room = self.scroll_offset.y, max(1, self.size.height - 1)
-        if now < top:
-            self.scroll_to(y=now, animate=False, immediate=True)
-        elif now >= top + room:
-            self.scroll_to(y=now - room + 1, animate=False, immediate=True)
+        self._reveal()
         self._announce()
+
+    def _reveal(self) -> None:
+        """Scroll until the cursor is in sight."""
+        top, room = self.scroll_offset.y, max(1, self.size.height - 1)
+        if self.cursor < top:
+            self.scroll_to(y=self.cursor, animate=False, immediate=True)
+        elif self.cursor >= top + room:
+            self.scroll_to(y=self.cursor - room + 1, animate=False, immediate=True)
 
     def watch_column(self) -> None:
         self.refresh(Region(0, 0, self.size.width, 1))
@@ -220,7 +236,7 @@ class Table(ScrollView, can_focus=True):
 
     def on_resize(self) -> None:
         self._window = (0, [])
-        self.watch_cursor(self.cursor, self.cursor)
+        self._reveal()
 
     def _announce(self) -> None:
         if self.n_rows:
@@ -239,8 +255,11 @@ class Table(ScrollView, can_focus=True):
         last = len(self.model.headings) - 1 if self.model else 0
         self.column = max(0, min(self.column + by, last))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self.sortable if action == "sort" else True
+
     def action_sort(self) -> None:
-        if self.model is not None and self.n_rows:
+        if self.sortable and self.model is not None and self.n_rows:
             self.model.sort(self.column)
             self.cursor = 0
             self.renew()
