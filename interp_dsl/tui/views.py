@@ -47,9 +47,24 @@ def _no_table(folder: RunFolder) -> str | None:
     return "no step has ended yet; its table will be here"
 
 
+def _no_other(folder: RunFolder) -> str | None:
+    if not folder.steps:
+        return "no step has ended yet; there is nothing to compare"
+    beside = (path for path in folder.path.parent.iterdir() if path.name != folder.path.name)
+    if not any((path / "tables").is_dir() for path in beside):
+        return "there is no other run beside this one; run the file once more, with --fresh"
+    return None
+
+
+_COMPARE = ("screens.compare", "CompareScreen")
+
 VIEWS: tuple[View, ...] = (
     View("watch", "w", "Watch", "tasks, curves, claims", _screen("screens.watch", "WatchScreen")),
-    View("rank", "r", "Rank", "tables", _screen("screens.rank", "RankScreen"), _no_table),
+    View("rank", "r", "Rank", "tables of steps", _screen("screens.rank", "RankScreen"), _no_table),
+    View("compare", "d", "Diff", "beside another run", _screen(*_COMPARE), _no_other),
+    View("plan", "l", "Plan", "text and plan", _screen("screens.plan", "PlanScreen")),
+    View("log", "g", "Log", "what it has said", _screen("screens.log", "LogScreen")),
+    View("runs", "u", "Runs", "the runs beside it", _screen("screens.runs", "RunsScreen")),
 )
 
 

@@ -16,8 +16,9 @@ from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.live import TaskLive
 from interp_dsl.tui import pictures
 from interp_dsl.tui.banner import banner
-from interp_dsl.tui.base import RunScreen
+from interp_dsl.tui.base import WIDTHS, RunScreen
 from interp_dsl.tui.place import Place
+from interp_dsl.tui.plans import read_plan
 from interp_dsl.tui.safe import plain
 from interp_dsl.tui.screens.confirm import Confirm
 from interp_dsl.tui.tasks import TaskRows
@@ -25,7 +26,6 @@ from interp_dsl.tui.widgets.choices import Choices, Group
 from interp_dsl.tui.widgets.panes import LogPane, Pane
 from interp_dsl.tui.widgets.table import Table
 
-WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (112, "-wide")]
 PANES = ("leading", "curves", "claims", "log")
 
 
@@ -201,11 +201,3 @@ class WatchScreen(RunScreen):
         if is_sure:
             self.folder.cancel()
             self.notify("asked to stop; it finishes the shard in hand first")
-
-
-def read_plan(folder: RunFolder) -> Plan | None:
-    """The run's plan, None where there is none that can be read."""
-    try:
-        return folder.read_plan()
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
