@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
@@ -39,7 +40,7 @@ def options_of(words: Sequence[str]) -> Options:
     params: dict[str, str] = {}
     allow: list[Path] = []
     device, trusted = "auto", "--trust" in words
-    for word, value in zip(words, [*words[1:], ""], strict=True):
+    for word, value in pairwise([*words, ""]):
         match word:
             case "-p":
                 name, _, text = value.partition("=")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from rich.style import Style
 
@@ -41,9 +42,9 @@ class RunRows:
         self.headings: Sequence[Heading] = (
             Heading("run", min(48, max([24, *names]))),
             Heading("status", 13),
-            Heading("when", 16),
-            Heading("size", 9, True),
-            Heading("claims", 9, True),
+            Heading("made", 12),
+            Heading("size", 8, True),
+            Heading("claims", 8, True),
         )
         self.order: tuple[int, bool] | None = None
 
@@ -65,7 +66,7 @@ class RunRows:
         words = (
             (summary.path.name, Style()),
             (f"{sign} {word}", style),
-            (summary.when[:16].replace("T", " "), tones.muted),
+            (_made(summary.when), tones.muted),
             (file_size(summary.bytes), tones.muted),
             (claims, claim_style),
         )
@@ -97,3 +98,11 @@ class RunRows:
         if self.order is None or self.order[0] != column:
             return ""
         return " ↓" if self.order[1] else " ↑"
+
+
+def _made(when: str) -> str:
+    """ISO time as a person reads it; the year stands in the run's name."""
+    try:
+        return datetime.fromisoformat(when).strftime("%b %d %H:%M")
+    except ValueError:
+        return when[:12]

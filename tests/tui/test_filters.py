@@ -58,7 +58,7 @@ def test_it_names_rows(expression: str, rows: list[int] | None, folder: RunFolde
         ("nosuch", "nosuch"),
         ("heads where missing.gap < 0", "missing"),
         ("heads\nstep x = 1", "statement"),
-        ("(", "bracket"),
+        ("(", "never closed"),
         ("12", "places"),
     ],
 )

@@ -16,7 +16,8 @@ from interp_dsl.tui.safe import plain
 from interp_dsl.tui.tones import Tones
 from interp_dsl.tui.views import VIEWS
 
-HIDDEN = ("ctrl+q", "ctrl+c", "tab", "shift+tab", "ctrl+p", "ctrl+i", "super+c")
+HIDDEN = ("ctrl+q", "ctrl+c", "tab", "shift+tab", "ctrl+p", "ctrl+i", "super+c", "ctrl+pageup")
+HIDDEN += ("ctrl+pagedown", "ctrl+home", "ctrl+end")
 KEYS = 14
 
 
@@ -72,7 +73,7 @@ def _sorted(active: list[ActiveBinding]) -> tuple[list[tuple[str, str]], list[tu
 
     own: dict[str, list[str]] = {}
     everywhere: dict[str, list[str]] = {}
-    for held in active:
+    for held in sorted(active, key=lambda held: not held.binding.show):
         binding = held.binding
         if binding.key in HIDDEN or not binding.description or not held.enabled:
             continue

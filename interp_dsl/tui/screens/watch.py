@@ -95,7 +95,11 @@ class WatchScreen(RunScreen):
 
     # ---- the picture
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self.home.status == "running" if action == "cancel" else True
+
     def on_run_events(self, events: list[Event]) -> None:
+        self.refresh_bindings()
         self._show_tasks()
         self._show_banner()
         self._show_panes()
@@ -111,10 +115,10 @@ class WatchScreen(RunScreen):
         if len(rows) >= table.size.height:
             rows = TaskRows(self._tasks(), self._toggled, short=True)
         before = table.model
-        place = before.working() if isinstance(before, TaskRows) else None
+        place = before.at_work() if isinstance(before, TaskRows) else None
         followed = table.cursor == (place or 0)
         table.show(rows, keep=True)
-        working = rows.working()
+        working = rows.at_work()
         if working is not None and followed:
             table.go_to(working)
         n = sum(rows.groups.values())
@@ -191,9 +195,6 @@ class WatchScreen(RunScreen):
 
     def action_cancel(self) -> None:
         """Ask, then ask the run to stop; what is finished is kept."""
-        if self.home.status != "running":
-            self.notify("nothing is running here", severity="warning")
-            return
         question = "Cancel this run? It finishes the shard in hand and keeps all that is finished."
         self.app.push_screen(Confirm(question, "Cancel the run"), self._cancel)
 
