@@ -17,19 +17,8 @@ from interp_dsl.tui.tones import Tones
 from interp_dsl.tui.views import VIEWS
 
 HIDDEN = frozenset(
-    [
-        "ctrl+q",
-        "ctrl+c",
-        "tab",
-        "shift+tab",
-        "ctrl+p",
-        "ctrl+i",
-        "super+c",
-        "ctrl+pageup",
-        "ctrl+pagedown",
-        "ctrl+home",
-        "ctrl+end",
-    ]
+    ["ctrl+q", "ctrl+c", "tab", "shift+tab", "ctrl+p", "ctrl+i", "super+c"]
+    + [f"ctrl+{key}" for key in ("pageup", "pagedown", "home", "end")]
 )
 KEYS = 14
 

@@ -72,6 +72,8 @@ class WatchScreen(RunScreen):
     def __init__(self, folder: RunFolder) -> None:
         super().__init__(folder)
         self._toggled: set[str] = set()
+        self._followed = 0
+        """The line that the cursor was put on; it goes on with the work until somebody moves it."""
         self._pane = 0
         self._plan: Plan | None = None
 
@@ -114,13 +116,13 @@ class WatchScreen(RunScreen):
         rows = TaskRows(self._tasks(), self._toggled)
         if len(rows) >= table.size.height:
             rows = TaskRows(self._tasks(), self._toggled, short=True)
-        before = table.model
-        place = before.at_work() if isinstance(before, TaskRows) else None
-        followed = table.cursor == (place or 0)
+        is_followed = table.cursor == self._followed
         table.show(rows, keep=True)
-        working = rows.at_work()
-        if working is not None and followed:
-            table.go_to(working)
+        at_work = rows.at_work()
+        if at_work is not None and is_followed:
+            table.go_to(at_work)
+        if is_followed:
+            self._followed = table.cursor
         n = sum(rows.groups.values())
         table.border_title = plain(f"tasks · {self.live.n_ended:,} of {n:,}" if n else "tasks")
         table.nothing = "" if n else "no task yet; they appear when the run begins"

@@ -31,9 +31,11 @@ class Foot(Widget):
     def render(self) -> Text:
         tones = cast("InterpApp", self.app).tones
         line = Text(no_wrap=True, overflow="ellipsis")
+        told: set[str] = set()
         for held in self.screen.active_bindings.values():
-            if not held.binding.show or not held.enabled:
+            if not held.binding.show or not held.enabled or held.binding.action in told:
                 continue
+            told.add(held.binding.action)
             part = Text.assemble((_key(held.binding), tones.accent), " ", held.binding.description)
             part.apply_meta({"@click": f"app.simulate_key('{held.binding.key}')"})
             line.append_text(part)
