@@ -17,7 +17,7 @@ from interp_dsl.tui.tones import Tones
 from interp_dsl.tui.views import VIEWS
 
 HIDDEN = frozenset(
-    ["ctrl+q", "ctrl+c", "tab", "shift+tab", "ctrl+p", "ctrl+i", "super+c"]
+    ["ctrl+q", "ctrl+c", "tab", "shift+tab", "ctrl+p", "ctrl+i", "super+c", "colon"]
     + [f"ctrl+{key}" for key in ("pageup", "pagedown", "home", "end")]
 )
 KEYS = 14
