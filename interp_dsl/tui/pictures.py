@@ -13,7 +13,7 @@ from interp_dsl.runs.select import interval
 from interp_dsl.runs.text import decimals, number, printable
 from interp_dsl.tui.tones import Tones
 from interp_dsl.tui.widgets.cells import bar, fitted
-from interp_dsl.tui.widgets.charts import curve
+from interp_dsl.tui.widgets.charts import curve, is_flat
 
 SMALLEST = 3
 """Lines of a curve, at least."""
@@ -53,8 +53,10 @@ def _curve(name: str, points: Sequence[Point], tones: Tones, width: int, height:
 
 def _apart(low: float, high: float) -> int:
     """Decimals with which the two ends of a curve can be told apart."""
-    places = decimals([low, high])
-    while 0 <= places < 9 and low != high and number(low, places) == number(high, places):
+    first = places = decimals([low, high])
+    if first < 0 or is_flat(low, high):
+        return first
+    while places < first + 4 and number(low, places) == number(high, places):
         places += 1
     return places
 
