@@ -44,8 +44,8 @@ def _curve(name: str, points: Sequence[Point], tones: Tones, width: int, height:
         label = high if i == 0 else low if i == len(drawn) - 1 else ""
         text.append(label.rjust(margin) + " ", tones.muted)
         text.append("┤" if label else "│", tones.faint)
-        text.append(line + "\n", tones.primary)
-    ends = f"{points[0][0]:,.0f}", f"{points[-1][0]:,.0f}"
+        text.append(line + "\n", tones.fill)
+    ends = f"{points[0][0]:,.3g}", f"{points[-1][0]:,.3g}"
     room = max(1, width - margin - 2 - len(ends[0]))
     text.append(" " * (margin + 2) + ends[0] + ends[1].rjust(room), tones.muted)
     return text
