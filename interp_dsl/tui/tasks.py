@@ -142,7 +142,7 @@ def _task_cells(task: TaskLive, tones: Tones) -> list[Cell]:
         (_progress(task), style),
         (_time(task), tones.muted),
         (f"{task.rate:,.0f}/s" if task.rate and task.stage == "working" else "", tones.muted),
-        ("" if task.memory is None else file_size(task.memory), tones.muted),
+        (_memory(task), tones.muted),
         (_count(task), tones.muted),
     ]
     return [
@@ -172,6 +172,10 @@ def _time(task: TaskLive) -> str:
     if task.seconds is None or task.stage == "reused":
         return ""
     return duration(task.seconds)
+
+
+def _memory(task: TaskLive) -> str:
+    return "" if task.memory is None or task.stage == "reused" else file_size(task.memory)
 
 
 def _count(task: TaskLive) -> str:

@@ -146,6 +146,19 @@ def test_a_run_that_dies_is_said_to_have_and_its_resumption_is_followed(place: P
     folder.release("done")
 
 
+def test_what_happened_behind_a_dialog_is_seen_when_it_closes(place: Path) -> None:
+    folder = made.running(Path("runs"))
+
+    async def drive(app: App, pilot: P) -> None:
+        await typed(app, pilot, ["X"])
+        folder.release("done")
+        await until(pilot, lambda: app.status == "done")
+        await typed(app, pilot, ["escape"])
+        assert "✓ done" in grid(app) and "● running" not in grid(app)
+
+    driven(folder.path, drive)
+
+
 def test_a_table_that_appears_while_one_looks_is_shown(place: Path) -> None:
     folder = made.running(Path("runs"))
 
