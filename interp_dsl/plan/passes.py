@@ -116,8 +116,10 @@ def read_answers(plan: Plan) -> Plan:
         is_whole = task.run in compared or Site("logits") in task.sites or not task.metrics
         return task if is_whole else replace(task, reads_answers=compares(task.metrics))
 
-    plan = _each(plan, Forward, change)
-    return _each(plan, Sweep, lambda t: replace(t, reads_answers=compares(t.metrics)))
+    def few(task: Sweep) -> Sweep:
+        return replace(task, reads_answers=task.edges is None and compares(task.metrics))
+
+    return _each(_each(plan, Forward, change), Sweep, few)
 
 
 def stop_early(plan: Plan) -> Plan:
