@@ -21,7 +21,7 @@ def logits_of_all_pairs(model: Transformer, p: int = addition.MODULUS) -> Tensor
     """Logits of the p residues where the answer is read, at every pair: [a, b, c] float64."""
     prompts = torch.from_numpy(addition.addition_prompts(addition.addends("all")))
     with torch.no_grad():
-        parts = [model(part)[:, -1, :p].double() for part in prompts.split(1024)]
+        parts = [model(part)[:, -1, :p].double() for part in torch.split(prompts, 1024)]
     return torch.cat(parts).reshape(p, p, p)
 
 
@@ -38,7 +38,7 @@ def logit_shares(logits: Tensor) -> Tensor:
 
 def power(rows: Tensor) -> Tensor:
     """The share of each frequency 1..(p - 1)/2 in the variance of rows [p, d] about their mean."""
-    transform = torch.fft.rfft(rows.double() - rows.double().mean(0), dim=0)[1:]
+    transform: Tensor = torch.fft.rfft(rows.double() - rows.double().mean(0), dim=0)[1:]
     found = transform.abs().pow(2).sum(1)
     return found / found.sum()
 

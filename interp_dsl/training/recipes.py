@@ -74,7 +74,7 @@ def loss(model: Transformer, batch: Batch, pad: int | None) -> Tensor:
     """Mean cross-entropy of all next tokens that are not padding, in nats, plus that of the
     answers where the batch has any. The last token of a row is a target only."""
     logits, target = model(batch.tokens[:, :-1]), batch.tokens[:, 1:]
-    total = logits.new_zeros(())
+    total: Tensor = logits.new_zeros(())
     if not batch.answers_only:
         real = target if pad is None else target.masked_fill(target == pad, IGNORED)
         total = F.cross_entropy(logits.flatten(0, 1), real.flatten(), ignore_index=IGNORED)
