@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from interp_dsl.check import circuits, estimates, searches, sides, sources, units
+from interp_dsl.check import circuits, estimates, factorings, searches, sides, sources, units
 from interp_dsl.check.literals import values_of, whole
 from interp_dsl.check.metrics import metric
 from interp_dsl.check.scope import Declared, Rejected, Scope
@@ -231,4 +231,5 @@ _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "search": searches.search,
     "finding": searches.finding,
     "estimate": estimates.estimate,
+    "factoring": factorings.factoring,
 }

@@ -23,12 +23,12 @@ from interp_dsl.geometry.communities import components
 def spectrum(rows: Tensor) -> Tensor:
     """Eigenvalues [d] of E[r r'] of rows [..., d], falling."""
     flat = rows.flatten(0, -2).double()
-    return _eigenvalues(flat.T @ flat / len(flat))
+    return eigenvalues(flat.T @ flat / len(flat))
 
 
-def rank(eigenvalues: Tensor, drop: float = 1e-9) -> int:
-    """How many are over the share `drop` of the greatest."""
-    return int((eigenvalues > drop * eigenvalues[0]).sum())
+def rank(spectrum: Tensor, drop: float = 1e-9) -> int:
+    """How many eigenvalues, falling, are over the share `drop` of the greatest."""
+    return int((spectrum > drop * spectrum[0]).sum())
 
 
 def free_directions(d1: int, d2: int, r1: int, r2: int) -> int:
@@ -67,10 +67,11 @@ def hessian_spectrum(
     blocks = list(_parameter_jacobians(f, x, names, at_once))
     rows = torch.cat(blocks).double()
     gram = rows.T @ rows if rows.shape[0] >= rows.shape[1] else rows @ rows.T
-    return _eigenvalues(gram / len(x))
+    return eigenvalues(gram / len(x))
 
 
-def _eigenvalues(symmetric: Tensor) -> Tensor:
+def eigenvalues(symmetric: Tensor) -> Tensor:
+    """Falling; rounding may not push one below 0."""
     found: Tensor = torch.linalg.eigvalsh(symmetric)
     return found.flip(0).clamp(min=0)
 

@@ -31,6 +31,7 @@ Kind = Literal[
     "search",
     "places",
     "estimate",
+    "factoring",
 ]
 
 REQUIRED: Any = object()

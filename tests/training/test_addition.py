@@ -44,7 +44,7 @@ def test_training_learns_the_answers_alone() -> None:
     batch = recipe.sample(0)
     trained = set(map(tuple, addition.addends("train")))
     assert {(int(a), int(b)) for a, b, *_ in batch.tokens} <= trained
-    assert batch.tokens.shape == (2048, 4) and (batch.tokens[:, 2] == addition.EQUALS).all()
+    assert batch.tokens.shape == (512, 4) and (batch.tokens[:, 2] == addition.EQUALS).all()
     assert torch.equal(batch.tokens[:, :2].sum(1) % 113, batch.tokens[:, 3])
     model = recipes.Transformer(recipe.shape)
     scores = model(batch.tokens[:, :3])[:, 2].log_softmax(-1)
