@@ -152,7 +152,7 @@ def in_float64(model: Compiled) -> Compiled:
     can be taken of many outputs at once."""
     if model.device.type == "mps":
         raise InterpError(
-            Diagnostic("E671", "mps has no float64", help="run on the processor: --device cpu"),
+            Diagnostic("E691", "mps has no float64", help="run on the processor: --device cpu"),
             exit_code=3,
         )
     description = replace(model.description, single_norm=False, single_softmax=False)
@@ -176,7 +176,7 @@ def _doubled(value: T) -> T:
 def _hooked(name: str, remark: str | None) -> InterpError:
     return InterpError(
         Diagnostic(
-            "E670",
+            "E690",
             f"{name} runs by TransformerLens's hooks, and layers are factored as the compiled "
             "forward computes them",
             notes=(remark,) if remark else (),
@@ -190,7 +190,7 @@ def _uneven(data: str, is_sequence: bool) -> InterpError:
     why = "its answers have several tokens" if is_sequence else "its prompts differ in length"
     return InterpError(
         Diagnostic(
-            "E672",
+            "E692",
             f"{data} does not suit a chain of layers",
             notes=(why, "positions of all prompts are to mean the same"),
             help="use prompts of one length, with answers of one token",

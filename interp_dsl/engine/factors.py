@@ -59,7 +59,7 @@ def methods() -> dict[str, Method]:
 
 
 def factor(task: Factor, key: str, state: State, folder: RunFolder, report: Report) -> None:
-    """Run a method and write what it leaves. Raises InterpError E670 to E673."""
+    """Run a method and write what it leaves. Raises InterpError E690 to E693."""
     found = methods()[task.method](task, state, report)
     for name, rows in found.tables.items():
         folder.write_table(f"{task.step}.{name}", table(name, rows))

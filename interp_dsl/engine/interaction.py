@@ -165,7 +165,7 @@ class _Study:
             except ImportError as error:
                 raise InterpError(
                     Diagnostic(
-                        "E673",
+                        "E693",
                         "Leiden's method needs igraph",
                         notes=(str(error),),
                         help="install it, or say partition=louvain",

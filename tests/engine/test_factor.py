@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -11,15 +13,18 @@ import pytest
 import torch
 
 import interp_dsl
-from interp_dsl.engine.chain import Chain
+from interp_dsl.engine.chain import Chain, in_float64
 from interp_dsl.engine.state import State
 from interp_dsl.face import Run as Opened
 from interp_dsl.geometry import interaction_basis as ib
+from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.load import load
 from interp_dsl.plan.algebra import Metric, MetricCall, Run
 from interp_dsl.plan.factors import depth
 from interp_dsl.plan.places import Site
+
+from .tiny import Tiny, pairs
 
 ACCURACY = (Metric("accuracy", MetricCall("accuracy")),)
 RUN = Run("model:m", "data:d", "clean")
@@ -176,3 +181,39 @@ def test_ranks_of_mlps(tmp_path: Path) -> None:
     dead = {r["metric"]: r["value"] for r in run.scores("same").to_dicts() if r["matrix"] is None}
     assert dead["synchronised"] == len(groups)
     assert dead["neurons_dead"] + dead["synchronised"] <= 256
+
+
+# ---- what is refused
+
+
+def codes(error: pytest.ExceptionInfo[InterpError]) -> list[str | None]:
+    return [found.code for found in error.value.diagnostics]
+
+
+def test_a_model_that_runs_by_hooks_is_refused() -> None:
+    state = State(0, models={RUN.model: Tiny()}, data={RUN.data: pairs()})  # type: ignore[dict-item]
+    with pytest.raises(InterpError) as error:
+        Chain(RUN, (), state)
+    assert codes(error) == ["E690"]
+
+
+def test_a_device_without_float64_is_refused() -> None:
+    model = SimpleNamespace(device=torch.device("mps"))
+    with pytest.raises(InterpError) as error:
+        in_float64(model)  # type: ignore[arg-type]
+    assert codes(error) == ["E691"]
+
+
+def test_prompts_of_several_lengths_are_refused() -> None:
+    with pytest.raises(InterpError) as error:
+        Chain(RUN, ACCURACY, state_of("ioi-3l", "ioi-3l", 16))
+    assert codes(error) == ["E692"]
+
+
+def test_leiden_asks_for_igraph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "igraph", None)
+    text = TEXT.replace("examples=6", "examples=6, partition=leiden")
+    (tmp_path / "x.interp").write_text(text)
+    with pytest.raises(InterpError) as error:
+        interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "run", device="cpu")
+    assert codes(error) == ["E693"]
