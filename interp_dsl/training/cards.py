@@ -94,9 +94,10 @@ def _addition_circuit(heads: Heads) -> str:
     return (
         "Each addend is embedded as the cosines and sines of a few multiples of 2*pi/113 (the "
         "card's field fourier), the heads carry both addends to `=` (attention END to A: "
-        f"{named(heads, 'END->A', 0.1)}; END to B: {named(heads, 'END->B', 0.1)}), the MLP forms "
-        "the cosines and sines of the sum's multiples, and the unembedding reads the answer c off "
-        "cos(w(a + b - c)), added up over the frequencies w. Patching one head at all positions "
+        f"{named(heads, 'END->A', 0.1)}; END to B: {named(heads, 'END->B', 0.1)}), the MLP makes "
+        "of them cosines and sines of the sum's multiples (the shares of the logits' variance that "
+        "depend on a + b at these frequencies stand there too), and the unembedding compares them "
+        "with those of each answer. Patching one head at all positions "
         "from the corrupt run moves the logit difference this share of the way: "
         f"{named(heads, 'patch_effect', 0.05)}."
     )

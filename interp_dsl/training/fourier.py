@@ -1,7 +1,7 @@
 """Which frequencies a model of modular addition works with, from its weights and its logits.
 
-Logits that depend on a + b - c alone (c the answer's token) are a function on the residues, whose
-Fourier transform is the model's algorithm (Nanda et al. 2023)."""
+A model that has learned the sum has logits that depend on a and b through a + b alone, at a few
+frequencies (Nanda et al. 2023)."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def logits_of_all_pairs(model: Transformer, p: int = addition.MODULUS) -> Tensor
 
 
 def logit_shares(logits: Tensor) -> Tensor:
-    """For each frequency 1..(p - 1)/2, the share of the logits' variance about their mean over c
-    that lies in functions of a + b - c of this frequency. logits: [a, b, c]."""
+    """For each frequency 1..(p - 1)/2, the share of the logits' variance (about their mean over the
+    answers c) that lies in functions of a + b of this frequency. logits: [a, b, c]."""
     p = len(logits)
     centred = logits - logits.mean(-1, keepdim=True)
     at = torch.arange(p)
-    residue = (at[:, None, None] + at[None, :, None] - at) % p
-    mean = centred[at[:, None, None], at[None, :, None], residue].mean((0, 1))
-    return power(mean[:, None]) * mean.pow(2).mean() / centred.pow(2).mean()
+    by_sum = centred[at, (at[:, None] - at) % p].mean(1)
+    spread = (by_sum - by_sum.mean(0)).pow(2).mean() / centred.pow(2).mean()
+    return power(by_sum) * spread
 
 
 def power(rows: Tensor) -> Tensor:

@@ -57,10 +57,12 @@ def test_planted_frequencies_are_found_with_their_shares() -> None:
     at = torch.arange(p, dtype=torch.float64)
     residue = at[:, None, None] + at[None, :, None] - at
     wave = 2 * torch.pi / p * residue
-    other = (2 * torch.pi / p * (at[:, None, None] + 0 * residue)).cos() * (wave * 4).cos()
-    logits = 3.0 * (wave * 2).cos() + 4.0 * (wave * 5).sin() + 5.0 * other
+    only_a = (2 * torch.pi / p * (at[:, None, None] + 0 * residue)).cos()
+    constant = 2.0 * (2 * torch.pi / p * 6 * at).cos()
+    logits = 3.0 * (wave * 2).cos() + 4.0 * (wave * 5).sin() + 5.0 * only_a * (wave * 4).cos()
+    logits = logits + constant
     shares = fourier.logit_shares(logits)
-    total = 9 / 2 + 16 / 2 + 25 / 4
+    total = 9 / 2 + 16 / 2 + 25 / 4 + 4 / 2
     expected = torch.zeros(6, dtype=torch.float64)
     expected[1], expected[4] = 4.5 / total, 8 / total
     assert torch.allclose(shares, expected, atol=1e-12)
