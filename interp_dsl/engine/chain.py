@@ -60,7 +60,7 @@ class Chain:
         self._fixed: dict[int, Tensor] = {}
 
     def streams(self, depths: Sequence[int]) -> list[Tensor]:
-        """The stream at rising depths."""
+        """The stream at depths that do not fall."""
         found: dict[int, list[Tensor]] = {at: [] for at in depths}
         fixed: dict[int, list[Tensor]] = {at: [] for at in depths}
         with torch.no_grad():

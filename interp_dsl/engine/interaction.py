@@ -35,22 +35,25 @@ def interaction_basis(task: Factor, state: State, report: Report) -> Factored:
 
 
 class _Study:
-    """Layers are numbered as the targets; `edges[kind][at]` goes from layer `at` to the next."""
+    """Layers are numbered as the targets; `edges[kind][at]` goes from layer `at` to the next,
+    `tail` from the last one to the logits."""
 
     def __init__(self, task: Factor, chain: Chain, report: Report) -> None:
         self.task, self.chain, self.report = task, chain, report
         self.options: dict[str, Any] = dict(task.options)
         self.targets: Sequence[Target] = task.targets
         depths = [depth(t.site, chain.n_layers) for t in self.targets]
-        self.layers = chain.streams(depths)
+        end = 2 * chain.n_layers + 1
+        *self.layers, self.logits = chain.streams([*depths, end])
         self.stages = [chain.stage(below, above) for below, above in pairwise(depths)]
+        self.tail = chain.stage(depths[-1], end)
         self.found = Factored("basis", chain.n)
         self._done, self._total = 0, (3 + 2 * len(KINDS)) * len(self.stages) + 1
 
     def done(self) -> Factored:
         self.bases = self._bases()
         self.edges = self._edges()
-        self.target = self._score(self.layers[-1]) - self.options["tolerance"]
+        self.target = self._score(self.logits) - self.options["tolerance"]
         for kind in KINDS:
             least = []
             for at in range(len(self.stages)):
@@ -93,7 +96,7 @@ class _Study:
     def _ablate_nodes(self, kind: str, at: int) -> None:
         basis, target = self.bases[at][kind], self.targets[at]
         keep = ablation.counts(len(basis.values))
-        rest = ib.composed(self.stages[at:])
+        rest = ib.composed([*self.stages[at:], self.tail])
         scores = list(ablation.ablate_nodes(rest, self.layers[at], basis, keep, self._score))
         sign = good(self.task.metrics[0].term)
         self.found.rows(
@@ -110,10 +113,10 @@ class _Study:
         """The least edge that the metric needs; None where all together do not suffice."""
         n = min(self.options["examples"], self.chain.n)
         edges, pair = self.edges[kind][at], self._pair(kind, at)
-        target = self._score(self.layers[-1][:n]) - self.options["tolerance"]
+        target = self._score(self.logits[:n]) - self.options["tolerance"]
         count = ablation.edges_required(
             self.stages[at],
-            ib.composed(self.stages[at + 1 :]),
+            ib.composed([*self.stages[at + 1 :], self.tail]),
             self.layers[at][:n],
             pair,
             edges,

@@ -5,15 +5,13 @@ from __future__ import annotations
 
 from interp_dsl.plan.algebra import Explicit, Literal, Metric
 from interp_dsl.plan.metrics import good
-from interp_dsl.plan.places import Site, Target, Unit
+from interp_dsl.plan.places import Unit
 from interp_dsl.plan.tasks import Factor
-from interp_dsl.verbs.factors import FACTORINGS, Factoring
+from interp_dsl.verbs.factors import FACTORINGS, STREAM, Factoring
 from interp_dsl.verbs.lowering import Lowering, place_of
 from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.sweeps import NARROWING
 from interp_dsl.verbs.values import Call, FactorTerm, Model, Side, Step, UnitSet
-
-LOGITS = Unit((Target(Site("logits")),))
 
 
 def _check(call: Call, checks: Checks) -> Step:
@@ -63,7 +61,7 @@ def _check(call: Call, checks: Checks) -> Step:
 def _layers(
     call: Call, checks: Checks, method: Factoring, places: UnitSet, model: Model
 ) -> Explicit:
-    """The places as they follow each other; the stream ends in the logits."""
+    """The places as they follow each other."""
     if not isinstance(places.units, Explicit):
         checks.error(
             "E306", "`factor` takes places that are known before the run", call.spans["objects"]
@@ -85,15 +83,23 @@ def _layers(
                 else "write mlps, or {L0.mlp}",
             )
             return Explicit(())
-    chain = sorted({unit for unit in found if unit != LOGITS}, key=_depth)
-    return Explicit((*chain, LOGITS) if method.is_judged else tuple(chain))
+    chain = tuple(sorted(set(found), key=_depth))
+    if method.is_judged and len(chain) < 2:
+        checks.error(
+            "E306",
+            f"`{name}` looks between places",
+            call.spans["objects"],
+            label="this is one alone",
+            help="add the one behind it, or logits",
+        )
+    return Explicit(chain)
 
 
-def _depth(unit: Unit) -> tuple[int, str]:
-    """Where in the stream a place lies: pre, then mid, then post of a layer."""
+def _depth(unit: Unit) -> tuple[bool, int, int]:
+    """Where in the stream a place lies: pre, then mid, then post of a layer; the logits last."""
     site = unit.targets[0].site
-    order = {"resid_pre": "a", "resid_mid": "b", "resid_post": "c"}
-    return (site.layer or 0, order.get(site.kind, site.kind))
+    order = STREAM.index(site.kind) if site.kind in STREAM else 0
+    return (site.kind == "logits", site.layer or 0, order)
 
 
 def _check_metric(call: Call, checks: Checks, method: Factoring, side: Side, model: Model) -> None:
@@ -164,5 +170,5 @@ VERB = Verb(
     },
     _check,
     _lower,
-    "step bases = factor resid_pre | resid_mid on sums by interaction_basis() measure accuracy()",
+    "step bases = factor resid_pre | logits on sums by interaction_basis() measure accuracy()",
 )

@@ -64,7 +64,7 @@ FACTORINGS: dict[str, Factoring] = {
                     "mode": Parameter(
                         "word",
                         "local",
-                        "what reads: the next layer, or the logits",
+                        "what reads: the next place, or the last one",
                         ("local", "global"),
                     ),
                     "center": Parameter("bool", True, "about the mean"),

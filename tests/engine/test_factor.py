@@ -87,7 +87,7 @@ def test_slopes_behind_an_mlp_are_differences() -> None:
 
 TEXT = """model m = bundled("induction-2l")
 dataset d = task("induction-2l", n=12)
-units stream = L1.resid_pre | L1.resid_post
+units stream = L1.resid_pre | L1.resid_post | logits
 step bases = factor stream on d by interaction_basis(examples=6, tolerance=0.01) measure accuracy()
 expect bases[L1.resid_pre, basis=interaction].directions > 0
 expect bases[basis=pca].modularity >= 0 or bases[L1.resid_post, basis=pca].directions == 64
@@ -128,6 +128,21 @@ def test_a_step_leaves_findings_tables_and_tensors(run: Opened) -> None:
     curve = run.folder.read_table("bases.ablation")
     last = curve.filter((pl.col("basis") == "neuron") & (pl.col("layer") == "L1.resid_pre"))
     assert last["kept"].to_list()[-1] == 64 and last["score"].to_list()[-1] == 1
+
+
+def test_a_chain_may_end_before_the_logits(run: Opened, tmp_path: Path) -> None:
+    """Then the place before has the basis that it has with the logits behind, where these do not
+    come in; and the metric is still that of the logits."""
+    (tmp_path / "x.interp").write_text(TEXT.replace(" | logits", "").split("expect")[0])
+    short = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "run", device="cpu")
+    assert list(values(short, "directions", "pca")) == ["L1.resid_pre", "L1.resid_post"]
+    for metric in ("directions_required", "edges_required"):
+        one, two = (values(r, metric, "pca")["L1.resid_pre"] for r in (short, run))
+        assert one == two
+    assert (
+        values(short, "directions", "interaction")["L1.resid_post"]
+        == values(short, "directions", "pca")["L1.resid_post"]
+    )
 
 
 def test_the_edges_that_are_kept_are_the_greatest(run: Opened) -> None:

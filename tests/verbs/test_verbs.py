@@ -150,7 +150,7 @@ def test_a_mean_is_over_a_run_and_normalised_by_none() -> None:
     assert sweep.variants[0].other is None
 
 
-def test_a_chain_is_in_the_order_of_the_stream_and_ends_in_the_logits() -> None:
+def test_a_chain_is_in_the_order_of_the_stream() -> None:
     text = (
         "step b = factor logits, L1.resid_post, L1.resid_pre, L0.resid_mid on pairs.corrupt\n"
         "  by interaction_basis() measure kl()\n"
