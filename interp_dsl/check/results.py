@@ -13,7 +13,7 @@ from interp_dsl.language.suggest import suggest
 from interp_dsl.language.tree import Argument, Attribute, Expr, Index, Name, Phrase
 from interp_dsl.plan.algebra import Explicit, ScoreOf
 from interp_dsl.plan.places import Unit
-from interp_dsl.verbs.values import Step
+from interp_dsl.verbs.values import Keyed, Step
 
 COLUMNS = ("base", "value", "effect", "normalized", "low", "high", "n")
 WHOLE = "circuit"
@@ -84,6 +84,13 @@ def score(expr: Expr, reading: Reading) -> ScoreOf:
     metric, column = metric_and_column(step, chain, root.span, scope, step.whole)
     if column in step.whole:
         return _of_the_step(step, metric, column, index, reading, expr.span)
+    if reading.kind == "example" and step.keyed:
+        raise scope.reject(
+            "E208",
+            f"`{step.name}` tells nothing of single examples",
+            root.span,
+            label=f"a step of `{step.verb}`",
+        )
     if reading.kind == "example" and column not in _BY_EXAMPLE:
         raise scope.reject(
             "E208",
@@ -208,6 +215,15 @@ def _row(
             label="which of them?",
             help=f"name it: {step.name}[threshold={step.thresholds[0]:g}]",
         )
+    for keyed in step.keyed:
+        if metric in keyed.metrics and not any(name == keyed.column for name, _ in where):
+            raise scope.reject(
+                "E310",
+                f"`{step.name}` has a row for each {keyed.column}",
+                span,
+                label=f"which of them: {', '.join(keyed.values)}?",
+                help=f"name it: [{', '.join([*(a.span.text for a in places), _keyed(keyed)])}]",
+            )
     if places:
         unit, position = _unit(places[0], step, scope)
         return unit, position, tuple(where)
@@ -248,7 +264,19 @@ def _fixed(argument: Argument, step: Step, scope: Scope) -> float | str:
                 label=f"it has {', '.join(f'{t:g}' for t in step.thresholds)}",
             )
         return float(threshold)
-    known = [*(["under"] if step.contexts else []), *(d.name for d in scope.session.open_sweeps)]
+    for keyed in step.keyed:
+        if name == keyed.column:
+            word = value.id if isinstance(value, Name) else literal(value, scope)
+            if word not in keyed.values:
+                raise scope.reject(
+                    "E311",
+                    f"`{step.name}` has no row for this {name}",
+                    argument.span,
+                    label=f"it has {', '.join(keyed.values)}",
+                )
+            return str(word)
+    known = [k.column for k in step.keyed] + (["under"] if step.contexts else [])
+    known += [d.name for d in scope.session.open_sweeps]
     if name not in known:
         near = suggest(name, known)
         raise scope.reject(
@@ -262,6 +290,10 @@ def _fixed(argument: Argument, step: Step, scope: Scope) -> float | str:
     if isinstance(swept, list):
         raise scope.reject("E300", "one value is wanted here", value.span)
     return swept  # type: ignore[no-any-return]
+
+
+def _keyed(keyed: Keyed) -> str:
+    return f"{keyed.column}={keyed.values[0]}"
 
 
 def _example_unit(step: Step) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from interp_dsl.check import circuits, estimates, searches, sides, sources, units
+from interp_dsl.check import circuits, estimates, factorings, searches, sides, sources, units
 from interp_dsl.check.edge_sets import edge_set, only_edges
 from interp_dsl.check.literals import values_of, whole
 from interp_dsl.check.metrics import metric
@@ -235,4 +235,5 @@ _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "search": searches.search,
     "finding": searches.finding,
     "estimate": estimates.estimate,
+    "factoring": factorings.factoring,
 }

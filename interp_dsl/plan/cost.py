@@ -41,6 +41,7 @@ from interp_dsl.plan.tasks import (
     DataSize,
     Evaluate,
     EvaluateCircuit,
+    Factor,
     Forward,
     KeepPairs,
     LoadModel,
@@ -109,7 +110,7 @@ def sizes(plan: Plan) -> Sizes:
     loads = [t for t in plan.tasks if isinstance(t, LoadModel)]
     compared: dict[Run, Ats] = {}
     for task in plan.tasks:
-        if isinstance(task, Sweep | Evaluate | Search | EvaluateCircuit | Attribution):
+        if isinstance(task, Sweep | Evaluate | Search | EvaluateCircuit | Attribution | Factor):
             wanted = [c for m in task.metrics for c in calls(m.term)]
             ats = {c.at for c in wanted if "reference" in METRICS[c.function].needs}
             if ats:
@@ -164,6 +165,10 @@ def cost(task: Task, known: Sizes) -> Cost:
             from interp_dsl.plan.slopes import attribution_cost
 
             return attribution_cost(task, known)
+        case Factor():
+            from interp_dsl.plan.factors import factor_cost
+
+            return factor_cost(task, known)
         case SelfTest():
             return _self_test(task, known)
         case KeepPairs(runs=runs, pairs=pairs):

@@ -33,6 +33,7 @@ from interp_dsl.plan.tasks import (
     CircuitOf,
     Evaluate,
     EvaluateCircuit,
+    Factor,
     Forward,
     KeepPairs,
     LoadModel,
@@ -150,6 +151,8 @@ def _title(task: Task, known: Sizes) -> str:
             return f"step {step}: {count}, estimated by {task.method}({_arguments(task)})"
         case EvaluateCircuit(step=step, circuit=circuit):
             return f"step {step}: evaluate the circuit {_origin(circuit)}"
+        case Factor(step=step, method=method):
+            return f"step {step}: factor layers by {method}({_arguments(task)})"
 
 
 def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]:
@@ -175,6 +178,12 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
             yield from _circuits(task, found.sizes, estimate)
         case Attribute() | AttributeEdges():
             yield from _estimated(task, estimate)
+        case Factor(into=run, targets=targets, metrics=metrics):
+            kept = f", to keep {', '.join(m.name for m in metrics)}" if metrics else ""
+            yield f"on {show_run(run)}{kept}: {', '.join(t.place for t in targets)}, in float64"
+            yield _cost(estimate) + (
+                f", {quantity(estimate.bytes)}B held" if estimate.bytes else ""
+            )
         case SelfTest(corrupt=corrupt):
             second = "; the whole residual stream from the other side gives its outputs"
             yield "a side patched into itself changes nothing" + (second if corrupt else "")
@@ -237,7 +246,7 @@ def _passes(task: Search, known: Sizes) -> str:
     return f"; tests of {found.least:,.1f} to {found.most:,.1f} passes of all examples"
 
 
-def _arguments(task: Search | Attribution) -> str:
+def _arguments(task: Search | Attribution | Factor) -> str:
     held = {name: value for name, value in task.options if value is not None}
     said = [f"{name}={_said(value)}" for name, value in held.items()]
     by = task.by if isinstance(task, Search) else None

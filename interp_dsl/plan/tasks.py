@@ -318,7 +318,25 @@ class EvaluateCircuit:
         return len(self.circuit.thresholds) or 1 if isinstance(self.circuit, CircuitOf) else 1
 
 
-Step = Sweep | Evaluate | Record | Search | EvaluateCircuit | Attribute | AttributeEdges
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """What a model does, told by directions and ranks of its layers on `into`: a score table named
+    `step`, with further tables behind its name, and tensors. `options` are all of the method's,
+    none left open. `metrics`: what ablations are judged by, where the method makes any."""
+
+    id: str
+    step: str
+    into: Run
+    targets: tuple[Target, ...]
+    method: str
+    options: tuple[tuple[str, Json], ...]
+    metrics: tuple[Metric, ...]
+    reference: Run
+    key: str | None = None
+    place: Place | None = None
+
+
+Step = Sweep | Evaluate | Record | Search | EvaluateCircuit | Attribute | AttributeEdges | Factor
 """Tasks that leave the results of a step."""
 Task = LoadModel | BuildData | Forward | SelfTest | KeepPairs | Step
 

@@ -32,6 +32,7 @@ Kind = Literal[
     "places",
     "estimate",
     "travel",
+    "factoring",
 ]
 
 REQUIRED: Any = object()

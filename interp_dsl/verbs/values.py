@@ -150,6 +150,23 @@ class EstimateTerm:
 
 
 @dataclass(frozen=True)
+class FactorTerm:
+    """A method of factoring layers with all its options (factors.py)."""
+
+    method: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """A column of words that tells the rows of some metrics of one unit apart, and its values."""
+
+    column: str
+    values: tuple[str, ...]
+    metrics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class CircuitTerm:
     """The circuits of a step, or of a file: then `step` is None, and the model whichever runs."""
 
@@ -186,8 +203,8 @@ class Step:
     """A checked step. `result` is scores, circuit, recording or intervention. `n_rows` counts the
     rows of each metric and context, None where a result decides. `lacks`: columns of its scores
     that are null; `more`: further ones; `whole`: numbers of the step instead of a row.
-    `thresholds`: of circuits, where there are several; metrics
-    in `shared` have one row for all of them."""
+    `thresholds`: of circuits, where there are several; metrics in `shared` have one row for all of
+    them. `keyed`: columns of words that rows differ in."""
 
     name: str
     verb: str
@@ -205,6 +222,7 @@ class Step:
     findings: tuple[Finding, ...] = ()
     shared: tuple[str, ...] = ()
     contexts: tuple[str, ...] = ()
+    keyed: tuple[Keyed, ...] = ()
     n_rows: int | None = None
 
 
