@@ -121,6 +121,9 @@ def _with_chosen(phrase: Phrase, verb: Verb) -> Phrase:
 
 def _signature(clause: tree.Clause, verb: Verb, spans: dict[str, Span], scope: Scope) -> Clause:
     known = verb.clauses
+    if clause.word in verb.refused:
+        why, instead = verb.refused[clause.word]
+        raise scope.reject("E306", why, clause.word_span, help=instead)
     if clause.word not in known:
         other = _COUNTERPARTS.get(clause.word)
         near = other if other in known else suggest(clause.word, list(known))

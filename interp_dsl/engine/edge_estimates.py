@@ -97,4 +97,4 @@ def edge_patches(
 
 def _bench(task: AttributeEdges, state: State, report: Report) -> EdgeBench:
     run, metrics = task.variant.into, task.metrics
-    return EdgeBench(run, task.source, task.edges, False, metrics, state, report.note)
+    return EdgeBench(run, task.source, task.edges, False, metrics, state, report.note, task.along)

@@ -96,7 +96,9 @@ class Routes:
     ) -> Iterable[int]:
         """The edges into the receivers of one hop, from its sender and from what lets the effect
         through; the edges to and between these join those along which it travels."""
-        carriers: list[int] = np.flatnonzero(self._between(sender, receivers)).tolist()
+        carriers: list[int] = []
+        if self.through:
+            carriers = np.flatnonzero(self._between(sender, receivers)).tolist()
         for place, carrier in enumerate(carriers):
             for receiver in self._reads[carrier]:
                 before = [s for s in (sender, *carriers[:place]) if s < self._seen(receiver)]

@@ -15,6 +15,7 @@ from interp_dsl.plan.algebra import (
     Source,
     Travel,
     Units,
+    Vector,
 )
 from interp_dsl.plan.places import ALL, Positions, Site, Target
 from interp_dsl.plan.starts import Packing
@@ -261,7 +262,7 @@ class Attribute:
 @dataclass(frozen=True, slots=True)
 class AttributeEdges:
     """The same of the edges of the model's graph, or those `among` them, each taken out with
-    `source` in its place."""
+    `source` in its place, or what of it lies in the span of `along`."""
 
     id: str
     step: str
@@ -275,6 +276,7 @@ class AttributeEdges:
     verify: int = 0
     n_edges: int | None = None
     among: Units | None = None
+    along: tuple[Vector, ...] = ()
     key: str | None = None
     place: Place | None = None
 

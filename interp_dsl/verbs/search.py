@@ -295,4 +295,18 @@ VERB = Verb(
     _lower,
     "step circuit = search edges by acdc(threshold=0.02) from ioi.corrupt into ioi.clean "
     "measure kl()",
+    refused={
+        "under": (
+            "a search takes edges out of a run without interventions",
+            "measure edges under it: patch … under cut",
+        ),
+        "along": (
+            "an edge is in a circuit as a whole, or out of it",
+            "measure edges along a direction: patch … along it",
+        ),
+        "using": (
+            "an edge that is out changes all that lies behind it, through whatever edges are left",
+            "measure edges with it: patch … using through=mlps",
+        ),
+    },
 )

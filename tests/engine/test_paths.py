@@ -17,7 +17,7 @@ from interp_dsl.models.edits import Edit
 from interp_dsl.models.graph import Graph
 from interp_dsl.plan.algebra import Travel
 from interp_dsl.plan.names import hops, target_of
-from interp_dsl.plan.places import Site, Target, Unit
+from interp_dsl.plan.places import Positions, Site, Target, Unit
 from interp_dsl.plan.tasks import Sweep
 from tests.circuits.models import double, executor_of
 from tests.circuits.plain import Plain
@@ -188,6 +188,17 @@ def test_positions_are_the_last_receivers(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         at_end.values[1], hooks.values([("L0H1", "L1H0", "v")], moved, LAST), atol=2e-5
     )
+
+
+def test_each_position_by_itself(tmp_path: Path) -> None:
+    """A unit a position, the path before the last receiver at all of them."""
+    hooks = Hooks(executor_of("plain"))
+    moved = {"L0H1": written(hooks, split("embed -> L0H1"), hooks.other, "L0H1")}
+    places = [Positions("index", index=i) for i in range(EVERYTHING.shape[1])]
+    ran = swept([edges("embed -> L0H1 -> L1H0.v", at=p) for p in places], "plain", tmp_path)
+    wanted = [hooks.values([("L0H1", "L1H0", "v")], moved, p) for p in places]
+    np.testing.assert_allclose(ran.values, torch.stack(wanted), atol=2e-5)
+    assert ran.table["position"].to_list() == [str(p) for p in places]
 
 
 def test_paths_that_make_others_are_refused(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ UNITS = (
     "{L0.mlp -> L1H0, L1H1 -> logits} at all - first",
     "embed -> (heads layers 0) -> {L1H0.v, L0.mlp, L1.mlp} -> logits",
     "{L0H1, embed} -> L0.mlp -> together(heads layers 1) -> logits",
+    "(L0H1 -> L1H3.k) | (embed -> L0H2.v -> L1H3.k) at each",
 )
 TRAVELS = (
     "",
