@@ -365,3 +365,18 @@ def test_the_mouse_goes_where_the_keys_go(place: Path) -> None:
         assert "on this screen" in grid(app)
 
     driven(folder.path, drive)
+
+
+def test_a_run_that_is_deleted_while_one_looks_is_said_to_be_gone(place: Path) -> None:
+    folder = made.done(Path("runs"))
+
+    async def drive(app: App, pilot: P) -> None:
+        await typed(app, pilot, ["w"])
+        folder.remove()
+        await pilot.pause(1.2)
+        await typed(app, pilot, ["r", "d", "g", "l", "question_mark", "escape", "e"])
+        assert app.view_name == "watch"
+        await typed(app, pilot, ["u"])
+        assert "runs · 0 in runs" in grid(app)
+
+    driven(folder.path, drive)

@@ -39,7 +39,8 @@ class RunsScreen(RunScreen):
 
     def __init__(self, folder: RunFolder) -> None:
         super().__init__(folder)
-        self.root = folder.path.parent if holds_run(folder.path) else folder.path
+        is_runs = folder.path.is_dir() and not holds_run(folder.path)
+        self.root = folder.path if is_runs else folder.path.parent
 
     def body(self) -> ComposeResult:
         yield Table(id="runs")
