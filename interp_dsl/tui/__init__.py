@@ -28,7 +28,8 @@ def main(
         require_theme(theme)
     app = InterpApp(target, runs, command, theme, starts)
     app.run()
-    return Left(app.started, app.child_code, app.has_child, app.return_code or 0)
+    never = starts and app.started is None and app.child_code is None  # the file has errors
+    return Left(app.started, app.child_code, app.has_child, 2 if never else app.return_code or 0)
 
 
 @dataclass(frozen=True, slots=True)
