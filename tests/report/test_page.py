@@ -89,6 +89,18 @@ def test_metrics_of_one_row_share_a_table(document: Node) -> None:
     ]
 
 
+def test_columns_that_say_nothing_are_left_out(document: Node, tmp_path: Path) -> None:
+    assert list(rows(panel(document, "who", "gap"))[0]) == [
+        "unit", "base", "effect", "drawn", "95% interval", "n",
+    ]  # fmt: skip
+    assert "position" in rows(panel(document, "flow", "gap"))[0]
+    folder = made.write(tmp_path / "made-1")
+    without = made.heads().with_columns(low=None, high=None).cast({"low": float, "high": float})
+    without.write_parquet(folder / "tables" / "who.parquet")
+    shown = rows(panel(parse(page(RunFolder.open(folder))), "who", "gap"))
+    assert list(shown[0]) == ["unit", "base", "effect", "drawn", "n"]
+
+
 def test_a_long_table_is_cut_and_says_how_to_get_the_rest(tmp_path: Path) -> None:
     folder = RunFolder.open(made.write(tmp_path / "made-1"))
     many = [made.score(f"L0.mlp[{i}]", "gap", i / 10, layer=0, index=i) for i in range(MOST + 1100)]
