@@ -20,6 +20,7 @@ COMMANDS = {
     "check": "all errors and warnings of files, nothing executed",
     "plan": "what a run would do, as a database's EXPLAIN prints it",
     "test": "run files and fail on a failed claim",
+    "tui": "watch a run and look inside, in the terminal",
     "show": "the results of a run as tables",
     "export": "results as csv, parquet, json or markdown",
     "diff": "compare two runs",

@@ -1,0 +1,57 @@
+"""What can be seen of a run, and under which key. The tabs, the jump keys and the command palette
+all read this list; a view's screen is imported when it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from interp_dsl.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from interp_dsl.tui.base import RunScreen
+
+
+def nothing_missing(folder: RunFolder) -> str | None:
+    """For a view that always has something to show."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """`missing` says in a sentence why a run has nothing to show here, None where it has; it must
+    be cheap, for all views are asked whenever a run moves on: names of files, no tables."""
+
+    name: str
+    key: str
+    title: str
+    about: str
+    screen: Callable[[RunFolder], RunScreen]
+    missing: Callable[[RunFolder], str | None] = nothing_missing
+
+
+def _screen(module: str, name: str) -> Callable[[RunFolder], RunScreen]:
+    def make(folder: RunFolder) -> RunScreen:
+        made: Any = getattr(import_module(f"interp_dsl.tui.{module}"), name)
+        screen: RunScreen = made(folder)
+        return screen
+
+    return make
+
+
+def _no_table(folder: RunFolder) -> str | None:
+    if folder.steps:
+        return None
+    return "no step has ended yet; its table will be here"
+
+
+VIEWS: tuple[View, ...] = (
+    View("watch", "w", "Watch", "tasks, curves, claims, log", _screen("watch", "WatchScreen")),
+)
+
+
+def view(name: str) -> View:
+    """The view of a name; KeyError where there is none."""
+    return {one.name: one for one in VIEWS}[name]
