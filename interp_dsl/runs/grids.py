@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from interp_dsl.plan.names import edge_name
+from interp_dsl.runs.circuit_table import KEY
 from interp_dsl.runs.nodes import level, parse_node
 from interp_dsl.runs.schema import extra_columns
 
@@ -74,7 +76,7 @@ def matrix(name: str, rows: Sequence[str], columns: Sequence[str], values: Float
 
 def value_columns(table: pl.DataFrame) -> list[str]:
     """The columns that a grid can show: those of the numbers that the table has."""
-    known = ("effect", "normalized", "value", "verified")
+    known = ("effect", "normalized", "value", "verified", "score", "margin")
     return [n for n in known if n in table.columns and not table[n].is_null().all()]
 
 
@@ -90,6 +92,20 @@ def grids(table: pl.DataFrame, metric: str, column: str) -> list[Grid]:
         where = ", ".join(f"{name}={part[name][0]}" for name in extras) if len(part) else ""
         found += [grid for grid in _of(part, column, where) if np.isfinite(grid.values).any()]
     return sorted(found, key=_rank)
+
+
+def edge_grids(table: pl.DataFrame, column: str) -> list[Grid]:
+    """The picture of a circuit's edge table, readers down and senders across, for each of its
+    thresholds."""
+    import polars as pl
+
+    names = [edge_name(*key) for key in table.select(KEY).iter_rows()]
+    named = table.with_row_index("row").with_columns(unit=pl.Series(names, dtype=pl.String))
+    held = [name for name in ("threshold",) if name in table.columns]
+    parts = named.partition_by(held, maintain_order=True) if held else [named]
+    said = [f"threshold={part['threshold'][0]:g}" if held else "" for part in parts]
+    found = [g for p, w in zip(parts, said, strict=True) for g in _edges(p, column, w)]
+    return [grid for grid in found if np.isfinite(grid.values).any()]
 
 
 def _rank(grid: Grid) -> tuple[bool, int]:
@@ -155,9 +171,7 @@ def _counted(rows: pl.DataFrame, column: str, axes: tuple[str, str], facet: str)
     layers = sorted(rows["layer"].unique().to_list())
     held = sorted(rows[axes[1]].unique().to_list())
     numbers = list(range(held[-1] + 1)) if axes[1] == "head" else held
-    across = rows[axes[1]].replace_strict(
-        numbers, list(range(len(numbers))), return_dtype=pl.Int64
-    )
+    across = rows[axes[1]].replace_strict(numbers, list(range(len(numbers))), return_dtype=pl.Int64)
     name = "layer × head" if axes[1] == "head" else "layer × neuron"
     names = [str(n) for n in numbers]
     return _grid(name, facet, _layers(layers), names, rows, column, _down(rows), across)
@@ -178,9 +192,7 @@ def _placed(rows: pl.DataFrame, column: str, axis: str, facet: str) -> Grid:
     down = rows["unit"].replace_strict(
         units.to_list(), list(range(len(units))), return_dtype=pl.Int64
     )
-    return _grid(
-        "head × position", facet, units.to_list(), positions, rows, column, down, across
-    )
+    return _grid("head × position", facet, units.to_list(), positions, rows, column, down, across)
 
 
 def _edges(rows: pl.DataFrame, column: str, where: str) -> Iterator[Grid]:
@@ -194,9 +206,7 @@ def _edges(rows: pl.DataFrame, column: str, where: str) -> Iterator[Grid]:
     across = ends["field_0"].replace_strict(
         senders, list(range(len(senders))), return_dtype=pl.Int64
     )
-    down = ends["field_1"].replace_strict(
-        readers, list(range(len(readers))), return_dtype=pl.Int64
-    )
+    down = ends["field_1"].replace_strict(readers, list(range(len(readers))), return_dtype=pl.Int64)
     yield _grid("reader × sender", where, readers, senders, rows, column, down, across)
 
 

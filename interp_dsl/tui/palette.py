@@ -36,6 +36,8 @@ def palette(variables: Mapping[str, str]) -> Palette:
     ground, ink = _color(variables, "background"), _color(variables, "foreground")
     is_ansi = ground.ansi is not None or ink.ansi is not None
 
+    plus, minus = sign_colors(ground)
+
     def named(name: str) -> Style:
         return Style(color=_color(variables, name).rich_color)
 
@@ -59,13 +61,20 @@ def palette(variables: Mapping[str, str]) -> Palette:
         good=named("text-success"),
         bad=named("text-error"),
         warn=named("text-warning"),
-        plus=named("text-error"),
-        minus=named("text-primary"),
+        plus=named("text-primary") if is_ansi else Style(color=plus.rich_color),
+        minus=named("text-warning") if is_ansi else Style(color=minus.rich_color),
         cursor=tinted("primary", 0.45),
         cursor_idle=tinted("primary", 0.15),
         marked=named("text-accent") + Style(bold=True),
         head=between(0.35) + Style(bold=True),
     )
+
+
+def sign_colors(ground: Color) -> tuple[Color, Color]:
+    """Blue for what is above zero and orange for what is below, on a dark ground or a light one:
+    two hues that every kind of colour vision tells apart."""
+    plus, minus = ("#4f9ee8", "#f0803c") if ground.brightness < 0.5 else ("#1f5fa8", "#c4471a")
+    return Color.parse(plus), Color.parse(minus)
 
 
 def _color(variables: Mapping[str, str], name: str) -> Color:

@@ -49,6 +49,7 @@ def _no_table(folder: RunFolder) -> str | None:
 
 VIEWS: tuple[View, ...] = (
     View("watch", "w", "Watch", "tasks, curves, claims, log", _screen("watch", "WatchScreen")),
+    View("maps", "m", "Maps", "scores as a grid", _screen("screens.maps", "MapsScreen"), _no_table),
 )
 
 

@@ -23,9 +23,7 @@ class Fit:
 WIDEST, NARROW = 14, 3
 
 
-def fit(
-    shape: tuple[int, int], room: tuple[int, int], number: int, packs: bool = True
-) -> Fit:
+def fit(shape: tuple[int, int], room: tuple[int, int], number: int, packs: bool = True) -> Fit:
     """The largest cells with which a grid of `shape` (rows, columns) fits into `room` (lines,
     characters): with numbers of `number` characters in them, else with signs, else two rows a line
     as `▀` (where `packs`); of what doesn't fit at all the smallest, to be scrolled."""
@@ -36,7 +34,11 @@ def fit(
     if width >= number + 1 and height >= 1:
         return Fit("numbers", min(width, max(number + 4, 8), WIDEST), 3 if height >= 3 else 1)
     if width >= 1 and height >= 1:
-        return Fit("signs", min(width, NARROW))
+        return (
+            Fit("signs", min(width, NARROW + 2), 2)
+            if min(height, width - 2) >= 2
+            else Fit("signs", min(width, NARROW))
+        )
     if packs:
         return Fit("half", max(1, min(width, 2)))
     return Fit("signs", max(1, min(width, NARROW)))

@@ -3,7 +3,7 @@ columns at the edges, which stay while the cells scroll."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Region, Size
+from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
@@ -21,14 +21,14 @@ from interp_dsl.language.cells import cells
 from interp_dsl.runs.grids import Grid
 from interp_dsl.runs.text import decimals, number, printable
 from interp_dsl.tui.widgets.fit import Fit, fit
-from interp_dsl.tui.widgets.palette import (
+from interp_dsl.tui.widgets.scale import (
     CURSOR,
     NO_VALUE,
     Levels,
-    Palette,
+    Scale,
     glyph,
     levels,
-    palette,
+    scale,
     sign,
 )
 
@@ -71,12 +71,11 @@ class HeatMap(ScrollView, can_focus=True):
     class Chosen(Moved):
         """The cell under the cursor was asked for."""
 
-    def __init__(self, grid: Grid | None = None, id: str | None = None) -> None:
-        super().__init__(id=id)
+    def __init__(self, grid: Grid | None = None, id_: str | None = None) -> None:
+        super().__init__(id=id_)
         self.grid: Grid | None = None
         self._levels: Levels = np.zeros((0, 0), dtype=np.int16)
         self._fit, self._margin, self._places = Fit("signs", 3), 0, 3
-        self._colours: Palette | None = None
         self._limit: float | None = None
         self._row_names: list[str] = []
         self._column_names: list[str] = []
@@ -99,22 +98,14 @@ class HeatMap(ScrollView, can_focus=True):
         self._arrange()
 
     @property
-    def colours(self) -> Palette:
-        if self._colours is None:
-            self._colours = palette(self.app)
-        return self._colours
+    def colours(self) -> Scale:
+        """The scale in the theme's colours."""
+        return scale(self.app)
 
     @property
     def fitted(self) -> Fit:
         """How the cells are drawn now."""
         return self._fit
-
-    def on_mount(self) -> None:
-        self.app.theme_changed_signal.subscribe(self, self._recolour)
-
-    def _recolour(self, _: object) -> None:
-        self._colours = None
-        self.refresh()
 
     def on_resize(self) -> None:
         self._arrange()
@@ -134,7 +125,7 @@ class HeatMap(ScrollView, can_focus=True):
         self.refresh()
 
     def _said(self, value: float) -> str:
-        return number(value, self._places) if np.isfinite(value) else "·"
+        return number(value, self._places) if np.isfinite(value) else ""
 
     # ---- the cursor
 
@@ -206,9 +197,7 @@ class HeatMap(ScrollView, can_focus=True):
         name, style = self._name_of(line)
         return self._line(name, style, self._cells_of(line), scroll.x, width)
 
-    def _line(
-        self, name: str, style: Style, body: list[Segment], scroll: int, width: int
-    ) -> Strip:
+    def _line(self, name: str, style: Style, body: list[Segment], scroll: int, width: int) -> Strip:
         label = Strip([Segment(name, style)], cells(name)).adjust_cell_length(
             self._margin, self.rich_style
         )
@@ -227,7 +216,7 @@ class HeatMap(ScrollView, can_focus=True):
         return _short(self._row_names[row], self._margin - 1), self._edge(here)
 
     def _edge(self, here: bool) -> Style:
-        return self.colours.strong if here else self.colours.dim
+        return self.colours.strong if here else self.colours.muted
 
     def _heading(self) -> list[Segment]:
         """The names of columns: all where they fit, else as many as stand apart, and the cursor's
@@ -251,7 +240,7 @@ class HeatMap(ScrollView, can_focus=True):
                 place = start, end
         first, last = place
         parts = (text[:first], text[first:last], text[last:])
-        styles = (self.colours.dim, self._edge(True), self.colours.dim)
+        styles = (self.colours.muted, self._edge(True), self.colours.muted)
         return [Segment("".join(p), s) for p, s in zip(parts, styles, strict=True) if p]
 
     def _cells_of(self, line: int) -> list[Segment]:
@@ -270,18 +259,35 @@ class HeatMap(ScrollView, can_focus=True):
         here = self.cursor[1] if self.cursor[0] == row else -1
         blank, filled = " " * width, dict[int, str]()
         for column, level in enumerate(found):
-            style = (colours.cursors if column == here else colours.cells)[level]
             if self._fit.inside == "numbers":
                 text = self._said(values[column]).center(width) if middle else blank
             else:
-                text = filled.get(level) or filled.setdefault(level, self._sign(level))
-            yield Segment(text, style)
+                text = filled.get(level) or filled.setdefault(level, self._sign(level, middle))
+            if column != here:
+                yield Segment(text, colours.cells[level])
+            else:
+                yield from self._framed(text, level)
 
-    def _sign(self, level: int) -> str:
+    def _framed(self, text: str, level: int) -> Iterator[Segment]:
+        """A cell under the cursor: between two bars in its own colour, or inverse where it has no
+        room for them."""
+        if len(text) < 3:
+            yield Segment(text, self.colours.cursors[level])
+            return
+        style = self.colours.cells[level]
+        edge = style + Style(color=self.colours.ink.rich_color)
+        yield Segment("▌", edge)
+        yield Segment(text[1:-1], style + Style(bold=True))
+        yield Segment("▐", edge)
+
+    def _sign(self, level: int, middle: bool) -> str:
         width = self._fit.width
+        if not middle:
+            return " " * width
         if self.colours.is_plain:
-            return glyph(level) * width if width < 3 else sign(level) + glyph(level) * 2
-        return sign(level).center(width) if width > 1 else sign(level)
+            shown = glyph(level) if width < 3 or not level else sign(level) + glyph(level)
+            return shown.center(width) if width > 2 else shown * width
+        return sign(level).center(width)
 
     def _halves(self, line: int) -> Iterator[Segment]:
         """Two rows of cells as the halves of a line."""
@@ -301,8 +307,8 @@ class HeatMap(ScrollView, can_focus=True):
         if self.grid is None or not self.grid.values.size:
             return ""
         row, column = self.cursor
-        value = float(self.grid.values[row, column])
-        return f"{self._row_names[row]} {self._column_names[column]}  {self._said(value)}"
+        value = self._said(float(self.grid.values[row, column])) or "·"
+        return f"{self._row_names[row]} {self._column_names[column]}  {value}"
 
 
 def _short(name: str, width: int) -> str:

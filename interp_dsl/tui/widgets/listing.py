@@ -18,7 +18,7 @@ from textual.strip import Strip
 
 from interp_dsl.language.cells import cells
 from interp_dsl.runs.text import printable
-from interp_dsl.tui.widgets.palette import Palette, palette
+from interp_dsl.tui.widgets.scale import Scale, scale
 
 Tone = float | None
 """A cell's colour: that of this number's sign, or none."""
@@ -75,14 +75,13 @@ class Listing(ScrollView, can_focus=True):
     class Chosen(Moved):
         """The row under the cursor was asked for."""
 
-    def __init__(self, id: str | None = None, empty: str = "nothing here") -> None:
-        super().__init__(id=id)
+    def __init__(self, id_: str | None = None, empty: str = "nothing here") -> None:
+        super().__init__(id=id_)
         self.empty = empty
         self._headings: Sequence[Heading] = ()
         self._count = 0
         self._item: Callable[[int], Item] = lambda row: Item(())
         self._made: dict[int, Item] = {}
-        self._colours: Palette | None = None
 
     def show(
         self, headings: Sequence[Heading], count: int, item: Callable[[int], Item], cursor: int = 0
@@ -123,18 +122,10 @@ class Listing(ScrollView, can_focus=True):
     def on_resize(self) -> None:
         self.go(self.cursor)
 
-    def on_mount(self) -> None:
-        self.app.theme_changed_signal.subscribe(self, self._recolour)
-
-    def _recolour(self, _: object) -> None:
-        self._colours = None
-        self.refresh()
-
     @property
-    def colours(self) -> Palette:
-        if self._colours is None:
-            self._colours = palette(self.app)
-        return self._colours
+    def colours(self) -> Scale:
+        """The scale in the theme's colours."""
+        return scale(self.app)
 
     # ---- moving
 
@@ -166,16 +157,20 @@ class Listing(ScrollView, can_focus=True):
         width = self.size.width
         if y == 0 and self._headings:
             texts = tuple(heading.name for heading in self._headings)
-            return self._line(texts, [self.colours.dim] * len(texts), width)
+            return self._line(texts, [self.colours.muted] * len(texts), width)
         row = y - 1 + self.scroll_offset.y
         if row >= self._count:
             said = self.empty if not self._count and y == 1 else ""
-            return Strip([Segment(said, self.colours.dim)]).adjust_cell_length(
-                width, self.rich_style
-            ).apply_style(self.rich_style)
+            return (
+                Strip([Segment(said, self.colours.muted)])
+                .adjust_cell_length(width, self.rich_style)
+                .apply_style(self.rich_style)
+            )
         item = self.item(row)
-        base = self.colours.dim if item.dim else Style()
-        toned = [base if n == 0 else base + self.colours.tone(item.tone) for n in range(len(item.texts))]
+        base = self.colours.muted if item.dim else Style()
+        toned = [
+            base if n == 0 else base + self.colours.tone(item.tone) for n in range(len(item.texts))
+        ]
         strip = self._line(item.texts, toned, width)
         if row != self.cursor:
             return strip
@@ -191,8 +186,8 @@ class Listing(ScrollView, can_focus=True):
             space = " " * (room - cells(said))
             segments.append(Segment(space + said if heading.right else said + space, style))
             segments.append(Segment(" "))
-        return Strip(segments).adjust_cell_length(width, self.rich_style).apply_style(
-            self.rich_style
+        return (
+            Strip(segments).adjust_cell_length(width, self.rich_style).apply_style(self.rich_style)
         )
 
     def _widths(self, width: int) -> list[int]:

@@ -6,7 +6,8 @@ below it strokes, and the legend prints both."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from textual.color import Color
 
 from interp_dsl.runs.grids import Floats
 from interp_dsl.runs.text import decimals, number
+from interp_dsl.tui.palette import sign_colors
 
 STEPS = 24
 """Shades on each side of zero."""
@@ -32,7 +34,7 @@ Levels = NDArray[np.int16]
 
 
 @dataclass(frozen=True)
-class Palette:
+class Scale:
     """The colours of a theme: `ground` is the screen's own, `zero` that of the value 0, `ink` that
     of text. `is_plain`: there are no colours to tell by."""
 
@@ -62,9 +64,7 @@ class Palette:
     def cursors(self) -> dict[int, Style]:
         """The same under the cursor."""
         plain = Style(reverse=True, bold=True)
-        ink = Style(
-            color=self.ground.rich_color, bgcolor=self.ink.rich_color, bold=True
-        )
+        ink = Style(color=self.ground.rich_color, bgcolor=self.ink.rich_color, bold=True)
         return dict.fromkeys(self.colours, plain if self.is_plain else ink)
 
     def pair(self, upper: int, lower: int) -> Style:
@@ -82,7 +82,7 @@ class Palette:
         return Style(color=(self.above if value > 0 else self.below).rich_color)
 
     @cached_property
-    def dim(self) -> Style:
+    def muted(self) -> Style:
         """Text that stands back."""
         return Style(color=self.ground.blend(self.ink, 0.5).rich_color)
 
@@ -99,21 +99,22 @@ class Palette:
         return Style(color=text.rich_color, bgcolor=colour.rich_color)
 
 
-def palette(app: App[object]) -> Palette:
-    """The palette of the app's theme as it is now."""
-    theme = app.current_theme
-    dark = theme.dark
-    ground = _plain(theme.background, "#121212" if dark else "#f5f5f5")
-    ink = Color.parse("#e4e4e4" if dark else "#1c1c1c")
-    above, below = ("#4f9ee8", "#f0803c") if dark else ("#1f5fa8", "#c4471a")
-    zero = ground.blend(ink, 0.13 if dark else 0.07)
-    return Palette(ground, zero, ink, Color.parse(above), Color.parse(below), app.no_color)
+def scale(app: App[Any]) -> Scale:
+    """The scale in the colours of the app's theme as it is now."""
+    return _scale(
+        app.theme_variables["background"], app.theme_variables["foreground"], app.no_color
+    )
 
 
-def _plain(colour: str | None, otherwise: str) -> Color:
-    """A colour that can be mixed: a terminal's own cannot."""
-    found = Color.parse(colour or otherwise)
-    return Color.parse(otherwise) if found.ansi is not None else found
+@lru_cache(maxsize=8)
+def _scale(background: str, foreground: str, is_plain: bool) -> Scale:
+    ground, ink = Color.parse(background), Color.parse(foreground)
+    if ground.ansi is not None or ink.ansi is not None:  # a terminal's own colours can't be mixed
+        ground, ink = Color.parse("#121212"), Color.parse("#e0e0e0")
+    is_dark = ground.brightness < 0.5
+    above, below = sign_colors(ground)
+    zero = ground.blend(ink, 0.13 if is_dark else 0.07)
+    return Scale(ground, zero, ink, above, below, is_plain)
 
 
 def levels(values: Floats, limit: float) -> Levels:
@@ -140,23 +141,23 @@ def sign(level: int) -> str:
     return {1: "+", -1: "−", 0: "·"}[int(np.sign(level))] if level != NO_VALUE else " "
 
 
-def legend(colours: Palette, limit: float, what: str, width: int, one_sided: bool = False) -> Text:
+def legend(colours: Scale, limit: float, what: str, width: int, one_sided: bool = False) -> Text:
     """The scale with its ends printed: `−5.2 ▕      0      ▏ +5.2  effect on gap`."""
     places = decimals([limit])
     low, high = number(-limit, places), number(limit, places)
     room = max(4, min(24, (width - len(low) - len(high) - len(what) - 6) // 2))
     text = Text(no_wrap=True, overflow="ellipsis")
     if not one_sided:
-        text.append(f"{low} ", colours.dim)
+        text.append(f"{low} ", colours.muted)
         _ramp(text, colours, range(-room, 0), room)
-    text.append("0" if one_sided else " 0 ", colours.dim)
+    text.append("0" if one_sided else " 0 ", colours.muted)
     text.append(" " if one_sided else "")
     _ramp(text, colours, range(1, room + 1), room)
-    text.append(f" {high}", colours.dim)
+    text.append(f" {high}", colours.muted)
     return text.append(f"  {what}", colours.strong)
 
 
-def _ramp(text: Text, colours: Palette, steps: range, room: int) -> None:
+def _ramp(text: Text, colours: Scale, steps: range, room: int) -> None:
     for step in steps:
         level = round(np.sign(step) * np.ceil(abs(step) / room * STEPS))
         text.append(glyph(level) if colours.is_plain else " ", colours.cells[level])

@@ -1,0 +1,70 @@
+"""The line that says what is chosen on a screen, and with which keys to choose otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.geometry import Size
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from interp_dsl.runs.text import printable
+from interp_dsl.tui.palette import palette
+from interp_dsl.tui.widgets.flow import flow
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of the things to be chosen: its key, its name, what is chosen now and, where there are
+    several, which of how many. `action` is the screen's, run by a click."""
+
+    key: str
+    name: str
+    value: str
+    at: int = 0
+    count: int = 1
+    action: str = ""
+
+
+class Choices(Widget):
+    """Key, name and value of each choice; those with an alternative can be clicked."""
+
+    DEFAULT_CSS = """
+    Choices { height: auto; padding: 0 1; }
+    """
+    choices: reactive[tuple[Choice, ...]] = reactive((), layout=True)
+
+    def render(self) -> Text:
+        return self._lines(self.content_size.width or 78)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return self._lines(width).plain.count("\n") + 1
+
+    def _lines(self, width: int) -> Text:
+        return flow(map(self._said, self.choices), width)
+
+    def _said(self, choice: Choice) -> Text:
+        tones = palette(self.app.theme_variables)
+        text, several = Text(), choice.count > 1
+        if choice.key and several:
+            text.append(f"{choice.key} ", tones.accent + tones.strong)
+        text.append(f"{choice.name} " if choice.name else "", tones.muted)
+        text.append(printable(choice.value), tones.strong)
+        if several:
+            text.append(f" {choice.at + 1}/{choice.count}", tones.muted)
+            text.stylize(Style(meta={"choose": choice.action}))
+        return text
+
+    async def on_click(self, event: events.Click) -> None:
+        action = event.style.meta.get("choose")
+        if action:
+            await self.run_action(f"screen.{action}")
+
+
+def turned(values: Sequence[str], now: str, by: int) -> str:
+    """The value `by` places further around."""
+    return values[(values.index(now) + by) % len(values)] if now in values else values[0]
