@@ -47,9 +47,23 @@ def _no_table(folder: RunFolder) -> str | None:
     return "no step has ended yet; its table will be here"
 
 
+def _no_pairs(folder: RunFolder) -> str | None:
+    if any((folder.path / "tensors").glob("pairs.*.safetensors")):
+        return None
+    return "no prompts are kept yet; the first pairs of each dataset will be here"
+
+
 VIEWS: tuple[View, ...] = (
     View("watch", "w", "Watch", "tasks, curves, claims, log", _screen("watch", "WatchScreen")),
     View("maps", "m", "Maps", "scores as a grid", _screen("screens.maps", "MapsScreen"), _no_table),
+    View(
+        "prompt",
+        "p",
+        "Prompt",
+        "tokens, attention, next tokens",
+        _screen("screens.prompt", "PromptScreen"),
+        _no_pairs,
+    ),
 )
 
 

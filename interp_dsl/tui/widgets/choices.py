@@ -50,12 +50,16 @@ class Choices(Widget):
     def _said(self, choice: Choice) -> Text:
         tones = palette(self.app.theme_variables)
         text, several = Text(), choice.count > 1
-        if choice.key and several:
-            text.append(f"{choice.key} ", tones.accent + tones.strong)
-        text.append(f"{choice.name} " if choice.name else "", tones.muted)
-        text.append(printable(choice.value), tones.strong)
+        parts = [
+            (choice.key if several else "", tones.accent + tones.strong),
+            (choice.name, tones.muted),
+            (printable(choice.value), tones.strong),
+            (f"{choice.at + 1}/{choice.count}" if several else "", tones.muted),
+        ]
+        for said, style in parts:
+            if said:
+                text.append(" " if text else "").append(said, style)
         if several:
-            text.append(f" {choice.at + 1}/{choice.count}", tones.muted)
             text.stylize(Style(meta={"choose": choice.action}))
         return text
 

@@ -76,7 +76,7 @@ class HeatMap(ScrollView, can_focus=True):
         self.grid: Grid | None = None
         self._levels: Levels = np.zeros((0, 0), dtype=np.int16)
         self._fit, self._margin, self._places = Fit("signs", 3), 0, 3
-        self._limit: float | None = None
+        self._signed = True
         self._row_names: list[str] = []
         self._column_names: list[str] = []
         if grid is not None:
@@ -84,10 +84,11 @@ class HeatMap(ScrollView, can_focus=True):
 
     # ---- what is shown
 
-    def show(self, grid: Grid, limit: float | None = None) -> None:
+    def show(self, grid: Grid, limit: float | None = None, signed: bool = True) -> None:
         """Show another grid; the cursor stays where it can. `limit`: the end of the scale, the
-        grid's own largest value when left out."""
-        self.grid, self._limit = grid, limit
+        grid's own largest value when left out. `signed`: False for what is never below 0, whose
+        cells are colour alone."""
+        self.grid, self._signed = grid, signed
         self._levels = levels(grid.values, grid.limit if limit is None else limit)
         self._places = decimals([grid.limit])
         self._row_names = [printable(name) for name in grid.row_names]
@@ -117,12 +118,13 @@ class HeatMap(ScrollView, can_focus=True):
         self._margin = min(NAMES, widest) + 1
         size = self.container_size if not self.size.width else self.scrollable_content_region.size
         room = max(1, size.height - 1), max(1, size.width - self._margin)
-        wide = len(self._said(-self.grid.limit))
+        wide = len(self._said(-self.grid.limit)) if self._signed else 0
         self._fit = fit(self.grid.shape, room, wide, not self.app.no_color)
         rows, columns = self.grid.shape
         lines = self._fit.lines(rows) + 1
         self.virtual_size = Size(self._margin + columns * self._fit.width, lines)
         self.refresh()
+        self.call_after_refresh(lambda: self._reveal(self.cursor))
 
     def _said(self, value: float) -> str:
         return number(value, self._places) if np.isfinite(value) else ""
@@ -282,10 +284,11 @@ class HeatMap(ScrollView, can_focus=True):
 
     def _sign(self, level: int, middle: bool) -> str:
         width = self._fit.width
-        if not middle:
+        if not middle or not (self._signed or self.colours.is_plain):
             return " " * width
         if self.colours.is_plain:
-            shown = glyph(level) if width < 3 or not level else sign(level) + glyph(level)
+            has_sign = self._signed and width > 2 and level
+            shown = sign(level) + glyph(level) if has_sign else glyph(level)
             return shown.center(width) if width > 2 else shown * width
         return sign(level).center(width)
 

@@ -26,7 +26,8 @@ Tone = float | None
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A column: its name, its width in characters (0: what is left), where its text stands."""
+    """A column: its name, its width in characters (0: a share of what is left), and on which side
+    its text stands."""
 
     name: str
     width: int
@@ -192,7 +193,7 @@ class Listing(ScrollView, can_focus=True):
 
     def _widths(self, width: int) -> list[int]:
         fixed = sum(h.width for h in self._headings) + len(self._headings)
-        left = max(4, width - fixed)
+        left = max(4, (width - fixed) // max(1, sum(not h.width for h in self._headings)))
         return [h.width or left for h in self._headings]
 
 

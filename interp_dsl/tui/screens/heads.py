@@ -1,0 +1,47 @@
+"""Which heads a run speaks of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.prompts import Head
+from interp_dsl.runs.rank import metrics, ranked
+from interp_dsl.runs.schema import is_score_table
+
+
+def heads_of(folder: RunFolder) -> set[Head]:
+    """The heads that have scores in a run."""
+    found: set[Head] = set()
+    for step in folder.steps:
+        table = folder.read_table(step)
+        if is_score_table(table):
+            held = table.select("layer", "head").drop_nulls().unique()
+            found |= {(layer, head) for layer, head in held.iter_rows()}
+    return found
+
+
+def strongest_head(folder: RunFolder) -> Head | None:
+    """The head that the first step with effects of heads puts first."""
+    for step in folder.steps:
+        table = folder.read_table(step)
+        if is_score_table(table):
+            held = ranked(table, metrics(table)[0], "effect").drop_nulls(
+                ["layer", "head", "effect"]
+            )
+            if len(held):
+                return held["layer"][0], held["head"][0]
+    return None
+
+
+def nearest(heads: Sequence[Head], wanted: Head | str | None) -> Head | None:
+    """The head of a unit such as `L9H6.k`, or the wanted one, where it is among `heads`; of a layer
+    that has it not the nearest head, else the first."""
+    if isinstance(wanted, str):
+        found = re.match(r"L(\d+)H(\d+)", wanted)
+        wanted = (int(found[1]), int(found[2])) if found else None
+    if not heads or wanted is None:
+        return heads[0] if heads else None
+    layer, head = wanted
+    return min(heads, key=lambda h: (abs(h[0] - layer), abs(h[1] - head)))
