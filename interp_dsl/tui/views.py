@@ -47,6 +47,12 @@ def _no_table(folder: RunFolder) -> str | None:
     return "no step has ended yet; its table will be here"
 
 
+def _no_circuit(folder: RunFolder) -> str | None:
+    if any(folder.path.glob("*.circuit.json")):
+        return None
+    return "no search has found a circuit yet; it will be here"
+
+
 def _no_pairs(folder: RunFolder) -> str | None:
     if any((folder.path / "tensors").glob("pairs.*.safetensors")):
         return None
@@ -56,6 +62,14 @@ def _no_pairs(folder: RunFolder) -> str | None:
 VIEWS: tuple[View, ...] = (
     View("watch", "w", "Watch", "tasks, curves, claims, log", _screen("watch", "WatchScreen")),
     View("maps", "m", "Maps", "scores as a grid", _screen("screens.maps", "MapsScreen"), _no_table),
+    View(
+        "circuit",
+        "c",
+        "Circuit",
+        "the edges that a search found",
+        _screen("screens.circuit", "CircuitScreen"),
+        _no_circuit,
+    ),
     View(
         "prompt",
         "p",

@@ -142,8 +142,8 @@ class MapsScreen(RunScreen):
         places, limit = decimals([grid.limit]), grid.limit
         wide = self.rows.size.width >= WIDE
         width = max(len(number(-limit, places)), len(self.pictures.column))
-        headings = [Heading("unit", 0), Heading(self.pictures.column, width, right=True)]
-        headings += [Heading("", BAR)] if wide else []
+        headings = [Heading("unit", 0), Heading(self.pictures.column, width, True, True)]
+        headings += [Heading("", BAR, toned=True)] if wide else []
 
         def item(rank: int) -> Item:
             row, column = self._order[rank].tolist()

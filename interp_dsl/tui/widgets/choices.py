@@ -34,7 +34,7 @@ class Choices(Widget):
     """Key, name and value of each choice; those with an alternative can be clicked."""
 
     DEFAULT_CSS = """
-    Choices { height: auto; padding: 0 1; }
+    Choices { width: 1fr; height: auto; padding: 0 1; }
     """
     choices: reactive[tuple[Choice, ...]] = reactive((), layout=True)
 

@@ -26,12 +26,13 @@ Tone = float | None
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """A column: its name, its width in characters (0: a share of what is left), and on which side
-    its text stands."""
+    """A column: its name, its width in characters (0: a share of what is left), on which side its
+    text stands, whether it has its row's colour."""
 
     name: str
     width: int
     right: bool = False
+    toned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,11 @@ class Listing(ScrollView, can_focus=True):
         self._made = {}
         self.virtual_size = Size(1, count + 1)
         self.go(cursor)
+        self.refresh()
+
+    def forget(self) -> None:
+        """Make the rows anew, for what they are made of has changed."""
+        self._made.clear()
         self.refresh()
 
     @property
@@ -169,9 +175,8 @@ class Listing(ScrollView, can_focus=True):
             )
         item = self.item(row)
         base = self.colours.muted if item.dim else Style()
-        toned = [
-            base if n == 0 else base + self.colours.tone(item.tone) for n in range(len(item.texts))
-        ]
+        tone = base if item.dim else self.colours.tone(item.tone)
+        toned = [tone if heading.toned else base for heading in self._headings]
         strip = self._line(item.texts, toned, width)
         if row != self.cursor:
             return strip

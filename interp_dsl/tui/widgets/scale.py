@@ -87,6 +87,22 @@ class Scale:
         return Style(color=self.ground.blend(self.ink, 0.5).rich_color)
 
     @cached_property
+    def faint(self) -> Style:
+        """What is hardly there."""
+        return Style(color=self.ground.blend(self.ink, 0.22).rich_color)
+
+    def stroke(self, value: float | None, share: float, near: bool) -> Style:
+        """A line of an edge: its sign's colour, the fuller the larger its share of the largest;
+        `near`: the edge is looked at."""
+        if self.is_plain:
+            return Style(bold=near)
+        if not value:
+            return self.strong if near else self.muted
+        colour = self.above if value > 0 else self.below
+        fill = 0.35 + 0.4 * share + 0.25 * near
+        return Style(color=self.ground.blend(colour, fill).rich_color, bold=near)
+
+    @cached_property
     def strong(self) -> Style:
         return Style(color=self.ink.rich_color, bold=True)
 
