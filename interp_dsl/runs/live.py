@@ -20,6 +20,8 @@ Point = tuple[float, float]
 WINDOW = 30
 """Progress events that a rate is taken from."""
 LOG_LINES = 5_000
+POINTS = 1_000
+"""A curve of more than twice as many is thinned out to half."""
 
 
 @dataclass
@@ -70,8 +72,10 @@ class LogLine:
 
 @dataclass
 class RunLive:
-    """All that the events so far have told. `attempts` counts the times that the run was begun,
-    `ending` is what the last attempt came to (None while it goes on)."""
+    """All that the events so far have told: `leading` components by step, the newest step last;
+    `curves` by name, of a search over the edges judged, of a task over its seconds. `attempts`
+    counts the times that the run was begun, `ending` is what the last attempt came to (None while
+    it goes on)."""
 
     tasks: dict[str, TaskLive] = field(default_factory=dict)
     leading: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
@@ -137,6 +141,9 @@ class RunLive:
         task = self._task(event)
         task.done, task.total = int(event["done"]), event.get("total") or task.total
         task.samples.append((float(event["time"]), float(event["done"])))
+        if task.rate is not None and task.started is not None:
+            since = float(event["time"]) - task.started
+            self._draw(f"{task.name} · a second", (since, task.rate))
 
     def _task_finished(self, event: Event) -> None:
         task = self._task(event)
@@ -147,6 +154,7 @@ class RunLive:
         self._say(event, f"{task.name}: {outcome(event)}", "good")
 
     def _top(self, event: Event) -> None:
+        self.leading.pop(str(event["step"]), None)  # the newest stands last
         self.leading[str(event["step"])] = list(event["rows"])
 
     def _edges(self, event: Event) -> None:
@@ -154,10 +162,15 @@ class RunLive:
         if event.get("threshold") is not None:
             name += f" at {event['threshold']:g}"
         for what in ("score", "kept"):
-            points = self.curves.setdefault(f"{name} · {what}", [])
-            if points and points[-1][0] > event["done"]:
-                points.clear()  # the search was begun again
-            points.append((float(event["done"]), float(event[what])))
+            self._draw(f"{name} · {what}", (float(event["done"]), float(event[what])))
+
+    def _draw(self, name: str, point: Point) -> None:
+        points = self.curves.setdefault(name, [])
+        if points and points[-1][0] > point[0]:
+            points.clear()  # it was begun again
+        points.append(point)
+        if len(points) > 2 * POINTS:
+            del points[1:-1:2]
 
     def _claim(self, event: Event) -> None:
         self.claims.append(event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,12 +16,12 @@ from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.live import RunLive, Status, status_of
 from interp_dsl.runs.names import holds_run
 from interp_dsl.runs.text import duration
-from interp_dsl.tui.base import RunScreen
+from interp_dsl.tui.base import InterpScreen, RunScreen
 from interp_dsl.tui.feed import Feed, RunMoved
-from interp_dsl.tui.head import Head
-from interp_dsl.tui.palette import Palette, palette
 from interp_dsl.tui.place import Place
+from interp_dsl.tui.tones import Tones, tones
 from interp_dsl.tui.views import VIEWS, View, view
+from interp_dsl.tui.widgets.head import Head
 
 
 class InterpApp(App[int]):
@@ -53,12 +54,13 @@ class InterpApp(App[int]):
         self.place = Place()
         self.view_name = ""
         self.is_paused = False
+        self.clock: Callable[[], float] = time.time
         self._target = target
         self._feed: Feed | None = None
         self._held: list[RunMoved] = []
         self._screens: dict[str, RunScreen] = {}
         self._missing: dict[str, str | None] = {}
-        self._palette: tuple[str, Palette] | None = None
+        self._tones: tuple[str, Tones] | None = None
         if theme is not None:
             self.theme = theme
 
@@ -161,6 +163,8 @@ class InterpApp(App[int]):
         """Close the dialog, else go back to the run's first view."""
         if len(self.screen_stack) > 2:
             self.pop_screen()
+        elif isinstance(self.screen, InterpScreen) and self.screen.close_inner():
+            return
         elif self.view_name not in ("", "watch"):
             self.action_show("watch")
 
@@ -177,12 +181,12 @@ class InterpApp(App[int]):
             return ""
         words = f" {live.n_ended}/{len(live.tasks)}"
         if self.status == "running" and live.started is not None:
-            words += f" · {duration(max(0.0, time.time() - live.started))}"
+            words += f" · {duration(max(0.0, self.clock() - live.started))}"
         return words
 
     @property
-    def palette(self) -> Palette:
+    def tones(self) -> Tones:
         """The theme's colours."""
-        if self._palette is None or self._palette[0] != self.theme:
-            self._palette = (self.theme, palette(self.theme_variables))
-        return self._palette[1]
+        if self._tones is None or self._tones[0] != self.theme:
+            self._tones = (self.theme, tones(self.theme_variables))
+        return self._tones[1]

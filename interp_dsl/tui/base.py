@@ -23,8 +23,8 @@ from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.live import RunLive
 from interp_dsl.tui.files import free_path
-from interp_dsl.tui.head import Head
 from interp_dsl.tui.place import Place
+from interp_dsl.tui.widgets.head import Head
 
 if TYPE_CHECKING:
     from interp_dsl.tui.app import InterpApp
@@ -63,6 +63,10 @@ class InterpScreen(Screen[Any]):
     def export_path(self, suffix: str) -> Path:
         """A name in the current folder that no file has yet."""
         return free_path(Path.cwd(), "interp", suffix)
+
+    def close_inner(self) -> bool:
+        """Whether Escape had something of the screen itself to close."""
+        return False
 
     def action_export(self) -> None:
         try:

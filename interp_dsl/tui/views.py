@@ -60,7 +60,8 @@ def _no_pairs(folder: RunFolder) -> str | None:
 
 
 VIEWS: tuple[View, ...] = (
-    View("watch", "w", "Watch", "tasks, curves, claims, log", _screen("watch", "WatchScreen")),
+    View("watch", "w", "Watch", "tasks, curves, claims", _screen("screens.watch", "WatchScreen")),
+    View("rank", "r", "Rank", "tables", _screen("screens.rank", "RankScreen"), _no_table),
     View("maps", "m", "Maps", "scores as a grid", _screen("screens.maps", "MapsScreen"), _no_table),
     View(
         "circuit",

@@ -23,13 +23,14 @@ from interp_dsl.runs.nodes import parse_node
 from interp_dsl.runs.text import MISSING, count, decimals, number
 from interp_dsl.runs.turns import Judged, undecided
 from interp_dsl.tui.base import RunScreen
+from interp_dsl.tui.found import Found
 from interp_dsl.tui.place import Place
-from interp_dsl.tui.screens.found import Found
+from interp_dsl.tui.widgets.cells import bar
 from interp_dsl.tui.widgets.chart import Chart
-from interp_dsl.tui.widgets.choices import Choice, Choices, turned
 from interp_dsl.tui.widgets.graph import Graph
-from interp_dsl.tui.widgets.listing import Heading, Item, Listing, bar
+from interp_dsl.tui.widgets.listing import Heading, Item, Listing
 from interp_dsl.tui.widgets.scale import scale
+from interp_dsl.tui.widgets.settings import Setting, Settings, turned
 from interp_dsl.tui.widgets.slider import Slider
 
 BAR, WIDE, PACE = 9, 40, 0.15
@@ -46,11 +47,11 @@ class CircuitScreen(RunScreen):
         "below zero. Arrows walk between nodes; the list has the edges of the one looked at."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "step(1)", "Step"),
-        Binding("S", "step(-1)", "previous step", show=False),
-        Binding("full_stop,greater_than_sign", "slide(1)", "Cut", key_display="< >"),
+        Binding("right_square_bracket", "step(1)", "Step", key_display="[ ]"),
+        Binding("left_square_bracket", "step(-1)", "step before", show=False),
+        Binding("full_stop,greater_than_sign", "slide(1)", "Cut", key_display=", ."),
         Binding("comma,less_than_sign", "slide(-1)", "cut back", show=False),
-        Binding("r", "replay", "Replay"),
+        Binding("t", "replay", "Replay"),
         Binding("space", "play", "Play"),
         Binding("tab", "app.focus_next", "Graph/list", show=False),
     ]
@@ -78,7 +79,7 @@ class CircuitScreen(RunScreen):
         self._player: Timer | None = None
 
     def body(self) -> ComposeResult:
-        yield Choices(id="choices")
+        yield Settings(id="settings")
         yield Static("no search has found a circuit yet", id="nothing", markup=False)
         with Horizontal(id="main"):
             yield Graph(id_="graph")
@@ -113,7 +114,7 @@ class CircuitScreen(RunScreen):
     # ---- showing
 
     def _show(self) -> None:
-        self._show_choices()
+        self._show_settings()
         self._show_graph()
         self._show_slider()
         if self.turn is None:
@@ -121,14 +122,14 @@ class CircuitScreen(RunScreen):
         else:
             self._show_log()
 
-    def _show_choices(self) -> None:
+    def _show_settings(self) -> None:
         held = self.found
-        steps = Choice(
+        steps = Setting(
             "s", "step", held.step, held.steps.index(held.step), len(held.steps), "step(1)"
         )
         what = "replay" if self.turn is not None else "circuit"
-        shown = Choice("r", "show", what, self.turn is not None, 2 if held.turns else 1, "replay")
-        self.query_one(Choices).choices = (steps, shown, Choice("", "", title(held.circuit)))
+        shown = Setting("t", "show", what, self.turn is not None, 2 if held.turns else 1, "replay")
+        self.query_one(Settings).settings = (steps, shown, Setting("", "", title(held.circuit)))
 
     def shown(self) -> frozenset[Edge]:
         """The edges that are there now: of the cut, in a replay those that are judged."""
@@ -184,7 +185,7 @@ class CircuitScreen(RunScreen):
             edge = self._rows[row]
             value = strengths[edge]
             said = [_said(edge, node), number(value, places)]
-            return Item((*said, bar(value, limit, BAR)) if wide else tuple(said), value)
+            return Item((*said, bar(value, limit, BAR // 2)) if wide else tuple(said), value)
 
         self.query_one("#edges", Listing).show(headings, len(self._rows), item)
         n_in = sum(edge[1] == node for edge in self._rows)

@@ -18,13 +18,14 @@ from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.grids import Grid, Ints
 from interp_dsl.runs.text import MISSING, decimals, number, printable
+from interp_dsl.tui.atlas import Atlas
 from interp_dsl.tui.base import RunScreen
-from interp_dsl.tui.screens.pictures import Pictures
-from interp_dsl.tui.widgets.choices import Choice, Choices, turned
+from interp_dsl.tui.widgets.cells import bar
 from interp_dsl.tui.widgets.flow import flow
 from interp_dsl.tui.widgets.heatmap import HeatMap
-from interp_dsl.tui.widgets.listing import Heading, Item, Listing, bar
+from interp_dsl.tui.widgets.listing import Heading, Item, Listing
 from interp_dsl.tui.widgets.scale import legend, scale
+from interp_dsl.tui.widgets.settings import Setting, Settings, turned
 
 BAR, WIDE = 13, 44
 """Characters of a bar, and how wide the table must be to hold one."""
@@ -38,9 +39,10 @@ class MapsScreen(RunScreen):
         "ranks the same cells; what is chosen in one is chosen in the other."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s", "step(1)", "Step"),
-        Binding("S", "step(-1)", "previous step", show=False),
-        Binding("x", "metric(1)", "Metric"),
+        Binding("right_square_bracket", "step(1)", "Step", key_display="[ ]"),
+        Binding("left_square_bracket", "step(-1)", "step before", show=False),
+        Binding("full_stop", "metric(1)", "Metric", key_display=", ."),
+        Binding("comma", "metric(-1)", "metric before", show=False),
         Binding("v", "column(1)", "Value"),
         Binding("f", "picture(1)", "Picture"),
         Binding("F", "picture(-1)", "previous picture", show=False),
@@ -59,12 +61,12 @@ class MapsScreen(RunScreen):
 
     def __init__(self, folder: RunFolder) -> None:
         super().__init__(folder)
-        self.pictures = Pictures(folder)
+        self.atlas = Atlas(folder)
         self._order: Ints = np.zeros((0, 2), dtype=np.int64)
         self._rank: dict[tuple[int, int], int] = {}
 
     def body(self) -> ComposeResult:
-        yield Choices(id="choices")
+        yield Settings(id="settings")
         yield Static("no step has scores that make a picture yet", id="nothing", markup=False)
         with Horizontal(id="maps"):
             yield HeatMap(id_="map")
@@ -84,26 +86,26 @@ class MapsScreen(RunScreen):
         return self.query_one("#rows", Listing)
 
     def on_run_events(self, events: list[Event]) -> None:
-        first = not self.pictures.step
+        first = not self.atlas.step
         if events and not any(e["event"] == "task_finished" for e in events):
             return
-        new = self.pictures.read()
-        self.set_class(not self.pictures.step, "empty")
-        if not self.pictures.step:
+        new = self.atlas.read()
+        self.set_class(not self.atlas.step, "empty")
+        if not self.atlas.step:
             return
-        cell = self.pictures.find(self.place) if not events else None
+        cell = self.atlas.find(self.place) if not events else None
         if first or new or cell is not None:
             self._show(cell)
         if first:
             self.map.focus()
 
     def on_resize(self) -> None:
-        if self.pictures.step:
+        if self.atlas.step:
             self.call_after_refresh(self._rank_rows)
 
     def _show(self, cell: tuple[int, int] | None = None) -> None:
         """Show the chosen picture, the cursor in `cell` or on the largest value."""
-        grid = self.pictures.grid
+        grid = self.atlas.grid
         if grid is None:
             return
         self._order = grid.ranked()
@@ -112,44 +114,44 @@ class MapsScreen(RunScreen):
         first = (int(self._order[0, 0]), int(self._order[0, 1])) if len(self._order) else (0, 0)
         self.map.cursor = cell or first
         self._rank_rows()
-        self._say_choices(grid)
+        self._say_settings(grid)
         self._say_cell()
 
-    def _say_choices(self, grid: Grid) -> None:
-        held = self.pictures
+    def _say_settings(self, grid: Grid) -> None:
+        held = self.atlas
         titles = [g.title for g in held.grids]
         lists = [
-            ("s", "step", held.steps, held.step, "step(1)"),
-            ("x", "metric", held.metrics, held.metric, "metric(1)"),
+            ("[ ]", "step", held.steps, held.step, "step(1)"),
+            (", .", "metric", held.metrics, held.metric, "metric(1)"),
             ("v", "value", held.columns, held.column, "column(1)"),
         ]
         said = [
-            Choice(key, name, now, values.index(now), len(values), action)
+            Setting(key, name, now, values.index(now), len(values), action)
             for key, name, values, now, action in lists
             if now
         ]
-        said.append(Choice("f", "", grid.title, held.at, len(titles), "picture(1)"))
-        self.query_one(Choices).choices = tuple(said)
+        said.append(Setting("f", "", grid.title, held.at, len(titles), "picture(1)"))
+        self.query_one(Settings).settings = tuple(said)
         what = " of ".join(filter(None, (held.column, printable(held.metric))))
         text = legend(scale(self.app), grid.limit, what, self.size.width - 2)
         self.query_one("#legend", Static).update(text)
 
     def _rank_rows(self) -> None:
         """The table beside the map; bars where it is wide enough."""
-        grid = self.pictures.grid
+        grid = self.atlas.grid
         if grid is None:
             return
         places, limit = decimals([grid.limit]), grid.limit
         wide = self.rows.size.width >= WIDE
-        width = max(len(number(-limit, places)), len(self.pictures.column))
-        headings = [Heading("unit", 0), Heading(self.pictures.column, width, True, True)]
+        width = max(len(number(-limit, places)), len(self.atlas.column))
+        headings = [Heading("unit", 0), Heading(self.atlas.column, width, True, True)]
         headings += [Heading("", BAR, toned=True)] if wide else []
 
         def item(rank: int) -> Item:
             row, column = self._order[rank].tolist()
             value = float(grid.values[row, column])
-            said = [self.pictures.name(grid.at((row, column)) or 0), number(value, places)]
-            said += [bar(value, limit, BAR)] if wide else []
+            said = [self.atlas.name(grid.at((row, column)) or 0), number(value, places)]
+            said += [bar(value, limit, BAR // 2)] if wide else []
             return Item(tuple(said), float(said[1]) if said[1] != MISSING else None)
 
         here = self._rank.get(self.map.cursor, 0)
@@ -157,7 +159,7 @@ class MapsScreen(RunScreen):
 
     def _say_cell(self) -> None:
         """The cell under the cursor in words, and to the other views."""
-        grid, colours = self.pictures.grid, scale(self.app)
+        grid, colours = self.atlas.grid, scale(self.app)
         if grid is None:
             return
         cell = self.map.cursor
@@ -166,14 +168,14 @@ class MapsScreen(RunScreen):
             at = f"{grid.row_names[cell[0]]} {grid.column_names[cell[1]]}"
             said = [(printable(at), "not measured")]
         else:
-            said = [(printable(self.pictures.name(row)), ""), *self.pictures.facts(row)]
+            said = [(printable(self.atlas.name(row)), ""), *self.atlas.facts(row)]
         parts = []
         for n, (name, value) in enumerate(said):
             part = Text().append(name, colours.muted if n else colours.strong)
             part.append(f" {value}" if name and value else value, colours.strong if n == 1 else "")
             parts.append(part)
         self.query_one("#readout", Static).update(flow(parts, self.size.width - 2))
-        self.place = self.pictures.place(cell)
+        self.place = self.atlas.place(cell)
 
     # ---- one cursor for both
 
@@ -192,34 +194,34 @@ class MapsScreen(RunScreen):
     # ---- choosing
 
     def action_step(self, by: int) -> None:
-        if self.pictures.step:
-            held = self.pictures
+        if self.atlas.step:
+            held = self.atlas
             held.choose(step=turned(held.steps, held.step, by), at=0)
-            self._show(self.pictures.find(replace(self.place, step=self.pictures.step)))
+            self._show(self.atlas.find(replace(self.place, step=self.atlas.step)))
 
     def action_metric(self, by: int) -> None:
-        if self.pictures.step:
-            self.pictures.choose(metric=turned(self.pictures.metrics, self.pictures.metric, by))
+        if self.atlas.step:
+            self.atlas.choose(metric=turned(self.atlas.metrics, self.atlas.metric, by))
             self._show(self.map.cursor)
 
     def action_column(self, by: int) -> None:
-        if self.pictures.step:
-            self.pictures.choose(column=turned(self.pictures.columns, self.pictures.column, by))
+        if self.atlas.step:
+            self.atlas.choose(column=turned(self.atlas.columns, self.atlas.column, by))
             self._show(self.map.cursor)
 
     def action_picture(self, by: int) -> None:
-        if self.pictures.step:
-            self.pictures.choose(at=self.pictures.at + by)
+        if self.atlas.step:
+            self.atlas.choose(at=self.atlas.at + by)
             self._show()
 
     def export(self) -> Path | None:
         """The rows of the picture, ranked, as CSV."""
-        grid = self.pictures.grid
+        grid = self.atlas.grid
         if grid is None:
             return None
         path = self.export_path(".csv")
         rows = [
             row for cell in self._order.tolist() if (row := grid.at((cell[0], cell[1]))) is not None
         ]
-        self.pictures.table[rows].write_csv(path)
+        self.atlas.table[rows].write_csv(path)
         return path

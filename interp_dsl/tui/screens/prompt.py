@@ -29,11 +29,11 @@ from interp_dsl.runs.prompts import (
 )
 from interp_dsl.runs.text import decimals, number, printable
 from interp_dsl.tui.base import RunScreen
-from interp_dsl.tui.screens.attention import Attention
-from interp_dsl.tui.screens.heads import heads_of, nearest, strongest_head
-from interp_dsl.tui.widgets.choices import Choice, Choices, turned
+from interp_dsl.tui.heads import heads_of, nearest, strongest_head
+from interp_dsl.tui.widgets.attention import Attention
 from interp_dsl.tui.widgets.listing import Heading, Item, Listing
 from interp_dsl.tui.widgets.scale import legend, scale
+from interp_dsl.tui.widgets.settings import Setting, Settings, turned
 from interp_dsl.tui.widgets.tokens import Rows, Tokens, visible
 
 KEEP = 8
@@ -53,12 +53,12 @@ class PromptScreen(RunScreen):
         Binding("n", "example(1)", "Pair"),
         Binding("N", "example(-1)", "previous pair", show=False),
         Binding("d", "dataset(1)", "Data", show=False),
-        Binding("x", "effect(1)", "Effects"),
-        Binding("X", "effect(-1)", "previous effects", show=False),
-        Binding("right_square_bracket", "head(1)", "Head", key_display="[ ]"),
-        Binding("left_square_bracket", "head(-1)", "previous head", show=False),
-        Binding("right_curly_bracket", "layer(1)", "next layer", show=False),
-        Binding("left_curly_bracket", "layer(-1)", "layer before", show=False),
+        Binding("right_square_bracket", "effect(1)", "Effects", key_display="[ ]"),
+        Binding("left_square_bracket", "effect(-1)", "effects before", show=False),
+        Binding("h", "head(1)", "Head"),
+        Binding("H", "head(-1)", "head before", show=False, key_display="H"),
+        Binding("l", "layer(1)", "Layer"),
+        Binding("L", "layer(-1)", "layer before", show=False, key_display="L"),
         Binding("o", "side", "Side"),
         Binding("tab", "app.focus_next", "next part", show=False),
     ]
@@ -89,7 +89,7 @@ class PromptScreen(RunScreen):
         self._steps: list[str] = []
 
     def body(self) -> ComposeResult:
-        yield Choices(id="choices")
+        yield Settings(id="settings")
         yield Static("no pairs of prompts are kept in this run yet", id="nothing", markup=False)
         yield Tokens(id_="tokens")
         yield Static(id="effects", markup=False)
@@ -175,16 +175,16 @@ class PromptScreen(RunScreen):
     def _show_all(self) -> None:
         if self.pairs is None:
             return
-        self._show_choices()
+        self._show_settings()
         self._show_tokens()
         self._show_attention()
         self._show_next()
 
-    def _show_choices(self) -> None:
+    def _show_settings(self) -> None:
         assert self.pairs is not None
         held, layer = self.pairs, self.overlays[self.at_effect] if self.overlays else None
         said = [
-            Choice(
+            Setting(
                 "d",
                 "data",
                 held.dataset,
@@ -192,7 +192,7 @@ class PromptScreen(RunScreen):
                 len(self.datasets),
                 "dataset(1)",
             ),
-            Choice(
+            Setting(
                 "n",
                 "pair" if len(held.sides) > 1 else "prompt",
                 "",
@@ -204,17 +204,17 @@ class PromptScreen(RunScreen):
         if self.head is not None:
             name = f"L{self.head[0]}H{self.head[1]}"
             said.append(
-                Choice("[ ]", "head", name, self.heads.index(self.head), len(self.heads), "head(1)")
+                Setting("h", "head", name, self.heads.index(self.head), len(self.heads), "head(1)")
             )
         if layer is not None:
             what = f"{layer.step} · {layer.metric} · {layer.unit}"
             said.append(
-                Choice("x", "effects", what, self.at_effect, len(self.overlays), "effect(1)")
+                Setting("[ ]", "effects", what, self.at_effect, len(self.overlays), "effect(1)")
             )
         if not self.has_class("wide") and len(held.sides) > 1:
             side = held.sides[self.at_side]
-            said.append(Choice("o", "attention on", side, self.at_side, 2, "side"))
-        self.query_one(Choices).choices = tuple(said)
+            said.append(Setting("o", "attention on", side, self.at_side, 2, "side"))
+        self.query_one(Settings).settings = tuple(said)
 
     def effects(self) -> dict[int, Effect]:
         """The chosen effects on the tokens of the upper prompt."""

@@ -1,74 +1,93 @@
-"""The line that says what is chosen on a screen, and with which keys to choose otherwise."""
+"""One line of choices, each group with the keys that go through it: steps, metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from rich.style import Style
 from rich.text import Text
-from textual import events
-from textual.geometry import Size
-from textual.reactive import reactive
+from textual.message import Message
 from textual.widget import Widget
 
 from interp_dsl.runs.text import printable
-from interp_dsl.tui.palette import palette
-from interp_dsl.tui.widgets.flow import flow
+
+if TYPE_CHECKING:
+    from interp_dsl.tui.app import InterpApp
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """One of the things to be chosen: its key, its name, what is chosen now and, where there are
-    several, which of how many. `action` is the screen's, run by a click."""
+class Group:
+    """`keys` as they are shown, such as `[ ]`; `chosen` is a position in `names`."""
 
-    key: str
     name: str
-    value: str
-    at: int = 0
-    count: int = 1
-    action: str = ""
+    keys: str
+    names: Sequence[str]
+    chosen: int | None
 
 
 class Choices(Widget):
-    """Key, name and value of each choice; those with an alternative can be clicked."""
+    """Groups side by side; a click posts `Picked`."""
 
     DEFAULT_CSS = """
-    Choices { width: 1fr; height: auto; padding: 0 1; }
+    Choices { height: 1; padding: 0 1; background: $background; }
     """
-    choices: reactive[tuple[Choice, ...]] = reactive((), layout=True)
+
+    class Picked(Message):
+        """A name of a group was clicked."""
+
+        def __init__(self, group: str, index: int) -> None:
+            super().__init__()
+            self.group, self.index = group, index
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.groups: Sequence[Group] = ()
+
+    def show(self, *groups: Group) -> None:
+        self.groups = [group for group in groups if group.names]
+        self.refresh()
 
     def render(self) -> Text:
-        return self._lines(self.content_size.width or 78)
+        parts = [self._group(group) for group in self.groups]
+        line = Text("    ", no_wrap=True, overflow="ellipsis").join(parts)
+        line.no_wrap, line.overflow = True, "ellipsis"
+        return line
 
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return self._lines(width).plain.count("\n") + 1
+    def _group(self, group: Group) -> Text:
+        tones = cast("InterpApp", self.app).tones
+        line = Text()
+        line.append(f"{group.name} ", tones.muted)
+        room = max(12, (self.size.width - 4) // len(self.groups) - len(group.name) - 6)
+        first, last = _in_sight([len(name) + 2 for name in group.names], group.chosen or 0, room)
+        line.append("‹ " if first else "", tones.muted)
+        for i in range(first, last):
+            word = Text(printable(group.names[i]))
+            word.apply_meta({"@click": f"pick({group.name!r}, {i})"})
+            if i == group.chosen:
+                word.stylize(tones.primary + Style(bold=True, underline=True))
+            else:
+                word.stylize(tones.muted)
+            line.append_text(word)
+            line.append("  " if i < last - 1 else "")
+        line.append(" ›" if last < len(group.names) else "", tones.muted)
+        line.append(f"  {group.keys}" if len(group.names) > 1 else "", tones.accent)
+        return line
 
-    def _lines(self, width: int) -> Text:
-        return flow(map(self._said, self.choices), width)
-
-    def _said(self, choice: Choice) -> Text:
-        tones = palette(self.app.theme_variables)
-        text, several = Text(), choice.count > 1
-        parts = [
-            (choice.key if several else "", tones.accent + tones.strong),
-            (choice.name, tones.muted),
-            (printable(choice.value), tones.strong),
-            (f"{choice.at + 1}/{choice.count}" if several else "", tones.muted),
-        ]
-        for said, style in parts:
-            if said:
-                text.append(" " if text else "").append(said, style)
-        if several:
-            text.stylize(Style(meta={"choose": choice.action}))
-        return text
-
-    async def on_click(self, event: events.Click) -> None:
-        action = event.style.meta.get("choose")
-        if action:
-            await self.run_action(f"screen.{action}")
+    def action_pick(self, group: str, index: int) -> None:
+        self.post_message(self.Picked(group, index))
 
 
-def turned(values: Sequence[str], now: str, by: int) -> str:
-    """The value `by` places further around."""
-    return values[(values.index(now) + by) % len(values)] if now in values else values[0]
+def _in_sight(widths: Sequence[int], chosen: int, room: int) -> tuple[int, int]:
+    """The longest stretch of names around the chosen one that fits."""
+    first, last, used = chosen, chosen + 1, widths[chosen]
+    while True:
+        if last < len(widths) and used + widths[last] <= room:
+            used += widths[last]
+            last += 1
+        elif first > 0 and used + widths[first - 1] <= room:
+            first -= 1
+            used += widths[first]
+        else:
+            return first, last

@@ -31,8 +31,8 @@ class Graph(ScrollView, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "row(-1)", "up", show=False),
         Binding("down,j", "row(1)", "down", show=False),
-        Binding("left,h", "beside(-1)", "left", show=False),
-        Binding("right,l", "beside(1)", "right", show=False),
+        Binding("left", "beside(-1)", "left", show=False),
+        Binding("right", "beside(1)", "right", show=False),
     ]
     DEFAULT_CSS = """
     Graph { width: 1fr; height: 1fr; scrollbar-size-vertical: 1; }

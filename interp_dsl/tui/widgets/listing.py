@@ -16,8 +16,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from interp_dsl.language.cells import cells
-from interp_dsl.runs.text import printable
+from interp_dsl.tui.widgets.cells import fitted
 from interp_dsl.tui.widgets.scale import Scale, scale
 
 Tone = float | None
@@ -188,9 +187,7 @@ class Listing(ScrollView, can_focus=True):
         for heading, text, style, room in zip(
             self._headings, texts, styles, self._widths(width), strict=False
         ):
-            said = _cut(printable(text), room)
-            space = " " * (room - cells(said))
-            segments.append(Segment(space + said if heading.right else said + space, style))
+            segments.append(Segment(fitted(text, room, heading.right), style))
             segments.append(Segment(" "))
         return (
             Strip(segments).adjust_cell_length(width, self.rich_style).apply_style(self.rich_style)
@@ -200,28 +197,3 @@ class Listing(ScrollView, can_focus=True):
         fixed = sum(h.width for h in self._headings) + len(self._headings)
         left = max(4, (width - fixed) // max(1, sum(not h.width for h in self._headings)))
         return [h.width or left for h in self._headings]
-
-
-def _cut(text: str, width: int) -> str:
-    """A text within so many cells."""
-    if cells(text) <= width:
-        return text
-    while text and cells(text) > width - 1:
-        text = text[:-1]
-    return text + "…" if width else ""
-
-
-def bar(value: float | None, limit: float, width: int) -> str:
-    """A number as a bar from the middle: to the right above zero, to the left below; `width` is odd
-    and counts the middle."""
-    side = width // 2
-    if value is None or value != value or not limit:
-        return " " * side + "│" + " " * side
-    eighths = round(min(1.0, abs(value) / limit) * side * 8)
-    full, rest = divmod(eighths, 8)
-    if value < 0:
-        drawn = "█" * full  # blocks grow from the left alone, so the left side goes by halves
-        drawn = ("▐" if rest >= 4 else "") + drawn
-        return drawn.rjust(side) + "│" + " " * side
-    drawn = "█" * full + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[rest]
-    return " " * side + "│" + drawn.ljust(side)

@@ -18,7 +18,7 @@ from textual.color import Color
 
 from interp_dsl.runs.grids import Floats
 from interp_dsl.runs.text import decimals, number
-from interp_dsl.tui.palette import sign_colors
+from interp_dsl.tui.tones import sign_colors
 
 STEPS = 24
 """Shades on each side of zero."""

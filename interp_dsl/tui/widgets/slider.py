@@ -8,7 +8,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from interp_dsl.tui.palette import palette
+from interp_dsl.tui.tones import tones
 from interp_dsl.tui.widgets.scale import scale
 
 
@@ -40,10 +40,10 @@ class Slider(Widget):
 
     def render(self) -> Text:
         colours, (_, length) = scale(self.app), self._line
-        tones = palette(self.app.theme_variables)
+        held = tones(self.app.theme_variables)
         place = round(self.at * (length - 1) / max(1, self.count - 1))
         text = Text(no_wrap=True, overflow="ellipsis")
-        text.append("< > ", tones.accent + tones.strong)
+        text.append(", . ", held.accent + held.strong)
         text.append(f"{self.title}  ", colours.muted)
         text.append("━" * place, colours.muted)
         text.append("●", colours.strong)

@@ -25,7 +25,7 @@ SIGNS: dict[Status, tuple[str, str, str]] = {
     "interrupted": ("■", "interrupted", "warn"),
     "cancelled": ("■", "cancelled", "warn"),
 }
-"""Of each status a sign, a word, and a colour of the palette."""
+"""Of each status a sign, a word, and a tone."""
 
 
 class Head(Widget):
@@ -44,17 +44,17 @@ class Head(Widget):
 
 def _run_line(app: InterpApp, width: int) -> Text:
     line = Text(no_wrap=True, overflow="ellipsis")
-    line.append("interp", app.palette.strong)
+    line.append("interp", app.tones.strong)
     line.append("  ")
     if app.folder is None:
         line.append(printable(str(app.where)))
         return line
     sign, word, tone = SIGNS[app.status]
-    style: Style = getattr(app.palette, tone)
+    style: Style = getattr(app.tones, tone)
     name = printable(app.folder.path.name)
-    right = Text(f"{sign} {word}{app.progress_words()}", style + app.palette.strong)
+    right = Text(f"{sign} {word}{app.progress_words()}", style + app.tones.strong)
     if app.is_paused:
-        right.append(f"  ‖ paused, {app.n_waiting:,} waiting", app.palette.warn)
+        right.append(f"  ‖ paused, {app.n_waiting:,} waiting", app.tones.warn)
     room = max(8, width - 8 - right.cell_len - 2)
     shown = name if len(name) <= room else name[: room - 1] + "…"
     line.append(shown.ljust(room))
@@ -73,11 +73,11 @@ def _tab(app: InterpApp, one: View, full: bool) -> Text:
     current = one.name == app.view_name
     missing = app.folder is None or app.is_missing(one)
     text = Text()
-    text.append(one.key, app.palette.muted if missing else app.palette.accent)
+    text.append(one.key, app.tones.muted if missing else app.tones.accent)
     text.append(f" {one.title}" if full or current else f" {one.title[:3]}")
     if current:
         text.stylize(Style(bold=True, reverse=True))
     elif missing:
-        text.stylize(app.palette.faint)
+        text.stylize(app.tones.faint)
     text.apply_meta({"@click": f"app.show({one.name!r})"})
     return text

@@ -10,7 +10,7 @@ from textual.color import Color
 
 
 @dataclass(frozen=True, slots=True)
-class Palette:
+class Tones:
     """`muted` for what is beside the point, `faint` for rules and empty bars, `plus` and `minus`
     for the two signs. None of them ever is the only sign of anything."""
 
@@ -31,8 +31,8 @@ class Palette:
     head: Style
 
 
-def palette(variables: Mapping[str, str]) -> Palette:
-    """The palette of a theme's variables (`App.theme_variables`)."""
+def tones(variables: Mapping[str, str]) -> Tones:
+    """The tones of a theme's variables (`App.theme_variables`)."""
     ground, ink = _color(variables, "background"), _color(variables, "foreground")
     is_ansi = ground.ansi is not None or ink.ansi is not None
 
@@ -51,7 +51,7 @@ def palette(variables: Mapping[str, str]) -> Palette:
             return Style(reverse=True)
         return Style(bgcolor=ground.blend(_color(variables, name), share).rich_color)
 
-    return Palette(
+    return Tones(
         text=Style(),
         strong=Style(bold=True),
         muted=between(0.45),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Pictures:
+class Atlas:
     """The steps of a run that make pictures; `step`, `metric`, `column` and `at` say which picture
     it is. `read` takes in what the run has finished meanwhile."""
 
