@@ -25,7 +25,7 @@ Ints = NDArray[np.int64]
 
 MISSING = -1
 _HEAD, _SITE = r"^L\d+H\d+(?:\.(\w+))?$", r"^L\d+\.(\w+)(?:\[\d+\])?$"
-_EDGE = r"^\S+ -> \S+$"
+_EDGE = r"^[^\s()]+ -> [^\s()]+$"
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from interp_dsl.runs.schema import is_score_table
 if TYPE_CHECKING:
     import polars as pl
 
-ANY = "largest of all units"
+ANY = "any unit"
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,7 +125,7 @@ class CircuitScreen(RunScreen):
     def _show_settings(self) -> None:
         held = self.found
         steps = Setting(
-            "s", "step", held.step, held.steps.index(held.step), len(held.steps), "step(1)"
+            "[ ]", "step", held.step, held.steps.index(held.step), len(held.steps), "step(1)"
         )
         what = "replay" if self.turn is not None else "circuit"
         shown = Setting("t", "show", what, self.turn is not None, 2 if held.turns else 1, "replay")

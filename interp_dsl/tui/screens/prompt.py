@@ -52,13 +52,13 @@ class PromptScreen(RunScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "example(1)", "Pair"),
         Binding("N", "example(-1)", "previous pair", show=False),
-        Binding("d", "dataset(1)", "Data", show=False),
+        Binding("s", "dataset(1)", "Dataset", show=False),
         Binding("right_square_bracket", "effect(1)", "Effects", key_display="[ ]"),
         Binding("left_square_bracket", "effect(-1)", "effects before", show=False),
         Binding("h", "head(1)", "Head"),
         Binding("H", "head(-1)", "head before", show=False, key_display="H"),
-        Binding("l", "layer(1)", "Layer"),
-        Binding("L", "layer(-1)", "layer before", show=False, key_display="L"),
+        Binding("right_curly_bracket", "layer(1)", "next layer", show=False, key_display="}"),
+        Binding("left_curly_bracket", "layer(-1)", "layer before", show=False, key_display="{"),
         Binding("o", "side", "Side"),
         Binding("tab", "app.focus_next", "next part", show=False),
     ]
@@ -185,7 +185,7 @@ class PromptScreen(RunScreen):
         held, layer = self.pairs, self.overlays[self.at_effect] if self.overlays else None
         said = [
             Setting(
-                "d",
+                "s",
                 "data",
                 held.dataset,
                 self.datasets.index(held.dataset),
@@ -213,7 +213,7 @@ class PromptScreen(RunScreen):
             )
         if not self.has_class("wide") and len(held.sides) > 1:
             side = held.sides[self.at_side]
-            said.append(Setting("o", "attention on", side, self.at_side, 2, "side"))
+            said.append(Setting("o", "side", side, self.at_side, 2, "side"))
         self.query_one(Settings).settings = tuple(said)
 
     def effects(self) -> dict[int, Effect]:
@@ -274,7 +274,7 @@ class PromptScreen(RunScreen):
         signs |= {token: "✓" for token in held.answers("answer", self.example)}
         for prompt in self.prompts():
             token = self._token(prompt.side)
-            headings += [Heading(f"{prompt.side}: next", 0), Heading("logit", 7, right=True)]
+            headings += [Heading(prompt.side, 0), Heading("logit", 7, right=True)]
             columns.append(_top(prompt, token, held, signs))
         count = max(map(len, columns))
 
