@@ -26,12 +26,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def command(args: argparse.Namespace, output: Output) -> int:
     require_terminal()
     target = None if args.target is None else _target(args.target, args.runs)
+    return shown(target, args, output)
 
+
+def shown(
+    target: Path | None, args: argparse.Namespace, output: Output, starts: bool = False
+) -> int:
+    """The screens until they are left; what goes on without them is said. The exit code is that of
+    a run that was started from them and has ended, else 0."""
     from interp_dsl.tui import main
 
-    return main(
-        target, args.runs, (*run_options(args), *(["--fresh"] if args.fresh else [])), args.theme
-    )
+    fresh = ["--fresh"] if args.fresh else []
+    options = (*run_options(args), *fresh)
+    left = main(target, args.runs, options, getattr(args, "theme", None), starts)
+    if left.goes_on and left.started is not None:
+        output.message(f"the run goes on; see it again with: interp tui {left.started}")
+    return left.code or left.child_code or 0
 
 
 def _target(name: str, runs: Path) -> Path:

@@ -29,6 +29,9 @@ from interp_dsl.tui.widgets.head import Head
 if TYPE_CHECKING:
     from interp_dsl.tui.app import InterpApp
 
+WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (112, "-wide")]
+"""For a screen's HORIZONTAL_BREAKPOINTS: from how many columns on it has which class."""
+
 
 class InterpScreen(Screen[Any]):
     """A screen that is no dialog: head, body, footer."""

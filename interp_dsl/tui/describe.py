@@ -13,6 +13,8 @@ from interp_dsl.tui.widgets.cells import FULL, fitted
 from interp_dsl.tui.widgets.charts import histogram
 
 NAMES = 12
+SCALE = ("effect", "value", "low", "high", "a", "b", "difference")
+PLAIN = ("base", "value", "rank_a", "rank_b")
 MOST = 5
 """Examples that are named at each end."""
 
@@ -27,10 +29,7 @@ def described(
     )
     if row.get("position") not in (None, "all", "mixed"):
         title += f" at {row['position']}"
-    text = Text()
-    for name, value in _facts(row):
-        text.append(fitted(name, NAMES) + " ", tones.muted)
-        text.append(printable(value) + "\n")
+    text = facts_text(row, tones)
     if isinstance(examples, str):
         text.append(f"\n{examples}\n" if examples else "", tones.muted)
     elif examples:
@@ -38,9 +37,18 @@ def described(
     return title or "row", text
 
 
+def facts_text(row: Mapping[str, object], tones: Tones) -> Text:
+    """The numbers of a row one below the other."""
+    text = Text()
+    for name, value in _facts(row):
+        text.append(fitted(name, NAMES) + " ", tones.muted)
+        text.append(printable(value) + "\n")
+    return text
+
+
 def _facts(row: Mapping[str, object]) -> list[tuple[str, str]]:
     numbers = {k: v for k, v in row.items() if isinstance(v, float) and not k.startswith("#")}
-    scale = [v for k, v in numbers.items() if k in ("effect", "value", "low", "high")]
+    scale = [v for k, v in numbers.items() if k in SCALE]
     places = max(0, decimals(scale)) if scale else 3
     facts: list[tuple[str, str]] = []
     for name, value in row.items():
@@ -48,8 +56,8 @@ def _facts(row: Mapping[str, object]) -> list[tuple[str, str]]:
             continue
         if isinstance(value, float):
             digits = 3 if name == "normalized" else places
-            facts.append((name, number(value, digits, name not in ("base", "value"))))
-            if name == "effect" and isinstance(row.get("low"), float):
+            facts.append((name, number(value, digits, name not in PLAIN)))
+            if name in ("effect", "difference") and isinstance(row.get("low"), float):
                 low, high = float(str(row["low"])), float(str(row["high"]))
                 facts.append(("95% interval", interval(low, high, places)))
         else:

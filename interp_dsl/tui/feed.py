@@ -4,7 +4,7 @@ times a second at most."""
 from __future__ import annotations
 
 import threading
-import time
+import time as clock
 from collections.abc import Callable
 
 from textual.message import Message
@@ -49,8 +49,8 @@ class Feed:
         looked = -LOOK
         for events in self.folder.log.batches(self._over.is_set, POLL):
             status = told
-            if time.monotonic() - looked >= LOOK:
-                status, looked = self._status(told), time.monotonic()
+            if clock.monotonic() - looked >= LOOK:
+                status, looked = self._status(told), clock.monotonic()
             if status is None or not (events or status != told):
                 continue
             for piece in _pieces(coalesced(events)):
@@ -67,9 +67,18 @@ class Feed:
 
 
 def coalesced(events: list[Event]) -> list[Event]:
-    """The events without the progress that later progress of the same task has overtaken."""
+    """The events with at most ten of progress a second and task: enough for rates and curves. The
+    last of each task stays."""
     last = {e["task"]: i for i, e in enumerate(events) if e["event"] == "progress"}
-    return [e for i, e in enumerate(events) if e["event"] != "progress" or last[e["task"]] == i]
+    kept, times = [], dict[str, float]()
+    for i, event in enumerate(events):
+        if event["event"] == "progress":
+            task, time = event["task"], event["time"]
+            if i != last[task] and time - times.get(task, -POLL) < POLL:
+                continue
+            times[task] = time
+        kept.append(event)
+    return kept
 
 
 def _pieces(events: list[Event]) -> list[list[Event]]:

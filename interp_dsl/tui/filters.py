@@ -69,15 +69,13 @@ def filtered(table: pl.DataFrame, expression: str, folder: RunFolder) -> Filtere
 
 
 def _passing(table: pl.DataFrame, names: pl.Series, units: tuple[Unit, ...]) -> pl.Series:
-    import polars as pl
-
     anywhere = [u.place for u in units if u.position in ("all", "mixed")]
     passing = names.is_in(anywhere)
     placed = [u for u in units if u.position not in ("all", "mixed", "each")]
     if "position" not in table.columns:
         return passing | names.is_in([u.place for u in placed])
     each = names.is_in([u.place for u in units if u.position == "each"])
-    pairs = pl.Series([f"{u.place}\0{u.position}" for u in placed], dtype=pl.String)
+    pairs = [f"{u.place}\0{u.position}" for u in placed]
     own = names + "\0" + table["position"]
     return passing | own.is_in(pairs) | (each & table["position"].str.contains(r"^\d+$"))
 

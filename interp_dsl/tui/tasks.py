@@ -95,11 +95,12 @@ class TaskRows:
         found = self.rows[row]
         return None if isinstance(found, _Group) else found.step
 
-    def working(self) -> int | None:
-        """The line of the task that is worked at."""
-        for i, row in enumerate(self.rows):
-            if isinstance(row, TaskLive) and row.stage == "working":
-                return i
+    def at_work(self) -> int | None:
+        """The line of the task that is worked at, else of the one at which the run ended."""
+        for stages in (("working",), ("failed", "stopped")):
+            for i, row in enumerate(self.rows):
+                if isinstance(row, TaskLive) and row.stage in stages:
+                    return i
         return None
 
     def cells(self, start: int, stop: int, tones: Tones) -> list[list[Cell]]:

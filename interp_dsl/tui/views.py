@@ -59,26 +59,29 @@ def _no_pairs(folder: RunFolder) -> str | None:
     return "no prompts are kept yet; the first pairs of each dataset will be here"
 
 
+def _no_other(folder: RunFolder) -> str | None:
+    if not folder.steps:
+        return "no step has ended yet; there is nothing to compare"
+    beside = (path for path in folder.path.parent.iterdir() if path.name != folder.path.name)
+    if not any((path / "tables").is_dir() for path in beside):
+        return "there is no other run beside this one; run the file once more, with --fresh"
+    return None
+
+
+_MAPS, _CIRCUIT = ("screens.maps", "MapsScreen"), ("screens.circuit", "CircuitScreen")
+_PROMPT = ("screens.prompt", "PromptScreen")
+_COMPARE = ("screens.compare", "CompareScreen")
+
 VIEWS: tuple[View, ...] = (
     View("watch", "w", "Watch", "tasks, curves, claims", _screen("screens.watch", "WatchScreen")),
-    View("rank", "r", "Rank", "tables", _screen("screens.rank", "RankScreen"), _no_table),
-    View("maps", "m", "Maps", "scores as a grid", _screen("screens.maps", "MapsScreen"), _no_table),
-    View(
-        "circuit",
-        "c",
-        "Circuit",
-        "the edges that a search found",
-        _screen("screens.circuit", "CircuitScreen"),
-        _no_circuit,
-    ),
-    View(
-        "prompt",
-        "p",
-        "Prompt",
-        "tokens, attention, next tokens",
-        _screen("screens.prompt", "PromptScreen"),
-        _no_pairs,
-    ),
+    View("rank", "r", "Rank", "tables of steps", _screen("screens.rank", "RankScreen"), _no_table),
+    View("maps", "m", "Maps", "scores as a grid", _screen(*_MAPS), _no_table),
+    View("circuit", "c", "Circuit", "edges that a search found", _screen(*_CIRCUIT), _no_circuit),
+    View("prompt", "p", "Prompt", "tokens, attention, logits", _screen(*_PROMPT), _no_pairs),
+    View("compare", "d", "Diff", "beside another run", _screen(*_COMPARE), _no_other),
+    View("plan", "l", "Plan", "text and plan", _screen("screens.plan", "PlanScreen")),
+    View("log", "g", "Log", "what it has said", _screen("screens.log", "LogScreen")),
+    View("runs", "u", "Runs", "the runs beside it", _screen("screens.runs", "RunsScreen")),
 )
 
 

@@ -19,13 +19,15 @@ from interp_dsl.runs.schema import score_table
 WHEN = datetime(2026, 11, 20, 10, 15, 0)
 START = WHEN.timestamp()
 N = 32
+VERSIONS = {"interp-dsl": "0.1.0", "python": "3.11.7", "torch": "2.13.0"}
 TEXT = """# Which heads continue a repeated sequence?
 model   m       = bundled("induction-2l")
 dataset repeats = repeated_tokens(pairs=32, half=24, seed=0)
 metric  gap     = logit_diff()
 
 step noising = patch heads from repeats.corrupt into repeats.clean measure gap, kl()
-step circuit = search edges by acdc(threshold=0.1) from repeats.corrupt into repeats.clean measure gap
+step circuit = search edges by acdc(threshold=0.1)
+  from repeats.corrupt into repeats.clean measure gap
 
 expect noising[L0H0].gap < 0
 expect noising[L1H3].gap > 0
@@ -179,6 +181,7 @@ def running(root: Path) -> RunFolder:
     """A run in its first step, written by this process; `release` it."""
     folder = begun(root)
     assert folder.acquire()
+    folder.update_manifest(pid=4242, host="gpu-07", versions=VERSIONS)
     worked(folder)
     return folder
 
@@ -186,7 +189,6 @@ def running(root: Path) -> RunFolder:
 def died(root: Path) -> RunFolder:
     """A run whose process is gone."""
     folder = running(root)
-    folder.update_manifest(pid=4242, host="gpu-07")
     folder.log.close()
     folder._lock.release()
     return folder
@@ -268,7 +270,8 @@ def hostile(root: Path) -> RunFolder:
 
 def _settled(folder: RunFolder) -> RunFolder:
     """Times of the manifest that do not depend on when it was made."""
-    folder.update_manifest(started=None, finished=None, pid=4242, host="gpu-07")
+    about = {"started": None, "finished": None, "pid": 4242, "host": "gpu-07"}
+    folder.update_manifest(**about, versions=VERSIONS)
     return folder
 
 

@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from interp_dsl.runs.text import count
+from interp_dsl.tui.base import WIDTHS
 from interp_dsl.tui.safe import plain
 from interp_dsl.tui.widgets.columns import BarColumn, Column, NumberColumn, TextColumn
 from interp_dsl.tui.widgets.frame import FrameModel
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 class ExamplesScreen(ModalScreen[None]):
     """The examples by the size of their effect; `s` sorts, Escape closes."""
 
+    HORIZONTAL_BREAKPOINTS = WIDTHS
     DEFAULT_CSS = """
     ExamplesScreen { align: center middle; }
     ExamplesScreen #box { width: 90%; max-width: 110; height: 85%; background: $background;
                           border: round $border; padding: 0 1;
                           border-title-color: $foreground; border-subtitle-color: $text-muted; }
-    ExamplesScreen #row { width: 34; padding: 1 1 0 0; }
+    ExamplesScreen #row { width: 34; padding: 1 1 0 0; display: none; }
+    ExamplesScreen.-wide #row { display: block; }
     ExamplesScreen Table { width: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -15,7 +15,7 @@ from textual.containers import Horizontal
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.text import count
-from interp_dsl.tui.base import RunScreen
+from interp_dsl.tui.base import WIDTHS, RunScreen
 from interp_dsl.tui.chosen import as_units
 from interp_dsl.tui.place import Place
 from interp_dsl.tui.safe import plain
@@ -28,7 +28,6 @@ from interp_dsl.tui.widgets.table import Table
 if TYPE_CHECKING:
     import polars as pl
 
-WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (112, "-wide")]
 SHOWN = 400
 """Characters of a copied text that are shown."""
 

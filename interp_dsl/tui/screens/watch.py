@@ -16,8 +16,9 @@ from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.live import TaskLive
 from interp_dsl.tui import pictures
 from interp_dsl.tui.banner import banner
-from interp_dsl.tui.base import RunScreen
+from interp_dsl.tui.base import WIDTHS, RunScreen
 from interp_dsl.tui.place import Place
+from interp_dsl.tui.plans import read_plan
 from interp_dsl.tui.safe import plain
 from interp_dsl.tui.screens.confirm import Confirm
 from interp_dsl.tui.tasks import TaskRows
@@ -25,7 +26,6 @@ from interp_dsl.tui.widgets.choices import Choices, Group
 from interp_dsl.tui.widgets.panes import LogPane, Pane
 from interp_dsl.tui.widgets.table import Table
 
-WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (112, "-wide")]
 PANES = ("leading", "curves", "claims", "log")
 
 
@@ -95,7 +95,11 @@ class WatchScreen(RunScreen):
 
     # ---- the picture
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self.home.status == "running" if action == "cancel" else True
+
     def on_run_events(self, events: list[Event]) -> None:
+        self.refresh_bindings()
         self._show_tasks()
         self._show_banner()
         self._show_panes()
@@ -111,10 +115,10 @@ class WatchScreen(RunScreen):
         if len(rows) >= table.size.height:
             rows = TaskRows(self._tasks(), self._toggled, short=True)
         before = table.model
-        place = before.working() if isinstance(before, TaskRows) else None
+        place = before.at_work() if isinstance(before, TaskRows) else None
         followed = table.cursor == (place or 0)
         table.show(rows, keep=True)
-        working = rows.working()
+        working = rows.at_work()
         if working is not None and followed:
             table.go_to(working)
         n = sum(rows.groups.values())
@@ -191,9 +195,6 @@ class WatchScreen(RunScreen):
 
     def action_cancel(self) -> None:
         """Ask, then ask the run to stop; what is finished is kept."""
-        if self.home.status != "running":
-            self.notify("nothing is running here", severity="warning")
-            return
         question = "Cancel this run? It finishes the shard in hand and keeps all that is finished."
         self.app.push_screen(Confirm(question, "Cancel the run"), self._cancel)
 
@@ -201,11 +202,3 @@ class WatchScreen(RunScreen):
         if is_sure:
             self.folder.cancel()
             self.notify("asked to stop; it finishes the shard in hand first")
-
-
-def read_plan(folder: RunFolder) -> Plan | None:
-    """The run's plan, None where there is none that can be read."""
-    try:
-        return folder.read_plan()
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -8,7 +8,7 @@ from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
+from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Label
 
@@ -18,17 +18,18 @@ PAUSE = 0.15
 """Seconds after the last key before the filter is tried."""
 
 
-class FilterBar(Horizontal):
+class FilterBar(Vertical):
     """Posts `Typed` when the text has changed, `Left` when the keys shall go elsewhere again."""
 
     DEFAULT_CSS = """
-    FilterBar { height: 1; display: none; background: $surface; padding: 0 1; }
+    FilterBar { height: auto; display: none; background: $surface; padding: 0 1; }
     FilterBar.-open { display: block; }
+    FilterBar Horizontal { height: 1; }
     FilterBar #slash { width: 2; color: $text-accent; text-style: bold; }
-    FilterBar Input { width: 2fr; border: none; height: 1; padding: 0; background: $surface; }
+    FilterBar Input { width: 1fr; border: none; height: 1; padding: 0; background: $surface; }
     FilterBar Input:focus { border: none; background: $surface; }
-    FilterBar #said { width: 3fr; height: 1; padding-left: 2; color: $text-muted;
-                      text-overflow: ellipsis; text-wrap: nowrap; }
+    FilterBar #said { width: 1fr; height: auto; max-height: 3; padding-left: 2;
+                      color: $text-muted; }
     FilterBar.-wrong #said { color: $text-error; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -47,8 +48,9 @@ class FilterBar(Horizontal):
         """The table shall have the keys again."""
 
     def compose(self) -> ComposeResult:
-        yield Label("/", id="slash")
-        yield Input(placeholder="heads layers 7..11 at S2", compact=True, select_on_focus=False)
+        with Horizontal():
+            yield Label("/", id="slash")
+            yield Input(placeholder="heads layers 7..11 at S2", compact=True, select_on_focus=False)
         yield Label("", id="said", markup=False)
 
     @property
