@@ -202,13 +202,13 @@ class CircuitScreen(RunScreen):
         effects = [one.effect for _, one in self._log]
         places = decimals(effects)
         width = max(6, *(len(number(v, places)) for v in effects), 6)
+        wide = self.has_class("wide")
         headings = [Heading("turn", 5), Heading("edge", 0)]
-        headings += [Heading("effect", width, True, True), Heading("judged", 6)]
+        headings += [Heading("effect", width, True, True), Heading("", 6 if wide else 1)]
 
         def item(row: int) -> Item:
             at, one = self._log[row]
-            kept = "✓ kept" if one.kept else "✗ out" if one.evaluated else "– gone"
-            said = (f"{at + 1}", edge_name(*one.edge), number(one.effect, places), kept)
+            said = f"{at + 1}", edge_name(*one.edge), number(one.effect, places), _judged(one)
             tone = None if said[2] == MISSING else float(said[2])
             return Item(said, tone, dim=at > (self.turn or 0))
 
@@ -335,6 +335,11 @@ class CircuitScreen(RunScreen):
         path = self.export_path(".svg")
         path.write_text(self.found.circuit.to_svg(), encoding="utf-8")
         return path
+
+
+def _judged(one: Judged) -> str:
+    """What became of an edge: kept, out, or gone with a node that nothing reads."""
+    return "✓ kept" if one.kept else "✗ out" if one.evaluated else "– gone"
 
 
 def _said(edge: Edge, node: str) -> str:
