@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from interp_dsl.plan.names import edge_name
 from interp_dsl.runs.circuit_table import KEY
-from interp_dsl.runs.nodes import level, parse_node
+from interp_dsl.runs.nodes import CHANNELS, level, parse_node
 from interp_dsl.runs.schema import extra_columns
 
 if TYPE_CHECKING:
@@ -213,13 +213,13 @@ def _edges(rows: pl.DataFrame, column: str, where: str) -> Iterator[Grid]:
 def _run_order(names: Sequence[str]) -> list[str]:
     """Ends of edges, `L1H0.k` too, in the order in which their nodes run."""
 
-    def place(name: str) -> tuple[float, int, str]:
-        node = parse_node(name) or parse_node(name.rpartition(".")[0])
-        if node is None:
-            return float("inf"), 0, name
-        if node.kind == "logits":
-            return float("inf"), -1, name
-        return float(level(node, 0)), node.head or 0, name
+    def place(name: str) -> tuple[float, int, int, str]:
+        alone, _, channel = name.rpartition(".")
+        node = parse_node(name) or parse_node(alone)
+        if node is None or node.kind == "logits":
+            return float("inf"), node is None, 0, name
+        turn = CHANNELS["head"].index(channel) if channel in CHANNELS["head"] else 0
+        return float(level(node, 0)), node.head or 0, turn, name
 
     return sorted(names, key=place)
 

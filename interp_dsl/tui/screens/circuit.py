@@ -208,7 +208,10 @@ class CircuitScreen(RunScreen):
 
         def item(row: int) -> Item:
             at, one = self._log[row]
-            said = f"{at + 1}", edge_name(*one.edge), number(one.effect, places), _judged(one)
+            name, word = edge_name(*one.edge), _judged(one)
+            if not wide:
+                name, word = name.replace(" -> ", "→"), word[0]
+            said = f"{at + 1}", name, number(one.effect, places), word
             tone = None if said[2] == MISSING else float(said[2])
             return Item(said, tone, dim=at > (self.turn or 0))
 
