@@ -132,12 +132,11 @@ def _of(part: pl.DataFrame, column: str, where: str) -> Iterator[Grid]:
     heads, units = pl.col("head").is_not_null(), pl.col("index").is_not_null()
     placed = part.filter(pl.col("site").is_not_null())
     for rows in placed.filter(heads & ~units).partition_by("site", maintain_order=True):
-        positions = rows["position"].unique(maintain_order=True).to_list()
-        for position in positions:
-            said = _facet(rows["site"][0], position, where)
-            at = rows.filter(pl.col("position") == position)
+        parts = rows.partition_by("position", maintain_order=True)
+        for at in parts:
+            said = _facet(rows["site"][0], at["position"][0], where)
             yield _counted(at, column, ("layer", "head"), said)
-        if len(positions) > 1:
+        if len(parts) > 1:
             yield _placed(rows, column, "unit", _facet(rows["site"][0], None, where))
     for rows in placed.filter(units).partition_by("site", "position", maintain_order=True):
         said = _facet(rows["site"][0], rows["position"][0], where)

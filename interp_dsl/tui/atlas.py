@@ -52,8 +52,17 @@ class Atlas:
             return bool(value_columns(table))
         if not is_score_table(table):
             return False
-        columns = value_columns(table)
-        return any(grids(table, m, c) for m in metrics(table) for c in columns[:1])
+        columns = value_columns(table)[:1]
+        return any(self._pictures(step, table, m, c) for m in metrics(table) for c in columns)
+
+    def _pictures(self, step: str, table: pl.DataFrame, metric: str, column: str) -> list[Grid]:
+        """The pictures of a table, made once."""
+        key = step, metric, column
+        if key not in self._grids:
+            of_edges = is_edge_table(table)
+            found = edge_grids(table, column) if of_edges else grids(table, metric, column)
+            self._grids[key] = found
+        return self._grids[key]
 
     # ---- what can be chosen
 
@@ -77,15 +86,7 @@ class Atlas:
     @property
     def grids(self) -> list[Grid]:
         """The pictures of the step, metric and column."""
-        key = self.step, self.metric, self.column
-        if key not in self._grids:
-            of_edges = is_edge_table(self.table)
-            self._grids[key] = (
-                edge_grids(self.table, self.column)
-                if of_edges
-                else grids(self.table, self.metric, self.column)
-            )
-        return self._grids[key]
+        return self._pictures(self.step, self.table, self.metric, self.column)
 
     @property
     def grid(self) -> Grid | None:

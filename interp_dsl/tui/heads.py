@@ -35,12 +35,15 @@ def strongest_head(folder: RunFolder) -> Head | None:
     return None
 
 
-def nearest(heads: Sequence[Head], wanted: Head | str | None) -> Head | None:
-    """The head of a unit such as `L9H6.k`, or the wanted one, where it is among `heads`; of a layer
-    that has it not the nearest head, else the first."""
-    if isinstance(wanted, str):
-        found = re.match(r"L(\d+)H(\d+)", wanted)
-        wanted = (int(found[1]), int(found[2])) if found else None
+def head_of(unit: str | None) -> Head | None:
+    """The head that a unit such as `L9H6.k` is, or is part of."""
+    found = re.match(r"L(\d+)H(\d+)(?:\.\w+)?$", unit or "")
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def nearest(heads: Sequence[Head], wanted: Head | None) -> Head | None:
+    """The wanted head where it is among `heads`, else the one closest to it; without a wish the
+    first."""
     if not heads or wanted is None:
         return heads[0] if heads else None
     layer, head = wanted

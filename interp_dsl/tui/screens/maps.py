@@ -63,7 +63,7 @@ class MapsScreen(RunScreen):
         super().__init__(folder)
         self.atlas = Atlas(folder)
         self._order: Ints = np.zeros((0, 2), dtype=np.int64)
-        self._rank: dict[tuple[int, int], int] = {}
+        self._rank: Ints = np.zeros((0, 0), dtype=np.int64)
 
     def body(self) -> ComposeResult:
         yield Settings(id="settings")
@@ -109,7 +109,8 @@ class MapsScreen(RunScreen):
         if grid is None:
             return
         self._order = grid.ranked()
-        self._rank = {(r, c): i for i, (r, c) in enumerate(self._order.tolist())}
+        self._rank = np.full(grid.shape, -1, dtype=np.int64)
+        self._rank[tuple(self._order.T)] = np.arange(len(self._order))
         self.map.show(grid)
         first = (int(self._order[0, 0]), int(self._order[0, 1])) if len(self._order) else (0, 0)
         self.map.cursor = cell or first
@@ -154,7 +155,7 @@ class MapsScreen(RunScreen):
             said += [bar(value, limit, BAR // 2)] if wide else []
             return Item(tuple(said), float(said[1]) if said[1] != MISSING else None)
 
-        here = self._rank.get(self.map.cursor, 0)
+        here = max(0, int(self._rank[self.map.cursor]))
         self.rows.show(headings, len(self._order), item, here)
 
     def _say_cell(self) -> None:
@@ -181,8 +182,8 @@ class MapsScreen(RunScreen):
 
     @on(HeatMap.Moved, "#map")
     def _cell_moved(self) -> None:
-        rank = self._rank.get(self.map.cursor)
-        if rank is not None:
+        rank = int(self._rank[self.map.cursor])
+        if rank >= 0:
             self.rows.go(rank)
         self._say_cell()
 

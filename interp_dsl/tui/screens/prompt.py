@@ -29,7 +29,7 @@ from interp_dsl.runs.prompts import (
 )
 from interp_dsl.runs.text import decimals, number, printable
 from interp_dsl.tui.base import RunScreen
-from interp_dsl.tui.heads import heads_of, nearest, strongest_head
+from interp_dsl.tui.heads import head_of, heads_of, nearest, strongest_head
 from interp_dsl.tui.widgets.attention import Attention
 from interp_dsl.tui.widgets.listing import Heading, Item, Listing
 from interp_dsl.tui.widgets.scale import legend, scale
@@ -140,7 +140,7 @@ class PromptScreen(RunScreen):
     def _go_to_place(self) -> None:
         """The head and the effects of the row that another view looks at."""
         wanted = self.place
-        self.head = nearest(self.heads, wanted.unit) if wanted.unit else self.head
+        self.head = nearest(self.heads, head_of(wanted.unit) or self.head)
         for at, layer in enumerate(self.overlays):
             if (layer.step, layer.unit) == (
                 wanted.step,

@@ -49,7 +49,7 @@ def wrapped(widths: Sequence[int], room: int) -> list[range]:
     """Columns in lines of at most `room` cells, one cell between two."""
     lines, start, used = [], 0, 0
     for column, width in enumerate(widths):
-        if column > start and used + width + 1 > room:
+        if column > start and used + width > room:
             lines.append(range(start, column))
             start, used = column, 0
         used += width + 1
@@ -167,7 +167,7 @@ class Tokens(ScrollView, can_focus=True):
     def _wrapped(self, width: int) -> tuple[list[range], list[tuple[int, str]]]:
         """The columns of every block, and the lines: the number of their block and what stands in
         them, "" between two blocks. Lines without any text are left out."""
-        blocks = wrapped(self._widths, max(10, width - self._margin - 1))
+        blocks = wrapped(self._widths, max(10, width - self._margin))
         lines: list[tuple[int, str]] = []
         for at, block in enumerate(blocks):
             lines += [(at, "")] if at else []
