@@ -14,7 +14,7 @@ from interp_dsl.runs.grids import Grid, edge_grids, grids, value_columns
 from interp_dsl.runs.rank import metrics
 from interp_dsl.runs.schema import is_score_table
 from interp_dsl.runs.select import interval
-from interp_dsl.runs.text import decimals, number
+from interp_dsl.runs.text import decimals, exact
 from interp_dsl.tui.place import Place
 
 if TYPE_CHECKING:
@@ -151,18 +151,18 @@ class Atlas:
     def facts(self, row: int) -> list[tuple[str, str]]:
         """All numbers of a row by name, in words: the shown one first, then its interval and n."""
         held = self.table.row(row, named=True)
-        places = decimals([held.get(self.column)])
-        said = [(self.column, number(held[self.column], max(places, 3)))]
+        places = max(3, decimals([held.get(self.column)]))
+        said = [(self.column, exact(held[self.column]))]
         if held.get("skipped"):
             said.append(("", "not run: it cannot have an effect"))
         if held.get("low") is not None and self.column == _bounded(held):
-            said.append(("95%", interval(held["low"], held["high"], max(places, 3))))
+            said.append(("95%", interval(held["low"], held["high"], places)))
         if held.get("n") is not None:
             said.append(("n", f"{held['n']:,}"))
         for name in ("normalized", "effect", "verified", "base", "value", "score", "margin"):
             if name != self.column and held.get(name) is not None:
                 signed = name not in ("base", "value", "score")
-                said.append((name, number(held[name], max(3, decimals([held[name]])), signed)))
+                said.append((name, exact(held[name], signed)))
         if "kept" in held:
             said.append(("", "kept" if held["kept"] else "not kept"))
         return said

@@ -20,7 +20,7 @@ from interp_dsl.runs.draw.marks import title
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.nodes import parse_node
-from interp_dsl.runs.text import MISSING, count, decimals, number
+from interp_dsl.runs.text import MISSING, count, decimals, exact, number
 from interp_dsl.runs.turns import Judged, undecided
 from interp_dsl.tui.base import RunScreen
 from interp_dsl.tui.found import Found
@@ -36,6 +36,8 @@ from interp_dsl.tui.widgets.slider import Slider
 BAR, WIDE, PACE = 9, 40, 0.15
 """Characters of a bar, how wide the list must be to hold one, seconds between turns at play."""
 
+STEPS = "the next of the steps that found a circuit"
+CUTS = "a higher threshold, fewer edges; in a replay the next turn"
 LEGEND = "edges run upwards   ━ half of the strongest or more   ─ weaker   ┄ below zero"
 
 
@@ -47,13 +49,13 @@ class CircuitScreen(RunScreen):
         "below zero. Arrows walk between nodes; the list has the edges of the one looked at."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right_square_bracket", "step(1)", "Step", key_display="[ ]"),
-        Binding("left_square_bracket", "step(-1)", "step before", show=False),
-        Binding("full_stop,greater_than_sign", "slide(1)", "Cut", key_display=", ."),
-        Binding("comma,less_than_sign", "slide(-1)", "cut back", show=False),
-        Binding("t", "replay", "Replay"),
-        Binding("space", "play", "Play"),
-        Binding("tab", "app.focus_next", "Graph/list", show=False),
+        Binding("right_square_bracket", "step(1)", "Step", key_display="[ ]", tooltip=STEPS),
+        Binding("left_square_bracket", "step(-1)", "Step before", show=False, key_display="["),
+        Binding("full_stop,greater_than_sign", "slide(1)", "Cut", key_display=", .", tooltip=CUTS),
+        Binding("comma,less_than_sign", "slide(-1)", "Cut back", show=False, key_display=","),
+        Binding("t", "replay", "Replay", tooltip="the search, turn by turn, and back"),
+        Binding("space", "play", "Play", tooltip="let the turns go by"),
+        Binding("tab", "app.focus_next", "Graph, list", show=False),
     ]
     DEFAULT_CSS = """
     CircuitScreen #graph { padding: 0 1; }
@@ -232,7 +234,7 @@ class CircuitScreen(RunScreen):
         for name in ("effect", "score", "margin"):
             value = getattr(one, name)
             if value is not None:
-                words.append(f"{name} {number(value, max(3, decimals([value])))}")
+                words.append(f"{name} {exact(value)}")
         return "   ".join(words)
 
     # ---- moving

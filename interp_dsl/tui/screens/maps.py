@@ -40,12 +40,12 @@ class MapsScreen(RunScreen):
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right_square_bracket", "step(1)", "Step", key_display="[ ]"),
-        Binding("left_square_bracket", "step(-1)", "step before", show=False),
+        Binding("left_square_bracket", "step(-1)", "Step before", show=False, key_display="["),
         Binding("full_stop", "metric(1)", "Metric", key_display=", ."),
-        Binding("comma", "metric(-1)", "metric before", show=False),
-        Binding("v", "column(1)", "Value"),
-        Binding("f", "picture(1)", "Picture"),
-        Binding("F", "picture(-1)", "previous picture", show=False),
+        Binding("comma", "metric(-1)", "Metric before", show=False, key_display=","),
+        Binding("v", "column(1)", "Value", tooltip="effect, normalized, value"),
+        Binding("f", "picture(1)", "Picture", tooltip="other axes, another position"),
+        Binding("F", "picture(-1)", "Picture before", show=False, key_display="F"),
         Binding("tab", "app.focus_next", "Map/table", show=False),
     ]
     DEFAULT_CSS = """

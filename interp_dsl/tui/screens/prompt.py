@@ -27,7 +27,7 @@ from interp_dsl.runs.prompts import (
     recorded_pattern,
     recordings,
 )
-from interp_dsl.runs.text import decimals, number, printable
+from interp_dsl.runs.text import exact, number, printable
 from interp_dsl.tui.base import RunScreen
 from interp_dsl.tui.heads import head_of, heads_of, nearest, strongest_head
 from interp_dsl.tui.widgets.attention import Attention
@@ -51,14 +51,14 @@ class PromptScreen(RunScreen):
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "example(1)", "Pair"),
-        Binding("N", "example(-1)", "previous pair", show=False),
+        Binding("N", "example(-1)", "Pair before", show=False, key_display="N"),
         Binding("s", "dataset(1)", "Dataset", show=False),
         Binding("right_square_bracket", "effect(1)", "Effects", key_display="[ ]"),
-        Binding("left_square_bracket", "effect(-1)", "effects before", show=False),
+        Binding("left_square_bracket", "effect(-1)", "Effects before", show=False, key_display="["),
         Binding("h", "head(1)", "Head"),
-        Binding("H", "head(-1)", "head before", show=False, key_display="H"),
-        Binding("right_curly_bracket", "layer(1)", "next layer", show=False, key_display="}"),
-        Binding("left_curly_bracket", "layer(-1)", "layer before", show=False, key_display="{"),
+        Binding("H", "head(-1)", "Head before", show=False, key_display="H"),
+        Binding("right_curly_bracket", "layer(1)", "Next layer", show=False, key_display="}"),
+        Binding("left_curly_bracket", "layer(-1)", "Layer before", show=False, key_display="{"),
         Binding("o", "side", "Side"),
         Binding("tab", "app.focus_next", "next part", show=False),
     ]
@@ -241,8 +241,8 @@ class PromptScreen(RunScreen):
         parts = [legend(colours, limit, f"effect on {printable(layer.metric)}", 44)]
         here = found.get(self.query_one(Tokens).column[0] or 0)
         if here is not None:
-            value = number(here.value, max(3, decimals([here.value])))
-            said = Text().append(f"{printable(here.unit)} here {value}", colours.strong)
+            words = f"{printable(here.unit)} here {exact(here.value)}"
+            said = Text().append(words, colours.strong)
             parts.append(said.append(f", mean of {here.n:,}" if here.n else "", colours.muted))
         line.update(Text("   ").join(parts))
 

@@ -29,10 +29,10 @@ class Graph(ScrollView, can_focus=True):
     """`node` is the one that is looked at. Posts `Moved` when it is another."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "row(-1)", "up", show=False),
-        Binding("down,j", "row(1)", "down", show=False),
-        Binding("left", "beside(-1)", "left", show=False),
-        Binding("right", "beside(1)", "right", show=False),
+        Binding("up,k", "row(-1)", "Up", show=False),
+        Binding("down,j", "row(1)", "Down", show=False),
+        Binding("left", "beside(-1)", "Left", show=False),
+        Binding("right", "beside(1)", "Right", show=False),
     ]
     DEFAULT_CSS = """
     Graph { width: 1fr; height: 1fr; scrollbar-size-vertical: 1; }

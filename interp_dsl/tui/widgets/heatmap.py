@@ -41,15 +41,15 @@ class HeatMap(ScrollView, can_focus=True):
     `Moved` when the cursor goes to another cell, `Chosen` on Enter or a second click."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1, 0)", "up", show=False),
-        Binding("down,j", "move(1, 0)", "down", show=False),
-        Binding("left", "move(0, -1)", "left", show=False),
-        Binding("right", "move(0, 1)", "right", show=False),
-        Binding("home", "move(0, -100000)", "first column", show=False),
-        Binding("end", "move(0, 100000)", "last column", show=False),
-        Binding("pageup", "move(-10, 0)", "ten up", show=False),
-        Binding("pagedown", "move(10, 0)", "ten down", show=False),
-        Binding("enter", "choose", "open", show=False),
+        Binding("up,k", "move(-1, 0)", "Up", show=False),
+        Binding("down,j", "move(1, 0)", "Down", show=False),
+        Binding("left", "move(0, -1)", "Left", show=False),
+        Binding("right", "move(0, 1)", "Right", show=False),
+        Binding("home", "move(0, -100000)", "First column", show=False),
+        Binding("end", "move(0, 100000)", "Last column", show=False),
+        Binding("pageup", "move(-10, 0)", "Ten up", show=False),
+        Binding("pagedown", "move(10, 0)", "Ten down", show=False),
+        Binding("enter", "choose", "Open", show=False),
     ]
     DEFAULT_CSS = """
     HeatMap { width: 1fr; height: 1fr; scrollbar-size-vertical: 1; }

@@ -48,13 +48,13 @@ class Listing(ScrollView, can_focus=True):
     a second click; `go` moves it silently."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "up", show=False),
-        Binding("down,j", "move(1)", "down", show=False),
-        Binding("pageup", "page(-1)", "page up", show=False),
-        Binding("pagedown", "page(1)", "page down", show=False),
-        Binding("home", "move(-10000000)", "first", show=False),
-        Binding("end", "move(10000000)", "last", show=False),
-        Binding("enter", "choose", "open", show=False),
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home", "move(-10000000)", "First", show=False),
+        Binding("end", "move(10000000)", "Last", show=False),
+        Binding("enter", "choose", "Open", show=False),
     ]
     DEFAULT_CSS = """
     Listing { width: 1fr; height: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; }

@@ -60,12 +60,12 @@ class Tokens(ScrollView, can_focus=True):
     """`cursor` is a column. Posts `Moved` when it goes to another."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "move(-1)", "left", show=False),
-        Binding("right", "move(1)", "right", show=False),
-        Binding("up", "line(-1)", "up", show=False),
-        Binding("down", "line(1)", "down", show=False),
-        Binding("home", "move(-1000000)", "first", show=False),
-        Binding("end", "move(1000000)", "last", show=False),
+        Binding("left", "move(-1)", "Left", show=False),
+        Binding("right", "move(1)", "Right", show=False),
+        Binding("up", "line(-1)", "Up", show=False),
+        Binding("down", "line(1)", "Down", show=False),
+        Binding("home", "move(-1000000)", "First", show=False),
+        Binding("end", "move(1000000)", "Last", show=False),
     ]
     DEFAULT_CSS = """
     Tokens { height: auto; max-height: 10; scrollbar-size-vertical: 1; overflow-x: hidden; }
