@@ -250,6 +250,8 @@ class InterpApp(App[int]):
             self.push_screen(screen)
         elif self.screen is not screen:
             self.switch_screen(screen)
+        elif isinstance(screen, RunScreen):
+            screen.on_run_events([])  # it is shown already, perhaps at another place
         self.call_after_refresh(self.refresh_head)
 
     @property

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.live import RunLive
 from interp_dsl.tui.files import free_path
 from interp_dsl.tui.place import Place
+from interp_dsl.tui.widgets.foot import Foot
 from interp_dsl.tui.widgets.head import Head
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class InterpScreen(Screen[Any]):
     def compose(self) -> ComposeResult:
         yield Head()
         yield from self.body()
-        yield Footer(show_command_palette=False)
+        yield Foot()
 
     def body(self) -> ComposeResult:
         """The widgets between head and footer."""

@@ -52,11 +52,11 @@ def _columns(rows: pl.DataFrame, places: int) -> list[Column]:
         NumberColumn.of(rows, "a", places=places),
         NumberColumn.of(rows, "b", places=places),
         NumberColumn.of(rows, "difference", "b - a", places=places),
-        BarColumn.of(rows, "difference"),
         IntervalColumn.of(rows, "low", "high", places),
-        FlagColumn("clear", "#apart", 7, "✱ clear"),
-        RanksColumn("rank_a", "rank_b", "rank_b"),
+        FlagColumn("≠0", "#apart", 2, "✱"),
+        RanksColumn("rank_a", "rank_b", "rank_b", width=2 * len(str(len(rows))) + 5),
         TextColumn("sign", "#sign", 8),
+        BarColumn.of(rows, "difference"),
     ]
 
 

@@ -55,7 +55,7 @@ def _facts(row: Mapping[str, object]) -> list[tuple[str, str]]:
         if name.startswith("#") or name in ("unit", "low", "high", "skipped") or value is None:
             continue
         if isinstance(value, float):
-            digits = 3 if name == "normalized" else places
+            digits = places if name in (*SCALE, "base") else max(0, decimals([value]))
             facts.append((name, number(value, digits, name not in PLAIN)))
             if name in ("effect", "difference") and isinstance(row.get("low"), float):
                 low, high = float(str(row["low"])), float(str(row["high"]))

@@ -49,7 +49,8 @@ class Feed:
         looked = -LOOK
         for events in self.folder.log.batches(self._over.is_set, POLL):
             status = told
-            if clock.monotonic() - looked >= LOOK:
+            is_news = bool(events) and told != "running"  # a run may have been taken up again
+            if is_news or clock.monotonic() - looked >= LOOK:
                 status, looked = self._status(told), clock.monotonic()
             if status is None or not (events or status != told):
                 continue

@@ -33,6 +33,7 @@ _FAMILIES = {
     r"L\d+\.resid_post": "resid_post",
     r"L\d+\.attn_out": "attn_out",
     r"embed": "embed",
+    r".+ -> .+": "edges",
 }
 
 

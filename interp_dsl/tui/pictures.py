@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.text import Text
 
 from interp_dsl.runs.live import Point, RunLive
@@ -32,7 +33,7 @@ def curves(live: RunLive, tones: Tones, width: int, height: int) -> Text:
 
 def _curve(name: str, points: Sequence[Point], tones: Tones, width: int, height: int) -> Text:
     ys = [y for _, y in points]
-    places = 0 if all(y == int(y) for y in ys) else decimals(ys)
+    places = 0 if all(y == int(y) for y in ys) else _apart(min(ys), max(ys))
     now, low, high = (number(y, places, False) for y in (ys[-1], min(ys), max(ys)))
     margin = max(len(low), len(high))
     text = Text(no_wrap=True)
@@ -50,6 +51,14 @@ def _curve(name: str, points: Sequence[Point], tones: Tones, width: int, height:
     return text
 
 
+def _apart(low: float, high: float) -> int:
+    """Decimals with which the two ends of a curve can be told apart."""
+    places = decimals([low, high])
+    while 0 <= places < 9 and low != high and number(low, places) == number(high, places):
+        places += 1
+    return places
+
+
 def leading(rows: Sequence[Mapping[str, Any]], tones: Tones, width: int) -> Text:
     """The leading components of a step with signed bars and intervals."""
     if not rows:
@@ -58,9 +67,11 @@ def leading(rows: Sequence[Mapping[str, Any]], tones: Tones, width: int) -> Text
     places, largest = decimals(effects), max(map(abs, effects))
     numbers = [number(effect, places) for effect in effects]
     wide = max(map(len, numbers))
-    rest = width - wide - 2 * HALF - 5
     bounds = [interval(row.get("low"), row.get("high"), places) for row in rows]
-    room = max(map(len, bounds)) + 2 if rest - max(map(len, bounds)) - 2 >= 8 else 0
+    rest = width - wide - 2 * HALF - 5
+    needed = min(24, max(cell_len(printable(str(row["unit"]))) for row in rows))
+    room = max(map(len, bounds)) + 2
+    room = room if rest - room >= needed else 0  # names before intervals
     text = Text(no_wrap=True)
     for row, effect, shown, bound in zip(rows, effects, numbers, bounds, strict=True):
         tone = tones.plus if effect > 0 else tones.minus

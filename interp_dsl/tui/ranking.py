@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from interp_dsl.runs.circuit_rows import is_edge_table, strength
 from interp_dsl.runs.rank import metrics, ranking_column
 from interp_dsl.runs.schema import extra_columns, is_estimated, is_score_table
-from interp_dsl.runs.text import decimals
 from interp_dsl.tui.widgets.columns import (
     BarColumn,
     Column,
     FlagColumn,
     IntervalColumn,
     NumberColumn,
+    OwnColumn,
     TextColumn,
     plain_columns,
 )
@@ -98,9 +98,9 @@ def _columns(frame: pl.DataFrame, own: list[str], others: list[str]) -> list[Col
 
 def _measured(table: pl.DataFrame) -> list[Column]:
     """One value a metric: what `evaluate` has found of one thing."""
-    number = NumberColumn.of(table, "value", signed=False)
-    interval = IntervalColumn.of(table, "low", "high", number.places)
-    return [TextColumn.of(table, "metric"), number, interval, TextColumn.of(table, "n")]
+    columns: list[Column] = [TextColumn.of(table, "metric")]
+    columns += [OwnColumn.of(table, name) for name in ("value", "low", "high")]
+    return [*columns, TextColumn.of(table, "n")]
 
 
 def _values(frame: pl.DataFrame) -> list[Column]:
@@ -125,8 +125,7 @@ def _effects(frame: pl.DataFrame) -> list[Column]:
 def _edges(rows: pl.DataFrame) -> FrameModel:
     columns: list[Column] = [TextColumn.of(rows, name) for name in ("source", "target", "channel")]
     if "threshold" in rows.columns:
-        places = decimals(rows["threshold"].unique())
-        columns.append(NumberColumn.of(rows, "threshold", signed=False, places=places))
+        columns.append(TextColumn.of(rows, "threshold"))
     columns.append(FlagColumn("kept", "kept", 6, "kept"))
     by = strength(rows)
     for name in ("effect", "score", "margin"):

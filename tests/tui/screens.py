@@ -41,11 +41,21 @@ async def settled(app: InterpApp, pilot: Pilot[int], seconds: float = 10.0) -> N
     for _ in range(round(seconds / 0.05)):
         await pilot.pause(0.05)
         quiet = all(worker.is_finished for worker in app.workers)
-        if quiet and (app.folder is None or app.has_read):
+        drawn = getattr(app.screen, "_redraw", None) is None
+        if quiet and drawn and (app.folder is None or app.has_read):
             break
     else:
         raise AssertionError("the screens did not come to rest")
     await pilot.pause(0.1)
+
+
+async def until(pilot: Pilot[int], holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait for something to become true."""
+    for _ in range(round(seconds / 0.05)):
+        await pilot.pause(0.05)
+        if holds():
+            return
+    raise AssertionError("it did not become true")
 
 
 def grid(app: InterpApp) -> str:

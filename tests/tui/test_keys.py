@@ -16,7 +16,7 @@ from interp_dsl.tui.screens.rank import RankScreen
 from interp_dsl.tui.screens.tabled import TabledScreen
 from interp_dsl.tui.widgets.table import Table
 from tests.tui import made
-from tests.tui.screens import driven, grid, settled, typed
+from tests.tui.screens import driven, grid, settled, typed, until
 
 App = InterpApp
 P = Pilot[int]
@@ -100,9 +100,8 @@ def test_pause_holds_the_picture_and_lets_it_go_on(place: Path) -> None:
         tell = made.Writer(folder)
         tell.now = made.START + 10
         tell("note", text="something new")
-        await pilot.pause(0.5)
+        await until(pilot, lambda: "paused, 1 waiting" in grid(app))
         assert "something new" not in {line.text[6:] for line in app.live.log}
-        assert "paused, 1 waiting" in grid(app)
         await typed(app, pilot, ["space"])
         assert "note: something new" in {line.text for line in app.live.log}
         assert "paused" not in grid(app)
@@ -130,18 +129,18 @@ def test_a_run_that_dies_is_said_to_have_and_its_resumption_is_followed(place: P
     async def drive(app: App, pilot: P) -> None:
         assert app.status == "running" and "● running" in grid(app)
         folder._lock.release()
-        await pilot.pause(1.0)
-        assert app.status == "died" and "is gone without a word" in grid(app)
+        await until(pilot, lambda: app.status == "died")
+        await until(pilot, lambda: "is gone without a word" in grid(app))
         assert app.live.tasks["sweep:noising"].stage == "stopped"
         assert folder.acquire()
         tell = made.Writer(folder)
         tell.now = made.START + 20
         tell("run_started", tasks=made.TASKS, resumed=True)
         tell("task_started", task="sweep:noising", step="noising", total=8)
-        await pilot.pause(1.0)
-        assert app.status == "running" and "begun 2 times" in grid(app)
+        await until(pilot, lambda: app.status == "running")
+        await until(pilot, lambda: "begun 2 times" in grid(app))
         assert app.live.tasks["sweep:noising"].stage == "working"
-        assert "is gone" not in grid(app)
+        await until(pilot, lambda: "is gone" not in grid(app))
 
     driven(folder.path, drive)
     folder.release("done")
@@ -157,7 +156,7 @@ def test_a_table_that_appears_while_one_looks_is_shown(place: Path) -> None:
         tell = made.Writer(folder)
         tell.now = made.START + 10
         tell("task_finished", task="sweep:noising", step="noising", seconds=9.0, reused=False)
-        await pilot.pause(0.5)
+        await until(pilot, lambda: app.live.n_ended == 5)
         await typed(app, pilot, ["r"])
         assert app.view_name == "rank" and len(units(app)) == 8
 
@@ -210,9 +209,8 @@ def test_what_is_wrong_with_a_file_goes_when_it_is_mended(place: Path) -> None:
     async def drive(app: App, pilot: P) -> None:
         assert "error[E124]" in grid(app)
         path.write_text(made.TEXT)
-        await pilot.pause(1.5)
-        await settled(app, pilot)
-        assert "error" not in grid(app) and "noising" in grid(app)
+        await until(pilot, lambda: "error" not in grid(app))
+        assert "noising" in grid(app)
 
     driven(path, drive)
 
@@ -238,7 +236,7 @@ def test_a_file_is_run_in_a_process_of_its_own(
 
     async def drive(app: App, pilot: P) -> None:
         await typed(app, pilot, ["r"])
-        await pilot.pause(1.5)
+        await until(pilot, lambda: app.child_code is not None)
         assert app.started == folder.path and app.view_name == "watch"
         assert app.child_code == 0 and not app.has_child
         await typed(app, pilot, ["escape"])
@@ -255,8 +253,7 @@ def test_a_run_that_does_not_start_says_why(place: Path, monkeypatch: pytest.Mon
 
     async def drive(app: App, pilot: P) -> None:
         await typed(app, pilot, ["r"])
-        await pilot.pause(1.5)
-        assert "it did not start" in grid(app)
+        await until(pilot, lambda: "it did not start" in grid(app))
         assert "error[E452]: [red]no weights" in grid(app)
         assert app.child_code == 1
 
@@ -275,13 +272,12 @@ def test_the_palette_goes_to_a_table(place: Path) -> None:
 
     async def drive(app: App, pilot: P) -> None:
         await pilot.press("colon")
-        await pilot.pause(0.3)
+        await until(pilot, lambda: "View: Rank" in grid(app))
         await pilot.press(*"circuit")
-        await pilot.pause(0.5)
+        await until(pilot, lambda: "View: Rank" not in grid(app) and "Table: circ" in grid(app))
         await pilot.press("enter")
-        await pilot.pause(0.3)
-        await settled(app, pilot)
-        assert isinstance(app.screen, RankScreen) and app.screen.step == "circuit"
+        await until(pilot, lambda: getattr(app.screen, "step", None) == "circuit")
+        assert isinstance(app.screen, RankScreen)
 
     driven(folder.path, drive)
 

@@ -16,8 +16,10 @@ from interp_dsl.tui.safe import plain
 from interp_dsl.tui.tones import Tones
 from interp_dsl.tui.views import VIEWS
 
-HIDDEN = ("ctrl+q", "ctrl+c", "tab", "shift+tab", "ctrl+p", "ctrl+i", "super+c", "ctrl+pageup")
-HIDDEN += ("ctrl+pagedown", "ctrl+home", "ctrl+end")
+HIDDEN = frozenset(
+    ["ctrl+q", "ctrl+c", "tab", "shift+tab", "ctrl+p", "ctrl+i", "super+c", "colon"]
+    + [f"ctrl+{key}" for key in ("pageup", "pagedown", "home", "end")]
+)
 KEYS = 14
 
 

@@ -61,6 +61,7 @@ class TabledScreen(RunScreen):
         self.metric: str | None = None
         self.model: FrameModel | None = None
         self._steps: list[str] = []
+        self._begins = False
 
     # ---- what a derived screen gives
 
@@ -103,7 +104,9 @@ class TabledScreen(RunScreen):
     def on_run_events(self, events: list[Event]) -> None:
         """The first time the frame goes out before anything is read."""
         if self.step is None:
-            self.call_after_refresh(self._begin)
+            if not self._begins:
+                self._begins = True
+                self.call_after_refresh(self._begin)
             return
         if not events:
             self._follow_place()
@@ -116,6 +119,7 @@ class TabledScreen(RunScreen):
                 self.query_one(Choices).show(*self.groups())
 
     def _begin(self) -> None:
+        self._begins = False
         self._steps = self.step_names()
         wanted = self.place.step if self.place.step in self._steps else None
         first = wanted or next(iter(self._steps), None)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
+from textual.timer import Timer
 from textual.widgets import Static
 
 from interp_dsl.plan.tasks import Plan
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
-from interp_dsl.runs.live import TaskLive
+from interp_dsl.runs.live import Status, TaskLive
 from interp_dsl.tui import pictures
 from interp_dsl.tui.banner import banner
 from interp_dsl.tui.base import WIDTHS, RunScreen
@@ -26,6 +28,8 @@ from interp_dsl.tui.widgets.choices import Choices, Group
 from interp_dsl.tui.widgets.panes import LogPane, Pane
 from interp_dsl.tui.widgets.table import Table
 
+PATIENCE = 0.3
+"""Seconds between two pictures of the panes."""
 PANES = ("leading", "curves", "claims", "log")
 
 
@@ -71,7 +75,12 @@ class WatchScreen(RunScreen):
 
     def __init__(self, folder: RunFolder) -> None:
         super().__init__(folder)
+        self._status: Status | None = None
+        self._redraw: Timer | None = None
+        self._drawn = 0.0
         self._toggled: set[str] = set()
+        self._followed = 0
+        """The line that the cursor was put on; it goes on with the work until somebody moves it."""
         self._pane = 0
         self._plan: Plan | None = None
 
@@ -99,10 +108,12 @@ class WatchScreen(RunScreen):
         return self.home.status == "running" if action == "cancel" else True
 
     def on_run_events(self, events: list[Event]) -> None:
-        self.refresh_bindings()
+        if self._status != self.home.status:
+            self._status = self.home.status
+            self.refresh_bindings()
         self._show_tasks()
         self._show_banner()
-        self._show_panes()
+        self._show_panes_soon()
         for pane in self.query(LogPane):
             pane.follow(self.live.log, self.live.lines, self.home.tones)
 
@@ -114,13 +125,13 @@ class WatchScreen(RunScreen):
         rows = TaskRows(self._tasks(), self._toggled)
         if len(rows) >= table.size.height:
             rows = TaskRows(self._tasks(), self._toggled, short=True)
-        before = table.model
-        place = before.at_work() if isinstance(before, TaskRows) else None
-        followed = table.cursor == (place or 0)
+        is_followed = table.cursor == self._followed
         table.show(rows, keep=True)
-        working = rows.at_work()
-        if working is not None and followed:
-            table.go_to(working)
+        at_work = rows.at_work()
+        if at_work is not None and is_followed:
+            table.go_to(at_work)
+        if is_followed:
+            self._followed = table.cursor
         n = sum(rows.groups.values())
         table.border_title = plain(f"tasks · {self.live.n_ended:,} of {n:,}" if n else "tasks")
         table.nothing = "" if n else "no task yet; they appear when the run begins"
@@ -142,7 +153,18 @@ class WatchScreen(RunScreen):
         line.set_class(bool(text), "-told")
         line.update(text)
 
+    def _show_panes_soon(self) -> None:
+        """At once, unless that was less than PATIENCE ago: drawing takes most of the time."""
+        since = monotonic() - self._drawn
+        if since >= PATIENCE:
+            self._show_panes()
+        elif self._redraw is None:
+            self._redraw = self.set_timer(PATIENCE - since, self._show_panes)
+
     def _show_panes(self) -> None:
+        if self._redraw is not None:
+            self._redraw.stop()
+        self._redraw, self._drawn = None, monotonic()
         tones, live = self.home.tones, self.live
         pane = self.query_one("#leading", Pane)
         step = next(reversed(live.leading), "")

@@ -53,10 +53,7 @@ class TextColumn:
         return cls(title, name, _width(title, [widest]), right=is_number)
 
     def cells(self, rows: pl.DataFrame, tones: Tones) -> list[Cell]:
-        return [
-            (fitted(MISSING if v is None else str(v), self.width, self.right), Style())
-            for v in rows[self.by]
-        ]
+        return [(fitted(_text(v), self.width, self.right), Style()) for v in rows[self.by]]
 
 
 @dataclass
@@ -110,6 +107,30 @@ class NumberColumn:
         if not self.signed or value is None or value == 0:
             return tones.muted
         return tones.plus if value > 0 else tones.minus
+
+
+@dataclass
+class OwnColumn:
+    """Numbers that have nothing to do with each other, each with decimals of its own."""
+
+    title: str
+    by: str
+    width: int
+    right: bool = True
+    signed: bool = True
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame, name: str) -> OwnColumn:
+        widths = [len(own_number(v)) for v in frame[name]]
+        return cls(name, name, _width(name, widths))
+
+    def cells(self, rows: pl.DataFrame, tones: Tones) -> list[Cell]:
+        return [(own_number(v).rjust(self.width), Style()) for v in rows[self.by]]
+
+
+def own_number(value: float | None) -> str:
+    """A number with four figures."""
+    return number(value, decimals([value]), False)
 
 
 @dataclass
@@ -204,6 +225,12 @@ def plain_columns(frame: pl.DataFrame) -> list[Column]:
         else:
             found.append(TextColumn.of(frame, name))
     return found
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return MISSING
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _widest(frame: pl.DataFrame, name: str) -> int:

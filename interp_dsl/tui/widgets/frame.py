@@ -69,8 +69,9 @@ class FrameModel:
     def keep(self, passing: pl.Series | None) -> None:
         """Show the rows for which a series of truth values, one a row of `frame`, holds; None: all
         rows."""
-        self._passing = passing
-        self._arrange()
+        if passing is not None or self._passing is not None:
+            self._passing = passing
+            self._arrange()
 
     def _arrange(self) -> None:
         import polars as pl

@@ -27,7 +27,13 @@ class Pane(VerticalScroll):
     def compose(self) -> ComposeResult:
         yield Static()
 
+    def on_mount(self) -> None:
+        self._shown: tuple[str, Text, str] | None = None
+
     def show(self, title: str, lines: Text, below: str = "") -> None:
+        if self._shown == (title, lines, below):
+            return
+        self._shown = (title, lines, below)
         self.border_title = plain(title)
         self.border_subtitle = plain(below) if below else None
         self.query_one(Static).update(lines)

@@ -106,6 +106,7 @@ class Table(ScrollView, can_focus=True):
         self.model = model
         if not keep:
             self.marked = set()
+            self.cursor = 0
         self.renew(key)
 
     def renew(self, key: int | None = None) -> None:
@@ -114,7 +115,9 @@ class Table(ScrollView, can_focus=True):
         self._window = (0, [])
         row = self.model.row_of(key) if self.model is not None and key is not None else None
         n = self.n_rows
-        self.virtual_size = Size(self._width(), n + 1)
+        size = Size(self._width(), n + 1)
+        if self.virtual_size != size:
+            self.virtual_size = size
         last = len(self.model.headings) - 1 if self.model else 0
         self.column = max(0, min(self.column, last))
         before = self.cursor
@@ -280,13 +283,16 @@ class Table(ScrollView, can_focus=True):
     # ---- the mouse
 
     def on_click(self, event: events.Click) -> None:
-        if event.y == 0:
-            column = self._column_at(event.x)
+        at = event.get_content_offset(self)
+        if at is None:
+            return
+        if at.y == 0:
+            column = self._column_at(at.x)
             if column is not None:
                 self.column = column
                 self.action_sort()
             return
-        row = self.scroll_offset.y + event.y - 1
+        row = self.scroll_offset.y + at.y - 1
         if 0 <= row < self.n_rows:
             again = row == self.cursor and event.chain > 1
             self.go_to(row)
