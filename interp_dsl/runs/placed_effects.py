@@ -3,11 +3,10 @@ a prompt."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.prompts import Prompt
 from interp_dsl.runs.rank import metrics, ranking_column
 from interp_dsl.runs.schema import is_score_table
@@ -37,12 +36,11 @@ class Effect:
     n: int | None
 
 
-def overlays(folder: RunFolder, steps: Iterable[str], prompts: Iterable[Prompt]) -> list[Overlay]:
-    """The overlays of those steps whose positions some prompt has: of each step and metric that of
-    ANY unit first, then those of single units."""
+def overlays(tables: Mapping[str, pl.DataFrame], prompts: Iterable[Prompt]) -> list[Overlay]:
+    """The overlays of those steps, by their tables, whose positions some prompt has: those of ANY
+    unit first, then those of single units."""
     held, found = list(prompts), []
-    for step in steps:
-        table = folder.read_table(step)
+    for step, table in tables.items():
         if not is_score_table(table):
             continue
         positions = table["position"].drop_nulls().unique().to_list()

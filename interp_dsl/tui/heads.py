@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.prompts import Head
 from interp_dsl.runs.rank import metrics, ranked
 from interp_dsl.runs.schema import is_score_table
 
+if TYPE_CHECKING:
+    import polars as pl
 
-def heads_of(folder: RunFolder) -> set[Head]:
-    """The heads that have scores in a run."""
+
+def heads_of(tables: Iterable[pl.DataFrame]) -> set[Head]:
+    """The heads that have scores in some table."""
     found: set[Head] = set()
-    for step in folder.steps:
-        table = folder.read_table(step)
+    for table in tables:
         if is_score_table(table):
             held = table.select("layer", "head").drop_nulls().unique()
             found |= {(layer, head) for layer, head in held.iter_rows()}
     return found
 
 
-def strongest_head(folder: RunFolder) -> Head | None:
-    """The head that the first step with effects of heads puts first."""
-    for step in folder.steps:
-        table = folder.read_table(step)
+def strongest_head(tables: Iterable[pl.DataFrame]) -> Head | None:
+    """The head that the first table with effects of heads puts first."""
+    for table in tables:
         if is_score_table(table):
             held = ranked(table, metrics(table)[0], "effect").drop_nulls(
                 ["layer", "head", "effect"]

@@ -129,12 +129,9 @@ def test_effects_stand_at_the_tokens_of_their_positions(folder: RunFolder) -> No
 
 def test_overlays_are_those_whose_positions_the_prompt_has(folder: RunFolder) -> None:
     write_pairs(folder)
-    folder.write_table("heads", score_table(heads(("all",))))
-    folder.write_table("stream", score_table(stream()))
-    folder.write_table("at_end", score_table(heads(("END",))[:1]))
-    found = overlays(
-        folder, ["heads", "stream", "at_end"], [read_pairs(folder, "ioi").prompt("clean", 0)]
-    )
+    tables = {"heads": heads(("all",)), "stream": stream(), "at_end": heads(("END",))[:1]}
+    held = {step: score_table(rows) for step, rows in tables.items()}
+    found = overlays(held, [read_pairs(folder, "ioi").prompt("clean", 0)])
     assert found[0] == Overlay("stream", "gap", ANY)
     assert {(o.step, o.unit) for o in found[1:]} == {
         *(("stream", f"L{layer}.resid_post") for layer in range(3)),

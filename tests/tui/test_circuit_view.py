@@ -9,7 +9,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from interp_dsl.runs.circuit import Circuit
+from interp_dsl.runs.circuit import Circuit, Fingerprint
 from interp_dsl.runs.circuit_file import circuit_path
 from interp_dsl.runs.circuit_table import KEY
 from interp_dsl.runs.cuts import Curve, Point
@@ -23,6 +23,7 @@ from interp_dsl.tui.widgets.listing import Listing
 from interp_dsl.tui.widgets.slider import Slider
 from tests.runs.circuits import INDUCTION, by_chance, circuit
 from tests.tui import viewed
+from tests.tui.made import HOSTILE
 from tests.tui.screens import SIZES, after, driven, grid, settled, typed
 from tests.tui.test_grids import same
 
@@ -243,6 +244,15 @@ def test_the_circuit_is_written_as_a_picture(place: Path) -> None:
     driven(folder.path, after(["c", "e"]))
     (path,) = place.glob("*.svg")
     assert path.read_text() == circuit(INDUCTION).to_svg()
+
+
+def test_names_from_data_stay_text(place: Path) -> None:
+    names = {"model": Fingerprint(HOSTILE, "ab" * 32), "metric": HOSTILE}
+    text = driven(
+        found(Path("runs"), circuit(INDUCTION, **names)).path, after(["c", "t"]), (140, 50)
+    )
+    assert "\x1b" not in text and "\u202e" not in text
+    assert text.count("[red]L0H0[/]") == 3  # model and metric above, the metric at the chart
 
 
 def test_a_run_without_circuits_says_so(place: Path) -> None:

@@ -3,7 +3,7 @@ which tokens come next."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual import on
@@ -35,6 +35,9 @@ from interp_dsl.tui.widgets.listing import Heading, Item, Listing
 from interp_dsl.tui.widgets.scale import legend, scale
 from interp_dsl.tui.widgets.settings import Setting, Settings, turned
 from interp_dsl.tui.widgets.tokens import Rows, Tokens, visible
+
+if TYPE_CHECKING:
+    import polars as pl
 
 KEEP = 8
 WIDE = 110
@@ -86,7 +89,8 @@ class PromptScreen(RunScreen):
         self.heads: list[Head] = []
         self.head: Head | None = None
         self._recorded: list[tuple[str, Arrays]] = []
-        self._steps: list[str] = []
+        self._tables: dict[str, pl.DataFrame] = {}
+        self._effects: dict[int, Effect] = {}
 
     def body(self) -> ComposeResult:
         yield Settings(id="settings")
@@ -111,7 +115,7 @@ class PromptScreen(RunScreen):
             self.datasets = names
             self._open(names[0])
             self.query_one(Tokens).focus()
-        elif self._steps != self.folder.steps or names != self.datasets:
+        elif [*self._tables] != self.folder.steps or names != self.datasets:
             self.datasets = names
             self._look()
         if not events:
@@ -128,14 +132,17 @@ class PromptScreen(RunScreen):
     def _look(self) -> None:
         """What the finished steps have to say of these prompts."""
         assert self.pairs is not None
-        self._steps = self.folder.steps
+        steps = self.folder.steps
+        for step in (s for s in steps if s not in self._tables):
+            self._tables[step] = self.folder.read_table(step)
+        self._tables = {step: self._tables[step] for step in steps}
         self._recorded = list(recordings(self.folder))
-        self.overlays = overlays(self.folder, self._steps, self.prompts())
+        self.overlays = overlays(self._tables, self.prompts())
         self.at_effect = min(self.at_effect, max(0, len(self.overlays) - 1))
-        found = {*self.pairs.heads, *heads_of(self.folder)}
+        found = {*self.pairs.heads, *heads_of(self._tables.values())}
         found |= {head for _, held in self._recorded for head in recorded_heads(held)}
         self.heads = sorted(found)
-        self.head = nearest(self.heads, self.head or strongest_head(self.folder))
+        self.head = nearest(self.heads, self.head or strongest_head(self._tables.values()))
 
     def _go_to_place(self) -> None:
         """The head and the effects of the row that another view looks at."""
@@ -216,23 +223,22 @@ class PromptScreen(RunScreen):
             said.append(Setting("o", "side", side, self.at_side, 2, "side"))
         self.query_one(Settings).settings = tuple(said)
 
-    def effects(self) -> dict[int, Effect]:
-        """The chosen effects on the tokens of the upper prompt."""
-        if not self.overlays:
-            return {}
-        layer = self.overlays[self.at_effect]
-        return effects(self.folder.read_table(layer.step), layer, self.prompts()[0])
-
     def _show_tokens(self) -> None:
-        prompts, found = self.prompts(), self.effects()
+        prompts, found = self.prompts(), dict[int, Effect]()
+        if self.overlays:
+            overlay = self.overlays[self.at_effect]
+            found = effects(self._tables[overlay.step], overlay, prompts[0])
+        self._effects = found
         values = {token: effect.value for token, effect in found.items()}
         limit = max(map(abs, values.values()), default=0.0)
         lower = prompts[1] if len(prompts) > 1 else None
         self.query_one(Tokens).show(Rows(prompts[0], lower, values, 0, limit))
-        self._say_effect(found, limit)
+        self._say_effect()
 
-    def _say_effect(self, found: dict[int, Effect], limit: float) -> None:
+    def _say_effect(self) -> None:
         """The scale, and the effect at the token under the cursor."""
+        found = self._effects
+        limit = max((abs(effect.value) for effect in found.values()), default=0.0)
         colours, line = scale(self.app), self.query_one("#effects", Static)
         if not found:
             line.update(Text("no step has effects at single tokens of this prompt", colours.muted))
@@ -291,8 +297,7 @@ class PromptScreen(RunScreen):
 
     @on(Tokens.Moved)
     def _token_moved(self) -> None:
-        found = self.effects()
-        self._say_effect(found, max((abs(e.value) for e in found.values()), default=0.0))
+        self._say_effect()
         self._show_attention()
         self._show_next()
 
