@@ -190,22 +190,26 @@ class HeatMap(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         if self.grid is None or not self.grid.values.size:
             return Strip.blank(self.size.width, self.rich_style)
-        width, scroll = self.size.width, self.scroll_offset
         if y == 0:
-            return self._line("", Style(), self._heading(), scroll.x, width)
-        line = y - 1 + scroll.y
+            return self._line("", Style(), self._heading())
+        line = y - 1 + self.scroll_offset.y
         if line >= self._fit.lines(self.grid.shape[0]):
-            return Strip.blank(width, self.rich_style)
-        name, style = self._name_of(line)
-        return self._line(name, style, self._cells_of(line), scroll.x, width)
+            return Strip.blank(self.size.width, self.rich_style)
+        return self._line(*self._name_of(line), self._cells_of(line))
 
-    def _line(self, name: str, style: Style, body: list[Segment], scroll: int, width: int) -> Strip:
-        label = Strip([Segment(name, style)], cells(name)).adjust_cell_length(
-            self._margin, self.rich_style
-        )
-        room = width - self._margin
-        cut = Strip(body).crop(scroll, scroll + room).extend_cell_length(room, self.rich_style)
-        return Strip.join([label, cut]).apply_style(self.rich_style)
+    @property
+    def _in_sight(self) -> tuple[int, int]:
+        """The first column that can be seen, and the one after the last."""
+        width, x = self._fit.width, self.scroll_offset.x
+        last = (x + self.size.width - self._margin) // width + 1
+        return x // width, min(len(self._column_names), last)
+
+    def _line(self, name: str, style: Style, body: list[Segment]) -> Strip:
+        """A name and the columns in sight."""
+        label = Strip([Segment(name, style)], cells(name)).adjust_cell_length(self._margin)
+        room, cut = self.size.width - self._margin, self.scroll_offset.x % self._fit.width
+        shown = Strip(body).crop(cut, cut + room).extend_cell_length(room)
+        return Strip.join([label, shown]).apply_style(self.rich_style)
 
     def _name_of(self, line: int) -> tuple[str, Style]:
         """The name beside a line; of two rows in a line, that of the cursor or of the upper one."""
@@ -221,27 +225,25 @@ class HeatMap(ScrollView, can_focus=True):
         return self.colours.strong if here else self.colours.muted
 
     def _heading(self) -> list[Segment]:
-        """The names of columns: all where they fit, else as many as stand apart, and the cursor's
-        own always."""
-        names, width = self._column_names, self._fit.width
-        total, here = len(names) * width, self.cursor[1]
-        text = [" "] * total
-        free = [True] * total
-        place: tuple[int, int] = (0, 0)
-        for column in [here, *range(len(names))]:
-            name = names[column] or " "
-            start = column * width + max(0, (width - cells(name)) // 2)
-            end = start + cells(name)
-            if end > total:
-                start, end = max(0, total - cells(name)), total
-            if end - start < cells(name) or not all(free[max(0, start - 1) : end + 1]):
+        """The names of the columns in sight: all where they fit, else as many as stand apart, and
+        the cursor's own always."""
+        (first, last), width = self._in_sight, self._fit.width
+        total, here = (last - first) * width, self.cursor[1]
+        text, free = [" "] * total, [True] * total
+        marked = 0, 0
+        for column in [here] * (first <= here < last) + list(range(first, last)):
+            name = self._column_names[column] or " "
+            size = cells(name)
+            start = (column - first) * width + max(0, (width - size) // 2)
+            start = max(0, min(start, total - size))
+            end = start + size
+            if end > total or not all(free[max(0, start - 1) : end + 1]):
                 continue
-            text[start:end] = [name, *[""] * (end - start - 1)]
-            free[start:end] = [False] * (end - start)
+            text[start:end] = [name, *[""] * (size - 1)]
+            free[start:end] = [False] * size
             if column == here:
-                place = start, end
-        first, last = place
-        parts = (text[:first], text[first:last], text[last:])
+                marked = start, end
+        parts = (text[: marked[0]], text[slice(*marked)], text[marked[1] :])
         styles = (self.colours.muted, self._edge(True), self.colours.muted)
         return [Segment("".join(p), s) for p, s in zip(parts, styles, strict=True) if p]
 
@@ -256,9 +258,10 @@ class HeatMap(ScrollView, can_focus=True):
         """A row of cells, their text on the middle line."""
         assert self.grid is not None
         colours, width = self.colours, self._fit.width
-        found = self._levels[row].tolist()
-        values = self.grid.values[row].tolist()
-        here = self.cursor[1] if self.cursor[0] == row else -1
+        first, last = self._in_sight
+        found = self._levels[row, first:last].tolist()
+        values = self.grid.values[row, first:last].tolist()
+        here = self.cursor[1] - first if self.cursor[0] == row else -1
         blank, filled = " " * width, dict[int, str]()
         for column, level in enumerate(found):
             if self._fit.inside == "numbers":
@@ -294,14 +297,15 @@ class HeatMap(ScrollView, can_focus=True):
 
     def _halves(self, line: int) -> Iterator[Segment]:
         """Two rows of cells as the halves of a line."""
+        (first, last), pair = self._in_sight, self.colours.pair
         shown = self._levels[2 * line : 2 * line + 2].copy()
         if self.cursor[0] // 2 == line:
             shown[self.cursor[0] % 2, self.cursor[1]] = CURSOR
-        upper = shown[0].tolist()
-        lower = shown[1].tolist() if len(shown) > 1 else [NO_VALUE] * len(upper)
+        upper = shown[0, first:last].tolist()
+        lower = shown[1, first:last].tolist() if len(shown) > 1 else [NO_VALUE] * len(upper)
         text = "▀" * self._fit.width
-        for pair in zip(upper, lower, strict=True):
-            yield Segment(text, self.colours.pair(*pair))
+        for levels_ in zip(upper, lower, strict=True):
+            yield Segment(text, pair(*levels_))
 
     # ---- in words
 

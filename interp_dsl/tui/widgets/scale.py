@@ -117,17 +117,16 @@ class Scale:
 
 def scale(app: App[Any]) -> Scale:
     """The scale in the colours of the app's theme as it is now."""
-    return _scale(
-        app.theme_variables["background"], app.theme_variables["foreground"], app.no_color
-    )
+    held = app.theme_variables
+    return _scale(held["background"], held["foreground"], app.current_theme.dark, app.no_color)
 
 
 @lru_cache(maxsize=8)
-def _scale(background: str, foreground: str, is_plain: bool) -> Scale:
+def _scale(background: str, foreground: str, is_dark: bool, is_plain: bool) -> Scale:
     ground, ink = Color.parse(background), Color.parse(foreground)
     if ground.ansi is not None or ink.ansi is not None:  # a terminal's own colours can't be mixed
-        ground, ink = Color.parse("#121212"), Color.parse("#e0e0e0")
-    is_dark = ground.brightness < 0.5
+        plain = ("#121212", "#e0e0e0") if is_dark else ("#f4f4f4", "#1c1c1c")
+        ground, ink = map(Color.parse, plain)
     above, below = sign_colors(ground)
     zero = ground.blend(ink, 0.13 if is_dark else 0.07)
     return Scale(ground, zero, ink, above, below, is_plain)
