@@ -60,6 +60,8 @@ def _facts(row: Mapping[str, object]) -> list[tuple[str, str]]:
             if name in ("effect", "difference") and isinstance(row.get("low"), float):
                 low, high = float(str(row["low"])), float(str(row["high"]))
                 facts.append(("95% interval", interval(low, high, places)))
+        elif isinstance(value, bool):
+            facts.append((name, "yes" if value else "no"))
         else:
             facts.append((name, str(value)))
     if row.get("skipped"):
@@ -74,7 +76,7 @@ def _spread(values: Sequence[float], tones: Tones, width: int) -> Text:
     text = Text()
     text.append(f"\n{len(values):,} examples\n", tones.strong)
     for line in histogram(values, min(width, 40), 4):
-        text.append(line + "\n", tones.primary)
+        text.append(line + "\n", tones.fill)
     ends = number(low, places), number(high, places)
     text.append(ends[0] + ends[1].rjust(min(width, 40) - len(ends[0])) + "\n\n", tones.muted)
     ranked = sorted(enumerate(values), key=lambda one: one[1])

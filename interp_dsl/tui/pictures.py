@@ -13,7 +13,7 @@ from interp_dsl.runs.select import interval
 from interp_dsl.runs.text import decimals, number, printable
 from interp_dsl.tui.tones import Tones
 from interp_dsl.tui.widgets.cells import bar, fitted
-from interp_dsl.tui.widgets.charts import curve
+from interp_dsl.tui.widgets.charts import curve, is_flat
 
 SMALLEST = 3
 """Lines of a curve, at least."""
@@ -44,8 +44,8 @@ def _curve(name: str, points: Sequence[Point], tones: Tones, width: int, height:
         label = high if i == 0 else low if i == len(drawn) - 1 else ""
         text.append(label.rjust(margin) + " ", tones.muted)
         text.append("┤" if label else "│", tones.faint)
-        text.append(line + "\n", tones.primary)
-    ends = f"{points[0][0]:,.0f}", f"{points[-1][0]:,.0f}"
+        text.append(line + "\n", tones.fill)
+    ends = f"{points[0][0]:,.3g}", f"{points[-1][0]:,.3g}"
     room = max(1, width - margin - 2 - len(ends[0]))
     text.append(" " * (margin + 2) + ends[0] + ends[1].rjust(room), tones.muted)
     return text
@@ -53,8 +53,10 @@ def _curve(name: str, points: Sequence[Point], tones: Tones, width: int, height:
 
 def _apart(low: float, high: float) -> int:
     """Decimals with which the two ends of a curve can be told apart."""
-    places = decimals([low, high])
-    while 0 <= places < 9 and low != high and number(low, places) == number(high, places):
+    first = places = decimals([low, high])
+    if first < 0 or is_flat(low, high):
+        return first
+    while places < first + 4 and number(low, places) == number(high, places):
         places += 1
     return places
 

@@ -11,8 +11,8 @@ from textual.color import Color
 
 @dataclass(frozen=True, slots=True)
 class Tones:
-    """`muted` for what is beside the point, `faint` for rules and empty bars, `plus` and `minus`
-    for the two signs. None of them ever is the only sign of anything."""
+    """`muted` for what is beside the point, `faint` for rules and empty bars, `fill` for charts,
+    `plus` and `minus` for the two signs. None of them ever is the only sign of anything."""
 
     text: Style
     strong: Style
@@ -25,6 +25,7 @@ class Tones:
     warn: Style
     plus: Style
     minus: Style
+    fill: Style
     cursor: Style
     cursor_idle: Style
     marked: Style
@@ -63,8 +64,9 @@ def tones(variables: Mapping[str, str]) -> Tones:
         warn=named("text-warning"),
         plus=named("text-primary") if is_ansi else Style(color=plus.rich_color),
         minus=named("text-warning") if is_ansi else Style(color=minus.rich_color),
-        cursor=tinted("primary", 0.45),
-        cursor_idle=tinted("primary", 0.15),
+        fill=Style(color=ground.blend(_color(variables, "text-primary"), 0.7).rich_color),
+        cursor=tinted("primary", 0.25 if ground.brightness > 0.5 else 0.45),
+        cursor_idle=tinted("primary", 0.12),
         marked=named("text-accent") + Style(bold=True),
         head=between(0.35) + Style(bold=True),
     )

@@ -301,3 +301,27 @@ def test_light_dark_and_no_color_show_the_same_characters(
     assert driven(folder.path, drive) == dark
     assert "██" in dark and "-20.25" in dark and "+6.11" in dark
     assert RunFolder(folder.path).status == "done"
+
+
+def test_the_mouse_goes_where_the_keys_go(place: Path) -> None:
+    folder = made.done(Path("runs"))
+
+    async def drive(app: App, pilot: P) -> None:
+        async def click(word: str, line: int) -> None:
+            at = grid(app).splitlines()[line].index(word)
+            await pilot.click(offset=(at, line))
+            await settled(app, pilot)
+
+        await click("Watch", 1)
+        assert app.view_name == "watch"
+        await click("Rank", 1)
+        assert isinstance(app.screen, RankScreen)
+        await click("circuit", 2)
+        assert app.screen.step == "circuit"
+        await click("noising", 2)
+        await click("kl", 2)
+        assert app.screen.metric == "kl"
+        await click("Help", 23)
+        assert "on this screen" in grid(app)
+
+    driven(folder.path, drive)

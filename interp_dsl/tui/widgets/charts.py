@@ -18,9 +18,14 @@ def curve(points: Sequence[Point], width: int, height: int) -> list[str]:
         return [" " * width] * height
     ys = _resampled(held, width)
     low, high = min(y for _, y in held), max(y for _, y in held)
-    if high == low:
+    if is_flat(low, high):
         return _columns([4 * height] * width, height)
     return _columns([1 + round((y - low) / (high - low) * (8 * height - 1)) for y in ys], height)
+
+
+def is_flat(low: float, high: float) -> bool:
+    """Whether two ends differ by no more than rounding."""
+    return high - low <= 1e-6 * max(abs(low), abs(high))
 
 
 def _resampled(points: Sequence[Point], n: int) -> list[float]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from rich.style import Style
 from rich.text import Text
+from textual import events
 from textual.message import Message
 from textual.widget import Widget
 
@@ -64,7 +65,7 @@ class Choices(Widget):
         line.append("‹ " if first else "", tones.muted)
         for i in range(first, last):
             word = Text(printable(group.names[i]))
-            word.apply_meta({"@click": f"pick({group.name!r}, {i})"})
+            word.apply_meta({"group": group.name, "index": i})
             if i == group.chosen:
                 word.stylize(tones.primary + Style(bold=True, underline=True))
             else:
@@ -75,8 +76,10 @@ class Choices(Widget):
         line.append(f"  {group.keys}" if len(group.names) > 1 else "", tones.accent)
         return line
 
-    def action_pick(self, group: str, index: int) -> None:
-        self.post_message(self.Picked(group, index))
+    def on_click(self, event: events.Click) -> None:
+        meta = event.style.meta
+        if "group" in meta:
+            self.post_message(self.Picked(str(meta["group"]), int(meta["index"])))
 
 
 def _in_sight(widths: Sequence[int], chosen: int, room: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from rich.style import Style
 from interp_dsl.runs.select import interval
 from interp_dsl.runs.text import MISSING, decimals, number, printable
 from interp_dsl.tui.tones import Tones
-from interp_dsl.tui.widgets.cells import Cell, bar, fitted
+from interp_dsl.tui.widgets.cells import AXIS, Cell, bar, fitted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -98,15 +98,14 @@ class NumberColumn:
         return cls(title, name, _width(title, widths), found, signed)
 
     def cells(self, rows: pl.DataFrame, tones: Tones) -> list[Cell]:
-        return [
-            (number(v, self.places, self.signed).rjust(self.width), self._tone(v, tones))
-            for v in rows[self.by]
-        ]
+        shown = [number(v, self.places, self.signed) for v in rows[self.by]]
+        return [(text.rjust(self.width), self._tone(text, tones)) for text in shown]
 
-    def _tone(self, value: float | None, tones: Tones) -> Style:
-        if not self.signed or value is None or value == 0:
+    def _tone(self, text: str, tones: Tones) -> Style:
+        """That of the sign; what is shown as zero has none."""
+        if not self.signed or not text.strip("+-0.·"):
             return tones.muted
-        return tones.plus if value > 0 else tones.minus
+        return tones.minus if text.startswith("-") else tones.plus
 
 
 @dataclass
@@ -151,10 +150,13 @@ class BarColumn:
         return cls(name, largest, title or scale.center(2 * BAR + 1).rstrip())
 
     def cells(self, rows: pl.DataFrame, tones: Tones) -> list[Cell]:
-        return [
-            (bar(v, self.largest, BAR), tones.minus if v is not None and v < 0 else tones.plus)
-            for v in rows[self.by]
-        ]
+        bars = [(bar(v, self.largest, BAR), v) for v in rows[self.by]]
+        return [(text, self._tone(text, v, tones)) for text, v in bars]
+
+    def _tone(self, text: str, value: float | None, tones: Tones) -> Style:
+        if value is None or text.strip() == AXIS:
+            return tones.faint
+        return tones.minus if value < 0 else tones.plus
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from rich.text import Text
+from textual import events
 from textual.binding import Binding
 from textual.screen import Screen
 from textual.widget import Widget
@@ -37,10 +38,15 @@ class Foot(Widget):
                 continue
             told.add(held.binding.action)
             part = Text.assemble((_key(held.binding), tones.accent), " ", held.binding.description)
-            part.apply_meta({"@click": f"app.simulate_key('{held.binding.key}')"})
+            part.apply_meta({"key": held.binding.key})
             line.append_text(part)
             line.append("  ")
         return line
+
+    def on_click(self, event: events.Click) -> None:
+        key = event.style.meta.get("key")
+        if key:
+            self.app.simulate_key(str(key))
 
 
 def _key(binding: Binding) -> str:

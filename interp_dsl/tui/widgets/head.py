@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from rich.style import Style
 from rich.text import Text
+from textual import events
 from textual.reactive import reactive
 from textual.widget import Widget
 
@@ -40,6 +41,11 @@ class Head(Widget):
         app = cast("InterpApp", self.app)
         lines = [_run_line(app, self.size.width - 2), _tabs(app, self.size.width - 2)]
         return Text("\n").join(lines)
+
+    def on_click(self, event: events.Click) -> None:
+        name = event.style.meta.get("view")
+        if name:
+            cast("InterpApp", self.app).action_show(str(name))
 
 
 def _run_line(app: InterpApp, width: int) -> Text:
@@ -80,5 +86,5 @@ def _tab(app: InterpApp, one: View, full: bool) -> Text:
         text.stylize(Style(bold=True, reverse=True))
     elif missing:
         text.stylize(app.tones.faint)
-    text.apply_meta({"@click": f"app.show({one.name!r})"})
+    text.apply_meta({"view": one.name})
     return text

@@ -168,7 +168,11 @@ class Table(ScrollView, can_focus=True):
     ) -> Strip:
         """The gutter and the first column stay where they are, the rest scrolls."""
         base = self.rich_style + under
-        segments = [Segment(text, base + style + under) for text, style in cells]
+        muted = cast("Tones", self.app.tones).muted  # type: ignore[attr-defined]
+        segments = [
+            Segment(text, base if under and style == muted else base + style + under)
+            for text, style in cells
+        ]
         first = [Segment(gutter.ljust(GUTTER), base + (mark or Style())), *segments[:1]]
         gap = Segment(" " * GAP, base)
         rest = Strip([part for segment in segments[1:] for part in (gap, segment)])
