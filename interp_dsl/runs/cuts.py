@@ -5,8 +5,9 @@ its own edges are cut by strength: the k-th cut keeps the k strongest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,11 +26,24 @@ MOST = 240
 
 @dataclass(frozen=True)
 class Cut:
-    """A circuit and the threshold that makes it: None for the whole of a circuit that no number
-    cuts."""
+    """The circuit of a threshold, `size` edges. It is `whole` itself where the search kept it so,
+    or where no number cuts it (`threshold` None); else, `by` a column, the edges of `whole` that
+    are strong enough."""
 
     threshold: float | None
-    circuit: Circuit
+    size: int
+    whole: Circuit
+    by: str | None = None
+
+    @cached_property
+    def circuit(self) -> Circuit:
+        import polars as pl
+
+        if self.by is None:
+            return self.whole
+        size = pl.col(self.by).abs()
+        kept = pl.col("kept") & (size.is_null() | (size >= self.threshold))
+        return replace(self.whole, table=self.whole.table.with_columns(kept=kept))
 
 
 @dataclass(frozen=True)
@@ -58,24 +72,22 @@ class Curve:
 def cuts(circuits: Mapping[float | None, Circuit]) -> list[Cut]:
     """The cuts of a step, the largest circuit first."""
     if None not in circuits:
-        return [Cut(t, c) for t, c in sorted(circuits.items(), key=lambda held: held[0] or 0.0)]
-    return list(_by_strength(circuits[None]))
+        held = sorted(circuits.items(), key=lambda held: held[0] or 0.0)
+        return [Cut(threshold, one.size, one) for threshold, one in held]
+    return _by_strength(circuits[None])
 
 
-def _by_strength(circuit: Circuit) -> Iterator[Cut]:
-    import polars as pl
-
-    size = pl.col(strength_column(circuit)).abs()
-    strengths = np.sort(circuit.edges.select(size).to_series().drop_nulls().to_numpy())
-    levels = np.unique(strengths)
+def _by_strength(circuit: Circuit) -> list[Cut]:
+    column = strength_column(circuit)
+    found = circuit.edges[column].abs().drop_nulls().sort().to_numpy()
+    levels = np.unique(found)
     if not len(levels):
-        yield Cut(None, circuit)
-        return
+        return [Cut(None, circuit.size, circuit)]
     if len(levels) > MOST:
         levels = levels[np.unique(np.linspace(0, len(levels) - 1, MOST).round().astype(int))]
-    for level in levels.tolist():
-        kept = pl.col("kept") & (size.is_null() | (size >= level))
-        yield Cut(level, replace(circuit, table=circuit.table.with_columns(kept=kept)))
+    sizes = circuit.size - np.searchsorted(found, levels)
+    pairs = zip(levels.tolist(), sizes.tolist(), strict=True)
+    return [Cut(level, size, circuit, column) for level, size in pairs]
 
 
 # ---- curves
@@ -107,8 +119,8 @@ def curve(folder: RunFolder, step: str, made: list[Cut]) -> Curve:
             if len(points) > 1:
                 x = "threshold" if find is _by_threshold else "share of edges"
                 return Curve(points, x, "faithfulness", name)
-    points = tuple(Point(cut.threshold or 0.0, cut.circuit.size) for cut in made)
-    word = strength_column(made[0].circuit) if made else "effect"
+    points = tuple(Point(cut.threshold or 0.0, cut.size) for cut in made)
+    word = strength_column(made[0].whole) if made else "effect"
     return Curve(points, f"|{word}|", "edges kept", step)
 
 

@@ -56,6 +56,20 @@ class Prompt:
         return span[:1] if pick == "first" else span[-1:] if pick == "last" else span
 
 
+@dataclass(frozen=True, eq=False)
+class Pattern:
+    """A head's attention: `grid` has a row for each of the tokens `queries`, a column for every
+    token."""
+
+    queries: tuple[int, ...]
+    grid: Grid
+
+    def row(self, token: int) -> int:
+        """The row of a token's attention, or of the nearest token that has one."""
+        rows = range(len(self.queries))
+        return min(rows, key=lambda row: abs(self.queries[row] - token), default=0)
+
+
 class Pairs:
     """The first examples of a dataset, side by side. `sides` in the order of the file's own, clean
     first."""
@@ -109,15 +123,16 @@ class Pairs:
         name = next(n for n in self._held if n.endswith(f".pattern.{layers[0]}"))
         return [(layer, h) for layer in layers for h in range(self._held[name].shape[1])]
 
-    def pattern(self, side: str, example: int, head: Head) -> Grid | None:
-        """A head's attention, queries down and keys across; None where it is not kept."""
+    def pattern(self, side: str, example: int, head: Head) -> Pattern | None:
+        """A head's attention; None where it is not kept."""
         held = self._held.get(f"{side}.pattern.{head[0]}")
         if held is None or head[1] >= held.shape[1]:
             return None
         prompt = self.prompt(side, example)
         n = len(prompt.ids)
         values = held[example, head[1], :n, :n].astype(np.float64)
-        return matrix(f"L{head[0]}H{head[1]}", prompt.texts, prompt.texts, values)
+        grid = matrix(f"L{head[0]}H{head[1]}", prompt.texts, prompt.texts, values)
+        return Pattern(tuple(range(n)), grid)
 
 
 def vocabulary(held: Arrays) -> dict[int, str]:
@@ -177,7 +192,7 @@ def recorded_heads(held: Arrays) -> list[Head]:
     return sorted({(int(m[1]), int(m[2])) for m in found if m})
 
 
-def recorded_pattern(held: Arrays, prompt: Prompt, head: Head) -> Grid | None:
+def recorded_pattern(held: Arrays, prompt: Prompt, head: Head) -> Pattern | None:
     """A head's attention on a prompt, from a recording of these very tokens; the queries that were
     recorded."""
     name = next((n for n in held if _is_of(n, head)), None)
@@ -194,7 +209,8 @@ def recorded_pattern(held: Arrays, prompt: Prompt, head: Head) -> Grid | None:
     kept = (queries >= 0) & (queries < n)
     values = held[name][example][kept][:, :n].astype(np.float64)
     rows = [prompt.texts[query] for query in queries[kept]]
-    return matrix(f"L{head[0]}H{head[1]}", rows, prompt.texts, values)
+    grid = matrix(f"L{head[0]}H{head[1]}", rows, prompt.texts, values)
+    return Pattern(tuple(queries[kept].tolist()), grid)
 
 
 def _is_of(name: str, head: Head) -> bool:

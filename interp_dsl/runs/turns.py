@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from interp_dsl.runs.circuit_table import KEY
@@ -38,14 +40,14 @@ class Turn:
 
 def turns(table: pl.DataFrame) -> list[Turn]:
     """The turns of an edge table, in order; none where the edges had no order."""
-    rows = table.drop_nulls("order").sort("order", maintain_order=True)
+    rows = table.drop_nulls("order").sort("order", maintain_order=True).iter_rows(named=True)
     found: list[Turn] = []
     kept = out = 0
-    for part in rows.partition_by("order", maintain_order=True):
-        judged = tuple(map(_judged, part.iter_rows(named=True)))
+    for order, part in groupby(rows, key=itemgetter("order")):
+        judged = tuple(map(_judged, part))
         kept += sum(one.kept for one in judged)
         out += sum(not one.kept for one in judged)
-        found.append(Turn(int(part["order"][0]), judged, kept, out))
+        found.append(Turn(order, judged, kept, out))
     return found
 
 

@@ -53,7 +53,7 @@ class Found:
         except InterpError as error:
             self.cuts, self.fault = [], error.diagnostics[0].message
         self.curve = curve(self.folder, step, self.cuts)
-        self.turns = turns(self.cuts[0].circuit.table) if self.cuts else []
+        self.turns = turns(self.cuts[0].whole.table) if self.cuts else []
 
     def cut_at(self, at: int) -> None:
         """Look at another of the cuts."""
@@ -72,11 +72,11 @@ class Found:
     @property
     def has_thresholds(self) -> bool:
         """Whether the search itself left the cuts."""
-        return len({cut.circuit.thresholds for cut in self.cuts}) > 1
+        return len(self.cuts) > 1 and self.cuts[0].by is None
 
     @property
     def column(self) -> str:
-        return strength_column(self.cuts[0].circuit)
+        return strength_column(self.cuts[0].whole)
 
     @property
     def strengths(self) -> dict[Edge, float | None]:

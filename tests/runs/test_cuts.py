@@ -51,7 +51,7 @@ def test_a_cut_keeps_the_edges_of_at_least_its_strength(n: int, seed: int) -> No
     held = {(s, t, c): abs(v) for s, t, c, v in whole.edges.select(*KEY, "effect").iter_rows()}
     assert edges(made[0].circuit) == edges(whole)
     for cut in made:
-        assert cut.threshold is not None
+        assert cut.threshold is not None and cut.size == cut.circuit.size
         assert edges(cut.circuit) == {e for e, size in held.items() if size >= cut.threshold}
     assert [c.threshold for c in made] == sorted(set(held.values()))
 
@@ -62,7 +62,7 @@ def test_edges_without_a_strength_are_never_cut() -> None:
     assert ("L0H2", "logits", "logits") in edges(found[-1].circuit)
     bare = table([("embed", "logits", "logits", None)])
     alone = circuit(bare.with_columns(score=pl.lit(None, dtype=pl.Float64)))
-    assert cuts({None: alone}) == [Cut(None, alone)]
+    assert cuts({None: alone}) == [Cut(None, 1, alone)]
 
 
 def test_a_large_circuit_has_no_more_cuts_than_a_line_has_places() -> None:

@@ -58,8 +58,8 @@ def test_pairs_are_read_as_they_were_kept(folder: RunFolder) -> None:
     assert pairs.heads == [(a, b) for a in range(N_LAYERS) for b in range(N_HEADS)]
     pattern = pairs.pattern("clean", 1, (2, 3))
     assert pattern is not None
-    np.testing.assert_array_equal(pattern.values, held["clean.pattern.2"][1, 3])
-    assert pattern.row_names == pairs.prompt("clean", 1).texts
+    np.testing.assert_array_equal(pattern.grid.values, held["clean.pattern.2"][1, 3])
+    assert pattern.grid.row_names == pairs.prompt("clean", 1).texts
     assert pairs.answers("answer", 0) == {2} and pairs.answers("wrong", 1) == {9}
     assert pairs.pattern("clean", 1, (3, 0)) is None and pairs.pattern("clean", 1, (0, 9)) is None
 
@@ -74,7 +74,7 @@ def test_padding_is_no_part_of_a_prompt(folder: RunFolder) -> None:
     assert short.ids.tolist() == [1, 2, 3] and short.labels == {}
     assert short.top_logits is not None and len(short.top_logits) == 3
     pattern = pairs.pattern("clean", 0, (0, 0))
-    assert pattern is not None and pattern.shape == (3, 3)
+    assert pattern is not None and pattern.grid.shape == (3, 3)
 
 
 def test_without_texts_tokens_are_numbers(folder: RunFolder) -> None:
@@ -153,7 +153,7 @@ def test_a_recording_of_these_tokens_has_their_attention(folder: RunFolder) -> N
     pairs = read_pairs(folder, "ioi")
     pattern = recorded_pattern(found[1], pairs.prompt("clean", 1), (1, 2))
     assert pattern is not None
-    np.testing.assert_allclose(pattern.values, held["L1H2.pattern"][2])
+    np.testing.assert_allclose(pattern.grid.values, held["L1H2.pattern"][2])
     assert recorded_pattern(found[1], pairs.prompt("corrupt", 1), (1, 2)) is None
     assert recorded_pattern(found[1], pairs.prompt("clean", 1), (0, 2)) is None
 
@@ -169,5 +169,6 @@ def test_a_recording_at_some_positions_has_those_queries(folder: RunFolder) -> N
     held |= {"tokens": whole["tokens"], "lengths": whole["lengths"]}
     assert recorded_heads(held) == [(1, 2)]
     pattern = recorded_pattern(held, read_pairs(folder, "ioi").prompt("clean", 0), (1, 2))
-    assert pattern is not None and pattern.row_names == (" John", " to")
-    np.testing.assert_allclose(pattern.values, values[0][:2])
+    assert pattern is not None and pattern.grid.row_names == (" John", " to")
+    np.testing.assert_allclose(pattern.grid.values, values[0][:2])
+    assert [pattern.row(token) for token in (9, 7, 0)] == [1, 0, 0]

@@ -206,9 +206,9 @@ class CircuitScreen(RunScreen):
         """The judgements, turn after turn, the cursor on the one that is replayed."""
         turns = self.found.turns
         self._log = [(at, one) for at, turn in enumerate(turns) for one in turn.judged]
-        effects = [one.effect for _, one in self._log]
-        places = decimals(effects)
-        width = max(6, *(len(number(v, places)) for v in effects), 6)
+        sizes = [abs(one.effect) for _, one in self._log if one.effect is not None]
+        places = decimals(sizes)
+        width = max(6, len(number(-max(sizes, default=0.0), places)))
         wide = self.has_class("wide")
         headings = [Heading("turn", 5), Heading("edge", 0)]
         headings += [Heading("effect", width, True, True), Heading("", 6 if wide else 1)]

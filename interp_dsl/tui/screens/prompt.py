@@ -14,12 +14,12 @@ from textual.widgets import Static
 
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
-from interp_dsl.runs.grids import Grid
 from interp_dsl.runs.placed_effects import Effect, Overlay, effects, overlays
 from interp_dsl.runs.prompts import (
     Arrays,
     Head,
     Pairs,
+    Pattern,
     Prompt,
     pair_names,
     read_pairs,
@@ -149,10 +149,7 @@ class PromptScreen(RunScreen):
         wanted = self.place
         self.head = nearest(self.heads, head_of(wanted.unit) or self.head)
         for at, layer in enumerate(self.overlays):
-            if (layer.step, layer.unit) == (
-                wanted.step,
-                wanted.unit,
-            ) and wanted.metric == layer.metric:
+            if layer == Overlay(wanted.step or "", wanted.metric or "", wanted.unit or ""):
                 self.at_effect = at
 
     def prompts(self) -> list[Prompt]:
@@ -160,7 +157,7 @@ class PromptScreen(RunScreen):
         assert self.pairs is not None
         return [self.pairs.prompt(side, self.example) for side in self.pairs.sides[:2]]
 
-    def pattern(self, prompt: Prompt) -> Grid | None:
+    def pattern(self, prompt: Prompt) -> Pattern | None:
         """The head's attention on a prompt, from the kept pairs or from a recording."""
         if self.pairs is None or self.head is None:
             return None
@@ -171,10 +168,10 @@ class PromptScreen(RunScreen):
 
     def remedy(self, side: str) -> str:
         """The line that would record the head's layer on a side."""
-        assert self.pairs is not None and self.head is not None
+        assert self.pairs is not None
         data = self.pairs.dataset
         of = data if side == data.rpartition(".")[2] else f"{data}.{side}"
-        layer = self.head[0]
+        layer = self.head[0] if self.head else 0
         return f"step seen_L{layer} = record patterns layers {layer} of {of} keep {KEEP}"
 
     # ---- showing
@@ -245,7 +242,8 @@ class PromptScreen(RunScreen):
             return
         layer = self.overlays[self.at_effect]
         parts = [legend(colours, limit, f"effect on {printable(layer.metric)}", 44)]
-        here = found.get(self.query_one(Tokens).column[0] or 0)
+        token = self.query_one(Tokens).column[0]
+        here = None if token is None else found.get(token)
         if here is not None:
             words = f"{printable(here.unit)} here {exact(here.value)}"
             said = Text().append(words, colours.strong)
@@ -253,18 +251,17 @@ class PromptScreen(RunScreen):
         line.update(Text("   ").join(parts))
 
     def _show_attention(self) -> None:
-        if self.pairs is None or self.head is None:
-            return
-        sides = self.prompts()
-        wide = self.has_class("wide")
-        shown = sides if wide else sides[self.at_side :][:1]
-        for widget, prompt in zip(self.query(Attention), shown, strict=False):
-            title = f"L{self.head[0]}H{self.head[1]} on {prompt.side}"
-            grid = self.pattern(prompt)
-            if grid is None:
+        sides, wide = self.prompts(), self.has_class("wide")
+        head = f"L{self.head[0]}H{self.head[1]}" if self.head else "attention"
+        at = min(self.at_side, len(sides) - 1)
+        for widget, prompt in zip(
+            self.query(Attention), sides if wide else sides[at : at + 1], strict=False
+        ):
+            found, title = self.pattern(prompt), f"{head} on {prompt.side}"
+            if found is None:
                 widget.lack(title, self.remedy(prompt.side))
             else:
-                widget.show(grid, title, self._token(prompt.side) or 0)
+                widget.show(found, title, self._token(prompt.side) or 0)
         self.query_one("#second").display = wide and len(sides) > 1
 
     def _token(self, side: str) -> int | None:

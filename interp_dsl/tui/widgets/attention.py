@@ -9,6 +9,7 @@ from textual.containers import Vertical
 from textual.widgets import Static
 
 from interp_dsl.runs.grids import Grid
+from interp_dsl.runs.prompts import Pattern
 from interp_dsl.runs.text import printable
 from interp_dsl.tui.widgets.heatmap import HeatMap
 from interp_dsl.tui.widgets.scale import scale
@@ -36,14 +37,15 @@ class Attention(Vertical):
     def map(self) -> HeatMap:
         return self.query_one(HeatMap)
 
-    def show(self, grid: Grid, title: str, query: int) -> None:
-        """Show a pattern; the cursor on a query and the key that it attends to most."""
+    def show(self, pattern: Pattern, title: str, token: int) -> None:
+        """Show a pattern; the cursor on a token's row and on the key that it attends to most."""
+        grid = pattern.grid
         self.remove_class("none")
         self._title = title
         names = tuple(map(visible, grid.row_names)), tuple(map(visible, grid.column_names))
         shown = Grid(grid.name, grid.facet, *names, grid.rows, grid.values)
         self.map.show(shown, limit=1.0, signed=False)
-        row = min(query, grid.shape[0] - 1)
+        row = pattern.row(token)
         self.map.cursor = row, int(grid.values[row].argmax()) if grid.values.size else 0
         self._say()
 

@@ -230,12 +230,14 @@ class HeatMap(ScrollView, can_focus=True):
         (first, last), width = self._in_sight, self._fit.width
         total, here = (last - first) * width, self.cursor[1]
         text, free = [" "] * total, [True] * total
+        cut = self.scroll_offset.x % width
+        seen = min(total, cut + self.scrollable_content_region.width - self._margin)
         marked = 0, 0
         for column in [here] * (first <= here < last) + list(range(first, last)):
             name = self._column_names[column] or " "
             size = cells(name)
             start = (column - first) * width + max(0, (width - size) // 2)
-            start = max(0, min(start, total - size))
+            start = max(0, min(start, seen - size))
             end = start + size
             if end > total or not all(free[max(0, start - 1) : end + 1]):
                 continue
