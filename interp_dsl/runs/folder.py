@@ -264,6 +264,16 @@ class RunFolder:
     ) -> tuple[pl.DataFrame, dict[str, NDArray[np.generic]]]:
         return self._parts(step).read(shard, key)
 
+    @property
+    def unfinished(self) -> list[str]:
+        """The steps that have finished shards and no table yet."""
+        found = {p.parent.name: None for p in sorted((self.path / "parts").glob("*/*.parquet"))}
+        return [step for step in found if not self.has_table(step)]
+
+    def read_so_far(self, step: str) -> pl.DataFrame | None:
+        """The rows of a step's finished shards, for looking at; None where there are none."""
+        return self._parts(step).so_far()
+
     def merge(
         self, step: str, key: str, order: Sequence[int] | None = None, **facts: Any
     ) -> pl.DataFrame:

@@ -44,6 +44,19 @@ class Parts:
         path = self._path(shard, key)
         return read_frame(path), read_arrays(path.with_suffix(".safetensors"))
 
+    def so_far(self) -> pl.DataFrame | None:
+        """The rows of the finished shards, those of the newest key where there are several; None
+        where there are none (any more)."""
+        import polars as pl
+
+        paths = sorted(self.folder.glob("*.parquet"))
+        try:
+            newest = max(paths, key=lambda path: path.stat().st_mtime).stem.partition("-")[2]
+            own = [path for path in paths if path.stem.partition("-")[2] == newest]
+            return pl.concat([read_frame(path) for path in own])
+        except (ValueError, OSError):  # none, or merged while we looked
+            return None
+
     def drop(self) -> None:
         """Remove the parts of every key."""
         shutil.rmtree(self.folder, ignore_errors=True)

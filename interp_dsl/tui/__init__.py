@@ -21,12 +21,15 @@ def main(
 ) -> Left:
     """Open a run's folder, a folder of runs or an `.interp` file; with None the newest run in
     `runs`. `command` are options for `interp run`, were the file to be run; `starts`: it is run at
-    once where it has no errors."""
-    from interp_dsl.tui.app import InterpApp
+    once where it has no errors. Raises InterpError E718 where there is no such theme."""
+    from interp_dsl.tui.app import InterpApp, require_theme
 
+    if theme is not None:
+        require_theme(theme)
     app = InterpApp(target, runs, command, theme, starts)
     app.run()
-    return Left(app.started, app.child_code, app.has_child, app.return_code or 0)
+    never = starts and app.started is None and app.child_code is None  # the file has errors
+    return Left(app.started, app.child_code, app.has_child, 2 if never else app.return_code or 0)
 
 
 @dataclass(frozen=True, slots=True)

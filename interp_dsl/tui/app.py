@@ -11,7 +11,10 @@ from textual import on
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
+from textual.theme import BUILTIN_THEMES
 
+from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.language.suggest import suggest
 from interp_dsl.runs.find import list_runs
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.live import RunLive, Status, status_of
@@ -29,6 +32,27 @@ from interp_dsl.tui.widgets.head import Head
 FORMS = {"heatmap": "maps", "graph": "circuit"}
 """The view that shows a form of `show`; the others are ranked."""
 ENDINGS = ("task_finished", "run_finished", "failed")
+
+
+def require_theme(name: str) -> None:
+    """InterpError E718 where there is no theme of a name."""
+    if name not in BUILTIN_THEMES:
+        near = suggest(name, list(BUILTIN_THEMES))
+        raise InterpError(
+            Diagnostic(
+                "E718",
+                f"there is no theme {name}",
+                notes=(f"there are: {', '.join(BUILTIN_THEMES)}",),
+                help=f"did you mean {near}?" if near else None,
+            )
+        )
+
+
+def lacking(one: View, folder: RunFolder) -> str | None:
+    """Why a view has nothing to show of a run, which somebody may have deleted meanwhile."""
+    if not holds_run(folder.path) and one.name != "runs":
+        return f"{folder.path} is gone"
+    return None if one.name == "runs" else one.missing(folder)
 
 
 def commands() -> type[Provider]:
@@ -137,7 +161,7 @@ class InterpApp(App[int]):
         plan = read_plan(folder)
         for shown in plan.views if plan else ():
             name = FORMS.get(shown.form, "rank")
-            if name in {one.name for one in VIEWS} and view(name).missing(folder) is None:
+            if name in {one.name for one in VIEWS} and lacking(view(name), folder) is None:
                 self.place = Place(shown.step)
                 return name
         return "rank"
@@ -180,7 +204,7 @@ class InterpApp(App[int]):
     def _look(self) -> None:
         """See anew which views have something to show."""
         if self.folder is not None:
-            self._missing = {one.name: one.missing(self.folder) for one in VIEWS}
+            self._missing = {one.name: lacking(one, self.folder) for one in VIEWS}
 
     def is_missing(self, one: View) -> bool:
         return self._missing.get(one.name) is not None
@@ -233,7 +257,7 @@ class InterpApp(App[int]):
         if self.folder is None or self._has_dialog:
             return
         one = view(name)
-        missing = one.missing(self.folder)
+        missing = lacking(one, self.folder)
         if missing is not None and self.view_name:
             self.notify(missing, title=one.title, severity="warning", markup=False)
             return

@@ -67,6 +67,9 @@ class InterpScreen(Screen[Any]):
         """A name in the current folder that no file has yet."""
         return free_path(Path.cwd(), "interp", suffix)
 
+    def on_screen_resume(self) -> None:
+        self.home.refresh_head()
+
     def close_inner(self) -> bool:
         """Whether Escape had something of the screen itself to close."""
         return False
@@ -109,6 +112,7 @@ class RunScreen(InterpScreen):
         """The run has moved on (or the screen is shown again: no events then)."""
 
     def on_screen_resume(self) -> None:
+        super().on_screen_resume()
         self.on_run_events([])
 
     def export_path(self, suffix: str) -> Path:

@@ -60,6 +60,9 @@ def filtered(table: pl.DataFrame, expression: str, folder: RunFolder) -> Filtere
             return Filtered(None, problem="begin with units, such as heads or L0H1")
         expression = f"({' | '.join(found)}) {expression}"
     aside = check_aside(experiment_of(folder), expression, _params(folder))
+    if aside.units is None and any(found.code == "E308" for found in aside.diagnostics):
+        spelled = spelled_out(expression, names)  # a model of another machine
+        aside = check_aside(experiment_of(folder), spelled, _params(folder))
     if aside.units is None:
         return Filtered(None, problem=_said(aside))
     try:
@@ -99,6 +102,17 @@ def families(names: pl.Series) -> list[str]:
         for pattern, family in _FAMILIES.items()
         if any(re.fullmatch(pattern, kind) for kind in kinds)
     ]
+
+
+def spelled_out(expression: str, names: pl.Series) -> str:
+    """The expression with the families of the table as the sets of its own units: what can be said
+    where the model's configuration is not at hand."""
+    for pattern, family in _FAMILIES.items():
+        own = names.filter(names.str.contains(f"^(?:{pattern})$")).unique(maintain_order=True)
+        if len(own):
+            units = f"{{{', '.join(own)}}}"
+            expression = re.sub(rf"(?<![\w.]){family}\b", lambda _, u=units: u, expression)
+    return expression
 
 
 def experiment_of(folder: RunFolder) -> Source:

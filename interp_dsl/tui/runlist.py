@@ -14,15 +14,7 @@ from interp_dsl.runs.text import file_size
 from interp_dsl.tui.tones import Tones
 from interp_dsl.tui.widgets.cells import Cell, fitted
 from interp_dsl.tui.widgets.head import SIGNS
-
-
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """A column's title and width."""
-
-    title: str
-    width: int
-    right: bool = False
+from interp_dsl.tui.widgets.table import Title
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +31,12 @@ class RunRows:
     def __init__(self, runs: Sequence[Run]) -> None:
         self.runs = list(runs)
         names = [len(run.summary.path.name) for run in runs]
-        self.headings: Sequence[Heading] = (
-            Heading("run", min(48, max([24, *names]))),
-            Heading("status", 13),
-            Heading("made", 12),
-            Heading("size", 8, True),
-            Heading("claims", 8, True),
+        self.headings: Sequence[Title] = (
+            Title("run", min(48, max([24, *names]))),
+            Title("status", 13),
+            Title("made", 12),
+            Title("size", 8, True),
+            Title("claims", 8, True),
         )
         self.order: tuple[int, bool] | None = None
 

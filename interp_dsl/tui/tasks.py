@@ -12,6 +12,7 @@ from interp_dsl.runs.live import Stage, TaskLive
 from interp_dsl.runs.text import duration, file_size
 from interp_dsl.tui.tones import Tones
 from interp_dsl.tui.widgets.cells import Cell, fitted, gauge
+from interp_dsl.tui.widgets.table import Title
 
 GROUPS = {
     "LoadModel": "models",
@@ -32,22 +33,13 @@ SIGNS: dict[Stage, tuple[str, str]] = {
 GAUGE = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """A column's title and width."""
-
-    title: str
-    width: int
-    right: bool = False
-
-
 HEADINGS = (
-    Heading("task", 26),
-    Heading("progress", GAUGE + 5),
-    Heading("time", 11, True),
-    Heading("rate", 9, True),
-    Heading("memory", 8, True),
-    Heading("count", 17, True),
+    Title("task", 26),
+    Title("progress", GAUGE + 5),
+    Title("time", 11, True),
+    Title("rate", 9, True),
+    Title("memory", 8, True),
+    Title("count", 17, True),
 )
 
 
@@ -62,7 +54,7 @@ class TaskRows:
     """Tasks in groups, each group at its first task's place. `short`: groups that wait or have
     ended show their own line only. A group in `toggled` is the other way round."""
 
-    headings: Sequence[Heading] = HEADINGS
+    headings: Sequence[Title] = HEADINGS
 
     def __init__(
         self, tasks: Iterable[TaskLive], toggled: Set[str] = frozenset(), short: bool = False
@@ -142,7 +134,7 @@ def _task_cells(task: TaskLive, tones: Tones) -> list[Cell]:
         (_progress(task), style),
         (_time(task), tones.muted),
         (f"{task.rate:,.0f}/s" if task.rate and task.stage == "working" else "", tones.muted),
-        ("" if task.memory is None else file_size(task.memory), tones.muted),
+        (_memory(task), tones.muted),
         (_count(task), tones.muted),
     ]
     return [
@@ -172,6 +164,10 @@ def _time(task: TaskLive) -> str:
     if task.seconds is None or task.stage == "reused":
         return ""
     return duration(task.seconds)
+
+
+def _memory(task: TaskLive) -> str:
+    return "" if task.memory is None or task.stage == "reused" else file_size(task.memory)
 
 
 def _count(task: TaskLive) -> str:

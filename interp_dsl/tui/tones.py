@@ -46,12 +46,14 @@ def tones(variables: Mapping[str, str]) -> Tones:
         """Ink that has faded by a share into the ground."""
         return Style(dim=True) if is_ansi else Style(color=ink.blend(ground, share).rich_color)
 
-    def tinted(name: str, share: float) -> Style:
-        """The ground with a share of a colour in it."""
+    def tinted(share: float) -> Style:
+        """The ground with a share of the primary colour in it. A terminal's own colours cannot be
+        mixed, and reversed bars would lie."""
         if is_ansi:
-            return Style(reverse=True)
-        return Style(bgcolor=ground.blend(_color(variables, name), share).rich_color)
+            return Style(bold=True, underline=share > 0.2)
+        return Style(bgcolor=ground.blend(_color(variables, "primary"), share).rich_color)
 
+    filled = Style(color=ground.blend(_color(variables, "text-primary"), 0.7).rich_color)
     return Tones(
         text=Style(),
         strong=Style(bold=True),
@@ -64,9 +66,9 @@ def tones(variables: Mapping[str, str]) -> Tones:
         warn=named("text-warning"),
         plus=named("text-primary") if is_ansi else Style(color=plus.rich_color),
         minus=named("text-warning") if is_ansi else Style(color=minus.rich_color),
-        fill=Style(color=ground.blend(_color(variables, "text-primary"), 0.7).rich_color),
-        cursor=tinted("primary", 0.25 if ground.brightness > 0.5 else 0.45),
-        cursor_idle=tinted("primary", 0.12),
+        fill=named("text-primary") if is_ansi else filled,
+        cursor=tinted(0.25 if ground.brightness > 0.5 else 0.45),
+        cursor_idle=tinted(0.12),
         marked=named("text-accent") + Style(bold=True),
         head=between(0.35) + Style(bold=True),
     )

@@ -42,9 +42,9 @@ def _screen(module: str, name: str) -> Callable[[RunFolder], RunScreen]:
 
 
 def _no_table(folder: RunFolder) -> str | None:
-    if folder.steps:
+    if folder.steps or folder.unfinished:
         return None
-    return "no step has ended yet; its table will be here"
+    return "no shard of a step has ended yet; its rows will be here"
 
 
 def _no_circuit(folder: RunFolder) -> str | None:

@@ -40,6 +40,7 @@ def loaded(*arguments: str, cwd: Path) -> list[str]:
     [
         ["--help"],
         ["run", "--help"],
+        ["tui", "--help"],
         ["explain"],
         ["explain", "E700"],
         ["fmt", "x.interp"],

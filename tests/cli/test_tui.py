@@ -61,3 +61,11 @@ def test_what_it_cannot_open(
     assert "E701" in interp("tui", "nosuch")[2]
     assert "E700" in interp("tui", "nosuch.interp")[2]
     assert terminal == []
+
+
+def test_a_theme_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, interp: Interp, place: Path
+) -> None:
+    monkeypatch.setattr("interp_dsl.cli.tui.require_terminal", lambda: None)
+    code, _, err = interp("tui", "--theme", "textual-ligth")
+    assert code == 2 and "E718" in err and "did you mean textual-light?" in err

@@ -189,3 +189,16 @@ def test_a_finished_run_has_its_steps_in_order_and_a_size(tmp_path: Path) -> Non
     assert folder.size() > 3000
     folder.remove()
     assert not folder.path.exists()
+
+
+def test_the_shards_of_a_step_can_be_looked_at_before_it_ends(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "x", WHEN)
+    assert folder.unfinished == [] and folder.read_so_far("who") is None
+    for shard, key in ((0, "old"), (1, "new"), (0, "new")):
+        unit = f"{key}{shard}"
+        folder.write_part("who", shard, pl.DataFrame({"unit": [unit]}), {"v": np.zeros(1)}, key)
+    assert folder.unfinished == ["who"]
+    held = folder.read_so_far("who")
+    assert held is not None and held["unit"].to_list() == ["new0", "new1"]
+    folder.merge("who", "new")
+    assert folder.unfinished == [] and folder.read_so_far("who") is None

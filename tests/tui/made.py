@@ -146,6 +146,12 @@ def write_circuit(folder: RunFolder) -> None:
     folder.finish_step("circuit", "key of circuit")
 
 
+def write_shard(folder: RunFolder, shard: int, step: str = "noising") -> None:
+    """Two heads' rows of a step that has not ended, as a part file."""
+    rows = [row for row in scores() if row["layer"] * 4 + row["head"] in (2 * shard, 2 * shard + 1)]
+    folder.write_part(step, shard, score_table(rows), {"value": np.zeros((len(rows), N))}, "key")
+
+
 CLAIMS = [
     {"text": "noising[L0H0].gap < 0", "ok": True, "value": -20.25, "low": -21.75, "high": -19.0}
     | {"message": "", "file": "induction.interp", "line": 9},

@@ -41,7 +41,8 @@ async def settled(app: InterpApp, pilot: Pilot[int], seconds: float = 10.0) -> N
     for _ in range(round(seconds / 0.05)):
         await pilot.pause(0.05)
         quiet = all(worker.is_finished for worker in app.workers)
-        drawn = getattr(app.screen, "_redraw", None) is None
+        pending = ("_redraw", "_renewal")
+        drawn = all(getattr(app.screen, name, None) is None for name in pending)
         if quiet and drawn and (app.folder is None or app.has_read):
             break
     else:

@@ -75,6 +75,16 @@ def test_it_filters_edges_by_their_names(folder: RunFolder) -> None:
     assert found.passing.arg_true().to_list() == [0, 2]
 
 
+def test_families_are_those_of_the_table_where_the_model_is_not_at_hand(folder: RunFolder) -> None:
+    far = made.TEXT.replace('bundled("induction-2l")', 'pretrained("gpt2")')
+    folder.write_experiment(far)
+    found = filtered(TABLE, "(heads layers 1..1) | queries", folder)
+    assert found.passing is not None, found.problem
+    assert found.passing.arg_true().to_list() == [2, 3, 4]
+    found = filtered(TABLE, "at END", folder)
+    assert found.passing is not None and found.passing.arg_true().to_list() == [1, 3, 4]
+
+
 ROWS = [
     [("L0H0", "all"), ("L1H1", "all")],
     [("L0H0", "END"), ("L1H1", "2"), ("L1H0", "END")],

@@ -146,6 +146,19 @@ def test_a_run_that_dies_is_said_to_have_and_its_resumption_is_followed(place: P
     folder.release("done")
 
 
+def test_what_happened_behind_a_dialog_is_seen_when_it_closes(place: Path) -> None:
+    folder = made.running(Path("runs"))
+
+    async def drive(app: App, pilot: P) -> None:
+        await typed(app, pilot, ["X"])
+        folder.release("done")
+        await until(pilot, lambda: app.status == "done")
+        await typed(app, pilot, ["escape"])
+        assert "✓ done" in grid(app) and "● running" not in grid(app)
+
+    driven(folder.path, drive)
+
+
 def test_a_table_that_appears_while_one_looks_is_shown(place: Path) -> None:
     folder = made.running(Path("runs"))
 
@@ -159,6 +172,33 @@ def test_a_table_that_appears_while_one_looks_is_shown(place: Path) -> None:
         await until(pilot, lambda: app.live.n_ended == 5)
         await typed(app, pilot, ["r"])
         assert app.view_name == "rank" and len(units(app)) == 8
+
+    driven(folder.path, drive)
+    folder.release("done")
+
+
+def test_rows_come_as_shards_end_and_order_cursor_and_marks_stay(place: Path) -> None:
+    folder = made.running(Path("runs"))
+    made.write_shard(folder, 2)  # L1H0, L1H1
+    tell = made.Writer(folder)
+    tell.now = made.START + 10
+
+    async def drive(app: App, pilot: P) -> None:
+        await typed(app, pilot, ["r", "s", "end", "space"])  # by unit, L1H1 marked
+        assert units(app) == ["L1H0", "L1H1"] and "noising · gap so far" in grid(app)
+        made.write_shard(folder, 0)  # L0H0, L0H1
+        tell("top", step="noising", rows=[])
+        await until(pilot, lambda: len(units(app)) == 4)
+        assert units(app) == ["L0H0", "L0H1", "L1H0", "L1H1"]
+        table = app.screen.query_one(Table)
+        assert table.cursor == 3 and "› •L1H1".replace(" ", "") in grid(app).replace(" ", "")
+        made.write_noising(folder)
+        folder.drop_parts("noising")
+        tell("task_finished", task="sweep:noising", step="noising", seconds=9.0, reused=False)
+        await until(pilot, lambda: len(units(app)) == 8)
+        assert units(app) == sorted(units(app)) and "so far" not in grid(app)
+        await typed(app, pilot, ["y"])
+        assert app.clipboard == "units chosen = {L1H1}"
 
     driven(folder.path, drive)
     folder.release("done")
@@ -273,7 +313,7 @@ def test_the_palette_goes_to_a_table(place: Path) -> None:
     async def drive(app: App, pilot: P) -> None:
         await pilot.press("colon")
         await until(pilot, lambda: "View: Rank" in grid(app))
-        await pilot.press(*"circuit")
+        await pilot.press(*"table:", "space", *"circ")
         await until(pilot, lambda: "View: Rank" not in grid(app) and "Table: circ" in grid(app))
         await pilot.press("enter")
         await until(pilot, lambda: getattr(app.screen, "step", None) == "circuit")
@@ -323,5 +363,20 @@ def test_the_mouse_goes_where_the_keys_go(place: Path) -> None:
         assert app.screen.metric == "kl"
         await click("Help", 23)
         assert "on this screen" in grid(app)
+
+    driven(folder.path, drive)
+
+
+def test_a_run_that_is_deleted_while_one_looks_is_said_to_be_gone(place: Path) -> None:
+    folder = made.done(Path("runs"))
+
+    async def drive(app: App, pilot: P) -> None:
+        await typed(app, pilot, ["w"])
+        folder.remove()
+        await pilot.pause(1.2)
+        await typed(app, pilot, ["r", "d", "g", "l", "question_mark", "escape", "e"])
+        assert app.view_name == "watch"
+        await typed(app, pilot, ["u"])
+        assert "runs · 0 in runs" in grid(app)
 
     driven(folder.path, drive)

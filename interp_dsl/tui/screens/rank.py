@@ -28,10 +28,14 @@ class RankScreen(TabledScreen):
     )
 
     def step_names(self) -> list[str]:
-        return self.folder.steps
+        return [*self.folder.steps, *self.folder.unfinished]
+
+    def is_so_far(self, step: str) -> bool:
+        return not self.folder.has_table(step)
 
     def load(self, step: str, metric: str | None) -> tuple[FrameModel, list[str], str | None]:
-        found = ranking(self.folder.read_table(step), metric)
+        table = None if self.folder.has_table(step) else self.folder.read_so_far(step)
+        found = ranking(self.folder.read_table(step) if table is None else table, metric)
         return found.model, found.metrics, found.lead
 
     def show_detail(self, row: Mapping[str, object] | None) -> None:
@@ -44,6 +48,8 @@ class RankScreen(TabledScreen):
     def _examples(self, row: Mapping[str, object]) -> list[float] | str:
         """The effects of single examples, or why there are none."""
         at = row.get(TABLE_ROW)
+        if self.step is not None and self.is_so_far(self.step):
+            return "its examples can be seen when the step has ended"
         if not isinstance(at, int) or self.step is None:
             return "this table has no examples"
         found = examples_of(self.folder, self.step, at)

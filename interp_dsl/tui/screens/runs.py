@@ -13,7 +13,7 @@ from interp_dsl.runs.events import Event
 from interp_dsl.runs.find import list_runs, summary
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.live import status_of
-from interp_dsl.runs.names import holds_run
+from interp_dsl.runs.names import MANIFEST, holds_run
 from interp_dsl.runs.text import count, file_size
 from interp_dsl.tui.base import RunScreen
 from interp_dsl.tui.runlist import Run, RunRows
@@ -21,6 +21,7 @@ from interp_dsl.tui.safe import plain
 from interp_dsl.tui.widgets.table import Table
 
 EVERY = 2.0
+ENDED = ("done", "failed", "cancelled", "interrupted")
 
 
 class RunsScreen(RunScreen):
@@ -39,7 +40,9 @@ class RunsScreen(RunScreen):
 
     def __init__(self, folder: RunFolder) -> None:
         super().__init__(folder)
-        self.root = folder.path.parent if holds_run(folder.path) else folder.path
+        self._kept: dict[Path, tuple[float, Run]] = {}
+        is_runs = folder.path.is_dir() and not holds_run(folder.path)
+        self.root = folder.path if is_runs else folder.path.parent
 
     def body(self) -> ComposeResult:
         yield Table(id="runs")
@@ -60,10 +63,21 @@ class RunsScreen(RunScreen):
         found = []
         for folder in list_runs(self.root):
             try:
-                found.append(Run(summary(folder), status_of(folder)))
+                found.append(self._run(folder))
             except (OSError, ValueError, KeyError):  # deleted while we looked
                 continue
         self.app.call_from_thread(self._show, found)
+
+    def _run(self, folder: RunFolder) -> Run:
+        """What a run is; one that has ended is looked at again only if its manifest changes."""
+        changed = (folder.path / MANIFEST).stat().st_mtime
+        kept = self._kept.get(folder.path)
+        if kept is not None and kept[0] == changed:
+            return kept[1]
+        run = Run(summary(folder), status_of(folder))
+        if run.status in ENDED:
+            self._kept[folder.path] = changed, run
+        return run
 
     def _show(self, found: list[Run]) -> None:
         table = self.query_one(Table)

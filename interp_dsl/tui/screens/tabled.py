@@ -3,7 +3,7 @@ the language's own unit syntax, rows to mark and to copy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,6 +11,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.timer import Timer
 
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
@@ -28,6 +29,8 @@ from interp_dsl.tui.widgets.table import Table
 if TYPE_CHECKING:
     import polars as pl
 
+PATIENCE = 0.5
+"""Seconds between news of a step and the look at its rows: more news may come."""
 SHOWN = 400
 """Characters of a copied text that are shown."""
 
@@ -62,6 +65,7 @@ class TabledScreen(RunScreen):
         self.model: FrameModel | None = None
         self._steps: list[str] = []
         self._begins = False
+        self._renewal: Timer | None = None
 
     # ---- what a derived screen gives
 
@@ -72,6 +76,10 @@ class TabledScreen(RunScreen):
     def load(self, step: str, metric: str | None) -> tuple[FrameModel, list[str], str | None]:
         """A step's rows, the metrics to choose from, and the one that leads."""
         raise NotImplementedError
+
+    def is_so_far(self, step: str) -> bool:
+        """Whether more rows of a step are to come."""
+        return False
 
     def show_detail(self, row: dict[str, object] | None) -> None:
         """Show what is known of the row under the cursor."""
@@ -110,13 +118,14 @@ class TabledScreen(RunScreen):
             return
         if not events:
             self._follow_place()
-        ended = {str(e.get("step")) for e in events if e["event"] == "task_finished"}
-        if ended - {"None"}:
-            self._steps = self.step_names()
-            if self.step in ended:
-                self.open_step(self.step, self.metric, keep=True)
-            else:
-                self.query_one(Choices).show(*self.groups())
+        told = {str(e.get("step")) for e in events if e["event"] in ("task_finished", "top")}
+        if not told - {"None"}:
+            return
+        self._steps = self.step_names()
+        if self.step not in told:
+            self.query_one(Choices).show(*self.groups())
+        elif self._renewal is None:
+            self._renewal = self.set_timer(PATIENCE, self.renew_step)
 
     def _begin(self) -> None:
         self._begins = False
@@ -153,6 +162,30 @@ class TabledScreen(RunScreen):
         self.query_one(Choices).show(*self.groups())
         self._title()
 
+    def renew_step(self) -> None:
+        """Read the step's rows anew: more shards have ended, or all. Order, cursor and marks stay
+        as they are."""
+        self._renewal = None
+        if self.step is None:
+            return
+        marked = set(self._named(sorted(self.table.marked)))
+        before = self.model
+        self.open_step(self.step, self.metric, keep=True)
+        if self.model is not None and before is not None:
+            self.model.order_like(before)
+            self.table.renew()
+        if self.model is not None and marked:
+            names = self._named(range(len(self.model.frame)))
+            self.table.marked = {row for row, name in enumerate(names) if name in marked}
+            self._title()
+        self._go_to(self.place)
+
+    def _named(self, rows: Iterable[int]) -> list[tuple[str, str]]:
+        """Units and positions of rows of the model's frame."""
+        if self.model is None or not self._has_units(self.model.frame):
+            return []
+        return self._units_of(self.model.frame[list(rows)])
+
     def _go_to(self, place: Place) -> None:
         if self.model is None or not {"unit", "position"} <= set(self.model.frame.columns):
             return
@@ -170,7 +203,8 @@ class TabledScreen(RunScreen):
         if self.model is None or self.step is None:
             table.border_title = "nothing to show"
             return
-        table.border_title = plain(" · ".join(filter(None, (self.step, self.metric))))
+        so_far = " so far" if self.is_so_far(self.step) else ""
+        table.border_title = plain(" · ".join(filter(None, (self.step, self.metric))) + so_far)
         shown, all_rows = len(self.model), len(self.model.frame)
         of = count(all_rows, "row") if shown == all_rows else f"{shown:,} of {all_rows:,} rows"
         place = f"{self.table.cursor + 1:,}/{of}" if shown else of
@@ -276,8 +310,6 @@ class TabledScreen(RunScreen):
         self.notify(shown, title="copied", timeout=8, markup=False)
 
     def _chosen(self) -> list[tuple[str, str]]:
-        from interp_dsl.tui.filters import unit_names
-
         assert self.model is not None
         rows = self.model.shown
         marked = self.table.marked
@@ -285,6 +317,11 @@ class TabledScreen(RunScreen):
             rows = rows.filter(rows["#row"].is_in(sorted(marked)))
         else:
             rows = rows.slice(self.table.cursor, 1)
+        return self._units_of(rows)
+
+    def _units_of(self, rows: pl.DataFrame) -> list[tuple[str, str]]:
+        from interp_dsl.tui.filters import unit_names
+
         positions = rows["position"] if "position" in rows.columns else ["all"] * len(rows)
         return list(zip(unit_names(rows), positions, strict=True))
 

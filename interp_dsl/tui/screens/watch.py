@@ -47,7 +47,7 @@ class WatchScreen(RunScreen):
     WatchScreen #banner { height: auto; max-height: 5; padding: 0 1; display: none; }
     WatchScreen #banner.-told { display: block; }
     WatchScreen Table { border: round $foreground 25%; border-title-color: $foreground;
-                        border-subtitle-color: $text-muted; height: 1fr; }
+                        border-subtitle-color: $text-muted; height: 2fr; }
     WatchScreen Table { scrollbar-size-horizontal: 0; }
     WatchScreen Table:focus { border: round $primary; }
     WatchScreen #panes { height: 9; }
@@ -57,11 +57,11 @@ class WatchScreen(RunScreen):
     WatchScreen.-wide #left { width: 1fr; }
     WatchScreen.-wide #panes { width: 54; height: 1fr; }
     WatchScreen.-wide #panes > * { display: block; }
-    WatchScreen.-wide #leading { height: 13; }
-    WatchScreen.-wide #claims { height: auto; max-height: 12; }
-    WatchScreen.-wide #curves { height: 1fr; min-height: 8; }
+    WatchScreen.-wide #leading { height: 2fr; max-height: 13; }
+    WatchScreen.-wide #claims { height: 2fr; max-height: 12; }
+    WatchScreen.-wide #curves { height: 3fr; }
     WatchScreen #left > LogPane { display: none; }
-    WatchScreen.-wide #left > LogPane { display: block; height: 12; }
+    WatchScreen.-wide #left > LogPane { display: block; height: 1fr; max-height: 12; }
     WatchScreen.-wide #panes > LogPane { display: none; }
     WatchScreen.-leading #panes > #leading, WatchScreen.-curves #panes > #curves,
     WatchScreen.-claims #panes > #claims, WatchScreen.-log #panes > #log { display: block; }

@@ -66,6 +66,12 @@ class FrameModel:
         self.order = (heading.by, orders[(at + 1) % len(orders)])
         self._arrange()
 
+    def order_like(self, other: FrameModel) -> None:
+        """Take on the order of another model, as far as there is its column here."""
+        if other.order is not None and other.order[0] in self.frame.columns:
+            self.order = other.order
+            self._arrange()
+
     def keep(self, passing: pl.Series | None) -> None:
         """Show the rows for which a series of truth values, one a row of `frame`, holds; None: all
         rows."""

@@ -80,7 +80,8 @@ def _tab(app: InterpApp, one: View, full: bool) -> Text:
     current = one.name == app.view_name
     missing = app.folder is None or app.is_missing(one)
     text = Text()
-    text.append(one.key, app.tones.muted if missing else app.tones.accent)
+    is_plain = current or missing
+    text.append(one.key, app.tones.text if is_plain else app.tones.accent)
     text.append(f" {one.title}" if full or current else f" {one.title[:3]}")
     if current:
         text.stylize(Style(bold=True, reverse=True))

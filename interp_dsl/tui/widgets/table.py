@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Protocol, cast
 
 from rich.segment import Segment
@@ -31,6 +32,15 @@ class Heading(Protocol):
     def width(self) -> int: ...
     @property
     def right(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Title:
+    """A heading of a column that is nothing else."""
+
+    title: str
+    width: int
+    right: bool = False
 
 
 class TableModel(Protocol):
