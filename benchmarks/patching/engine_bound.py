@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from job import Cell, Job
-from plan import planned_bytes, products, whole_flops
+from plan import Product, planned_bytes, products, whole_flops
 from torch import Tensor
 from worker import Meter, serve
 
@@ -21,22 +21,39 @@ class Bound:
         self.products = list(products(job))
         self.extra: dict[str, Any] = {
             "flops": sum(p.flops for p in self.products),
+            "trimmed_flops": sum(p.flops for p in products(job, narrow=False)),
             "whole_flops": whole_flops(job),
             "planned_bytes": planned_bytes(job),
         }
-        largest = max(p.rows * max(p.inner, p.outer) for p in self.products)
-        self.left, self.right = (torch.randn(largest, device=self.device) for _ in range(2))
+        self.trimmed = list(products(job, narrow=False))
+        largest = max(p.largest for p in self.products + self.trimmed)
+        self.left, self.right, self.into = (
+            torch.randn(largest, device=self.device) for _ in range(3)
+        )
         self.weights = {
-            p.name: torch.randn(p.inner, p.outer, device=self.device) for p in self.products
+            p.name: torch.randn(p.inner, p.outer, device=self.device)
+            for p in self.products + self.trimmed
+            if p.matrices == 1
         }
 
     def sweep(self, cells: Sequence[Cell], meter: Meter) -> list[float]:
+        trimmed = Meter(self.device)
+        with trimmed:
+            self._multiply(self.trimmed)
+        self.extra["trimmed_seconds"] = trimmed.seconds
         with meter:
-            for p in self.products:
-                into = _view(self.right, p.rows, p.outer)
-                torch.mm(_view(self.left, p.rows, p.inner), self.weights[p.name], out=into)
+            self._multiply(self.products)
         self.extra["rate"] = self._rate()
         return []
+
+    def _multiply(self, products: Sequence[Product]) -> None:
+        for p in products:
+            left = _view(self.left, p.matrices, p.rows, p.inner)
+            into = _view(self.into, p.matrices, p.rows, p.outer)
+            if p.name in self.weights:
+                torch.mm(left[0], self.weights[p.name], out=into[0])
+            else:
+                torch.bmm(left, _view(self.right, p.matrices, p.inner, p.outer), out=into)
 
     def _rate(self) -> float:
         """FLOP a second of a large square product, the best of a few."""
@@ -57,8 +74,8 @@ class Bound:
             torch.cuda.synchronize()
 
 
-def _view(buffer: Tensor, rows: int, columns: int) -> Tensor:
-    return buffer[: rows * columns].view(rows, columns)
+def _view(buffer: Tensor, matrices: int, rows: int, columns: int) -> Tensor:
+    return buffer[: matrices * rows * columns].view(matrices, rows, columns)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ that the mathematics needs."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -15,21 +15,28 @@ from interp_dsl.plan.cost import late_stretches, sizes, units_of
 from interp_dsl.plan.estimates import estimates
 from interp_dsl.plan.starts import start
 from interp_dsl.plan.tasks import ModelSize, Plan, Sweep
-from interp_dsl.plan.work import Work, layers, reads
+from interp_dsl.plan.work import Work, layers, read_by
 
 
 @dataclass(frozen=True)
 class Product:
-    """[rows, inner] @ [inner, outer]."""
+    """[rows, inner] @ [inner, outer], of so many matrices: one, a weight's, but in attention."""
 
     name: str
     rows: int
     inner: int
     outer: int
+    matrices: int = 1
 
     @property
     def flops(self) -> int:
-        return 2 * self.rows * self.inner * self.outer
+        return 2 * self.matrices * self.rows * self.inner * self.outer
+
+    @property
+    def largest(self) -> int:
+        """Entries of its largest operand or result."""
+        sides = self.rows * self.inner, self.inner * self.outer, self.rows * self.outer
+        return self.matrices * max(sides)
 
 
 @cache
@@ -44,24 +51,28 @@ def planned_bytes(job: Job) -> int:
     return (total.bytes or 0) + (total.peak or 0)
 
 
-def products(job: Job) -> Iterator[Product]:
-    """Every product of weights that the plan's batches of the sweep make, without units that cannot
-    have an effect, in order."""
+def products(job: Job, narrow: bool = True) -> Iterator[Product]:
+    """Every product that the plan's batches of the sweep make, without units that cannot
+    have an effect, in order. Without `narrow`, of what is left after trimming: every position from
+    the first changed one on."""
     plan = planned(job.folder)
     task = next(t for t in plan.tasks if isinstance(t, Sweep))
+    task = task if narrow else replace(task, narrow=False)
     known = sizes(plan)
     found = known.of(task.variants[0].into)
     units = units_of(task, known)
     assert found is not None and units is not None
     model, data = found
-    read = reads(task.metrics)
+    read = read_by(task, data)
     alive = [u for u, cell in zip(units, job.cells, strict=True) if not _is_lost(cell, job)]
     starts = [start(unit, task.intervention) for unit in alive]
     for stretch in late_stretches(task, starts, model, data, read):
         for work in layers(model, data.width, read, stretch.start, trims=True):
             yield from _of_layer(work.times(stretch.rows), model)
+            yield from _of_attention(work, stretch.rows, model, data.width)
         assert read.count is not None
-        yield Product("unembed", stretch.rows * read.count, model.d_model, model.d_vocab)
+        outputs = read.logits(model, data.width) // read.count
+        yield Product("unembed", stretch.rows * read.count, model.d_model, outputs)
 
 
 def _of_layer(work: Work, model: ModelSize) -> Iterator[Product]:
@@ -76,6 +87,14 @@ def _of_layer(work: Work, model: ModelSize) -> Iterator[Product]:
         Product("mlp out", work.mlp, model.d_mlp, d),
     ]
     yield from (part for part in parts if part.rows)
+
+
+def _of_attention(work: Work, rows: int, model: ModelSize, width: int) -> Iterator[Product]:
+    """`rows` rows of `work`: each head's queries by `width` keys, and its pattern by the values."""
+    if queries := work.pairs // width:
+        heads = rows * model.n_heads
+        yield Product("scores", queries, model.d_head, width, heads)
+        yield Product("mixing", queries, width, model.d_head, heads)
 
 
 def _is_lost(cell: Cell, job: Job) -> bool:

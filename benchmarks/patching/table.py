@@ -7,7 +7,17 @@ from statistics import median
 from typing import Any
 
 PEER = "transformer_lens"
-HEAD = ("engine", "median s", "cells/s", "× TL", "÷ bound", "÷ rate", "MB", "largest diff")
+HEAD = (
+    "engine",
+    "median s",
+    "cells/s",
+    "× TL",
+    "÷ trimmed",
+    "÷ bound",
+    "÷ rate",
+    "MB",
+    "largest diff",
+)
 
 
 def printed(result: dict[str, Any]) -> str:
@@ -46,6 +56,8 @@ def _bound_lines(bound: dict[str, Any]) -> list[str]:
     extra = bound["extra"][-1]
     share = extra["whole_flops"] / extra["flops"]
     return [
+        f"trimmed: {_trimmed(bound):.4g} s for {extra['trimmed_flops'] / 1e9:.4g} GFLOP: "
+        "the layers and positions from the first change on",
         f"bound: {median(bound['seconds']):.4g} s for {extra['flops'] / 1e9:.4g} GFLOP; "
         f"rate {_rate(bound) / 1e9:.4g} GFLOP/s; "
         f"whole forwards would multiply {share:.1f} times as much",
@@ -55,6 +67,10 @@ def _bound_lines(bound: dict[str, Any]) -> list[str]:
 
 def _rate(bound: dict[str, Any]) -> float:
     return float(median(extra["rate"] for extra in bound["extra"]))
+
+
+def _trimmed(bound: dict[str, Any]) -> float:
+    return float(median(extra["trimmed_seconds"] for extra in bound["extra"]))
 
 
 def _row(
@@ -75,12 +91,14 @@ def _row(
     )
 
 
-def _against(seconds: float, bound: dict[str, Any]) -> tuple[str, str]:
-    """Time ÷ bound, and ÷ the bound's FLOPs at the machine's rate."""
+def _against(seconds: float, bound: dict[str, Any]) -> tuple[str, str, str]:
+    """Time ÷ the trimmed products', ÷ the plan's products', and ÷ these FLOPs at the machine's
+    rate."""
     if not bound["seconds"]:
-        return "–", "–"
+        return "–", "–", "–"
     ideal = bound["extra"][-1]["flops"] / _rate(bound)
-    return f"{seconds / median(bound['seconds']):.2f}", f"{seconds / ideal:.2f}"
+    least = (_trimmed(bound), median(bound["seconds"]), ideal)
+    return (f"{seconds / least[0]:.2f}", f"{seconds / least[1]:.2f}", f"{seconds / least[2]:.2f}")
 
 
 def _difference(values: Sequence[float], peers: Sequence[float]) -> str:

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from interp_dsl.check.arguments import arguments
 from interp_dsl.check.literals import literal
-from interp_dsl.check.models import declared_model, find_model, known_model, model, which_model
+from interp_dsl.check.models import (
+    carry,
+    declared_model,
+    find_model,
+    known_model,
+    model,
+    which_model,
+)
 from interp_dsl.check.paths import inside
 from interp_dsl.check.results import step_of
 from interp_dsl.check.scope import Rejected, Scope
+from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.language.source import Span
 from interp_dsl.language.tree import Attribute, Call, Expr, Index, Name
-from interp_dsl.plan.algebra import Edges, OfCircuit
+from interp_dsl.models.sites import missing
+from interp_dsl.plan.algebra import Edges, Explicit, OfCircuit
+from interp_dsl.plan.names import target_of
+from interp_dsl.plan.units import part_of
 from interp_dsl.verbs.evidence import CIRCUIT
 from interp_dsl.verbs.methods import EDGES
 from interp_dsl.verbs.values import CircuitTerm, EdgeSet, Model, Step, UnitSet
+
+if TYPE_CHECKING:
+    from interp_dsl.runs.circuit import Circuit
 
 PARTS = ("heads", "nodes", "edges")
 
 
 def edges(expr: Expr, scope: Scope) -> EdgeSet:
-    """The edges that a search goes over: `edges`, `m.edges`, `edges(split_qkv=false)`."""
+    """All edges of a model: `edges`, `m.edges`, `edges(split_qkv=false)`."""
     owner, wanted = None, Edges()
     match expr:
         case Name(id="edges"):
@@ -32,12 +48,7 @@ def edges(expr: Expr, scope: Scope) -> EdgeSet:
         case Call(function="edges"):
             wanted = Edges(**arguments(expr, EDGES, scope))
         case _:
-            raise scope.reject(
-                "E300",
-                "a search goes over edges",
-                expr.span,
-                help="write search edges by …; to measure places one at a time, patch them",
-            )
+            raise AssertionError(f"{expr.span.text} are not all edges of a model")
     used = known_model(scope, owner)
     if used is None:
         raise which_model(scope, expr.span, "edges")
@@ -99,15 +110,12 @@ def circuit_step(expr: Expr, scope: Scope) -> Step:
 
 
 def part(expr: Attribute, scope: Scope) -> UnitSet | None:
-    """`circuit.heads`, `circuit[threshold=0.02].edges`; None where no step stands in front."""
+    """`circuit.heads`, `circuit[threshold=0.02].edges`, of a step or a file; None where neither
+    stands in front."""
     root = expr.value.value if isinstance(expr.value, Index) else expr.value
-    if scope.lookup(root, "let") and expr.name in PARTS:
-        raise scope.reject(
-            "E306",
-            f"`{root.span.text}` is no step, whose circuit has parts",
-            expr.span,
-            label="a circuit of a file can be evaluated, and not yet taken apart",
-        )
+    held = file_of(expr.value, scope)
+    if held is not None:
+        return _part_of_file(held, expr, scope)
     if scope.lookup(expr) or scope.lookup(root, "step") is None:
         return None
     step = circuit_step(root, scope)
@@ -117,7 +125,56 @@ def part(expr: Attribute, scope: Scope) -> UnitSet | None:
     if chosen is None and step.thresholds:
         raise which_threshold(expr.value, step, f".{expr.name}", scope)
     several = chosen if step.thresholds else None
-    return UnitSet(OfCircuit(step.name, expr.name, several), step.model)
+    graphs = (step.searched.edges,) if step.searched and expr.name == "edges" else ()
+    return UnitSet(OfCircuit(step.name, expr.name, several), step.model, graphs=graphs)
+
+
+def file_of(expr: Expr, scope: Scope) -> CircuitTerm | None:
+    """The circuit of a file that stands here, itself or by its name; None for anything else."""
+    if isinstance(expr, Call) and expr.function == CIRCUIT.name:
+        return from_file(expr, scope)
+    declared = scope.lookup(expr, "let")
+    if declared is None:
+        return None
+    from interp_dsl.check.lets import let_kinds
+
+    found: CircuitTerm | None = let_kinds(declared).get("circuit")
+    return found
+
+
+def _part_of_file(held: CircuitTerm, expr: Attribute, scope: Scope) -> UnitSet:
+    """Edges, heads or nodes of a file's circuit, as places of the model of this text."""
+    used = known_model(scope, None)
+    if used is None:
+        raise which_model(scope, expr.span, f"{expr.value.span.text}.{expr.name}")
+    if expr.name not in PARTS:
+        raise scope.unlisted("E208", expr.name, expr.name_span, "a part of a circuit", [*PARTS])
+    assert held.path is not None
+    try:
+        circuit = _loaded(held.path, held.sha256)
+    except InterpError as problem:
+        raise carry(problem, expr.span, scope) from None
+    shape = used.facts.shape if used.facts else None
+    for name in circuit.nodes:
+        wrong = missing(target_of(name), shape) if shape else None
+        if wrong:
+            raise scope.reject(
+                "E201", f"this model has no {name}", expr.span, label=f"{used.name}: {wrong}"
+            )
+    rows = list(circuit.table.iter_rows(named=True))
+    told = circuit.method.options
+    split_qkv = told.get("split_qkv", all(row["channel"] != "attn" for row in rows))
+    split_embed = told.get("split_embed", any(row["source"] == "pos_embed" for row in rows))
+    graphs = (Edges(bool(split_qkv), bool(split_embed)),) if expr.name == "edges" else ()
+    return UnitSet(Explicit(tuple(part_of(expr.name, rows))), used, graphs=graphs)
+
+
+@cache
+def _loaded(path: Path, sha256: str) -> Circuit:
+    """The circuit of a file that holds this."""
+    from interp_dsl.runs.circuit import Circuit
+
+    return Circuit.load(path)
 
 
 def which_threshold(expr: Expr, step: Step, part: str, scope: Scope) -> Rejected:

@@ -1,4 +1,4 @@
-"""Edges as units: `L0H1 -> L1H0.k`, `{L9H9, L9H6} -> logits`, `heads -> together(queries)`."""
+"""Edges and paths as units: `L0H1 -> L1H0.k`, `{L9H9, L9H6} -> logits`, `heads -> L1H0 -> mlps`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from interp_dsl.check.circuits import edges
 from interp_dsl.check.models import declared_model, find_model, known_model
 from interp_dsl.check.places import unknown_family
 from interp_dsl.check.scope import Rejected, Scope
+from interp_dsl.check.units import MOST_PLACES, units
 from interp_dsl.language.tree import Attribute, Binary, Call, Expr, Name, SetOf
 from interp_dsl.models.graph import Graph, leads
 from interp_dsl.models.shape import Shape
 from interp_dsl.models.sites import missing
 from interp_dsl.plan.algebra import Explicit
-from interp_dsl.plan.names import CHANNELS, edge_name, target_of
+from interp_dsl.plan.names import CHANNELS, target_of
 from interp_dsl.plan.places import ALL, Site, Target, Unit
 from interp_dsl.verbs.values import Model, UnitSet
 
@@ -28,6 +29,7 @@ _INPUTS = {"q_input": "q", "k_input": "k", "v_input": "v"}
 
 Place = tuple[str, str]
 """A node and the channel at which it reads, "" for a sender and where a node has one only."""
+Path = tuple[Place, ...]
 
 
 @dataclass(frozen=True)
@@ -47,58 +49,88 @@ def every(expr: Expr, scope: Scope) -> UnitSet:
     if found.model.facts is None:
         raise unknown_family(expr.span.text, found.model, expr.span, scope)
     graph = Graph(found.model.facts.shape, found.edges.split_qkv, found.edges.split_embed)
-    return UnitSet(Explicit(tuple(_unit([str(edge)]) for edge in graph.edges)), found.model)
+    units = Explicit(tuple(_unit([str(edge)]) for edge in graph.edges))
+    return UnitSet(units, found.model, graphs=(found.edges,))
 
 
 def between(expr: Binary, scope: Scope) -> UnitSet:
-    """The edges from every place on the left to every one on the right, as a circuit's have them:
-    pairs that no edge joins are left out, unless both are named alone."""
-    if isinstance(expr.left, Binary) and expr.left.op == "->":
-        raise scope.reject(
-            "E306",
-            "paths of several edges are not built yet",
-            expr.span,
-            label="an edge leads from one place to another",
-            help="measure its edges one at a time: {L0H1 -> L1H0.k, L1H0 -> logits}",
-        )
-    senders, receivers = _ends(expr.left, scope, _senders), _ends(expr.right, scope, _receivers)
-    used = _one_model(senders, receivers, expr, scope)
+    """The edges from every place on the left to every one on the right, as a circuit's have them,
+    and of several arrows the paths: what no edge joins is left out, unless all is named alone."""
+    start, *places = _stops(expr)
+    parts = [_ends(start, scope, _senders), *(_ends(p, scope, _inner) for p in places[:-1])]
+    parts.append(_ends(places[-1], scope, _receivers))
+    used = _one_model(parts, expr, scope)
     shape = used.facts.shape if used and used.facts else None
-    is_direct = senders.name is not None and senders.name == receivers.name
+    is_direct = len(parts) == 2 and parts[0].name is not None and parts[0].name == parts[1].name
 
-    def edges_of(left: Sequence[Place], right: Sequence[Place]) -> list[str]:
+    def leading(paths: Sequence[Path], group: Sequence[Place]) -> list[Path]:
         return [
-            edge_name(sender, *receiver)
-            for (sender, _), receiver in product(left, right)
-            if shape is None or is_direct or leads(sender, receiver[0], shape)
+            (*path, place)
+            for path, place in product(paths, group)
+            if shape is None or is_direct or leads(path[-1][0], place[0], shape)
         ]
 
-    every_pair = product(senders.groups, receivers.groups)
-    found = [names for names in (edges_of(*pair) for pair in every_pair) if names]
+    found: list[Sequence[Path]] = [[(place,) for place in group] for group in parts[0].groups]
+    for part in parts[1:]:
+        longer = (leading(paths, group) for paths, group in product(found, part.groups))
+        found = _counted((paths for paths in longer if paths), expr, scope)
     if not found:
+        what = "edge" if len(parts) == 2 else "path"
         raise scope.reject(
             "E306",
-            "there is no such edge",
+            f"there is no such {what}",
             expr.span,
             label="what is written on the left is not read on the right, which comes before it",
-            help="an edge leads forward, as L0H1 -> L1H0.k or L0H1 -> L0.mlp",
+            help="an edge leads forward, as L0H1 -> L1H3.k or L0H1 -> L0.mlp",
         )
-    return UnitSet(Explicit(tuple(map(_unit, found))), used)
+    return UnitSet(Explicit(tuple(_unit(list(map(_written_path, paths))) for paths in found)), used)
+
+
+def _counted(units: Iterable[list[Path]], expr: Expr, scope: Scope) -> list[Sequence[Path]]:
+    """All of them, unless there are more paths than a step can hold."""
+    found: list[Sequence[Path]] = []
+    count = 0
+    for paths in units:
+        found.append(paths)
+        count += len(paths)
+        if count > MOST_PLACES:
+            raise scope.reject(
+                "E315",
+                f"this makes more than {MOST_PLACES:,} paths",
+                expr.span,
+                help="narrow the places: (heads layers 0..3) -> …",
+            )
+    return found
+
+
+def _stops(expr: Expr) -> list[Expr]:
+    """What the arrows part."""
+    if isinstance(expr, Binary) and expr.op == "->":
+        return [*_stops(expr.left), expr.right]
+    return [expr]
+
+
+def _written_path(path: Path) -> str:
+    (sender, _), *places = path
+    return " -> ".join(
+        [sender, *(f"{node}.{channel}" if channel else node for node, channel in places)]
+    )
 
 
 def _unit(names: Sequence[str]) -> Unit:
     return Unit(tuple(Target(Site("edge", edge=name)) for name in names))
 
 
-def _one_model(left: _Ends, right: _Ends, expr: Expr, scope: Scope) -> Model | None:
-    if left.model and right.model and left.model is not right.model:
+def _one_model(parts: Sequence[_Ends], expr: Expr, scope: Scope) -> Model | None:
+    models = {part.model.name: part.model for part in parts if part.model}
+    if len(models) > 1:
         raise scope.reject(
             "E307",
-            f"places of two models in one edge: {left.model.name} and {right.model.name}",
+            f"places of two models in one edge: {' and '.join(models)}",
             expr.span,
             help="write a step for each model",
         )
-    return known_model(scope, left.model or right.model)
+    return known_model(scope, next(iter(models.values()), None))
 
 
 # ---- ends
@@ -132,8 +164,6 @@ def _model(parts: Sequence[_Ends]) -> Model | None:
 
 def _of_family(expr: Expr, scope: Scope, kind: _Kind) -> _Ends:
     """Ends that an expression of places names: `heads`, `(queries layers 2)`, a declared set."""
-    from interp_dsl.check.units import units
-
     found = units(expr, scope)
     if not isinstance(found.units, Explicit):
         raise scope.reject(
@@ -165,10 +195,11 @@ def _of_family(expr: Expr, scope: Scope, kind: _Kind) -> _Ends:
 
 @dataclass(frozen=True)
 class _Kind:
-    """Senders or receivers."""
+    """Senders, or receivers; of these all but the logits are `inner` ones of a path."""
 
     is_sender: bool
     why: str
+    is_inner: bool = False
 
     def read(self, name: str) -> Place | None:
         """A place by its name; None for what is none."""
@@ -177,7 +208,8 @@ class _Kind:
         target, _, channel = name.rpartition(".")
         if channel not in CHANNELS or not target:
             target, channel = name, ""
-        is_reader = target == "logits" or (_NODE.fullmatch(target) and "embed" not in target)
+        is_end = target == "logits" and not self.is_inner
+        is_reader = is_end or (_NODE.fullmatch(target) and "embed" not in target)
         return (target, channel) if is_reader and not (channel and "H" not in target) else None
 
     def places(self, target: Target, shape: Shape | None) -> tuple[Place, ...]:
@@ -186,7 +218,7 @@ class _Kind:
         kind, layer = target.site.kind, target.site.layer
         if self.is_sender:
             return ((target.place, ""),) if kind in _SENDERS else ()
-        if kind in ("head", "mlp_out", "logits"):
+        if kind in ("head", "mlp_out") or (kind == "logits" and not self.is_inner):
             return ((target.place, ""),)
         if kind == "mlp_in":
             return ((f"L{layer}.mlp", ""),)
@@ -199,6 +231,7 @@ class _Kind:
 
 
 _senders = _Kind(True, "an edge starts at embed, a head or an MLP")
+_inner = _Kind(False, "a path leads through heads, their .q, .k or .v, and MLPs", is_inner=True)
 _receivers = _Kind(False, "it ends at a head's .q, .k or .v, at an MLP, or at logits")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from interp_dsl.check.circuits import file_of
 from interp_dsl.check.groups import GROUPS
 from interp_dsl.check.literals import literal
 from interp_dsl.check.operators import compared, operated, truth
@@ -200,6 +201,8 @@ def _chain(expr: Attribute | Index, reader: _Reader) -> Expression:
     if declared is None and isinstance(root, Name) and is_place(root.id):
         return _set(expr, scope)
     if declared is not None and declared.keyword in ("model", "units"):
+        return _set(expr, scope)
+    if len(chain) == 1 and file_of(root, scope):
         return _set(expr, scope)
     is_step = declared is not None and declared.keyword == "step"
     if is_step and isinstance(expr, Attribute) and step_of(root, scope).result == "circuit":

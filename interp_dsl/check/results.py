@@ -13,7 +13,7 @@ from interp_dsl.language.suggest import suggest
 from interp_dsl.language.tree import Argument, Attribute, Expr, Index, Name, Phrase
 from interp_dsl.plan.algebra import Explicit, ScoreOf
 from interp_dsl.plan.places import Unit
-from interp_dsl.verbs.values import Step
+from interp_dsl.verbs.values import Keyed, Step
 
 COLUMNS = ("base", "value", "effect", "normalized", "low", "high", "n")
 WHOLE = "circuit"
@@ -81,7 +81,16 @@ def score(expr: Expr, reading: Reading) -> ScoreOf:
         raise scope.reject(
             "E208", "a score is written step[unit].metric.column", chain[2][1], label="too much"
         )
-    metric, column = metric_and_column(step, chain, root.span, scope)
+    metric, column = metric_and_column(step, chain, root.span, scope, step.whole)
+    if column in step.whole:
+        return _of_the_step(step, metric, column, index, reading, expr.span)
+    if reading.kind == "example" and step.keyed:
+        raise scope.reject(
+            "E208",
+            f"`{step.name}` tells nothing of single examples",
+            root.span,
+            label=f"a step of `{step.verb}`",
+        )
     if reading.kind == "example" and column not in _BY_EXAMPLE:
         raise scope.reject(
             "E208",
@@ -91,6 +100,20 @@ def score(expr: Expr, reading: Reading) -> ScoreOf:
         )
     unit, position, where = _row(index, step, metric, reading, expr.span)
     return ScoreOf(step.name, metric, column, unit, position, where)
+
+
+def _of_the_step(
+    step: Step, metric: str, column: str, index: Index | None, reading: Reading, span: Span
+) -> ScoreOf:
+    """A number of the step as a whole, which a claim may read."""
+    if index is None and reading.kind == "claim":
+        return ScoreOf(step.name, metric, column)
+    raise reading.scope.reject(
+        "E208",
+        f"`{column}` is a number of the step, not of {'a unit' if index else 'one'} of its rows",
+        span,
+        help=f"write expect {step.name}.{metric}.{column} > 0.9",
+    )
 
 
 # ---- metric and column
@@ -110,10 +133,14 @@ def metric_column(step: Step, by: Expr | None, span: Span, scope: Scope) -> tupl
     return metric_and_column(step, chain, span, scope)
 
 
-def metric_and_column(step: Step, chain: Chain, span: Span, scope: Scope) -> tuple[str, str]:
+def metric_and_column(
+    step: Step, chain: Chain, span: Span, scope: Scope, more: tuple[str, ...] = ()
+) -> tuple[str, str]:
+    """The metric and the column, one of a table's or one `more`, that a chain of names means."""
     names = [m.name for m in step.metrics]
     bare = "effect" if step.has_effect else "value"
-    if not chain or (chain[0][0] in (*COLUMNS, *step.more) and chain[0][0] not in names):
+    columns = [*COLUMNS, *step.more, *more]
+    if not chain or (chain[0][0] in columns and chain[0][0] not in names):
         if len(names) != 1:
             raise scope.reject(
                 "E208",
@@ -130,7 +157,6 @@ def metric_and_column(step: Step, chain: Chain, span: Span, scope: Scope) -> tup
             f"`{step.name}` measures no `{metric}`", metric, metric_span, names, label, scope
         )
     column, column_span = chain[1] if len(chain) > 1 else (bare, span)
-    columns = [*COLUMNS, *step.more]
     if column not in columns:
         label = f"its columns: {', '.join(columns)}"
         message = f"a score has no column `{column}`"
@@ -189,6 +215,15 @@ def _row(
             label="which of them?",
             help=f"name it: {step.name}[threshold={step.thresholds[0]:g}]",
         )
+    for keyed in step.keyed:
+        if metric in keyed.metrics and not any(name == keyed.column for name, _ in where):
+            raise scope.reject(
+                "E310",
+                f"`{step.name}` has a row for each {keyed.column}",
+                span,
+                label=f"which of them: {', '.join(keyed.values)}?",
+                help=f"name it: [{', '.join([*(a.span.text for a in places), _keyed(keyed)])}]",
+            )
     if places:
         unit, position = _unit(places[0], step, scope)
         return unit, position, tuple(where)
@@ -229,7 +264,19 @@ def _fixed(argument: Argument, step: Step, scope: Scope) -> float | str:
                 label=f"it has {', '.join(f'{t:g}' for t in step.thresholds)}",
             )
         return float(threshold)
-    known = [*(["under"] if step.contexts else []), *(d.name for d in scope.session.open_sweeps)]
+    for keyed in step.keyed:
+        if name == keyed.column:
+            word = value.id if isinstance(value, Name) else literal(value, scope)
+            if word not in keyed.values:
+                raise scope.reject(
+                    "E311",
+                    f"`{step.name}` has no row for this {name}",
+                    argument.span,
+                    label=f"it has {', '.join(keyed.values)}",
+                )
+            return str(word)
+    known = [k.column for k in step.keyed] + (["under"] if step.contexts else [])
+    known += [d.name for d in scope.session.open_sweeps]
     if name not in known:
         near = suggest(name, known)
         raise scope.reject(
@@ -243,6 +290,10 @@ def _fixed(argument: Argument, step: Step, scope: Scope) -> float | str:
     if isinstance(swept, list):
         raise scope.reject("E300", "one value is wanted here", value.span)
     return swept  # type: ignore[no-any-return]
+
+
+def _keyed(keyed: Keyed) -> str:
+    return f"{keyed.column}={keyed.values[0]}"
 
 
 def _example_unit(step: Step) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from interp_dsl.check import circuits, estimates, searches, sides, sources, units
+from interp_dsl.check import circuits, estimates, factorings, searches, sides, sources, units
+from interp_dsl.check.edge_sets import edge_set, only_edges
 from interp_dsl.check.literals import values_of, whole
 from interp_dsl.check.metrics import metric
 from interp_dsl.check.scope import Declared, Rejected, Scope
 from interp_dsl.check.stepchecks import StepChecks
+from interp_dsl.check.travel import travel
 from interp_dsl.check.vectors import vector
 from interp_dsl.language import tree
 from interp_dsl.language.source import Span
@@ -19,7 +21,7 @@ from interp_dsl.language.tree import Expr, Phrase
 from interp_dsl.plan.algebra import Explicit
 from interp_dsl.verbs import verbs
 from interp_dsl.verbs.signature import Clause, Verb
-from interp_dsl.verbs.values import Call, Step, UnitSet
+from interp_dsl.verbs.values import Call, EdgeSet, Step, UnitSet
 
 # What one verb calls so, another calls so.
 _COUNTERPARTS = {"on": "into", "into": "on", "to": "into", "with": "from", "from": "with"}
@@ -119,15 +121,9 @@ def _with_chosen(phrase: Phrase, verb: Verb) -> Phrase:
 
 def _signature(clause: tree.Clause, verb: Verb, spans: dict[str, Span], scope: Scope) -> Clause:
     known = verb.clauses
-    if clause.word == "using" and verb.name in ("patch", "ablate"):
-        raise scope.reject(
-            "E306",
-            "what carries an edge's effect cannot be chosen yet",
-            clause.span,
-            label="`using through=…` and `using freeze=…` are not built",
-            help="without it, the receiver's other inputs are those of the run, and all behind it "
-            "is recomputed, patterns and norms too",
-        )
+    if clause.word in verb.refused:
+        why, instead = verb.refused[clause.word]
+        raise scope.reject("E306", why, clause.word_span, help=instead)
     if clause.word not in known:
         other = _COUNTERPARTS.get(clause.word)
         near = other if other in known else suggest(clause.word, list(known))
@@ -186,26 +182,31 @@ def _objects(
         raise scope.reject(
             "E304", f"`{verb.name}` takes one object", phrase.objects[1].span, label="a second one"
         )
-    if verb.objects.kind == "places" and any(estimates.are_edges(o, scope) for o in phrase.objects):
-        return (estimates.all_edges(phrase, narrowing, scope),)
-    if verb.objects.kind in ("units", "places"):
-        joined = Phrase(
-            span=spans["objects"], verb=None, objects=phrase.objects, clauses=tuple(narrowing)
+    evaluate = _SETS.get(verb.objects.kind)
+    if evaluate is None:
+        return tuple(_EVALUATORS[verb.objects.kind](o, scope) for o in phrase.objects)
+    found = evaluate(phrase.objects, narrowing, spans["objects"], scope)
+    if Explicit(()) in (getattr(found, "units", None), getattr(found, "among", None)):
+        raise scope.reject(
+            "E302",
+            "no place is left in this set",
+            spans["objects"],
+            help="`&` keeps what both sides name, `-` takes away what the right one names",
         )
-        found: UnitSet = units.units(joined, scope)
-        if found.units == Explicit(()):
-            raise scope.reject(
-                "E302",
-                "no place is left in this set",
-                spans["objects"],
-                help="`&` keeps what both sides name, `-` takes away what the right one names",
-            )
-        return (found,)
-    return tuple(_EVALUATORS[verb.objects.kind](o, scope) for o in phrase.objects)
+    return (found,)
+
+
+def _places(
+    objects: Sequence[Expr], narrowing: Sequence[tree.Clause], span: Span, scope: Scope
+) -> UnitSet:
+    joined = Phrase(span=span, verb=None, objects=tuple(objects), clauses=tuple(narrowing))
+    return units.units(joined, scope)
 
 
 def _values(clause: tree.Clause, signature: Clause, scope: Scope) -> tuple[Any, ...]:
     """The values of a clause; all of them are looked at before the first wrong one stops it."""
+    if signature.kind == "travel":
+        return (travel(clause, scope),)
     values, failed = [], False
     for expr in values_of(clause, scope):
         try:
@@ -217,6 +218,13 @@ def _values(clause: tree.Clause, signature: Clause, scope: Scope) -> tuple[Any, 
     return tuple(values)
 
 
+_SETS: dict[str, Callable[..., UnitSet | EdgeSet]] = {
+    "units": _places,
+    "places": edge_set,
+    "edges": only_edges,
+}
+"""How objects that are a set of units together are evaluated, with the clauses that narrow them."""
+
 _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "units": units.units,
     "side": sides.side,
@@ -227,8 +235,8 @@ _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "vector": vector,
     "int": whole,
     "subject": circuits.subject,
-    "edges": circuits.edges,
     "search": searches.search,
     "finding": searches.finding,
     "estimate": estimates.estimate,
+    "factoring": factorings.factoring,
 }

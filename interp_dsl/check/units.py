@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from interp_dsl.check.groups import GROUPS, group
@@ -33,7 +34,9 @@ from interp_dsl.language.tree import (
     String,
 )
 from interp_dsl.models.sites import FAMILIES
-from interp_dsl.plan.algebra import Combined, Explicit, Filtered, Placed, Units
+from interp_dsl.plan.algebra import Combined, Edges, Explicit, Filtered, Placed, Units
+from interp_dsl.plan.names import node_of, target_of
+from interp_dsl.plan.places import Target
 from interp_dsl.plan.units import depends, expand
 from interp_dsl.verbs.values import Model, UnitSet
 
@@ -80,7 +83,8 @@ def _units(expr: Expr, scope: Scope) -> UnitSet:
         case Binary(op="&" | "-" as op, left=left, right=right):
             a, b = units(left, scope), units(right, scope)
             both = one_model([a, b], expr.span, scope)
-            return UnitSet(Combined(op, a.units, b.units), both, a.spans + b.spans)
+            joined = Combined(op, a.units, b.units)
+            return UnitSet(joined, both, a.spans + b.spans, all_graphs([a, b]))
         case Call(function=function) if function in GROUPS:
             return group(expr, scope)
         case Call(function="edges"):
@@ -108,15 +112,15 @@ def union(parts: list[UnitSet], span: Span, scope: Scope) -> UnitSet:
     """All of them, in order and each once; of one model."""
     if not parts:
         raise scope.reject("E302", "this set of places is empty", span)
-    model = one_model(parts, span, scope)
+    model, graphs = one_model(parts, span, scope), all_graphs(parts)
     spans = tuple(s for part in parts for s in part.spans)
     known = [u for p in parts if isinstance(p.units, Explicit) for u in p.units.units]
     if all(isinstance(p.units, Explicit) for p in parts):
-        return UnitSet(Explicit(tuple(dict.fromkeys(known))), model, spans)
+        return UnitSet(Explicit(tuple(dict.fromkeys(known))), model, spans, graphs)
     total = parts[0].units
     for part in parts[1:]:
         total = Combined("|", total, part.units)
-    return UnitSet(total, model, spans)
+    return UnitSet(total, model, spans, graphs)
 
 
 def one_model(parts: list[UnitSet], span: Span, scope: Scope) -> Model | None:
@@ -129,6 +133,11 @@ def one_model(parts: list[UnitSet], span: Span, scope: Scope) -> Model | None:
             help="write a step for each model",
         )
     return next(iter(models.values()), None)
+
+
+def all_graphs(parts: Sequence[UnitSet]) -> tuple[Edges, ...]:
+    """How the edges of the parts are split, each way once."""
+    return tuple(dict.fromkeys(graph for part in parts for graph in part.graphs))
 
 
 # ---- names
@@ -216,7 +225,8 @@ def _placed(found: UnitSet, clause: Clause, scope: Scope) -> UnitSet:
     where = tuple(p for v in values_of(clause, scope) for p in positions(v, scope, spans))
     if isinstance(found.units, Explicit) and len(found.units.units) * len(where) > MOST_PLACES:
         raise too_many(len(found.units.units) * len(where), MOST_PLACES, clause.span, scope)
-    return UnitSet(Placed(found.units, where), found.model, (*found.spans, *spans))
+    placed = Placed(found.units, where)
+    return replace(found, units=placed, spans=(*found.spans, *spans))
 
 
 def too_many(count: int, most: int, span: Span, scope: Scope) -> Rejected:
@@ -237,13 +247,6 @@ def _in_layers(found: UnitSet, clause: Clause, scope: Scope) -> Explicit:
             clause.word_span,
             help="put `layers` on the family itself, in brackets",
         )
-    if any(t.site.kind == "edge" for u in found.units.units for t in u.targets):
-        raise scope.reject(
-            "E306",
-            "an edge leads from layer to layer, and lies in none",
-            clause.word_span,
-            help="choose its ends: (heads layers 0) -> (keys layers 1)",
-        )
     wanted = {layer for value in values_of(clause, scope) for layer in _layers(value, scope)}
     used = known_model(scope, found.model)
     n = used.facts.shape.n_layers if used and used.facts else None
@@ -254,10 +257,18 @@ def _in_layers(found: UnitSet, clause: Clause, scope: Scope) -> Explicit:
             clause.span,
             label=f"{used.name} has layers 0..{n - 1}",
         )
-    kept = tuple(u for u in found.units.units if all(t.site.layer in wanted for t in u.targets))
+    kept = tuple(u for u in found.units.units if all(_lies_in(t, wanted) for t in u.targets))
     if not kept:
         raise scope.reject("E302", "none of the places lies in these layers", clause.span)
     return Explicit(kept)
+
+
+def _lies_in(target: Target, layers: set[int]) -> bool:
+    """Whether a place lies in these layers; an edge or a path, whether all of its ends do."""
+    if target.site.kind != "edge":
+        return target.site.layer in layers
+    places = str(target.site.edge).split(" -> ")
+    return all(target_of(node_of(place)).site.layer in layers for place in places)
 
 
 def _layers(expr: Expr, scope: Scope) -> list[int]:

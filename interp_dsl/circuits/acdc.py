@@ -41,7 +41,8 @@ class Progress(NamedTuple):
 
 @dataclass
 class Circuit:
-    """What a search has found, by the number of an edge [E]: `order` its rank; its `effect`; the
+    """What a search has found, by the number of an edge [E]: `order` its rank, -1 where it was not
+    searched; its `effect`; the
     running `score` after it was judged; its `margin` effect - τ (of |effect| under `absolute`),
     below 0 for what is removed; whether it was `evaluated`, or dropped or judged as dead; whether
     it is `kept`. `tests` counts the candidates run, `again` the edges so near to the threshold that
@@ -65,25 +66,32 @@ class Circuit:
 
 
 def acdc(
-    clean: Clean, thresholds: float | Sequence[float], rules: Rules = PRESETS["original"]
+    clean: Clean,
+    thresholds: float | Sequence[float],
+    rules: Rules = PRESETS["original"],
+    among: Bools | None = None,
 ) -> Generator[Progress, None, list[Circuit]]:
     """The circuits of one or more thresholds τ, with progress after each batch of edges. A search
-    takes over what an earlier one has found up to the first edge that the two judge differently."""
+    takes over what an earlier one has found up to the first edge that the two judge differently.
+    Of `among` [E] only these edges are judged, and all others kept."""
     if rules.direct != clean.forward.graph.direct:
         raise ValueError("the graph has direct edges when the rules have, and only then")
     found: list[Circuit] = []
     for threshold in [thresholds] if isinstance(thresholds, int | float) else thresholds:
-        search = _Search(clean, rules, float(threshold))
+        search = _Search(clean, rules, float(threshold), among)
         yield from search.run(found)
         found.append(search.circuit)
     return found
 
 
 def discover(
-    clean: Clean, thresholds: float | Sequence[float], rules: Rules = PRESETS["original"]
+    clean: Clean,
+    thresholds: float | Sequence[float],
+    rules: Rules = PRESETS["original"],
+    among: Bools | None = None,
 ) -> list[Circuit]:
     """`acdc` without its progress."""
-    search = acdc(clean, thresholds, rules)
+    search = acdc(clean, thresholds, rules, among)
     while True:
         try:
             next(search)
@@ -95,10 +103,11 @@ def discover(
 class _Search:
     """The state of one search: `circuit.kept` is H, `score` is F(H)."""
 
-    def __init__(self, clean: Clean, rules: Rules, threshold: float) -> None:
+    def __init__(self, clean: Clean, rules: Rules, threshold: float, among: Bools | None) -> None:
         self.clean, self.rules, self.graph = clean, rules, clean.forward.graph
         self.order = edge_order(self.graph, rules.order)
-        self.circuit = _blank(threshold, self.order)
+        self.order = self.order if among is None else self.order[among[self.order]]
+        self.circuit = _blank(threshold, self.order, self.graph.n_edges)
         self.score = 0.0
         model = clean.forward.model
         self._batch = rules.batch or _suitable(clean)
@@ -113,7 +122,7 @@ class _Search:
         self._anew: Suffix | None = None
 
     def run(self, earlier: Sequence[Circuit]) -> Generator[Progress, None, None]:
-        circuit, total = self.circuit, self.graph.n_edges
+        circuit, total = self.circuit, len(self.order)
         done = self._begin(earlier)
         while True:
             kept = int(circuit.kept.sum())
@@ -258,8 +267,10 @@ def _suitable(clean: Clean) -> int:
     return max(1, min(most, numbers // size))
 
 
-def _blank(threshold: float, order: Ints) -> Circuit:
+def _blank(threshold: float, order: Ints, n_edges: int) -> Circuit:
     """Before the search: all edges kept."""
-    effect, score, margin = np.zeros((3, len(order)))
-    evaluated, kept = np.zeros(len(order), dtype=bool), np.ones(len(order), dtype=bool)
-    return Circuit(threshold, 0.0, np.argsort(order), effect, score, margin, evaluated, kept)
+    rank = np.full(n_edges, -1)
+    rank[order] = np.arange(len(order))
+    effect, score, margin = np.zeros((3, n_edges))
+    evaluated, kept = np.zeros(n_edges, dtype=bool), np.ones(n_edges, dtype=bool)
+    return Circuit(threshold, 0.0, rank, effect, score, margin, evaluated, kept)

@@ -8,7 +8,7 @@ MLP's bias is part of what it writes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,18 +18,36 @@ from interp_dsl.circuits.layer import Layer
 from interp_dsl.circuits.prompts import Prompts
 from interp_dsl.circuits.rows import Rows
 from interp_dsl.models.compiled.forward import Compiled
+from interp_dsl.models.edits import Edit
 from interp_dsl.models.graph import Graph, Group
 
 
 class Run(NamedTuple):
     """`logits` [B, r, d_vocab_out]; `outputs` of all senders [S, B, T, D] of a plain or a watched
-    run; `inputs` of each group's receivers [members, B, T, D] of a watched run; `streams` of a
-    plain run, [B, T, D] before each layer and behind the last."""
+    run; `inputs` of each group's receivers [members, B, T, D] of a watched run; of a plain run
+    `streams` [B, T, D] before each layer and behind the last, and `middles`, what MLPs read."""
 
     logits: Tensor
     outputs: Tensor | None
     inputs: tuple[Tensor, ...]
     streams: tuple[Tensor, ...] = ()
+    middles: tuple[Tensor, ...] = ()
+
+
+class Change(NamedTuple):
+    """What a pass that is taken up late changes: it keeps all edges but into `groups`, of which it
+    keeps `kept`; an edge that is out carries `ablated` (both as in `EdgeForward.logits`).
+
+    `attended`: what queries and keys of each layer read [B, T, D] instead of the stream, so that
+    patterns are those of the run in which it stood so. `basis` [D, m], orthonormal: of what
+    `origins` [B, S] write, only the component in its span is changed."""
+
+    kept: Tensor
+    ablated: Tensor
+    groups: Collection[Group]
+    attended: Sequence[Tensor] | None = None
+    basis: Tensor | None = None
+    origins: Tensor | None = None
 
 
 class EdgeForward:
@@ -55,10 +73,13 @@ class EdgeForward:
         table = weights.positions[: tokens.shape[1]].expand_as(x)
         return torch.stack([x, table]) if len(self.graph.embeds) == 2 else (x + table)[None]
 
-    def outputs(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What all senders write in a plain run over tokens [B, T]: [S, B, T, D]."""
+    def outputs(
+        self, tokens: Tensor, mask: Tensor | None = None, edits: Sequence[Edit] = ()
+    ) -> Tensor:
+        """What all senders write in a plain run over tokens [B, T], under `edits` as of Prompts:
+        [S, B, T, D]."""
         nowhere = tokens.new_zeros(len(tokens), 0)
-        outputs = self.run(self.embedded(tokens), reads=nowhere, mask=mask).outputs
+        outputs = self.run(self.embedded(tokens), reads=nowhere, mask=mask, edits=edits).outputs
         assert outputs is not None
         return outputs
 
@@ -84,11 +105,12 @@ class EdgeForward:
         reads: Tensor | None = None,
         mask: Tensor | None = None,
         watch: bool = False,
+        edits: Sequence[Edit] = (),
     ) -> Run:
         """The pass from what the embeddings write, [1 or 2, B, T, D], on. `kept` and `ablated` as
         in `logits`; without them all edges are kept. `watch` makes each group's inputs a tensor
-        that gradients can be taken to."""
-        prompts = Prompts(self.model, embedded.shape[2], mask, reads)
+        that gradients can be taken to. `edits` as of Prompts hold throughout."""
+        prompts = Prompts(self.model, embedded.shape[2], mask, reads, edits)
         stream = _Stream(self.graph, kept, ablated, watch)
         stream.write(embedded)
         return self._from(0, stream, prompts)
@@ -98,54 +120,72 @@ class EdgeForward:
         layer: int,
         x: Tensor,
         outputs: Tensor,
-        kept: Tensor,
-        ablated: Tensor,
-        changed: Collection[Group],
+        change: Change,
         reads: Tensor | None = None,
         mask: Tensor | None = None,
+        edits: Sequence[Edit] = (),
     ) -> Tensor:
-        """The logits of a pass that keeps all edges but into the groups `changed`, none of them in
-        an earlier layer, taken up before `layer` where the stream is x [B, T, D], from what the
-        senders before it write [s, B, T, D]; behind the last layer where it is their number."""
-        prompts = Prompts(self.model, x.shape[1], mask, reads)
-        stream = _Stream(self.graph, kept, ablated, False, changed)
+        """The logits of a pass with a change that lies in no earlier layer, taken up before `layer`
+        where the stream is x [B, T, D], from what the senders before it write [s, B, T, D]; behind
+        the last layer where it is their number."""
+        prompts = Prompts(self.model, x.shape[1], mask, reads, edits)
+        stream = _Stream(self.graph, change.kept, change.ablated, False, change)
         stream.take_up(x, outputs)
-        return self._from(layer, stream, prompts).logits
+        return self._from(layer, stream, prompts, change.attended).logits
 
-    def _from(self, first: int, stream: _Stream, prompts: Prompts) -> Run:
+    def _from(
+        self,
+        first: int,
+        stream: _Stream,
+        prompts: Prompts,
+        attended: Sequence[Tensor] | None = None,
+    ) -> Run:
         """The pass from a layer on."""
         groups = (g for g in self.graph.groups if g.layer is None or g.layer >= first)
-        for layer in self.layers[first:]:
+        for number, layer in enumerate(self.layers[first:], first):
             before = stream.mark()
-            raw = self._attention(layer, stream, groups, prompts)
+            held = None if attended is None else attended[number]
+            raw = self._attention(layer, stream, groups, prompts, held)
             scale, bias = layer.post_scale(raw), layer.block.b_o
             if scale is not None:
                 raw, bias = raw * scale, None if bias is None else bias * scale
             stream.write(raw, bias)
             if layer.block.ln2 is not None:
-                x = before if self.graph.shape.parallel else stream.x
-                stream.write(layer.mlp(stream.received(x, next(groups))))
+                x = stream.mark_middle(before if self.graph.shape.parallel else stream.x)
+                out = layer.mlp(stream.received(x, next(groups)))
+                stream.write(prompts.edited("mlp_out", number, out))
         final = prompts.narrowed(stream.received(stream.mark(), next(groups))[0])
         logits = self.model.logits(final)
-        return Run(logits, stream.outputs(), tuple(stream.inputs), tuple(stream.marks))
+        return Run(
+            logits,
+            stream.outputs(),
+            tuple(stream.inputs),
+            tuple(stream.marks),
+            tuple(stream.middles),
+        )
 
     def _attention(
-        self, layer: Layer, stream: _Stream, groups: Iterator[Group], prompts: Prompts
+        self,
+        layer: Layer,
+        stream: _Stream,
+        groups: Iterator[Group],
+        prompts: Prompts,
+        held: Tensor | None,
     ) -> Tensor:
-        """What the heads of a layer write before a norm behind them, [H, B, T, D]."""
+        """What the heads of a layer write before a norm behind them, [H, B, T, D]. `held`: what
+        queries and keys read instead of the stream."""
         n_inputs = 3 if self.graph.split_qkv else 1
         mine = [next(groups) for _ in range(n_inputs)]
         positions = prompts.positions(narrow=False)
         if stream.is_shared:
             q, k, v = layer.projected(layer.normed(stream.x))
             q, k = layer.turned(q, "q", positions), layer.turned(k, "k", positions)
-            return layer.write(layer.attend(q, k, v, prompts, narrow=False))
-        inputs = [stream.received(stream.x, group) for group in mine]
-        normed = [layer.normed(x) for x in inputs] * (3 // n_inputs)
-        q, k, v = (
-            layer.project(h, channel, positions) for h, channel in zip(normed, "qkv", strict=True)
-        )
-        return layer.write(layer.attend(q, k, v, prompts, narrow=False))
+            return layer.attended(q, k, v, prompts)
+        normed = [layer.normed(stream.received(stream.x, group)) for group in mine]
+        normed *= 3 // n_inputs
+        if held is not None:
+            normed[:2] = [layer.normed(held[None])] * 2
+        return layer.heads(normed, prompts)
 
 
 class _Stream:
@@ -157,15 +197,17 @@ class _Stream:
         kept: Tensor | None,
         ablated: Tensor | None,
         watch: bool,
-        changed: Collection[Group] | None = None,
+        change: Change | None = None,
     ) -> None:
         self.x: Tensor = torch.zeros(())
         self.inputs: list[Tensor] = []
         self.is_shared = kept is None and not watch
         """Do all receivers read the stream as it is?"""
         self.marks: list[Tensor] = []
+        self.middles: list[Tensor] = []
         self._graph, self._kept, self._ablated, self._watch = graph, kept, ablated, watch
-        self._changed = graph.groups if changed is None else changed
+        self._change = change
+        self._changed = graph.groups if change is None else change.groups
         self._read = max((group.senders for group in self._changed), default=0)
         self._written = Rows(len(graph.senders))
         self._differences = Rows(len(graph.senders))
@@ -176,9 +218,7 @@ class _Stream:
         if bias is not None:
             self.x = self.x + bias
         if self._kept is not None and self._differences.count < self._read:
-            assert self._ablated is not None
-            senders = slice(self._differences.count, self._differences.count + len(outputs))
-            self._differences.add(self._ablated[senders] - outputs)
+            self._differ(outputs)
         if self._kept is None or self._watch:
             self._written.add(outputs)
 
@@ -188,11 +228,27 @@ class _Stream:
             self.marks.append(self.x)
         return self.x
 
+    def mark_middle(self, x: Tensor) -> Tensor:
+        """What an MLP reads, x, remembered of a plain run."""
+        if self._kept is None:
+            self.middles.append(x)
+        return x
+
     def take_up(self, x: Tensor, outputs: Tensor) -> None:
         """The stream x [B, T, D] that the first senders' outputs [s, B, T, D] have led to."""
-        assert self._ablated is not None
         self.x = x
-        self._differences.add(self._ablated[: len(outputs)] - outputs)
+        self._differ(outputs)
+
+    def _differ(self, outputs: Tensor) -> None:
+        """Note how what stands in an edge that is out differs from what the next senders write."""
+        assert self._ablated is not None
+        senders = slice(self._differences.count, self._differences.count + len(outputs))
+        found = self._ablated[senders] - outputs
+        if self._change is not None and self._change.basis is not None:
+            assert self._change.origins is not None
+            starts = self._change.origins.T[senders, :, None, None]
+            found = torch.where(starts, spanned(found, self._change.basis), found)
+        self._differences.add(found)
 
     def received(self, x: Tensor, group: Group) -> Tensor:
         """What the receivers of a group read, [members, B, T, D], where the stream is x [B, T, D];
@@ -211,6 +267,11 @@ class _Stream:
 
     def outputs(self) -> Tensor | None:
         return self._written.first(self._written.count) if self._written.count else None
+
+
+def spanned(x: Tensor, basis: Tensor | None) -> Tensor:
+    """The component of x [..., D] in the span of orthonormal columns [D, m]; x without them."""
+    return x if basis is None else x @ basis @ basis.T
 
 
 # removed [members, s], [B, members, s] or [B, members, s, T]; differences [s, B, T, D]

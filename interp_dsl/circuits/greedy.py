@@ -43,23 +43,28 @@ class Elimination(Found):
 
 
 def greedy(
-    setting: Setting, n: int = 0, limit: float = math.inf, share: float = 0.0
+    setting: Setting,
+    n: int = 0,
+    limit: float = math.inf,
+    share: float = 0.0,
+    among: Bools | None = None,
 ) -> Generator[Progress, None, Elimination]:
     """Eliminate until at most n edges are left, or until the next turn would raise F above
-    `limit`."""
+    `limit`. Of `among` [E] only these edges go and are counted; all others stay."""
     graph = setting.graph
-    kept = on_path(graph, setting.full)
+    stays = setting.empty if among is None else ~among
+    kept = on_path(graph, setting.full) | stays
     score = float(setting.means(kept))
     turn, turns, effect = 0, np.zeros(graph.n_edges), np.zeros(graph.n_edges)
-    total = graph.n_edges - n
+    count = int((~stays).sum())
     while True:
-        yield Progress(math.nan, graph.n_edges - int(kept.sum()), total, int(kept.sum()), score)
-        edges = np.flatnonzero(kept)
+        edges = np.flatnonzero(kept & ~stays)
+        yield Progress(math.nan, count - len(edges), count - n, int(kept.sum()), score)
         if len(edges) <= n:
             break
         without = np.tile(kept, (len(edges), 1))
         without[np.arange(len(edges)), edges] = False
-        without = on_path(graph, without)
+        without = on_path(graph, without) | stays
         circuits, which = np.unique(without, axis=0, return_inverse=True)
         scores = setting.means(circuits)[which]
         effect[edges] = scores - score
@@ -67,7 +72,7 @@ def greedy(
         left = np.asarray(without[least].all(0))
         value = float(scores[least[0]])
         if len(least) > 1:
-            left = on_path(graph, left)
+            left = on_path(graph, left) | stays
             value = float(setting.means(left))
         if value > limit:
             break

@@ -6,6 +6,8 @@ input."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,6 +23,7 @@ from interp_dsl.models.graph import Ints
 class Layer:
     def __init__(self, model: Compiled, number: int) -> None:
         shape = model.description.shape
+        self.number = number
         self.model = model
         self.block = model.weights.blocks[number]
         self.kind = model.description.layers[number]
@@ -117,6 +120,20 @@ class Layer:
         w_o = self.block.w_o if heads is None else self.block.w_o[index(heads, z.device)]
         return torch.matmul(z.flatten(1, -2), w_o).view(*z.shape[:-1], w_o.shape[-1])
 
+    def heads(self, normed: Sequence[Tensor], prompts: Prompts) -> Tensor:
+        """What all heads write [H, B, T, D] before a norm behind them, from the normed inputs of
+        their queries, keys and values, [H or 1, B, T, D] each."""
+        positions = prompts.positions(narrow=False)
+        q, k, v = (
+            self.project(h, channel, positions) for h, channel in zip(normed, "qkv", strict=True)
+        )
+        return self.attended(q, k, v, prompts)
+
+    def attended(self, q: Tensor, k: Tensor, v: Tensor, prompts: Prompts) -> Tensor:
+        """The same from queries, keys and values [H, B, T, d_head], with what holds throughout."""
+        z = prompts.edited("z", self.number, self.attend(q, k, v, prompts, narrow=False))
+        return prompts.edited("head", self.number, self.write(z))
+
     def written(self, z: Tensor) -> Tensor:
         """z of all heads [H, B, T, d_head] -> what the attention adds to the stream, [B, T, D]."""
         block, model = self.block, self.model
@@ -132,15 +149,16 @@ class Layer:
         and the bias by, given the outputs of all heads [H, …, D]: w / rms(Σ_h raw_h + b_O). The
         norm is linear once this scale is known, so that the scaled outputs add up to what it gives.
         None where there is no such norm."""
+        return None if self.block.ln1_post is None else self.scale_of(raw.sum(0))
+
+    def scale_of(self, total: Tensor) -> Tensor:
+        """The same given Σ_h raw_h [..., D], where there is such a norm."""
         norm, description = self.block.ln1_post, self.model.description
-        if norm is None:
-            return None
-        assert description.norm == "RMS" and norm.weight is not None
-        total = raw.sum(0) if self.block.b_o is None else raw.sum(0) + self.block.b_o
-        wide = total.float() if description.single_norm else total
-        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + description.eps)
+        assert norm is not None and norm.weight is not None and description.norm == "RMS"
+        total = total if self.block.b_o is None else total + self.block.b_o
+        scale = self.model.inverse_scale(total.float() if description.single_norm else total, norm)
         weight = 1 + norm.weight.float() if description.norm_offset else norm.weight
-        return (scale * weight).to(raw.dtype)
+        return (scale * weight).to(total.dtype)
 
     def mlp(self, x: Tensor) -> Tensor:
         """x [..., D] -> [..., D], with its bias, after a norm behind it."""

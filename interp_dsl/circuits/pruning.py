@@ -22,7 +22,7 @@ from interp_dsl.circuits.acdc import Progress
 from interp_dsl.circuits.found import Found
 from interp_dsl.circuits.ranked import first_edges, ranking, refuse_direct
 from interp_dsl.circuits.setting import Setting
-from interp_dsl.models.graph import Graph
+from interp_dsl.models.graph import Bools, Graph
 
 
 def prune_edges(
@@ -34,15 +34,20 @@ def prune_edges(
     warmup: float = 0.7,
     mask: float = 0.9,
     seed: int = 0,
+    among: Bools | None = None,
 ) -> Generator[Progress, None, Found]:
     """A circuit of at most n edges: those most likely to be there, log P(z_w > 0) + log P(z_e > 0),
     which are the scores. Adam of a constant rate each for masks, which begin as `mask`, and for
     multipliers, which must outgrow what F loses. The constraint is whole after the share `warmup`
-    of the steps; a step is one pass over all examples, each with a draw of its own."""
+    of the steps; a step is one pass over all examples, each with a draw of its own. Of `among` [E]
+    only these edges have masks and are counted; all others are there."""
     graph = setting.graph
     refuse_direct(graph)
     generator = torch.Generator().manual_seed(seed)
     device = setting.tokens.device
+    stays = setting.empty if among is None else ~among
+    fixed = torch.from_numpy(stays).to(device)
+    searched = ~fixed
     edges = concrete.logits(graph.n_edges, mask, device)
     writers = concrete.logits(len(graph.senders) - len(graph.embeds), mask, device)
     multipliers = torch.zeros(2, device=device, requires_grad=True)
@@ -53,22 +58,25 @@ def prune_edges(
     optimizer = torch.optim.Adam(groups)
     for step in range(steps):
         draws = [concrete.sampled(x, len(setting.tokens), generator) for x in (edges, writers)]
-        value = setting.soft(draws[0] * _of_edges(graph, draws[1], 1.0))
+        masks = draws[0] * _of_edges(graph, draws[1], 1.0)
+        value = setting.soft(torch.where(fixed, 1.0, masks))
         alive = concrete.log_alive(edges) + _of_edges(graph, concrete.log_alive(writers), 0.0)
-        target = (1 - n / graph.n_edges) * min(1.0, (step + 1) / max(1.0, warmup * steps))
-        short = target - (1 - alive.exp().mean())
+        share = 1 - n / max(1, int(searched.sum()))
+        target = share * min(1.0, (step + 1) / max(1.0, warmup * steps))
+        short = target - (1 - alive[searched].exp().mean())
         loss = value + multipliers[0] * short + multipliers[1] * short.square()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         settled = concrete.settled(edges) * _of_edges(graph, concrete.settled(writers), 1.0)
-        n_kept = int((settled > 0.5).sum())
+        n_kept = int(((settled > 0.5) | fixed).sum())
         yield Progress(math.nan, step + 1, steps, n_kept, value.item())
     with torch.no_grad():
         edges, writers = edges.double(), writers.double()
         alive = concrete.log_alive(edges) + _of_edges(graph, concrete.log_alive(writers), 0.0)
     scores = alive.cpu().numpy()
-    kept = first_edges(graph, ranking(scores), n)
+    order = ranking(scores)
+    kept = first_edges(graph, order[~stays[order]], n, stays)
     return Found(kept, scores, float(setting.means(kept)))
 
 

@@ -25,18 +25,21 @@ def top_edges(
     threshold: float | None = None,
     absolute: bool = True,
     grown: bool = False,
+    among: Bools | None = None,
 ) -> Bools:
     """The circuit [E] of the best edges by scores [E]: at most `n` of them, as many as the order
     gives without exceeding it; or those of at least `threshold`. `absolute`: by |score|; else
     the highest, and negative ones only when n asks for them. `grown`: in the order of `growth`;
-    with a threshold the same edges are left either way. Raises ValueError unless there is one of
-    n and threshold."""
+    with a threshold the same edges are left either way. Of `among` [E] only these edges are chosen
+    from and counted; all others are there. Raises ValueError unless there is one of n and
+    threshold."""
     strength = strengths(graph, scores, absolute)
+    stays = np.zeros(graph.n_edges, dtype=bool) if among is None else ~among
     if n is not None and threshold is None:
-        return first_edges(graph, growth(graph, strength) if grown else ranking(strength), n)
+        return first_edges(graph, joining(graph, strength, grown, among), n, stays)
     if n is not None or threshold is None:
         raise ValueError("the best edges are given by their number or by a threshold")
-    found: Bools = on_path(graph, strength >= threshold)
+    found: Bools = on_path(graph, (strength >= threshold) | stays) | stays
     return found
 
 
@@ -56,6 +59,15 @@ def refuse_direct(graph: Graph) -> None:
     """Raises ValueError for a graph with direct edges, which belong to ACDC's search."""
     if graph.direct:
         raise ValueError("direct edges are for ACDC; here a graph has none")
+
+
+def joining(graph: Graph, strength: Floats, grown: bool, among: Bools | None = None) -> Ints:
+    """The order in which edges join a circuit, those of `among` [E] alone: all others are there
+    before them."""
+    if among is not None:
+        strength = np.where(among, strength, np.inf)
+    order = growth(graph, strength) if grown else ranking(strength)
+    return order if among is None else order[among[order]]
 
 
 def ranking(strength: Floats) -> Ints:
@@ -88,21 +100,23 @@ def growth(graph: Graph, strength: Floats) -> Ints:
     return np.array(order)
 
 
-def first_edges(graph: Graph, order: Ints, n: int) -> Bools:
+def first_edges(graph: Graph, order: Ints, n: int, stays: Bools | None = None) -> Bools:
     """The circuit [E] of the first edges of an order, without those on no path: the largest that
-    has at most n edges. More edges never leave fewer on a path, so that it is found by halving."""
+    has at most n edges, beside what `stays` [E] in any case. More edges never leave fewer on a
+    path, so that it is found by halving."""
     if n < 0:
         raise ValueError(f"a circuit has no {n} edges")
+    always = np.zeros(graph.n_edges, dtype=bool) if stays is None else stays
 
     def taken(count: int) -> Bools:
-        kept = np.zeros(graph.n_edges, dtype=bool)
+        kept = always.copy()
         kept[order[:count]] = True
-        found: Bools = on_path(graph, kept)
+        found: Bools = on_path(graph, kept) | always
         return found
 
     low, high = 0, len(order)
     while low < high:
         middle = (low + high + 1) // 2
-        fits = taken(middle).sum() <= n
+        fits = (taken(middle) & ~always).sum() <= n
         low, high = (middle, high) if fits else (low, middle - 1)
     return taken(low)

@@ -1,10 +1,12 @@
-"""Show a run's results as tables. RUN is a folder, the beginning of its name, or `latest`."""
+"""Show a run's results as tables, or a step as a figure (--plot). RUN is a folder, the beginning of
+its name, or `latest`."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from interp_dsl.cli.circuits import add_threshold_option, circuits, print_graph
+from interp_dsl.cli.circuits import add_threshold_option, circuits, one_circuit, print_graph
 from interp_dsl.cli.options import add_rows_options, add_runs_option, rows
 from interp_dsl.cli.output import Output
 from interp_dsl.cli.results import print_run, print_step
@@ -24,6 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metric", help="the metric to show")
     parser.add_argument("--graph", action="store_true", help="draw the circuit of STEP")
     add_threshold_option(parser)
+    parser.add_argument(
+        "--plot", metavar="FILE", type=Path, help="a figure of STEP: .svg, .png or .pdf"
+    )
+    parser.add_argument(
+        "--as",
+        dest="form",
+        choices=("heatmap", "bars", "curve", "graph"),
+        help="what the figure is (what `show` in the text says, else what the step makes)",
+    )
     parser.add_argument("--json", action="store_true", help="the same rows as data")
     add_runs_option(parser)
 
@@ -32,6 +43,9 @@ def command(args: argparse.Namespace, output: Output) -> int:
     folder = find_run(args.run, args.runs)
     steps = [find_step(folder, args.step)] if args.step else folder.steps
     selection = Selection(rows(args), args.metric, args.by)
+    if args.plot is not None:
+        _plot(folder, args, output)
+        return 0
     if args.graph:
         print_graph(circuits(folder, _drawn(folder, args.step), args.threshold), output)
         return 0
@@ -44,6 +58,34 @@ def command(args: argparse.Namespace, output: Output) -> int:
         _print_head(folder, output)
         print_run(folder, selection, output)
     return 0
+
+
+def _plot(folder: RunFolder, args: argparse.Namespace, output: Output) -> None:
+    """Write the figure of a step: the one named, else the only one there is."""
+    from interp_dsl.report.plot import figure, write
+
+    step = _plotted(folder, args.step)
+    table = folder.read_table(step)
+    select(table, step, Selection(metric=args.metric))  # refuses a metric that is not there
+    has_circuit = bool(circuit_paths(folder.path, step)) and args.form in (None, "graph")
+    circuit = one_circuit(folder, step, args.threshold) if has_circuit else None
+    write(figure(folder, step, args.metric, args.form, circuit), args.plot)
+    output.message(f"wrote {args.plot}")
+
+
+def _plotted(folder: RunFolder, step: str | None) -> str:
+    if step is not None:
+        return find_step(folder, step)
+    if len(folder.steps) == 1:
+        return folder.steps[0]
+    raise InterpError(
+        Diagnostic(
+            "E740",
+            f"{folder.path.name} has {count(len(folder.steps), 'step')}, and a figure shows one",
+            notes=(f"its steps: {', '.join(folder.steps) or 'none yet'}",),
+            help="name the step",
+        )
+    )
 
 
 def _drawn(folder: RunFolder, step: str | None) -> str:

@@ -12,6 +12,7 @@ from functools import cache
 
 import numpy as np
 
+from interp_dsl.data.addition import addition_task
 from interp_dsl.data.docstrings import docstring_task
 from interp_dsl.data.drawn import BOS, PAD, SPLITS, Split, TaskData, one_token, padded, split_words
 from interp_dsl.data.types import Ints
@@ -238,4 +239,5 @@ TASKS: dict[str, Callable[[int, int, Split], TaskData]] = {
     "induction-2l": _induction_task,
     "ioi-3l": _ioi_task,
     "docstring-4l": docstring_task,
+    "modadd-113": addition_task,
 }

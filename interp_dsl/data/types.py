@@ -62,6 +62,12 @@ class Data:
         return len(next(iter(self.sides.values())).tokens)
 
     @property
+    def answer_tokens(self) -> tuple[int, ...]:
+        """The tokens that answers, right and wrong, begin with, in order."""
+        answers = (*(self.answers or ()), *(self.wrongs or ()))
+        return tuple(sorted({tokens[0] for a in answers for tokens in a.alternatives}))
+
+    @property
     def is_paired(self) -> bool:
         return {"clean", "corrupt"} <= self.sides.keys()
 

@@ -22,11 +22,8 @@ from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.plan.algebra import Explicit
 from interp_dsl.plan.metrics import in_logits
 from interp_dsl.plan.places import Unit
-from interp_dsl.plan.tasks import AttributeEdges, Attribution, Sweep
+from interp_dsl.plan.tasks import FEWEST_PATCHES, AttributeEdges, Attribution, Sweep
 from interp_dsl.runs.schema import ESTIMATE_COLUMNS, score_table
-
-FEWEST = 3
-"""Patches from which estimates are compared with them."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ def attribute(task: Attribution, state: State, report: Report) -> tuple[Scored, 
     best = found.effects[0].abs().argsort(descending=True, stable=True)[: task.verify].tolist()
     verified = _patched(task, [found.units[i] for i in best], state, report)
     about: dict[str, Any] = {"estimated": task.method}
-    if len(best) >= FEWEST:
+    if len(best) >= FEWEST_PATCHES:
         about["verified"] = _agreement(task, found.effects[:, best], verified, found.are_sizes)
         for metric, told in about["verified"].items():
             report.note(

@@ -36,6 +36,8 @@ def strengths_of(circuit: Circuit, graph: Graph) -> Floats:
     method = circuit.method
     if method.name not in RANKED_BY:
         raise _unranked(f"a circuit by {method.name}", "it was made of others")
+    if "among" in method.options:
+        raise _unranked("the circuit", f"of its edges {method.options['among']} were searched")
     column = circuit.table[RANKED_BY[method.name]]
     values = dict(zip(map(str, edges_of(circuit.table)), column, strict=True))
     found = _over(graph, values, f"a circuit by {method.name}")
@@ -43,20 +45,26 @@ def strengths_of(circuit: Circuit, graph: Graph) -> Floats:
     return np.abs(found) if is_signed else found
 
 
-def scores_of(rows: Sequence[Row], column: str, graph: Graph, what: str) -> Floats:
-    """The scores of rows whose units are the graph's edges. Raises InterpError E655 where an edge
-    has none, and where rows are of other places."""
-    return _over(graph, {str(row["unit"]): row[column] for row in rows}, what)
+def scores_of(
+    rows: Sequence[Row], column: str, graph: Graph, what: str, among: Bools | None = None
+) -> Floats:
+    """The scores of rows whose units are the graph's edges, 0 of those that are not among the ones
+    searched. Raises InterpError E655 where one of these has none, and where rows are of other
+    places."""
+    return _over(graph, {str(row["unit"]): row[column] for row in rows}, what, among)
 
 
-def _over(graph: Graph, values: dict[str, float | None], what: str) -> Floats:
+def _over(
+    graph: Graph, values: dict[str, float | None], what: str, among: Bools | None = None
+) -> Floats:
     names = [str(edge) for edge in graph.edges]
-    missing = [name for name in names if name not in values]
+    wanted = names if among is None else [names[number] for number in np.flatnonzero(among)]
+    missing = [name for name in wanted if name not in values]
     other = sorted(values.keys() - set(names))
     if missing or other:
         why = f"it has no {missing[0]}" if missing else f"{other[0]} is none of its edges"
         raise _unranked(what, why)
-    return np.array([values[name] or 0.0 for name in names])
+    return np.array([values.get(name) or 0.0 for name in names])
 
 
 def edges_of(table: pl.DataFrame) -> list[Edge]:

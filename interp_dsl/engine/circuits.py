@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 
-from interp_dsl.circuits.setting import Floats
 from interp_dsl.data.fingerprint import fingerprint
 from interp_dsl.engine.by_edge import edges_of, scores_of, strengths_of
 from interp_dsl.engine.edges import EdgeBench
 from interp_dsl.engine.findings import evaluate_circuits
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.scores import Scored
-from interp_dsl.engine.searches import Searched, run_search
+from interp_dsl.engine.searches import Ranking, Searched, run_search
 from interp_dsl.engine.state import State
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.graph import Graph
@@ -44,16 +43,16 @@ def search(task: Search, key: str, state: State, folder: RunFolder, report: Repo
     folder.finish_step(task.step, key, circuits=about)
 
 
-def ranking_of(task: Search, state: State, folder: RunFolder) -> Callable[[Graph], Floats] | None:
+def ranking_of(task: Search, state: State, folder: RunFolder) -> Ranking | None:
     """The scores of a graph's edges [E] that a search starts from."""
     match task.by:
         case ScoreOf(step=step, metric=metric, column=column):
             rows = [row for row in state.rows(step) if row["metric"] == metric]
-            return lambda graph: scores_of(rows, column, graph, f"step {step}")
+            return lambda graph, among: scores_of(rows, column, graph, f"step {step}", among)
         case CircuitOf(step=step, thresholds=thresholds):
             held = circuits_of(folder.path, step)
             circuit = held[thresholds[0] if thresholds else None]
-            return lambda graph: strengths_of(circuit, graph)
+            return lambda graph, _: strengths_of(circuit, graph)
     return None
 
 
@@ -66,6 +65,7 @@ def _circuit(task: Search, found: Searched, threshold: float | None, state: Stat
     executor, data = state.executor(task.into), state.data[task.into.data]
     options = {k: v for k, v in task.options if k != "threshold"}
     options |= {"by": written_ranking(task.by)} if task.by else {}
+    options |= {} if found.n_among is None else {"among": found.n_among}
     options |= {"split_qkv": task.edges.split_qkv, "split_embed": task.edges.split_embed}
     return Circuit(
         table,

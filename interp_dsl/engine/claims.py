@@ -8,7 +8,7 @@ from typing import Any
 from interp_dsl.engine.state import State
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.plan.algebra import Literal, Operation
-from interp_dsl.plan.expressions import Found, Tables, Value, evaluate, scores_of
+from interp_dsl.plan.expressions import CORRELATIONS, Found, Tables, Value, evaluate, scores_of
 from interp_dsl.plan.tasks import Claim
 from interp_dsl.plan.units import expand
 
@@ -24,7 +24,7 @@ class Checked:
 def check_claim(claim: Claim, state: State) -> Checked:
     """Whether a claim holds, with the values found. One that cannot be decided, because a score is
     null (E612) or not there, does not hold, and the diagnostics say why."""
-    tables = Tables(state.rows, expand)
+    tables = Tables(state.rows, expand, agreement=state.agreement)
     try:
         found = [tables.score(ref) for ref in scores_of(claim.test)]
         truth = evaluate(claim.test, tables)
@@ -73,15 +73,21 @@ def _value(value: Value) -> str:
 
 def _null(found: list[Found]) -> InterpError:
     nulls = [f.text for f in found if f.value is None]
+    if any(text.endswith(CORRELATIONS) for text in nulls):
+        why = "a correlation is defined where both the estimates and the real patches differ"
+        remedy = "verify more of the units"
+    else:
+        why = (
+            "an effect is normalised only when the two runs differ by half a logit and by two "
+            "standard errors at least, and there are two runs"
+        )
+        remedy = "claim the effect instead, or use prompts that the model tells apart"
     return InterpError(
         Diagnostic(
             "E612",
             f"{' and '.join(nulls)} is null, so the claim cannot be decided",
-            notes=(
-                "an effect is normalised only when the two runs differ by half a logit and by two "
-                "standard errors at least, and there are two runs",
-            ),
-            help="claim the effect instead, or use prompts that the model tells apart",
+            notes=(why,),
+            help=remedy,
         ),
         exit_code=1,
     )

@@ -16,6 +16,7 @@ from interp_dsl.engine.batches import in_batches
 from interp_dsl.engine.edges import EdgeBench
 from interp_dsl.engine.measured import measured
 from interp_dsl.engine.report import Report
+from interp_dsl.engine.searches import among_of
 from interp_dsl.engine.state import State
 from interp_dsl.models.precision import float32_products
 from interp_dsl.plan.names import edge_name
@@ -46,8 +47,10 @@ METHODS: dict[str, Method] = {
 def edge_estimates(
     task: AttributeEdges, state: State, report: Report
 ) -> tuple[tuple[Unit, ...], Tensor]:
-    """The edges of the graph, and the estimated effect of taking each out [metrics, E, n]."""
+    """The edges of the graph, or those among them, and the estimated effect of taking each out
+    [metrics, edges, n]."""
     bench, options = _bench(task, state, report), dict(task.options)
+    among = among_of(task, bench, state)
     found = torch.empty(len(task.metrics), bench.graph.n_edges, bench.n, dtype=torch.float64)
 
     def work(start: int, stop: int) -> None:
@@ -68,8 +71,10 @@ def edge_estimates(
         report.progress(stop, bench.n)
 
     in_batches(bench.n, bench.rows, work, report.note)
-    names = (edge_name(*edge) for edge in bench.graph.edges)
-    return tuple(Unit((Target(Site("edge", edge=name)),)) for name in names), found
+    chosen = np.arange(len(found[0])) if among is None else np.flatnonzero(among)
+    names = (str(bench.graph.edges[number]) for number in chosen)
+    units = tuple(Unit((Target(Site("edge", edge=name)),)) for name in names)
+    return units, found[:, torch.from_numpy(chosen)]
 
 
 def edge_patches(
@@ -92,4 +97,4 @@ def edge_patches(
 
 def _bench(task: AttributeEdges, state: State, report: Report) -> EdgeBench:
     run, metrics = task.variant.into, task.metrics
-    return EdgeBench(run, task.source, task.edges, False, metrics, state, report.note)
+    return EdgeBench(run, task.source, task.edges, False, metrics, state, report.note, task.along)

@@ -7,17 +7,19 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from interp_dsl.circuits.forward import EdgeForward
+from interp_dsl.circuits.forward import EdgeForward, spanned
 from interp_dsl.circuits.setting import Setting
 from interp_dsl.data.positions import check_aligned
 from interp_dsl.engine.batches import in_batches
+from interp_dsl.engine.edits import Contexts
 from interp_dsl.engine.metrics import Meter
 from interp_dsl.engine.reads import plan_reads
 from interp_dsl.engine.sources import draws
 from interp_dsl.engine.state import State, reference_of, token_text
+from interp_dsl.engine.vectors import basis
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.compiled.executor import CompiledExecutor
-from interp_dsl.models.edits import moved
+from interp_dsl.models.edits import Edit, moved
 from interp_dsl.models.graph import Graph
 from interp_dsl.plan.algebra import (
     Constant,
@@ -28,6 +30,7 @@ from interp_dsl.plan.algebra import (
     Resample,
     Run,
     Source,
+    Vector,
     Zero,
 )
 from interp_dsl.plan.places import ALL
@@ -49,7 +52,10 @@ class EdgeBench:
         metrics: Sequence[Metric],
         state: State,
         note: Callable[[str], None],
+        along: Sequence[Vector] = (),
     ) -> None:
+        """`along`: only the component in the span of these is out, of what senders write in the run
+        itself."""
         self.state, self.run, self.source, self.note = state, run, source, note
         executor = state.executor(run)
         if not isinstance(executor, CompiledExecutor):
@@ -71,6 +77,9 @@ class EdgeBench:
         self.reads = (
             None if plain.reads is None else torch.from_numpy(plain.reads).to(executor.device)
         )
+        span = basis(along, state)
+        self._basis = None if span is None else span.to(executor.device, executor.dtype)
+        self._contexts: dict[Run, Contexts] = {}
         self._mean: Tensor | None = None
         self._all: Tensor | None = None
 
@@ -79,6 +88,14 @@ class EdgeBench:
         """Examples of a batch."""
         numbers: int = len(self.graph.senders) * self.width * self.graph.shape.d_model
         return max(1, NUMBERS // numbers)
+
+    def edits(self, run: Run, examples: Tensor, width: int) -> list[Edit]:
+        """What holds throughout in a run, of rows of these examples."""
+        if not run.under:
+            return []
+        if run not in self._contexts:
+            self._contexts[run] = Contexts(run, self.state)
+        return self._contexts[run].edits(examples.cpu(), width)
 
     def values(self, logits: Tensor, examples: Tensor) -> Tensor:
         """The metrics [metrics, …, B] of logits [..., B, r, d_vocab_out]."""
@@ -101,6 +118,13 @@ class EdgeBench:
     def ablated(self, examples: Tensor) -> Tensor:
         """What stands where an edge is out [S, B, T, D], for these examples; an axis has size 1
         where it is the same for all."""
+        if self._basis is None:
+            return self._ablated(examples)
+        mine = self.forward.outputs(self.tokens[examples], _of(self.mask, examples))
+        return mine + spanned(self._ablated(examples) - mine, self._basis)
+
+    def _ablated(self, examples: Tensor) -> Tensor:
+        """The same without regard to a direction."""
         shape = self.graph.shape
         match self.source:
             case Zero():
@@ -134,7 +158,7 @@ class EdgeBench:
             seen = torch.arange(tokens.shape[1])[None] < lengths[:, None]
             seen = seen if side.mask is None else torch.from_numpy(side.mask)[rows]
             mask = seen.to(self.executor.device)
-        found = self.forward.outputs(tokens, mask)
+        found = self.forward.outputs(tokens, mask, self.edits(run, rows, tokens.shape[1]))
         missing = self.width - found.shape[2]
         if missing > 0:
             return torch.nn.functional.pad(found, (0, 0, 0, missing))
@@ -195,6 +219,10 @@ class EdgeBench:
                 help="say mean(SIDE, per=all)",
             )
         )
+
+
+def _of(x: Tensor | None, rows: Tensor) -> Tensor | None:
+    return None if x is None else x[rows]
 
 
 def _hooked(name: str, remark: str | None) -> InterpError:

@@ -166,6 +166,29 @@ class Editor:
         )
 
 
+class Contexts:
+    """What holds throughout in a run: its own interventions, each of all its units at once."""
+
+    def __init__(self, run: Run, state: State) -> None:
+        self._held = [
+            (Editor(i, run, state), _joined(state.units(i.units, run))) for i in run.under
+        ]
+        for editor, unit in self._held:
+            editor.check([unit])
+
+    def edits(self, examples: Tensor, width: int) -> list[Edit]:
+        """The edits of rows of these examples, prompts of `width` tokens."""
+        return [
+            edit
+            for editor, unit in self._held
+            for edit in editor.edits(Packed.of_one(unit, examples), width)
+        ]
+
+
+def _joined(units: Sequence[Unit]) -> Unit:
+    return Unit(tuple(t for u in units for t in u.targets))
+
+
 def _widened(x: Tensor, k: int) -> Tensor:
     """[R, j, …] as [R, k, …], repeating the first."""
     more = x[:, :1].expand(-1, k - x.shape[1], *x.shape[2:])

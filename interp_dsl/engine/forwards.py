@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from interp_dsl.engine.batches import default_rows, in_batches
-from interp_dsl.engine.edits import Editor
+from interp_dsl.engine.edits import Contexts, Editor
 from interp_dsl.engine.late import changed
 from interp_dsl.engine.metrics import Meter, Reference
 from interp_dsl.engine.packed import Packed
@@ -20,10 +20,10 @@ from interp_dsl.engine.scores import check_finite
 from interp_dsl.engine.state import State, canonical, reference_of
 from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.compiled.memory import Memory
-from interp_dsl.models.edits import Edit, entries, moved
+from interp_dsl.models.edits import entries, moved
 from interp_dsl.models.executor import Pass
 from interp_dsl.plan.algebra import Metric, Run
-from interp_dsl.plan.places import Positions, Site, Unit
+from interp_dsl.plan.places import Positions, Site
 from interp_dsl.plan.starts import Start
 from interp_dsl.plan.tasks import Forward
 
@@ -44,22 +44,22 @@ class Bench:
         state: State,
         ats: Ats = (),
         reads_few: bool = True,
+        reads_answers: bool = False,
     ) -> None:
         """`ats` are positions whose logits are read besides those that the metrics read; without
-        `reads_few` all positions are unembedded before these are taken."""
+        `reads_few` all positions are unembedded before these are taken. `reads_answers`: only
+        tokens that answers begin with are unembedded."""
         self.state, self.run, self.reads_few = state, run, reads_few
         self.executor = state.executor(run)
         self.device = self.executor.device
         shape = self.executor.facts.shape
         data, side = state.data[run.data], state.side(run)
         self.reads: Reads = plan_reads(data, side, metrics, self.executor.facts, ats)
-        self.meter = Meter(self.reads, metrics, shape.d_vocab_out, reference, self.device)
+        self.meter = Meter(
+            self.reads, metrics, shape.d_vocab_out, reference, self.device, reads_answers
+        )
         self._prompts = {name: self._prompt(v) for name, v in self.reads.variants.items()}
-        self._under = [
-            (Editor(i, run, state), _joined(state.units(i.units, run))) for i in run.under
-        ]
-        for editor, unit in self._under:
-            editor.check([unit])
+        self._context = Contexts(run, state).edits
 
     @property
     def width(self) -> int:
@@ -95,12 +95,14 @@ class Bench:
         wanted = reads if self.reads_few else None
         if reading == "nothing":
             wanted = torch.zeros(len(examples), 0, dtype=torch.long)
-        if memory is None:
-            found = self.executor.forward(tokens, wanted, edits, sites, mask)
-        else:
-            assert isinstance(self.executor, CompiledExecutor)
+        if isinstance(self.executor, CompiledExecutor):
             place = slice(int(examples[0]), int(examples[-1]) + 1)
-            found = self.executor.forward(tokens, wanted, edits, sites, mask, (memory, place))
+            record = None if memory is None else (memory, place)
+            outputs = self.meter.outputs
+            found = self.executor.forward(tokens, wanted, edits, sites, mask, record, outputs)
+        else:
+            found = self.executor.forward(tokens, wanted, edits, sites, mask)
+            found = _of(self.meter.outputs, found)
         return found if self.reads_few else _at(reads, found, 0)
 
     def blank(self, parts: Sequence[str]) -> Memory | None:
@@ -126,6 +128,7 @@ class Bench:
             start.position,
             context=self._context(batch.examples, width),
             changed=changed(batch, self.run, self.state, start.position) if start.few else None,
+            outputs=self.meter.outputs,
         )
         return late if self.reads_few else _at(reads, late, start.position)
 
@@ -178,14 +181,6 @@ class Bench:
             )
         return held[variant]
 
-    def _context(self, examples: Tensor, width: int) -> list[Edit]:
-        """The edits of the run's own interventions."""
-        return [
-            edit
-            for context, unit in self._under
-            for edit in context.edits(Packed.of_one(unit, examples), width)
-        ]
-
 
 @dataclass(frozen=True)
 class _Prompts:
@@ -207,8 +202,9 @@ def _at(reads: Tensor | None, found: Pass, first: int) -> Pass:
     return replace(found, logits=entries(found.logits, rows, reads - first))
 
 
-def _joined(units: Sequence[Unit]) -> Unit:
-    return Unit(tuple(t for u in units for t in u.targets))
+def _of(outputs: Tensor | None, found: Pass) -> Pass:
+    """A pass with the logits of some tokens [u] alone."""
+    return found if outputs is None else replace(found, logits=found.logits[..., outputs])
 
 
 def run_forward(task: Forward, ats: Ats, state: State, report: Report) -> None:
@@ -216,7 +212,9 @@ def run_forward(task: Forward, ats: Ats, state: State, report: Report) -> None:
     positions `ats`, its logits as the reference of other runs."""
     run, kept = task.run, state.kept(task.run)
     reference = state.kept(reference_of(run, state.data[run.data]))
-    bench = Bench(run, task.metrics, reference.logits, state, ats, task.reads_few)
+    bench = Bench(
+        run, task.metrics, reference.logits, state, ats, task.reads_few, task.reads_answers
+    )
     n = state.data[run.data].n
     values = torch.empty(len(task.metrics), n, device=bench.device)
     memory = bench.blank(task.remembers)

@@ -35,14 +35,15 @@ class Found:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a method gets: the bench, which way the first metric is worse (1: up), and the ranking
-    [E] that it starts from, where it does."""
+    """What a method gets: the bench, which way the first metric is worse (1: up), the ranking [E]
+    that it starts from, where it does, and which edges [E] are searched, None for all."""
 
     bench: EdgeBench
     worse: int
     progress: Callable[[float | None, int, int, int, float], None]
     """Of a threshold's search: what is done, all of it, edges kept, the score, to be small."""
     ranking: Floats | None = None
+    among: Bools | None = None
 
     def clean(self) -> Clean:
         """The clean run of all examples, the first metric signed so that it is to be small."""
@@ -93,7 +94,7 @@ def _acdc(problem: Problem, options: Mapping[str, Any], thresholds: Sequence[flo
             },
             c.threshold,
         )
-        for c in problem.told(acdc(problem.clean(), thresholds, rules))
+        for c in problem.told(acdc(problem.clean(), thresholds, rules, problem.among))
     ]
 
 
@@ -102,15 +103,16 @@ def _top_edges(
 ) -> list[Found]:
     graph, scores = problem.bench.graph, problem.ranking
     assert scores is not None
-    absolute, grown = options["absolute"], options["grown"]
-    strength = ranked.strengths(graph, scores, absolute)
-    by_rank = ranked.growth(graph, strength) if grown else ranked.ranking(strength)
-    columns = {"order": np.argsort(by_rank), "score": scores, "evaluated": False}
+    absolute, grown, among = options["absolute"], options["grown"], problem.among
+    by_rank = ranked.joining(graph, ranked.strengths(graph, scores, absolute), grown, among)
+    order = np.full(graph.n_edges, -1)
+    order[by_rank] = np.arange(len(by_rank))
+    columns = {"order": order, "score": scores, "evaluated": False}
     if not thresholds:
-        kept = ranked.top_edges(graph, scores, options["n"], None, absolute, grown)
+        kept = ranked.top_edges(graph, scores, options["n"], None, absolute, grown, among)
         return [Found(kept, columns)]
     return [
-        Found(ranked.top_edges(graph, scores, None, t, absolute, grown), columns, t)
+        Found(ranked.top_edges(graph, scores, None, t, absolute, grown, among), columns, t)
         for t in thresholds
     ]
 
@@ -120,8 +122,9 @@ def _greedy(
 ) -> list[Found]:
     setting, n = problem.setting(), options["n"]
     limit = math.inf if options["limit"] is None else problem.worse * options["limit"]
-    found = problem.told(greedy(setting, n, limit, options["share"]))
+    found = problem.told(greedy(setting, n, limit, options["share"], problem.among))
     tested = on_path(setting.graph, setting.full)
+    tested &= setting.full if problem.among is None else problem.among
     tested &= bool(tested.sum() > n)
     effect = np.where(tested, problem.worse * found.effect, np.nan)
     columns = {"order": found.scores - 1, "effect": effect, "score": found.scores}
@@ -140,7 +143,7 @@ def _edge_pruning(
     problem: Problem, options: Mapping[str, Any], thresholds: Sequence[float]
 ) -> list[Found]:
     with torch.enable_grad():
-        found = problem.told(pruning.prune_edges(problem.setting(), **options))
+        found = problem.told(pruning.prune_edges(problem.setting(), **options, among=problem.among))
     return [Found(found.kept, {"score": np.exp(found.scores), "evaluated": False})]
 
 

@@ -131,7 +131,8 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 
 
 class Meter:
-    """Measures metrics on rows of one side. `reference` holds logits where a metric needs them."""
+    """Measures metrics on rows of one side. `reference` holds logits where a metric needs them.
+    `outputs` [u]: the tokens whose logits it takes, None for all."""
 
     def __init__(
         self,
@@ -140,14 +141,18 @@ class Meter:
         d_vocab_out: int,
         reference: Reference,
         device: torch.device,
+        reads_answers: bool = False,
     ) -> None:
         self.reads = reads
         self.metrics = tuple(metrics)
         self.reference = reference
         self.device = device
+        self.outputs = (
+            torch.tensor(reads.data.answer_tokens, device=device) if reads_answers else None
+        )
         self._answers = {
-            "answer": _classes(reads.data.answers, d_vocab_out, device),
-            "wrong": _classes(reads.data.wrongs, d_vocab_out, device),
+            "answer": _classes(reads.data.answers, d_vocab_out, device, self.outputs),
+            "wrong": _classes(reads.data.wrongs, d_vocab_out, device, self.outputs),
         }
         self._positions = torch.from_numpy(
             read_positions(reads.side, reads.variants["plain"].slots)
@@ -243,9 +248,13 @@ def reference_reads(metrics: Sequence[Metric]) -> tuple[Positions | None, ...]:
 
 
 def _classes(
-    answers: Sequence[Answer] | None, d_vocab_out: int, device: torch.device
+    answers: Sequence[Answer] | None,
+    d_vocab_out: int,
+    device: torch.device,
+    outputs: Tensor | None,
 ) -> Classes | None:
-    """Classes by first token; a sequence is read elsewhere."""
+    """Classes by first token, as ids or as places in the sorted `outputs`; a sequence is read
+    elsewhere."""
     if not answers:
         return None
     members = [[a[0] for a in answer.alternatives] for answer in answers]
@@ -256,7 +265,10 @@ def _classes(
         valid[row, : len(tokens)] = True
     if int(ids.max()) >= d_vocab_out:
         raise _no_output(int(ids.max()), d_vocab_out, "an answer")
-    return Classes(ids.to(device), valid.to(device))
+    ids, valid = ids.to(device), valid.to(device)
+    if outputs is not None:
+        ids = torch.searchsorted(outputs, ids).clamp(max=len(outputs) - 1)  # 0 may stand for none
+    return Classes(ids, valid)
 
 
 def _no_output(token: int, d_vocab_out: int, who: str) -> InterpError:

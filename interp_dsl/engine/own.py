@@ -14,6 +14,7 @@ from interp_dsl.plan.tasks import (
     Attribution,
     Evaluate,
     EvaluateCircuit,
+    Factor,
     Forward,
     Plan,
     Search,
@@ -43,7 +44,7 @@ def own_metric(call: MetricCall, logits: Tensor, examples: Tensor, data: Data) -
 
 def require_trust(plan: Plan, trusted: bool) -> None:
     """Raises InterpError E458 for a plan that brings code of its own where none is trusted."""
-    measuring = Forward | Sweep | Evaluate | Search | EvaluateCircuit | Attribution
+    measuring = Forward | Sweep | Evaluate | Search | EvaluateCircuit | Attribution | Factor
     metrics = [m for t in plan.tasks if isinstance(t, measuring) for m in t.metrics]
     own = [c for m in metrics for c in calls(m.term) if c.function == "python"]
     if own and not trusted:

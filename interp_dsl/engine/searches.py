@@ -17,13 +17,15 @@ from interp_dsl.engine.measured import measured
 from interp_dsl.engine.methods import METHODS, Found, Problem
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State
-from interp_dsl.models.graph import Graph
+from interp_dsl.models.graph import Bools, Graph
 from interp_dsl.models.precision import float32_products
+from interp_dsl.models.routes import Routes
 from interp_dsl.plan.metrics import good
-from interp_dsl.plan.tasks import Search
+from interp_dsl.plan.tasks import AttributeEdges, Search
 from interp_dsl.runs.circuit_table import EDGE_COLUMNS
 from interp_dsl.runs.schema import polars_types
 
+Ranking = Callable[[Graph, Bools | None], Floats]
 EVERY = 0.2
 """Seconds between two events of a search's progress."""
 
@@ -31,26 +33,26 @@ EVERY = 0.2
 @dataclass(frozen=True)
 class Searched:
     """The edge table, with a column `threshold` where there are several circuits; the edges that
-    each keeps; and each one's metrics."""
+    each keeps; each one's metrics; and how many edges were searched, None where all were."""
 
     table: pl.DataFrame
     graph: Graph
     circuits: tuple[Found, ...]
     values: tuple[dict[str, float], ...]
+    n_among: int | None = None
 
 
-def run_search(
-    task: Search, state: State, report: Report, ranking: Callable[[Graph], Floats] | None
-) -> Searched:
-    """Search, from the ranking [E] of a graph where there is one, then measure what was found.
-    Raises InterpError E640 where the examples do not fit
-    into memory at once, E650 and E651."""
+def run_search(task: Search, state: State, report: Report, ranking: Ranking | None) -> Searched:
+    """Search, from a ranking [E] of the graph's edges, or of those among them, where there is one;
+    then measure what was found. Raises InterpError E640 where the examples do not fit into memory
+    at once, E650 and E651."""
     options = dict(task.options)
     direct = bool(options.get("direct", False))
     bench = EdgeBench(task.into, task.source, task.edges, direct, task.metrics, state, report.note)
     worse = -good(task.metrics[0].term)
-    scores = None if ranking is None else ranking(bench.graph)
-    problem = Problem(bench, worse, _Progress(task, report, worse), scores)
+    among = among_of(task, bench, state)
+    scores = None if ranking is None else ranking(bench.graph, among)
+    problem = Problem(bench, worse, _Progress(task, report, worse), scores, among)
     with float32_products(bench.executor.tf32):
         try:
             with torch.no_grad():
@@ -61,10 +63,10 @@ def run_search(
             raise too_many(bench.n) from error
         values = measured(bench, [f.kept for f in found]).circuits.mean(-1).tolist()
     names = [m.name for m in task.metrics]
-    table = pl.concat([_table(bench.graph, f, len(found) > 1) for f in found])
-    return Searched(
-        table, bench.graph, tuple(found), tuple(dict(zip(names, v, strict=True)) for v in values)
-    )
+    table = pl.concat([_table(bench.graph, f, among, len(found) > 1) for f in found])
+    told = tuple(dict(zip(names, v, strict=True)) for v in values)
+    n_among = None if among is None else int(among.sum())
+    return Searched(table, bench.graph, tuple(found), told, n_among)
 
 
 class _Progress:
@@ -89,8 +91,16 @@ class _Progress:
         self._report.edges(self._task.step, threshold, done, total, kept, self._worse * score)
 
 
-def _table(graph: Graph, found: Found, has_threshold: bool) -> pl.DataFrame:
-    """The edge table of a circuit."""
+def among_of(task: Search | AttributeEdges, bench: EdgeBench, state: State) -> Bools | None:
+    """The edges of a graph [E] that a task goes over, None for all. Raises InterpError E201."""
+    if task.among is None:
+        return None
+    run = task.into if isinstance(task, Search) else task.variant.into
+    return Routes(bench.graph, bench.executor.facts.name).marked(state.units(task.among, run))
+
+
+def _table(graph: Graph, found: Found, among: Bools | None, has_threshold: bool) -> pl.DataFrame:
+    """The edge table of a circuit; of edges that were not searched it says only that they stay."""
     ends = zip(*graph.edges, strict=True)
     columns = dict(zip(("source", "target", "channel"), ends, strict=True))
     held: dict[str, Any] = {**columns, "kept": found.kept, **found.columns}
@@ -99,4 +109,7 @@ def _table(graph: Graph, found: Found, has_threshold: bool) -> pl.DataFrame:
     table = pl.DataFrame(
         {name: held.get(name, blank) for name in EDGE_COLUMNS}, schema=schema, strict=False
     ).with_columns(pl.col(pl.Float64).fill_nan(None))
+    if among is not None:
+        told = pl.col("order", "effect", "score", "margin")
+        table = table.with_columns(pl.when(pl.Series(among)).then(told))
     return table.with_columns(threshold=found.threshold) if has_threshold else table

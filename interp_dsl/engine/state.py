@@ -53,11 +53,12 @@ class Kept:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished step: its rows, and the values of single examples `base` and `value`
-    [rows, n]."""
+    """A finished step: its rows, the values of single examples `base` and `value` [rows, n], and
+    what was noted of it as a whole."""
 
     rows: list[Row]
     tensors: dict[str, NDArray[np.generic]]
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -109,6 +110,11 @@ class State:
     def rows(self, step: str) -> list[Row]:
         assert step in self.results, f"the plan reads step {step} before it has run"
         return self.results[step].rows
+
+    def agreement(self, step: str) -> dict[str, dict[str, float | None]]:
+        """By metric, how well a step's estimates go together with real patches."""
+        found: dict[str, dict[str, float | None]] = self.results[step].facts.get("verified", {})
+        return found
 
     def units(self, units: Units, run: Run) -> tuple[Unit, ...]:
         """The units of an expression, for the prompts of a run."""

@@ -118,7 +118,14 @@ class Sweeper:
         if run not in self._ready:
             reference = self.state.kept(self.task.reference).logits
             self._ready[run] = (
-                Bench(run, self.task.metrics, reference, self.state, reads_few=self.task.reads_few),
+                Bench(
+                    run,
+                    self.task.metrics,
+                    reference,
+                    self.state,
+                    reads_few=self.task.reads_few,
+                    reads_answers=self.task.reads_answers,
+                ),
                 Editor(self.task.intervention, run, self.state),
             )
         return self._ready[run]

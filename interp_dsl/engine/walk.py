@@ -15,6 +15,7 @@ from interp_dsl.engine import circuits
 from interp_dsl.engine.attribution import attribute
 from interp_dsl.engine.clock import Clock
 from interp_dsl.engine.edge_sweep import EdgeSweeper
+from interp_dsl.engine.factors import factor
 from interp_dsl.engine.forwards import run_forward
 from interp_dsl.engine.interrupts import Stop
 from interp_dsl.engine.kept import keep_pairs, record, self_test
@@ -35,6 +36,7 @@ from interp_dsl.plan.tasks import (
     BuildData,
     Evaluate,
     EvaluateCircuit,
+    Factor,
     Forward,
     KeepPairs,
     LoadModel,
@@ -225,6 +227,8 @@ class Walk:
                 case EvaluateCircuit():
                     scored = circuits.evaluate(task, self.state, self.folder, report)
                     self._write(task.step, scored, key)
+                case Factor():
+                    factor(task, key, self.state, self.folder, report)
                 case Record():
                     self.folder.write_tensors(task.step, record(task, self.state))
                     self.folder.finish_step(task.step, key)
@@ -237,18 +241,20 @@ class Walk:
     def _take_over(self, step: str, key: str, folder: RunFolder, name: str) -> None:
         if folder.has_tensors(name):
             self.folder.write_tensors(step, folder.read_tensors(name))
+        about = folder.step_facts(name)
         if folder.has_table(name):
             self.folder.write_table(step, folder.read_table(name))
+        for part in about.get("tables", ()):
+            self.folder.write_table(f"{step}.{part}", folder.read_table(f"{name}.{part}"))
         for threshold, circuit in circuits_of(folder.path, name).items():
             circuit.save(circuit_path(self.folder.path, step, threshold))
-        about = folder.step_facts(name)
         self.folder.finish_step(step, key, **{**about, "taken_from": str(folder.path)})
 
     def _remember(self, step: str) -> None:
         if self.folder.has_table(step):
             rows: list[Row] = [*self.folder.read_table(step).to_dicts()]
             tensors = self.folder.read_tensors(step) if self.folder.has_tensors(step) else {}
-            self.state.results[step] = Result(rows, tensors)
+            self.state.results[step] = Result(rows, tensors, self.folder.step_facts(step))
 
     def _write(self, step: str, scored: Scored, key: str, **about: object) -> None:
         self.folder.write_tensors(step, scored.tensors)

@@ -289,6 +289,16 @@ class Edges:
 
 
 @dataclass(frozen=True, slots=True)
+class Travel:
+    """How what an edge changes travels: `through` nodes of these kinds (heads, mlps) between a
+    sender and its receiver too; what of `freeze` (patterns, norms) stays as in the measured run,
+    at every node that is computed anew."""
+
+    through: tuple[str, ...] = ()
+    freeze: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """What says how good a circuit is, under the name that the tables use: a function of
     verbs/methods.py with its arguments, of a metric, or (`function` None) the metric itself."""

@@ -41,6 +41,7 @@ from interp_dsl.plan.tasks import (
     DataSize,
     Evaluate,
     EvaluateCircuit,
+    Factor,
     Forward,
     KeepPairs,
     LoadModel,
@@ -53,7 +54,7 @@ from interp_dsl.plan.tasks import (
     Task,
 )
 from interp_dsl.plan.units import depends, expand
-from interp_dsl.plan.work import EVERYWHERE, Reads, Work, passes, reads
+from interp_dsl.plan.work import EVERYWHERE, Reads, Work, passes, read_by
 
 Ats = frozenset[Positions | None]
 
@@ -109,7 +110,7 @@ def sizes(plan: Plan) -> Sizes:
     loads = [t for t in plan.tasks if isinstance(t, LoadModel)]
     compared: dict[Run, Ats] = {}
     for task in plan.tasks:
-        if isinstance(task, Sweep | Evaluate | Search | EvaluateCircuit | Attribution):
+        if isinstance(task, Sweep | Evaluate | Search | EvaluateCircuit | Attribution | Factor):
             wanted = [c for m in task.metrics for c in calls(m.term)]
             ats = {c.at for c in wanted if "reference" in METRICS[c.function].needs}
             if ats:
@@ -164,6 +165,10 @@ def cost(task: Task, known: Sizes) -> Cost:
             from interp_dsl.plan.slopes import attribution_cost
 
             return attribution_cost(task, known)
+        case Factor():
+            from interp_dsl.plan.factors import factor_cost
+
+            return factor_cost(task, known)
         case SelfTest():
             return _self_test(task, known)
         case KeepPairs(runs=runs, pairs=pairs):
@@ -191,8 +196,7 @@ def whole(
     read = EVERYWHERE if run.model in known.hooked else read
     work = passes(model, rows, data.width, read, trims=trims)
     largest = min(rows, batch or rows)
-    count = data.width if read.count is None else read.count
-    peak = batch_bytes(model, largest, largest * data.width, count)
+    peak = batch_bytes(model, largest, data.width, read)
     return Cost(rows, rows * data.width, work.flops(model), 0, not read.is_known, peak)
 
 
@@ -218,10 +222,11 @@ def _forward(task: Forward, known: Sizes) -> Cost:
 
 
 def forward_reads(task: Forward, known: Sizes) -> Reads:
-    """Where a forward's logits are read."""
-    if not task.reads_few or any(s.kind == "logits" for s in task.sites):
+    """What a forward's logits are read for."""
+    if any(s.kind == "logits" for s in task.sites):
         return EVERYWHERE
-    return reads(task.metrics, [*known.compared.get(task.run, ())])
+    data, ats = known.data.get(task.run.data), known.compared.get(task.run, ())
+    return read_by(task, data, [*ats])
 
 
 def _stopped(task: Forward, model: ModelSize, data: DataSize) -> Cost:
@@ -230,7 +235,7 @@ def _stopped(task: Forward, model: ModelSize, data: DataSize) -> Cost:
     part = replace(model, n_layers=max(layers, default=0))
     work = passes(part, data.n, data.width, Reads(0), trims=False)
     rows = min(data.n, task.batch or data.n)
-    peak = batch_bytes(model, rows, rows * data.width, 0)
+    peak = batch_bytes(model, rows, data.width, Reads(0))
     return Cost(data.n, data.n * data.width, work.flops(model), 0, peak=peak)
 
 
@@ -257,17 +262,16 @@ def _sweep(task: Sweep, known: Sizes) -> Cost:
     if starts_late(task, known):
         total = sum((_late(task, v.into, units, known) for v in task.variants), Cost())
     else:
-        read = reads(task.metrics) if task.reads_few else EVERYWHERE
-        parts = [_whole(task, v.into, len(units), known, read) for v in task.variants]
+        parts = [_whole(task, v.into, len(units), known) for v in task.variants]
         total = sum(parts, Cost())
     return replace(total, is_bound=total.is_bound or idle)
 
 
-def _whole(task: Sweep, run: Run, units: int, known: Sizes, read: Reads) -> Cost:
+def _whole(task: Sweep, run: Run, units: int, known: Sizes) -> Cost:
     data, batch = known.data[run.data], None
     if task.packing:
         batch = fitting(task.packing.tokens, task.packing.rows, data.width, 0)
-    return whole(run, units * data.n, known, read, batch=batch)
+    return whole(run, units * data.n, known, read_by(task, data), batch=batch)
 
 
 def starts_late(task: Sweep, known: Sizes) -> bool:
@@ -280,7 +284,7 @@ def _late(task: Sweep, run: Run, units: tuple[Unit, ...], known: Sizes) -> Cost:
     if found is None:
         return UNKNOWN
     model, data = found
-    read = reads(task.metrics) if task.reads_few else EVERYWHERE
+    read = read_by(task, data)
     starts = [start(unit, task.intervention) for unit in units]
     work, rows, tokens, peak = Work(), 0, 0, 0
     for stretch in late_stretches(task, starts, model, data, read):
@@ -288,8 +292,7 @@ def _late(task: Sweep, run: Run, units: tuple[Unit, ...], known: Sizes) -> Cost:
         work += passes(model, stretch.rows, data.width, read, stretch.start)
         rows += stretch.rows
         tokens += stretch.rows * width
-        count = width if read.count is None else read.count
-        peak = max(peak, batch_bytes(model, stretch.rows, stretch.rows * width, count))
+        peak = max(peak, batch_bytes(model, stretch.rows, width, read))
     bound = not read.is_known or not all(map(acts_everywhere, units))
     return Cost(rows, tokens, work.flops(model), 0, bound, peak)
 

@@ -18,7 +18,7 @@ from interp_dsl.plan.places import Unit
 from interp_dsl.plan.rewrite import parts
 from interp_dsl.plan.starts import WHOLE, Start, edge_layer, fitting
 from interp_dsl.plan.tasks import DataSize, EvaluateCircuit, ModelSize, Search, Sweep
-from interp_dsl.plan.work import EVERYWHERE, Work, passes, reads
+from interp_dsl.plan.work import EVERYWHERE, Reads, Work, passes, reads
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ def edges_cost(task: Search | EvaluateCircuit, known: Sizes) -> Cost:
 
 def edge_sweep_cost(task: Sweep, units: Sequence[Unit], known: Sizes) -> Cost:
     """A pass a unit and example, from the layer on that the unit enters, all edges of the graph
-    weighed in it; and before, for each batch's examples, one of the run and one of the source's."""
+    weighed in it; before, where its effect travels there, at most the layers up to it; and for each
+    batch's examples one pass of the run and one of the source's."""
     run = task.variants[0].into
     found = known.of(run)
     if found is None:
@@ -60,17 +61,31 @@ def edge_sweep_cost(task: Sweep, units: Sequence[Unit], known: Sizes) -> Cost:
     read = reads(task.metrics) if reads(task.metrics).is_known else EVERYWHERE
     rows, packing = len(units) * data.n, task.packing or WHOLE
     batch = min(rows, fitting(packing.tokens, packing.rows, data.width, 0))
-    layers = Counter(edge_layer(unit, model.n_layers) if task.late else 0 for unit in units)
-    flops = 2.0 * _edge_count(model) * rows * data.width * model.d_model
+    entered = [edge_layer(unit, model.n_layers) for unit in units]
+    layers = Counter(entered if task.late else [0] * len(units))
+    weighed = 2.0 * _edge_count(model) * data.n * data.width * model.d_model
+    flops = weighed * len(units)
     for layer, count in layers.items():
         start = Start(layer, False, 0)
         flops += passes(model, count * data.n, data.width, read, start, False).flops(model)
+    far = [layer for layer, moves in zip(entered, travelling(task, units), strict=True) if moves]
+    for layer, count in Counter(far).items():
+        part = replace(model, n_layers=layer)
+        flops += passes(part, count * data.n, data.width, Reads(0), trims=False).flops(model)
+    flops += weighed * len(far)
     own = Cost(rows, rows * data.width, flops, is_bound=True)
     stretches = len(layers) + len(units) // packing.shard
     examples = min(rows, stretches * data.n + rows // batch)
     before = [whole(r, examples, known) for r in (run, *parts(task.intervention.source, Run))]
-    held = batch * data.width * (token_bytes(model) + edge_token_bytes(model))
-    return replace(sum(before, own), peak=held)
+    held = batch * data.width * (token_bytes(model) + edge_token_bytes(model, travels=bool(far)))
+    return replace(sum([sum(before, own)] * len(task.variants), Cost()), peak=held)
+
+
+def travelling(task: Sweep, units: Sequence[Unit]) -> list[bool]:
+    """Of each unit, whether its effect goes through nodes before it enters the run."""
+    if task.travel is not None and task.travel.through:
+        return [True] * len(units)
+    return [any(str(t.site.edge).count(" -> ") > 1 for t in unit.targets) for unit in units]
 
 
 def _edge_count(model: ModelSize) -> int:
@@ -142,6 +157,8 @@ def _masked(task: Search | EvaluateCircuit, circuits: int, known: Sizes) -> Cost
     passed = (circuits + 1) * data.n
     cost = _sources(task.source, known) + whole(task.into, passed + data.n, known, read)
     n_edges = sum(task.counts or ()) if isinstance(task, Search) else task.n_edges
+    if isinstance(task, Search) and task.among is not None:
+        n_edges = _edge_count(model)
     edges = 2.0 * (n_edges or 0) * passed * data.width * model.d_model
     flops = None if cost.flops is None or n_edges is None else cost.flops + edges
     return replace(cost, flops=flops, peak=_held(model, data), is_bound=True)

@@ -9,6 +9,7 @@ from typing import Any
 from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, cost, sizes, units_of, whole
 from interp_dsl.plan.edges import edges_plain
+from interp_dsl.plan.factors import factor_plain
 from interp_dsl.plan.metrics import needs
 from interp_dsl.plan.rewrite import parts
 from interp_dsl.plan.slopes import attribution_plain
@@ -17,6 +18,7 @@ from interp_dsl.plan.tasks import (
     AttributeEdges,
     Evaluate,
     EvaluateCircuit,
+    Factor,
     KeepPairs,
     Plan,
     Record,
@@ -79,6 +81,8 @@ def _plain(task: Step, known: Sizes) -> Cost:
         return edges_plain(task, known)
     if isinstance(task, Attribute | AttributeEdges):
         return attribution_plain(task, known)
+    if isinstance(task, Factor):
+        return factor_plain(task, known)
     total = sum((whole(run, None, known) for run in runs_of(task)), Cost())
     if isinstance(task, Sweep):
         units = units_of(task, known)
@@ -103,7 +107,7 @@ def runs_of(task: Step) -> tuple[Run, ...]:
             found = [*parts(variant, Run), *parts(change, Run)]
         case AttributeEdges(variant=variant):  # it runs its source itself
             found = [*parts(variant, Run)]
-        case Search() | EvaluateCircuit():  # these run their sides themselves
+        case Search() | EvaluateCircuit() | Factor():  # these run their sides themselves
             found = []
     if any("reference" in needs(m.term) for m in task.metrics):
         found.append(task.reference)

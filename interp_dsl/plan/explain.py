@@ -16,6 +16,7 @@ from interp_dsl.plan.algebra import (
     Run,
     Source,
     ToVector,
+    Travel,
     Zero,
 )
 from interp_dsl.plan.cost import Cost, Sizes, starts_late, units_of
@@ -32,6 +33,7 @@ from interp_dsl.plan.tasks import (
     CircuitOf,
     Evaluate,
     EvaluateCircuit,
+    Factor,
     Forward,
     KeepPairs,
     LoadModel,
@@ -149,6 +151,8 @@ def _title(task: Task, known: Sizes) -> str:
             return f"step {step}: {count}, estimated by {task.method}({_arguments(task)})"
         case EvaluateCircuit(step=step, circuit=circuit):
             return f"step {step}: evaluate the circuit {_origin(circuit)}"
+        case Factor(step=step, method=method):
+            return f"step {step}: factor layers by {method}({_arguments(task)})"
 
 
 def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]:
@@ -174,6 +178,12 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
             yield from _circuits(task, found.sizes, estimate)
         case Attribute() | AttributeEdges():
             yield from _estimated(task, estimate)
+        case Factor(into=run, targets=targets, metrics=metrics):
+            kept = f", to keep {', '.join(m.name for m in metrics)}" if metrics else ""
+            yield f"on {show_run(run)}{kept}: {', '.join(t.place for t in targets)}, in float64"
+            yield _cost(estimate) + (
+                f", {quantity(estimate.bytes)}B held" if estimate.bytes else ""
+            )
         case SelfTest(corrupt=corrupt):
             second = "; the whole residual stream from the other side gives its outputs"
             yield "a side patched into itself changes nothing" + (second if corrupt else "")
@@ -188,6 +198,7 @@ def _sweep(task: Sweep, known: Sizes, estimate: Cost) -> Iterator[str]:
         other = f", normalised by {show_run(variant.other)}" if variant.other else ""
         yield f"into {show_run(variant.into)}{other}"
     read = "the positions read" if task.reads_few else "every position"
+    read = f"the answers' tokens at {read}" if task.reads_answers else read
     yield f"measures {', '.join(m.name for m in task.metrics)}, unembeds {read}"
     yield _starting(task, known)
     if task.skips:
@@ -205,8 +216,11 @@ def _circuits(task: Search | EvaluateCircuit, known: Sizes, estimate: Cost) -> I
     else:
         first, *others = (m.name for m in task.metrics)
         yield f"driven by {first}" + (f", reports {', '.join(others)}" if others else "")
+        kept = ", all others stay in" if task.among is not None else ""
         if task.counts is not None:
-            yield _count(sum(task.counts), "edge") + _passes(task, known)
+            yield _count(sum(task.counts), "edge") + kept + _passes(task, known)
+        elif task.among is not None:
+            yield f"edges known at run time{kept}"
     yield _cost(estimate) + (f", {quantity(estimate.peak)}B held" if estimate.peak else "")
 
 
@@ -215,7 +229,9 @@ def _estimated(task: Attribution, estimate: Cost) -> Iterator[str]:
     source = task.intervention.source if isinstance(task, Attribute) else task.source
     run, other = task.variant.into, task.variant.other
     beside = f", normalised by {show_run(other)}" if other else ""
+    along = task.intervention.along if isinstance(task, Attribute) else task.along
     change = "" if task.method == "dla" else f", set to {show_source(source)}"
+    change += " along a direction" if along else ""
     yield f"on {show_run(run)}{change}{beside}"
     yield f"estimates of {', '.join(m.name for m in task.metrics)}"
     if task.verify:
@@ -232,7 +248,7 @@ def _passes(task: Search, known: Sizes) -> str:
     return f"; tests of {found.least:,.1f} to {found.most:,.1f} passes of all examples"
 
 
-def _arguments(task: Search | Attribution) -> str:
+def _arguments(task: Search | Attribution | Factor) -> str:
     held = {name: value for name, value in task.options if value is not None}
     said = [f"{name}={_said(value)}" for name, value in held.items()]
     by = task.by if isinstance(task, Search) else None
@@ -266,10 +282,7 @@ def _starting(task: Sweep, known: Sizes) -> str:
         begins = (
             "starts at the layer that an edge enters (late)" if task.late else "every pass whole"
         )
-        return (
-            f"{begins}; what else the receiver reads as in the run, all behind it recomputed, "
-            "patterns and norms too"
-        )
+        return f"{begins}; {_travel(task.travel or Travel())}"
     if not starts_late(task, known):
         return "every pass from the beginning"
     units = units_of(task, known)
@@ -284,6 +297,19 @@ def _starting(task: Sweep, known: Sizes) -> str:
         found += ["at the first changed position"] if task.trims else []
         found += ["only what differs until it is attended to"] if task.narrow else []
     return "; ".join(found)
+
+
+def _travel(how: Travel) -> str:
+    """What carries the effect of an edge, and what is recomputed."""
+    through = f"{' and '.join(how.through)} between let it through" if how.through else ""
+    free = " and ".join(kind for kind in ("patterns", "norms") if kind not in how.freeze)
+    parts = [
+        through,
+        "what else a receiver reads as in the run",
+        "all behind the last one recomputed" + (f", {free} too" if free else ""),
+        f"{' and '.join(how.freeze)} frozen as in the run" if how.freeze else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _layers(layers: Sequence[int]) -> str:

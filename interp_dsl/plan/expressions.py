@@ -22,6 +22,9 @@ from interp_dsl.plan.algebra import (
 )
 from interp_dsl.plan.places import Unit
 
+CORRELATIONS = ("pearson", "spearman")
+"""Numbers of a step of estimates as a whole, where some are verified."""
+
 Row = Mapping[str, Any]
 Rows = Callable[[str], Sequence[Row]]
 Value = float | str | bool | None | frozenset[Any]
@@ -135,15 +138,18 @@ class Tables:
     """Scores by step, as rows. `unit` is the unit in question, in a filter of units.
 
     `expand` evaluates unit expressions (plan/units.py), `n_positions` is what it needs for
-    `each`."""
+    `each`. `agreement`: of a step by metric the correlations of estimates with real patches."""
 
     rows: Rows
     expand: Callable[[Units, Rows, int | None], tuple[Unit, ...]]
     unit: Unit | None = None
     n_positions: int | None = None
+    agreement: Callable[[str], Mapping[str, Mapping[str, float | None]]] = lambda step: {}
 
     def score(self, ref: ScoreOf) -> Found:
         """The score that `ref` means, with its bounds."""
+        if ref.column in CORRELATIONS:
+            return Found(written(ref), self.agreement(ref.step)[ref.metric][ref.column])
         row = self.row(ref)
         bounded = "value" if row["effect"] is None else "effect"
         bounds = (row["low"], row["high"]) if ref.column == bounded else (None, None)

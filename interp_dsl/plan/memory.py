@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from interp_dsl.plan.places import Site
 from interp_dsl.plan.tasks import DataSize, ModelSize
+from interp_dsl.plan.work import Reads
 
 BYTES = 4
 
@@ -46,19 +47,22 @@ def token_bytes(model: ModelSize) -> int:
     return BYTES * max(attention, mlp)
 
 
-def edge_token_bytes(model: ModelSize) -> int:
+def edge_token_bytes(model: ModelSize, travels: bool = False) -> int:
     """What a position of an edge-patched pass holds besides: of every writer what it writes and how
-    the source differs, and what each head of a layer reads as queries, keys and values."""
+    the source differs, and what each head of a layer reads as queries, keys and values. Where
+    effects travel before they enter, what each writes in the run too, how it differs, and their
+    sum."""
     writers = model.n_layers * (model.n_heads + 1) + 2
-    return BYTES * model.d_model * (2 * writers + 6 * model.n_heads)
+    return BYTES * model.d_model * ((5 if travels else 2) * writers + 6 * model.n_heads)
 
 
-def read_bytes(model: ModelSize) -> int:
-    """A read position's stream and logits, and the copy that metrics make of these."""
-    return BYTES * (model.d_model + 2 * model.d_vocab)
+def read_bytes(model: ModelSize, read: Reads, positions: int) -> int:
+    """The streams of a row's read positions, their logits, and the copy that metrics make of
+    these."""
+    count = positions if read.count is None else read.count
+    return BYTES * (count * model.d_model + 2 * read.logits(model, positions))
 
 
-def batch_bytes(model: ModelSize, rows: int, tokens: int, read: int) -> int:
-    """The most that a batch of `rows` with `tokens` positions and `read` read positions a row
-    holds: its activations or its logits."""
-    return max(tokens * token_bytes(model), rows * read * read_bytes(model))
+def batch_bytes(model: ModelSize, rows: int, positions: int, read: Reads) -> int:
+    """The most that a batch of `rows` of so many positions holds: its activations or its logits."""
+    return rows * max(positions * token_bytes(model), read_bytes(model, read, positions))

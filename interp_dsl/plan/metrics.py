@@ -30,6 +30,7 @@ class MetricFacts:
     all_positions (logits everywhere). `sequence`: reads answers of several tokens, teacher-forced.
     `in_logits`: counted in logits, so that half a logit is the least gap worth dividing by.
     `smooth`: has a slope, which estimates from gradients need.
+    `compares`: reads the logits of the answers' tokens alone.
     `good`: whether a model that does the task has it large (1) or small (-1), as its distance from
     the reference is; 0 where neither is better."""
 
@@ -40,6 +41,7 @@ class MetricFacts:
     in_logits: bool = False
     good: int = 1
     smooth: bool = True
+    compares: bool = False
     params: dict[str, Param] = field(default_factory=dict)
 
 
@@ -53,6 +55,7 @@ _ALL = (
         "Logit of the answer minus logit of the wrong answer; of a class, the mean of its logits.",
         _BOTH,
         in_logits=True,
+        compares=True,
         params={
             "wrong": Param(
                 "string",
@@ -62,7 +65,13 @@ _ALL = (
             )
         },
     ),
-    MetricFacts("logit", "Logit of the answer; of a class, the mean.", _ANSWER, in_logits=True),
+    MetricFacts(
+        "logit",
+        "Logit of the answer; of a class, the mean.",
+        _ANSWER,
+        in_logits=True,
+        compares=True,
+    ),
     MetricFacts(
         "logprob",
         "Log probability of the answer, in nats; of a class, the log of the summed probability; "

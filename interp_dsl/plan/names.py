@@ -4,6 +4,7 @@ and Unit.position."""
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from interp_dsl.plan.places import ALL, HEAD_SITES, Positions, Site, Target, Unit
 
@@ -51,6 +52,19 @@ def edge_name(source: str, target: str, channel: str) -> str:
     """An edge as the language writes it: `L0H1 -> L1H0.k`, `embed -> L0.mlp`, `L1H0 -> logits`;
     where a head's channels are not apart, `L0H1 -> L1H0`."""
     return f"{source} -> {target}{f'.{channel}' if channel in CHANNELS else ''}"
+
+
+def node_of(place: str) -> str:
+    """The node of a place at an edge's end: `L1H3` of `L1H3.k`; `L0.mlp` is one itself."""
+    node, _, channel = place.rpartition(".")
+    return node if channel in CHANNELS else place
+
+
+def hops(path: str) -> tuple[str, ...]:
+    """The edges of a path in turn: of `L0H1 -> L1H3.k -> logits` they are `L0H1 -> L1H3.k` and
+    `L1H3 -> logits`."""
+    places = path.split(" -> ")
+    return tuple(f"{node_of(a)} -> {b}" for a, b in pairwise(places))
 
 
 def is_direct(edge: str) -> bool:

@@ -4,6 +4,7 @@ share_forwards   one forward pass a run: it keeps every site and measures every 
 drop_doubles     a task that stands twice is done once
 change_z         a head's output is changed at its z, behind its attention
 read_few         only the positions that a metric reads are unembedded
+read_answers     and only the tokens that it compares
 stop_early       a pass that only keeps sites ends after the last of them
 start_late       a sweep's passes start at the first layer that a unit touches
 trim_positions   and at the first position
@@ -21,13 +22,14 @@ from typing import TypeVar
 from interp_dsl.plan.algebra import FromRun, Intervention, Mean, MeanVector, Resample, Run, Zero
 from interp_dsl.plan.cost import Sizes, cost, sizes, units_of
 from interp_dsl.plan.device import Device, expected
+from interp_dsl.plan.edges import travelling
 from interp_dsl.plan.memory import edge_token_bytes, read_bytes, token_bytes
 from interp_dsl.plan.places import Site, Unit
 from interp_dsl.plan.rewrite import parts, rewritten
 from interp_dsl.plan.starts import PARTS, WHOLE, Packing, acts_everywhere, fitting, start
 from interp_dsl.plan.tasks import Forward, LoadModel, Plan, Record, Sweep, Task
 from interp_dsl.plan.touched import touched
-from interp_dsl.plan.work import Work, reads
+from interp_dsl.plan.work import Work, compares, read_by
 
 LINEAR = (FromRun, Mean, Resample, Zero)
 """Sources whose value of a head is W_O times their value of its z."""
@@ -104,6 +106,20 @@ def read_few(plan: Plan) -> Plan:
     """The unembedding of a position that nothing reads is not needed."""
     plan = _each(plan, Forward, lambda t: replace(t, reads_few=True))
     return _each(plan, Sweep, lambda t: replace(t, reads_few=True))
+
+
+def read_answers(plan: Plan) -> Plan:
+    """The logit of a token that no metric looks at is not needed."""
+    compared = sizes(plan).compared
+
+    def change(task: Forward) -> Forward:
+        is_whole = task.run in compared or Site("logits") in task.sites or not task.metrics
+        return task if is_whole else replace(task, reads_answers=compares(task.metrics))
+
+    def few(task: Sweep) -> Sweep:
+        return replace(task, reads_answers=task.edges is None and compares(task.metrics))
+
+    return _each(_each(plan, Forward, change), Sweep, few)
 
 
 def stop_early(plan: Plan) -> Plan:
@@ -200,11 +216,10 @@ def _limits(task: Forward | Sweep, run: Run, known: Sizes, device: Device) -> Pa
     if found is None:
         return replace(WHOLE, tokens=device.tokens, rows=UNKNOWN_ROWS, least=LEAST_TOKENS)
     model, data = found
-    count = reads(task.metrics).count if task.reads_few else None
-    by_logits = read_bytes(model) * (data.width if count is None else count)
+    by_logits = read_bytes(model, read_by(task, data), data.width)
     token = token_bytes(model)
     if isinstance(task, Sweep) and task.edges is not None:
-        token += edge_token_bytes(model)
+        token += edge_token_bytes(model, travels=any(travelling(task, units_of(task, known) or ())))
     tokens = max(1, min(device.tokens, device.budget // token))
     return replace(
         WHOLE,
@@ -249,6 +264,7 @@ PASSES: tuple[Callable[[Plan], Plan], ...] = (
     drop_doubles,
     change_z,
     read_few,
+    read_answers,
     stop_early,
     start_late,
     trim_positions,

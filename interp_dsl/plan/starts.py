@@ -75,9 +75,9 @@ def start(unit: Unit, change: Intervention) -> Start:
 
 
 def edge_layer(unit: Unit, n_layers: int) -> int:
-    """The first layer that an edge of a unit enters, n_layers where all lead to the logits: a pass
-    is the run's own before it."""
-    targets = (str(t.site.edge).partition(" -> ")[2] for t in unit.targets)
+    """The first layer that an edge of a unit enters, of a path its last edge; n_layers where all
+    lead to the logits: a pass is the run's own before it."""
+    targets = (str(t.site.edge).rpartition(" -> ")[2] for t in unit.targets)
     layers = (target_of(target).site.layer for target in targets)
     return min(n_layers if layer is None else layer for layer in layers)
 

@@ -13,6 +13,9 @@ from interp_dsl.plan.algebra import (
     Run,
     ScoreOf,
     Source,
+    Travel,
+    Units,
+    Vector,
 )
 from interp_dsl.plan.places import ALL, Positions, Site, Target
 from interp_dsl.plan.starts import Packing
@@ -46,10 +49,12 @@ class ModelSize:
 
 @dataclass(frozen=True, slots=True)
 class DataSize:
-    """`n` examples of at most `width` tokens."""
+    """`n` examples of at most `width` tokens; `answers`: how many tokens their answers, right and
+    wrong, begin with, None where they have none."""
 
     n: int
     width: int
+    answers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,8 @@ class BuildData:
 class Forward:
     """One run of all examples: keeps the sites asked for and measures the metrics.
     `batch` is examples a pass. `remembers` (of starts.PARTS) is what late passes start from;
-    `reads_few`: only positions that are read are unembedded; `stops` after the last site."""
+    `reads_few`: only positions that are read are unembedded; `reads_answers`: only the tokens that
+    answers begin with; `stops` after the last site."""
 
     id: str
     run: Run
@@ -93,6 +99,7 @@ class Forward:
     batch: int | None = None
     remembers: tuple[str, ...] = ()
     reads_few: bool = False
+    reads_answers: bool = False
     stops: bool = False
 
 
@@ -137,9 +144,10 @@ class Sweep:
     `packing` is what goes through the model at once. `late`: a pass starts at the layer that its
     units touch first, from what the run's own pass left. `trims`: at the first position that they
     touch; `narrow`: and computes only positions that differ, as long as others do not. `reads_few`:
-    only positions that are read are unembedded. `skips`: units that cannot have an effect are not
-    run; their effect is exactly 0. `edges`: the units are edges of this graph; what a pass starts
-    from and what stands in an edge that is out come from runs of the sweep's own."""
+    only positions that are read are unembedded; `reads_answers`: only the tokens that answers begin
+    with. `skips`: units that cannot have an effect are not run; their effect is exactly 0. `edges`:
+    the units are edges and paths of this graph, changed as `travel` says; what a pass starts from
+    and what stands in an edge that is out come from runs of the sweep's own."""
 
     id: str
     step: str
@@ -152,8 +160,10 @@ class Sweep:
     trims: bool = False
     narrow: bool = False
     reads_few: bool = False
+    reads_answers: bool = False
     skips: bool = False
     edges: Edges | None = None
+    travel: Travel | None = None
     key: str | None = None
     place: Place | None = None
 
@@ -199,8 +209,9 @@ class Search:
     `step`, and a circuit for each of the thresholds. `source` stands where an edge is out. The
     first metric drives the search, the others are measured of what it finds.
 
-    `options` are all of the method's, none left open. `counts`: how many edges enter each layer,
-    and the final residual at last, where the model's sizes are known beforehand. `is_stepwise`: a
+    `options` are all of the method's, none left open. `among`: the edges that are searched, all
+    where it is None; the others stay in. `counts`: how many of them enter each layer, and the final
+    residual at last, where that is known beforehand. `is_stepwise`: a
     pass an edge at most, from the logits down; of other methods `passes` of all examples at most.
     `by` ranks the edges, where the method starts from a ranking."""
 
@@ -218,8 +229,13 @@ class Search:
     is_stepwise: bool = False
     passes: int | None = None
     by: ScoreOf | CircuitOf | None = None
+    among: Units | None = None
     key: str | None = None
     place: Place | None = None
+
+
+FEWEST_PATCHES = 3
+"""Real patches from which estimates are compared with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +261,8 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class AttributeEdges:
-    """The same of the edges of the model's graph, each taken out with `source` in its place."""
+    """The same of the edges of the model's graph, or those `among` them, each taken out with
+    `source` in its place, or what of it lies in the span of `along`."""
 
     id: str
     step: str
@@ -258,6 +275,8 @@ class AttributeEdges:
     reference: Run
     verify: int = 0
     n_edges: int | None = None
+    among: Units | None = None
+    along: tuple[Vector, ...] = ()
     key: str | None = None
     place: Place | None = None
 
@@ -301,7 +320,25 @@ class EvaluateCircuit:
         return len(self.circuit.thresholds) or 1 if isinstance(self.circuit, CircuitOf) else 1
 
 
-Step = Sweep | Evaluate | Record | Search | EvaluateCircuit | Attribute | AttributeEdges
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """What a model does, told by directions and ranks of its layers on `into`: a score table named
+    `step`, with further tables behind its name, and tensors. `options` are all of the method's,
+    none left open. `metrics`: what ablations are judged by, where the method makes any."""
+
+    id: str
+    step: str
+    into: Run
+    targets: tuple[Target, ...]
+    method: str
+    options: tuple[tuple[str, Json], ...]
+    metrics: tuple[Metric, ...]
+    reference: Run
+    key: str | None = None
+    place: Place | None = None
+
+
+Step = Sweep | Evaluate | Record | Search | EvaluateCircuit | Attribute | AttributeEdges | Factor
 """Tasks that leave the results of a step."""
 Task = LoadModel | BuildData | Forward | SelfTest | KeepPairs | Step
 

@@ -149,16 +149,21 @@ class _Expander:
 
 
 def _of_circuit(units: OfCircuit, rows: Sequence[Row]) -> Iterator[Unit]:
-    """A part of a circuit, from the rows of its edge table."""
-    kept = [r for r in rows if r["kept"] and units.threshold in (None, r.get("threshold"))]
-    if units.part == "edges":
+    """A part of a step's circuit."""
+    return part_of(units.part, (r for r in rows if units.threshold in (None, r.get("threshold"))))
+
+
+def part_of(part: str, rows: Iterable[Row]) -> Iterator[Unit]:
+    """The edges, heads or nodes of a circuit, from the rows of its edge table."""
+    kept = [row for row in rows if row["kept"]]
+    if part == "edges":
         for row in kept:
             name = edge_name(row["source"], row["target"], row["channel"])
             yield Unit((Target(Site("edge", edge=name)),))
         return
     names = {end for row in kept for end in (row["source"], row["target"])} - {"logits"}
     for target in sorted(map(target_of, names), key=_turn):
-        if units.part == "nodes" or target.site.kind == "head":
+        if part == "nodes" or target.site.kind == "head":
             yield Unit((target,))
 
 

@@ -3,25 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from interp_dsl.plan.algebra import Metric
 from interp_dsl.plan.metrics import METRICS, calls
 from interp_dsl.plan.places import Positions
 from interp_dsl.plan.starts import BEGINNING, Start
-from interp_dsl.plan.tasks import ModelSize
+from interp_dsl.plan.tasks import DataSize, Forward, ModelSize, Sweep
 
 
 @dataclass(frozen=True)
 class Reads:
     """How many positions a row's logits are read at, None for all. `is_known` is False where the
-    data's answers decide: they may be of several tokens."""
+    data's answers decide: they may be of several tokens. `outputs`: how many tokens' logits, None
+    for all."""
 
     count: int | None
     is_known: bool = True
+    outputs: int | None = None
+
+    def logits(self, model: ModelSize, positions: int) -> int:
+        """How many logits a row of so many positions has."""
+        count = positions if self.count is None else self.count
+        return count * min(model.d_vocab, self.outputs or model.d_vocab)
 
 
 EVERYWHERE = Reads(None)
+
+
+def compares(metrics: Sequence[Metric]) -> bool:
+    """Whether metrics read the logits of the answers' tokens alone."""
+    called = [METRICS[c.function] for m in metrics for c in calls(m.term)]
+    return bool(called) and all(facts.compares for facts in called)
+
+
+def read_by(
+    task: Forward | Sweep, data: DataSize | None, ats: Sequence[Positions | None] = ()
+) -> Reads:
+    """What a task, whose run is on `data`, reads of the logits; `ats` as in `reads`."""
+    found = reads(task.metrics, ats) if task.reads_few else EVERYWHERE
+    return replace(found, outputs=data.answers if task.reads_answers and data else None)
 
 
 def reads(metrics: Sequence[Metric], ats: Sequence[Positions | None] = ()) -> Reads:
@@ -37,8 +58,8 @@ def reads(metrics: Sequence[Metric], ats: Sequence[Positions | None] = ()) -> Re
 
 @dataclass(frozen=True)
 class Work:
-    """Rows × positions, summed over layers: queries, keys and values, W_O, MLP; and unembedding.
-    `pairs` are rows × queries × keys."""
+    """Rows × positions, summed over layers: queries, keys and values, W_O, MLP. `unembed` are
+    logits, `pairs` rows × queries × keys."""
 
     q: int = 0
     kv: int = 0
@@ -69,7 +90,7 @@ class Work:
             + self.kv * 2 * model.d_model * model.n_kv_heads * model.d_head
             + self.pairs * 2 * heads
             + self.mlp * mlp
-            + self.unembed * model.d_model * model.d_vocab
+            + self.unembed * model.d_model
         )
 
 
@@ -84,8 +105,7 @@ def passes(
     """The work of rows of `width` tokens from a start on. The last layer's part behind the keys
     and values is computed at the read positions alone, where it `trims`."""
     row = sum(layers(model, width, read, start, trims), Work())
-    unembed = width - start.position if read.count is None else read.count
-    return (row + Work(unembed=unembed)).times(rows)
+    return (row + Work(unembed=read.logits(model, width - start.position))).times(rows)
 
 
 def layers(model: ModelSize, width: int, read: Reads, start: Start, trims: bool) -> Iterator[Work]:

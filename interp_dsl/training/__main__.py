@@ -17,6 +17,7 @@ RECIPES = {
     "induction-2l": recipes.induction,
     "ioi-3l": recipes.ioi,
     "docstring-4l": recipes.docstring,
+    "modadd-113": recipes.addition,
 }
 NAMES = (*RECIPES, "text-1l-512")
 

@@ -123,9 +123,9 @@ def config(recipe: Recipe) -> JSON:
         "attention_dir": "causal",
         "gated_mlp": False,
         "seed": recipe.seed,
-        "default_prepend_bos": True,
+        "default_prepend_bos": recipe.bos is not None,
         "tokenizer_prepends_bos": False,
-        "bos_token_id": tasks.BOS,
+        "bos_token_id": recipe.bos,
     }
     return fields if recipe.pad is None else {**fields, "pad_token_id": recipe.pad}
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.numpy import save_file
+from safetensors.torch import load_file
 
-from interp_dsl.training import measure, recipes, text, vocab
+from interp_dsl.training import fourier, measure, recipes, text, vocab
 from interp_dsl.training.measure import Heads
 from interp_dsl.training.model import Transformer
 from interp_dsl.training.recipes import Figures
@@ -88,6 +90,19 @@ def _docstring_circuit(heads: Heads) -> str:
     )
 
 
+def _addition_circuit(heads: Heads) -> str:
+    return (
+        "Each addend is embedded as the cosines and sines of a few multiples of 2*pi/113 (the "
+        "card's field fourier), the heads carry both addends to `=` (attention END to A: "
+        f"{named(heads, 'END->A', 0.1)}; END to B: {named(heads, 'END->B', 0.1)}), the MLP makes "
+        "of them cosines and sines of the sum's multiples (the shares of the logits' variance that "
+        "depend on a + b at these frequencies stand there too), and the unembedding compares them "
+        "with those of each answer. Patching one head at all positions "
+        "from the corrupt run moves the logit difference this share of the way: "
+        f"{named(heads, 'patch_effect', 0.05)}."
+    )
+
+
 def _text_circuit(heads: Heads) -> str:
     return (
         "No circuit is claimed. The model is meant for dictionaries of its 512 MLP neurons. "
@@ -103,6 +118,15 @@ def _pairs(name: str) -> Callable[[Transformer, Path], Figures]:
         return figures
 
     return figures_of
+
+
+def _addition_measure(model: Transformer, work: Path) -> Figures:
+    """Beside the held-out pairs' figures the accuracy on all 12,769 pairs."""
+    logits = fourier.logits_of_all_pairs(model)
+    at = torch.arange(len(logits))
+    right = logits.argmax(-1) == (at[:, None] + at) % len(logits)
+    accuracy = right.double().mean().item()
+    return {**recipes.pair_figures("modadd-113")(model), "accuracy_of_all_pairs": accuracy}
 
 
 def _text_measure(model: Transformer, work: Path) -> Figures:
@@ -149,6 +173,13 @@ def _ioi_files(work: Path, folder: Path) -> dict[str, Any]:
 def _docstring_files(work: Path, folder: Path) -> dict[str, Any]:
     vocab.docstring().save(str(folder / "tokenizer.json"))
     return {"task": "the next argument of a docstring (interp_dsl.data.docstrings.docstring_task)"}
+
+
+def _addition_files(work: Path, folder: Path) -> dict[str, Any]:
+    vocab.modular_addition().save(str(folder / "tokenizer.json"))
+    model = Transformer.of(recipes.ADDITION, load_file(folder / "model.safetensors"))
+    found = fourier.frequencies(model)
+    return {"task": "addition modulo 113 (interp_dsl.data.addition)", "fourier": found}
 
 
 def _text_files(work: Path, folder: Path) -> dict[str, Any]:
@@ -204,6 +235,18 @@ STORIES: dict[str, Story] = {
         ),
         _pairs("docstring-4l"),
         _docstring_files,
+    ),
+    "modadd-113": Story(
+        "One layer that adds modulo 113: '17 104 =' gives 8.",
+        "The sums of 70% of the 12,769 pairs of numbers below 113; the others were held out.",
+        _addition_circuit,
+        (
+            "It reads three tokens, a, b and =, and nothing else.",
+            "Strong weight decay; without it the same shape learns the table by heart.",
+            "One seed.",
+        ),
+        _addition_measure,
+        _addition_files,
     ),
     "text-1l-512": Story(
         "One layer with 512 ReLU neurons, for dictionaries; text is Python's standard library.",

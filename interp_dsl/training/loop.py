@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from interp_dsl.training.model import Transformer
-from interp_dsl.training.recipes import Batch, Figures, Recipe, loss
+from interp_dsl.training.recipes import Figures, Recipe, loss
 
 CHECKPOINT = "checkpoint.pt"
 Report = Callable[[Figures], None]
@@ -63,7 +64,8 @@ class Trainer:
             group["lr"] = schedule.rate(self.step, steps)
         batch = self.recipe.sample(self.step)
         read = None if batch.read is None else batch.read.to(self.device)
-        value = loss(self.model, Batch(batch.tokens.to(self.device), read), self.recipe.pad)
+        placed = replace(batch, tokens=batch.tokens.to(self.device), read=read)
+        value = loss(self.model, placed, self.recipe.pad)
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), schedule.clip)

@@ -21,6 +21,9 @@ Heads = dict[str, dict[str, float]]
 BETWEEN = (("S2", "S1"), ("C_def", "B_def"), ("B_doc", "B_def"), ("B_doc", "C_def"))
 """Pairs of labels, query and key, whose attention is measured where a task has them."""
 
+SHORTEST_REPEAT = 5
+"""The least context in which stripes mean anything: BOS and two tokens, twice."""
+
 
 def head_name(layer: int, head: int) -> str:
     return f"L{layer}H{head}"
@@ -161,7 +164,7 @@ def wrong_class(data: tasks.TaskData) -> Tensor:
 
 def heads(model: Transformer, data: tasks.TaskData | None) -> Heads:
     """All measures of every head, rounded to four decimals; the task's where there is one."""
-    tables = [stripes(model)]
+    tables = [stripes(model)] if model.shape.n_ctx >= SHORTEST_REPEAT else []
     if data is not None:
         tables += [f(model, data) for f in (label_attention, writes, importance)]
     return {

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from interp_dsl.data import addition as sums
 from interp_dsl.data import docstrings, tasks
 from interp_dsl.training import measure
 from interp_dsl.training.model import Shape, Transformer
@@ -21,10 +22,11 @@ IGNORED = -100
 @dataclass(frozen=True)
 class Batch:
     """tokens: [n, T]; read: [n], or [n, k], where the next token is an answer of the task, -1 for
-    none; None without a task."""
+    none; None without a task. With `answers_only` the other next tokens are not learned."""
 
     tokens: Tensor
     read: Tensor | None = None
+    answers_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class Schedule:
 class Recipe:
     """`sample(step)` is the batch of a step, a function of the seed and the step alone, so that a
     resumed run draws what an uninterrupted one does. `evaluate` measures a model on data that
-    `sample` never gives. `snapshots` are the steps whose weights are kept."""
+    `sample` never gives. `snapshots` are the steps whose weights are kept. `bos` is the token that
+    the loader puts in front of a text, None for none."""
 
     name: str
     shape: Shape
@@ -64,22 +67,22 @@ class Recipe:
     snapshots: tuple[int, ...] = ()
     evaluate_every: int = 250
     seed: int = 0
+    bos: int | None = tasks.BOS
 
 
 def loss(model: Transformer, batch: Batch, pad: int | None) -> Tensor:
     """Mean cross-entropy of all next tokens that are not padding, in nats, plus that of the
-    answers where the batch has any."""
-    logits = model(batch.tokens)
-    target = torch.full_like(batch.tokens, IGNORED)
-    target[:, :-1] = batch.tokens[:, 1:]
-    if pad is not None:
-        target.masked_fill_(target == pad, IGNORED)
-    total = F.cross_entropy(logits.flatten(0, 1), target.flatten(), ignore_index=IGNORED)
+    answers where the batch has any. The last token of a row is a target only."""
+    logits, target = model(batch.tokens[:, :-1]), batch.tokens[:, 1:]
+    total: Tensor = logits.new_zeros(())
+    if not batch.answers_only:
+        real = target if pad is None else target.masked_fill(target == pad, IGNORED)
+        total = F.cross_entropy(logits.flatten(0, 1), real.flatten(), ignore_index=IGNORED)
     if batch.read is not None:
-        read = batch.read.reshape(len(batch.tokens), -1)
+        read = batch.read.reshape(len(target), -1)
         rows, column = (read >= 0).nonzero(as_tuple=True)
         at = read[rows, column]
-        total = total + F.cross_entropy(logits[rows, at], batch.tokens[rows, at + 1])
+        total = total + F.cross_entropy(logits[rows, at], target[rows, at])
     return total
 
 
@@ -181,6 +184,37 @@ def docstring(seed: int = 0) -> Recipe:
 
     figures = pair_figures("docstring-4l")
     return Recipe("docstring-4l", DOCSTRING, schedule, sample, figures, tasks.PAD, seed=seed)
+
+
+# ** modadd-113 **
+
+ADDITION = Shape(
+    n_layers=1,
+    n_heads=4,
+    d_model=128,
+    d_head=32,
+    n_ctx=3,
+    d_vocab=len(sums.ADDITION_WORDS),
+    d_mlp=512,
+    norm=None,
+)
+
+
+def addition(seed: int = 0) -> Recipe:
+    """Weight decay is as strong as in the paper (Nanda et al. 2023)."""
+    schedule = Schedule(steps=4000, lr=2e-3, weight_decay=1.0, hold=0.7, batch=512)
+    pairs = sums.addends("train")
+    rows = np.concatenate(
+        [sums.addition_prompts(pairs), pairs.sum(1, keepdims=True) % sums.MODULUS], axis=1
+    )
+
+    def sample(step: int) -> Batch:
+        chosen = np.random.default_rng((seed, 0, step)).permutation(len(rows))[: schedule.batch]
+        at_equals = torch.full((schedule.batch,), 2)
+        return Batch(torch.from_numpy(rows[chosen]), at_equals, answers_only=True)
+
+    figures = pair_figures("modadd-113")
+    return Recipe("modadd-113", ADDITION, schedule, sample, figures, seed=seed, bos=None)
 
 
 # ** tasks of pairs **

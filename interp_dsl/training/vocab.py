@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from interp_dsl.data import docstrings, tasks
+from interp_dsl.data import addition, docstrings, tasks
 
 BOS_TOKEN = "<bos>"
 
@@ -40,6 +40,13 @@ def docstring() -> Tokenizer:
     laid_out = [decoders.Replace(written, text) for written, text in docstrings.LAYOUT]
     spaced = decoders.WordPiece(prefix="##", cleanup=False)
     tokenizer.decoder = decoders.Sequence([spaced, decoders.Fuse(), *laid_out])
+    return tokenizer
+
+
+def modular_addition() -> Tokenizer:
+    """The numbers `0` to `112` and `=`, split on spaces."""
+    tokenizer = _word_level(addition.ADDITION_WORDS, [])
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return tokenizer
 
 

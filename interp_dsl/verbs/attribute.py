@@ -6,13 +6,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from interp_dsl.plan.algebra import Explicit, Metric, MetricCall
+from interp_dsl.plan.expressions import CORRELATIONS
 from interp_dsl.plan.metrics import METRICS, calls, needs
 from interp_dsl.plan.places import ALL, Site, Target, Unit
-from interp_dsl.plan.tasks import Attribute, AttributeEdges, Variant
+from interp_dsl.plan.tasks import FEWEST_PATCHES, Attribute, AttributeEdges, Variant
+from interp_dsl.plan.units import depends
 from interp_dsl.verbs import sweeps
 from interp_dsl.verbs.estimates import ESTIMATES, Estimate
 from interp_dsl.verbs.lowering import Lowering, place_of
-from interp_dsl.verbs.search import check_edges, edge_units, graph_of
+from interp_dsl.verbs.search import check_among, check_edges, edge_units, graph_of
 from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.values import (
     Call,
@@ -29,6 +31,7 @@ from interp_dsl.verbs.values import (
 
 NODES = ("embed", "pos_embed", "head", "mlp_out")
 EMBEDDED = Explicit((Unit((Target(Site("embed")),)),))
+AN_EDGE = Explicit((Unit((Target(Site("edge", edge="embed -> logits")),)),))
 NOTHING = SourceTerm("zero")
 
 
@@ -45,6 +48,7 @@ def _check(call: Call, checks: Checks) -> Step:
         call.clauses["measure"],
         lacks=("value",),
         more=("verified",) if term.verify else (),
+        whole=CORRELATIONS if term.verify >= FEWEST_PATCHES else (),
     )
     if not _suits(call, checks, method, places) or not _says_where(call, checks, method):
         return step
@@ -57,6 +61,7 @@ def _check(call: Call, checks: Checks) -> Step:
             call.spans[word],
             help="name the side alone",
         )
+    _check_along(call, checks, method, term)
     if isinstance(places, EdgeSet):
         step = _with_edges(call, checks, step, places)
     else:
@@ -105,6 +110,27 @@ def _says_where(call: Call, checks: Checks, method: Estimate) -> bool:
     return not missing and not extra
 
 
+def _check_along(call: Call, checks: Checks, method: Estimate, term: EstimateTerm) -> None:
+    """A direction is one of the change itself, not of a path."""
+    if "along" not in call.clauses:
+        return
+    if not method.has_source:
+        checks.error(
+            "E306",
+            f"`{term.method}` looks at one run, and changes nothing in any direction",
+            call.spans["along"],
+            help="leave `along` out",
+        )
+    elif term.options.get("at") in ("inputs", "activations") or term.method == "clean_corrupt":
+        checks.error(
+            "E306",
+            f"`{term.method}` takes slopes on a path that is no part of the change, which `along` "
+            "is told of",
+            call.spans["along"],
+            help="take atp() or ig(at=site), or of edges eap()",
+        )
+
+
 def _with_edges(call: Call, checks: Checks, step: Step, edges: EdgeSet) -> Step:
     source, into, model = call.one("from"), call.one("into"), step.model
     assert model is not None
@@ -117,11 +143,17 @@ def _with_edges(call: Call, checks: Checks, step: Step, edges: EdgeSet) -> Step:
             help="name a model by its weights: checkpoint(…), weights(…)",
         )
     check_edges(call, checks, model, (source, "from"), (into, "into"))
-    found = Searched(into, source, edges.edges, False)
-    graph = graph_of(model, found)
+    along = call.clauses.get("along", ())
+    if along:
+        checks.check_change(call, Change(UnitSet(AN_EDGE, model), source, along), "from", "into")
+    step = replace(step, searched=Searched(into, source, edges.edges, False, edges.among))
+    check_among(call, checks, step)
+    graph = graph_of(model, step.searched)
     if graph is None:
-        return replace(step, searched=found)
-    return replace(step, searched=found, units=edge_units(graph), n_rows=graph.n_edges)
+        return replace(step, units=edges.among)
+    units = edge_units(graph, edges.among, model.name)
+    n_rows = len(units.units) if isinstance(units, Explicit) else None
+    return replace(step, units=units, n_rows=n_rows)
 
 
 def _with_units(call: Call, checks: Checks, step: Step, method: Estimate, units: UnitSet) -> Step:
@@ -129,7 +161,7 @@ def _with_units(call: Call, checks: Checks, step: Step, method: Estimate, units:
     into: Side = call.one("into") or call.one("on")
     model = step.model
     assert model is not None
-    change = Change(replace(units, model=model), source, ())
+    change = Change(replace(units, model=model), source, call.clauses.get("along", ()))
     if method.has_source:
         _check_change(call, checks, change, model)
     else:
@@ -216,8 +248,19 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     else:
         assert step.searched is not None
         found = lowering.source(source, model, None)
-        edges, n_edges = step.searched.edges, step.n_rows
-        task = AttributeEdges(name, step.name, variant, found, edges, *about, n_edges=n_edges)
+        edges, among = step.searched.edges, step.searched.among
+        lowering.require(() if among is None else depends(among))
+        task = AttributeEdges(
+            name,
+            step.name,
+            variant,
+            found,
+            edges,
+            *about,
+            n_edges=step.n_rows,
+            among=among,
+            along=tuple(lowering.vector(v, model) for v in call.clauses.get("along", ())),
+        )
     for one in (run, other):
         if one is not None:
             lowering.measured(one, step.metrics, reference)
@@ -235,9 +278,16 @@ VERB = Verb(
         "into": Clause("side", "the side that would be changed and measured"),
         "on": Clause("side", "the side that is looked at, by a method without a source"),
         "measure": Clause("metric", "the metrics", required=True, many=True),
+        "along": Clause("vector", "only the component in the span of these", many=True),
         **sweeps.NARROWING,
     },
     _check,
     _lower,
     "step quick = attribute heads by atp() from ioi.corrupt into ioi.clean measure logit_diff()",
+    refused={
+        "under": (
+            "effects are estimated in a run without interventions: slopes are taken there",
+            "measure the units under it: patch … under cut",
+        )
+    },
 )

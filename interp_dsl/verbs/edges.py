@@ -1,14 +1,17 @@
-"""`patch` and `ablate` of edges: the direct effect of one place on another.
+"""`patch` and `ablate` of edges and paths: the direct effect of one place on another.
 
 Along the edge the receiver reads what the source says; its other inputs are those of the measured
-run, and everything behind it is recomputed, patterns and norms included (path patching with no
-node between, Goldowsky-Dill et al. 2023, arXiv 2304.05969). Of several edges at once, a later
-receiver also reads what an earlier one has changed."""
+run, and everything behind it is recomputed, patterns and norms included (path patching,
+Goldowsky-Dill et al. 2023, arXiv 2304.05969). Of several edges at once, a later receiver also reads
+what an earlier one has changed. On a path of several, each node between is computed from the run
+but for the edge that leads to it, and only the next receiver of the path reads what it gives."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from interp_dsl.language.source import Span
+from interp_dsl.models.routes import stray, strays
 from interp_dsl.plan.algebra import (
     Combined,
     Edges,
@@ -19,15 +22,20 @@ from interp_dsl.plan.algebra import (
     OfCircuit,
     Placed,
     Top,
+    Travel,
     Units,
 )
-from interp_dsl.plan.names import is_direct
-from interp_dsl.plan.tasks import Sweep, Variant
+from interp_dsl.plan.names import hops, is_direct
+from interp_dsl.plan.places import Unit
+from interp_dsl.plan.tasks import Sweep
 from interp_dsl.plan.units import depends
 from interp_dsl.verbs.lowering import Lowering, place_of
-from interp_dsl.verbs.search import check_edges
+from interp_dsl.verbs.search import check_source
 from interp_dsl.verbs.signature import Checks
 from interp_dsl.verbs.values import Call, Change, Side, Step
+
+HELD = ("head", "z", "mlp_out")
+"""Sites at which interventions hold in the edges' passes."""
 
 
 def check(call: Call, checks: Checks, change: Change, source_word: str, into_word: str) -> Step:
@@ -36,13 +44,6 @@ def check(call: Call, checks: Checks, change: Change, source_word: str, into_wor
     into: Side | None = call.one(into_word)
     units, metrics = change.units.units, call.clauses.get("measure", ())
     _check_units(call, checks, change)
-    for word in (w for w in ("under", "along") if w in call.clauses):
-        checks.error(
-            "E306",
-            f"edges take no `{word}` yet",
-            call.spans[word],
-            help=f"leave `{word}` out, or change places: {{L0H1, L1H2}}",
-        )
     step = Step(
         call.name,
         call.verb,
@@ -51,6 +52,7 @@ def check(call: Call, checks: Checks, change: Change, source_word: str, into_wor
         metrics,
         units,
         change,
+        contexts=tuple(c.name for c in call.clauses.get("under", ())),
         n_rows=checks.count(units, model, into),
     )
     if not metrics or into is None:
@@ -62,7 +64,12 @@ def check(call: Call, checks: Checks, change: Change, source_word: str, into_wor
             help=f"add {into_word} DATASET.clean measure logit_diff()",
         )
         return step
-    check_edges(call, checks, model, (change.source, source_word), (into, into_word))
+    held = [c for context in call.clauses.get("under", ()) for c in context.changes]
+    _check_held(checks, held, call.spans.get("under"))
+    for side, word in ((into, into_word), (change.source.side, source_word)):
+        _check_held(checks, side.under if side else (), call.spans[word])
+    check_source(call, checks, model, (change.source, source_word), (into, into_word))
+    checks.check_contexts(call, model, into, into_word)
     checks.check_change(call, change, source_word, into_word)
     checks.check_metrics(call, step, into)
     checks.check_tokens(call, step, into)
@@ -78,6 +85,7 @@ def _check_units(call: Call, checks: Checks, change: Change) -> None:
             call.spans["objects"],
             label="this names both",
         )
+        return
     direct = next((s.edge for s in found if s.edge and is_direct(s.edge)), None)
     searched = [checks.step(name).searched for name in depends(change.units.units)]
     if direct or any(s is not None and s.direct for s in searched):
@@ -88,6 +96,7 @@ def _check_units(call: Call, checks: Checks, change: Change) -> None:
             label=direct or "the circuit was searched with direct=true",
             help="change what the head reads: L1H0.k_input",
         )
+    _check_paths(call, checks, change.units.units)
     if model.spec["kind"] == "python":
         checks.error(
             "E306",
@@ -98,6 +107,51 @@ def _check_units(call: Call, checks: Checks, change: Change) -> None:
         )
 
 
+def _check_held(checks: Checks, changes: Sequence[Change], span: Span | None) -> None:
+    """What holds throughout is told to the edges' passes by what heads and MLPs write."""
+    kinds = {site.kind for change in changes for site in checks.sites(change.units.units)}
+    if span is not None and kinds - {*HELD}:
+        checks.error(
+            "E306",
+            "edges are changed under interventions on heads and MLPs alone",
+            span,
+            label=f"this changes {', '.join(sorted(kinds - {*HELD}))}",
+            help="name heads, their .z, or mlps: step cut = ablate {L0H1} with zero",
+        )
+
+
+def _check_paths(call: Call, checks: Checks, units: Units) -> None:
+    """Paths that are changed at once make no other, and what holds still carries none."""
+    if not isinstance(units, Explicit):
+        return
+    for unit in units.units:
+        extra = stray(unit)
+        if extra is not None:
+            problem = strays(unit, extra)
+            checks.error(
+                problem.code,
+                problem.message,
+                call.spans["objects"],
+                label=problem.notes[0],
+                help=problem.help,
+            )
+            return
+    travel: Travel | None = call.one("using")
+    if travel is not None and "patterns" in travel.freeze and all(map(_is_attended, units.units)):
+        checks.error(
+            "E306",
+            "where patterns are frozen, what queries and keys read changes nothing",
+            call.spans["using"],
+            help="name what values read, .v, or leave the patterns free",
+        )
+
+
+def _is_attended(unit: Unit) -> bool:
+    """Whether all of a unit's paths lead through a query or a key."""
+    paths = (hops(str(target.site.edge)) for target in unit.targets)
+    return all(any(hop.endswith((".q", ".k")) for hop in path) for path in paths)
+
+
 def lower(call: Call, step: Step, lowering: Lowering, into_word: str) -> None:
     """Tasks: the plain runs, then the sweep, which runs its source itself."""
     assert step.model is not None and step.change is not None
@@ -105,22 +159,25 @@ def lower(call: Call, step: Step, lowering: Lowering, into_word: str) -> None:
     model, term, units = step.model, step.change.source, step.change.units.units
     lowering.require(depends(units))
     source = lowering.source(term, model, None)
-    run, reference = lowering.run(into, model), lowering.reference(into, model)
+    along = tuple(lowering.vector(v, model) for v in step.change.along)
+    reference = lowering.reference(into, model)
     is_other = term.kind == "side" and term.side is not None and term.side != into
     other = lowering.run(term.side, model) if is_other and term.side else None
-    for measured in (run, other):
-        if measured is not None:
-            lowering.measured(measured, step.metrics, reference)
+    contexts = call.clauses.get("under", ())
+    variants = lowering.variants(step, contexts, into, other, reference)
+    if other is not None:
+        lowering.measured(other, step.metrics, reference)
     lowering.checks(into, model)
     lowering.add(
         Sweep(
             f"sweep:{step.name}",
             step.name,
-            (Variant(run, other),),
-            Intervention(units, source),
+            variants,
+            Intervention(units, source, along),
             step.metrics,
             reference,
             edges=Edges(split_embed=any(_splits_embed(units, lowering.steps))),
+            travel=call.one("using"),
             place=place_of(call.verb_span),
         )
     )

@@ -124,7 +124,7 @@ DATASETS: dict[str, Function] = {
                 "name": Parameter("string", doc="the bundled model's name"),
                 "n": Parameter("int", 64, "how many examples", least=1),
                 "seed": _SEED,
-                "split": Parameter("word", "heldout", "which pairs", ("train", "heldout")),
+                "split": Parameter("word", "heldout", "which pairs", ("train", "heldout", "all")),
             },
         ),
         Function(

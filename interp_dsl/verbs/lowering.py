@@ -3,7 +3,7 @@ and the plan's passes merge what is the same."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -43,9 +43,19 @@ from interp_dsl.plan.tasks import (
     Place,
     SelfTest,
     Task,
+    Variant,
 )
 from interp_dsl.plan.units import depends, steps_of
-from interp_dsl.verbs.values import Change, Dataset, Model, Side, SourceTerm, Step, VectorTerm
+from interp_dsl.verbs.values import (
+    Change,
+    Context,
+    Dataset,
+    Model,
+    Side,
+    SourceTerm,
+    Step,
+    VectorTerm,
+)
 
 if TYPE_CHECKING:
     from interp_dsl.data.types import Data
@@ -136,6 +146,24 @@ class Lowering:
         base = self.run(side, model)
         under = tuple(self.intervention(c, model, side) for c in changes)
         return Run(base.model, base.data, base.side, base.under + under)
+
+    def variants(
+        self,
+        step: Step,
+        contexts: Sequence[Context],
+        into: Side,
+        other: Run | None,
+        reference: Run,
+    ) -> tuple[Variant, ...]:
+        """A side as it is, or under each context of a step, measured."""
+        assert step.model is not None
+        found = []
+        for context in contexts or (Context("", ()),):
+            run = self.variant_run(into, context.changes, step.model)
+            self.measured(run, step.metrics, reference)
+            columns = (("under", context.name),) if contexts else ()
+            found.append(Variant(run, other, columns))
+        return tuple(found)
 
     # ---- interventions
 
@@ -243,7 +271,8 @@ def model_size(model: Model) -> ModelSize | None:
 def data_size(data: Data | None) -> DataSize | None:
     if data is None:
         return None
-    return DataSize(data.n, max(side.tokens.shape[1] for side in data.sides.values()))
+    width = max(side.tokens.shape[1] for side in data.sides.values())
+    return DataSize(data.n, width, len(data.answer_tokens) or None)
 
 
 def sites(units: Units, steps: dict[str, Step]) -> tuple[Site, ...]:

@@ -21,7 +21,7 @@ class Method:
     options and a number of edges: the most passes of all examples, a gradient counted as two.
     A parameter `threshold` with several values makes a circuit for each. Of the arguments `one_of`
     at least one is given, and of those that exclude each other one. `learns`: by the slope of the
-    driving metric."""
+    driving metric. `takes_some`: it can go over some of the edges, the others staying in."""
 
     function: Function
     options: Callable[[Arguments], dict[str, Any]] = dict
@@ -30,6 +30,7 @@ class Method:
     one_of: tuple[str, ...] = ()
     excludes: bool = False
     learns: bool = False
+    takes_some: bool = True
 
 
 def _acdc(given: Arguments) -> dict[str, Any]:
@@ -161,6 +162,7 @@ SEARCHES: dict[str, Method] = {
             ),
             passes=_learned,
             learns=True,
+            takes_some=False,
         ),
         Method(
             Function(

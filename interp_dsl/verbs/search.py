@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from interp_dsl.language.diagnostics import InterpError
+from interp_dsl.models.routes import Routes
 from interp_dsl.models.sites import family
-from interp_dsl.plan.algebra import Explicit, ScoreOf
+from interp_dsl.plan.algebra import Explicit, ScoreOf, Units
 from interp_dsl.plan.metrics import METRICS, calls, good
-from interp_dsl.plan.names import edge_name
 from interp_dsl.plan.places import Site, Target, Unit
 from interp_dsl.plan.tasks import CircuitOf, Search
+from interp_dsl.plan.units import depends
 from interp_dsl.verbs.lowering import Lowering, place_of
 from interp_dsl.verbs.methods import SEARCHES
 from interp_dsl.verbs.signature import Checks, Clause, Verb
@@ -50,7 +54,9 @@ def _check(call: Call, checks: Checks) -> Step:
         model,
         call.clauses["measure"],
         thresholds=method.thresholds if len(method.thresholds) > 1 else (),
-        searched=Searched(into, source, edges.edges, bool(method.options.get("direct", False))),
+        searched=Searched(
+            into, source, edges.edges, bool(method.options.get("direct", False)), edges.among
+        ),
     )
     if model.spec["kind"] == "python":
         checks.error(
@@ -64,6 +70,15 @@ def _check(call: Call, checks: Checks) -> Step:
     checks.check_metrics(call, step, into)
     checks.check_tokens(call, step, into)
     _check_driver(call, checks, step)
+    check_among(call, checks, step)
+    if edges.among is not None and not SEARCHES[method.method].takes_some:
+        checks.error(
+            "E306",
+            f"`{method.method}` goes over all edges",
+            call.spans["objects"],
+            label="it learns of nodes, all of whose edges go together",
+            help="search edges, or by another method",
+        )
     if method.by is not None:
         _check_ranking(call, checks, step, method.by)
     return step
@@ -76,7 +91,28 @@ def check_edges(
     source: tuple[SourceTerm, str],
     into: tuple[Side, str],
 ) -> None:
-    """What stands where an edge is out suits the side it is put in. Each with its clause's word."""
+    """What stands where an edge is out suits the side it is put in, and neither is under
+    interventions. Each with its clause's word."""
+    for side, at in (into, (source[0].side, source[1])):
+        if side is not None and side.under:
+            checks.error(
+                "E306",
+                "edges are taken out of a run without interventions",
+                call.spans[at],
+                help="name the side alone",
+            )
+            return
+    check_source(call, checks, model, source, into)
+
+
+def check_source(
+    call: Call,
+    checks: Checks,
+    model: Model,
+    source: tuple[SourceTerm, str],
+    into: tuple[Side, str],
+) -> None:
+    """What stands where an edge is out suits the side it is put in."""
     term, word = source
     if term.kind not in SOURCES or (term.kind == "mean" and term.per not in AVERAGES):
         checks.error(
@@ -87,19 +123,37 @@ def check_edges(
             "resample(SIDE)",
         )
         return
-    for side, at in ((into[0], into[1]), (term.side, word)):
-        if side is not None and side.under:
-            checks.error(
-                "E306",
-                "edges are taken out of a run without interventions",
-                call.spans[at],
-                help="name the side alone",
-            )
-            return
     nodes = family("nodes", model.facts.shape) if model.facts else ()
     places = UnitSet(Explicit(tuple(Unit((node,)) for node in nodes or ())), model)
     checks.check_side(call, into[0], model, into[1])
     checks.check_at(call, Change(places, term, ()), into[0], (word, into[1]))
+
+
+def check_among(call: Call, checks: Checks, step: Step) -> None:
+    """The edges that are named are edges of the graph, and one that direct edges do not split."""
+    searched, model = step.searched, step.model
+    if searched is None or searched.among is None or model is None:
+        return
+    named = [checks.step(name).searched for name in depends(searched.among)]
+    if searched.direct or any(s is not None and s.direct for s in named):
+        checks.error(
+            "E306",
+            "some of the edges cannot be chosen where there are direct ones",
+            call.spans["objects"],
+            label="an edge of a receiver that is cut off as a whole goes with it",
+            help="search with direct=false",
+        )
+    graph = graph_of(model, searched)
+    if graph is None or not isinstance(searched.among, Explicit):
+        return
+    routes = Routes(graph, model.name)
+    for unit in searched.among.units:
+        try:
+            routes.of(unit)
+        except InterpError as problem:
+            first = problem.diagnostics[0]
+            checks.error(first.code, first.message, call.spans["objects"], help=first.help)
+            return
 
 
 def _check_driver(call: Call, checks: Checks, step: Step) -> None:
@@ -155,9 +209,12 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     source = lowering.source(found.source, model, None)
     lowering.referred(step.metrics, reference)
     lowering.checks(into, model)
-    by, counts = method.by, edge_counts(graph_of(model, found))
+    graph, by = graph_of(model, found), method.by
+    counts = edge_counts(graph, found.among, model.name)
     if by is not None:
         lowering.require([by.step.name])
+    if found.among is not None:
+        lowering.require(depends(found.among))
     facts = SEARCHES[method.method]
     lowering.add(
         Search(
@@ -175,6 +232,7 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
             facts.is_stepwise,
             None if counts is None else facts.passes(method.options, sum(counts)),
             None if by is None else _ranking(by),
+            found.among,
             place=place_of(call.verb_span),
         )
     )
@@ -186,38 +244,43 @@ def _ranking(by: RankingTerm) -> ScoreOf | CircuitOf:
     return ScoreOf(by.step.name, by.metric, by.column)
 
 
-def graph_of(model: Model, found: Searched) -> Graph | None:
+def graph_of(model: Model, found: Searched | None) -> Graph | None:
     """The graph of a search, where the model's configuration is at hand."""
     from interp_dsl.models.graph import Graph
 
-    if model.facts is None:
+    if model.facts is None or found is None:
         return None
     return Graph(model.facts.shape, found.edges.split_qkv, found.edges.split_embed, found.direct)
 
 
-def edge_units(graph: Graph) -> Explicit:
-    """All edges of a graph, as units that the language writes."""
-    names = (edge_name(*edge) for edge in graph.edges)
+def edge_units(graph: Graph, among: Units | None, name: str) -> Units:
+    """The edges of a graph, or those among them that are known beforehand, as units that the
+    language writes; else what chooses them."""
+    if among is not None and not isinstance(among, Explicit):
+        return among
+    marked = Routes(graph, name).marked(among.units) if among else np.ones(graph.n_edges, bool)
+    names = (str(graph.edges[number]) for number in np.flatnonzero(marked))
     return Explicit(tuple(Unit((Target(Site("edge", edge=name)),)) for name in names))
 
 
-def edge_counts(graph: Graph | None) -> tuple[int, ...] | None:
-    """How many edges enter each layer, and the final residual at last."""
-    if graph is None:
+def edge_counts(
+    graph: Graph | None, among: Units | None = None, name: str = ""
+) -> tuple[int, ...] | None:
+    """How many edges, or of those among them, enter each layer, and the final residual at last;
+    None where that is not known beforehand."""
+    if graph is None or not isinstance(among, Explicit | None):
         return None
+    marked = Routes(graph, name).marked(among.units) if among else np.ones(graph.n_edges, bool)
     layers = graph.shape.n_layers
-    counts = [0] * (layers + 1)
-    for group in graph.groups:
-        direct = graph.direct_edges(group)
-        layer = layers if group.layer is None else group.layer
-        counts[layer] += group.members * group.senders + (group.members if direct else 0)
-    return tuple(counts)
+    of_receiver = np.array([layers if g.layer is None else g.layer for g in graph.group_of])
+    counts = np.bincount(of_receiver[graph.receiver_of[marked]], minlength=layers + 1)
+    return tuple(counts.tolist())
 
 
 VERB = Verb(
     "search",
     "Find the edges of the model's graph that a task needs: its circuit.",
-    Clause("edges", "the edges: edges", required=True),
+    Clause("edges", "the edges that are searched; all others stay in", required=True, many=True),
     {
         "by": Clause("search", "the method of the search", required=True),
         "from": Clause("source", "what stands where an edge is out", required=True),
@@ -225,9 +288,25 @@ VERB = Verb(
         "measure": Clause(
             "metric", "the metrics; the first drives the search", required=True, many=True
         ),
+        "layers": Clause("int", "only edges between these layers", many=True),
+        "where": Clause("units", "only edges whose scores pass a test", many=True),
     },
     _check,
     _lower,
     "step circuit = search edges by acdc(threshold=0.02) from ioi.corrupt into ioi.clean "
     "measure kl()",
+    refused={
+        "under": (
+            "a search takes edges out of a run without interventions",
+            "measure edges under it: patch … under cut",
+        ),
+        "along": (
+            "an edge is in a circuit as a whole, or out of it",
+            "measure edges along a direction: patch … along it",
+        ),
+        "using": (
+            "an edge that is out changes all that lies behind it, through whatever edges are left",
+            "measure edges with it: patch … using through=mlps",
+        ),
+    },
 )

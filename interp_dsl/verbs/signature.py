@@ -31,6 +31,8 @@ Kind = Literal[
     "search",
     "places",
     "estimate",
+    "travel",
+    "factoring",
 ]
 
 REQUIRED: Any = object()
@@ -112,7 +114,8 @@ class Checks(Protocol):
 @dataclass(frozen=True)
 class Verb:
     """`check` turns an evaluated call into a Step and reports what is wrong with it; `lower` adds
-    its tasks to a plan."""
+    its tasks to a plan. `refused`: clauses of other verbs that make no sense here, why, and what to
+    write instead."""
 
     name: str
     doc: str
@@ -121,3 +124,4 @@ class Verb:
     check: Callable[[Call, Checks], Step]
     lower: Callable[[Call, Step, Lowering], None]
     example: str = ""
+    refused: dict[str, tuple[str, str]] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from interp_dsl.plan.algebra import Metric
 from interp_dsl.plan.places import HEAD_SITES
-from interp_dsl.plan.tasks import Sweep, Variant
+from interp_dsl.plan.tasks import Sweep
 from interp_dsl.verbs import edges
 from interp_dsl.verbs.lowering import Lowering, place_of, sites
 from interp_dsl.verbs.signature import Checks, Clause
@@ -21,6 +21,7 @@ MEASURING = {
     "measure": Clause("metric", "the metrics; without it the step is an intervention", many=True),
     "under": Clause("context", "interventions that hold throughout, one run each", many=True),
     "along": Clause("vector", "change only the component in the span of these", many=True),
+    "using": Clause("travel", "of edges: through what else their effect goes, what is frozen"),
 }
 
 
@@ -71,6 +72,13 @@ def check(call: Call, checks: Checks, source_word: str, into_word: str) -> Step:
 
 def check_places(call: Call, checks: Checks, change: Change, word: str) -> None:
     """The places can be changed, and by what stands at `word`."""
+    if "using" in call.clauses:
+        checks.error(
+            "E306",
+            "`using` says how the effect of edges travels, and these are places",
+            call.spans["using"],
+            help="name edges: {L0H1, L1H2} -> logits",
+        )
     sites = checks.sites(change.units.units)
     kinds = {s.kind for s in sites}
     if any((s.hook or "").endswith("attn.hook_pattern") for s in sites):
@@ -121,12 +129,7 @@ def lower(call: Call, step: Step, lowering: Lowering, into_word: str) -> None:
         else None
     )
     reference = lowering.reference(into, model)
-    variants = []
-    for context in contexts or (Context("", ()),):
-        run = lowering.variant_run(into, context.changes, model)
-        lowering.measured(run, step.metrics, reference)
-        columns = (("under", context.name),) if contexts else ()
-        variants.append(Variant(run, other, columns))
+    variants = lowering.variants(step, contexts, into, other, reference)
     if other is not None:
         lowering.measured(other, step.metrics, reference)
     lowering.checks(into, model)
@@ -134,7 +137,7 @@ def lower(call: Call, step: Step, lowering: Lowering, into_word: str) -> None:
         Sweep(
             f"sweep:{step.name}",
             step.name,
-            tuple(variants),
+            variants,
             intervention,
             step.metrics,
             reference,

@@ -61,11 +61,12 @@ class Side:
 @dataclass(frozen=True)
 class UnitSet:
     """Places of one model; `model` is None while no prefix has said which. `spans` tell where its
-    positions stand in the text."""
+    positions stand in the text; `graphs` how edges are split that come from all of a model's."""
 
     units: Units
     model: Model | None = None
     spans: tuple[tuple[Positions, Span], ...] = field(default=(), compare=False)
+    graphs: tuple[Edges, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,12 @@ class Context:
 
 @dataclass(frozen=True)
 class EdgeSet:
-    """The edges of a model; `model` is None while no prefix has said which."""
+    """The edges of a model, or `among` them some; `model` is None while no prefix has said
+    which."""
 
     edges: Edges
     model: Model | None = None
+    among: Units | None = None
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,23 @@ class EstimateTerm:
 
 
 @dataclass(frozen=True)
+class FactorTerm:
+    """A method of factoring layers with all its options (factors.py)."""
+
+    method: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """A column of words that tells the rows of some metrics of one unit apart, and its values."""
+
+    column: str
+    values: tuple[str, ...]
+    metrics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class CircuitTerm:
     """The circuits of a step, or of a file: then `step` is None, and the model whichever runs."""
 
@@ -169,20 +189,22 @@ class FindingTerm:
 @dataclass(frozen=True)
 class Searched:
     """Where a circuit is searched for or evaluated, what stands where an edge is out, and over
-    which edges the search goes."""
+    which edges the search goes: all of a graph's, or those `among` them; the others stay in."""
 
     into: Side
     source: SourceTerm
     edges: Edges
     direct: bool
+    among: Units | None = None
 
 
 @dataclass(frozen=True)
 class Step:
     """A checked step. `result` is scores, circuit, recording or intervention. `n_rows` counts the
     rows of each metric and context, None where a result decides. `lacks`: columns of its scores
-    that are null; `more`: further ones. `thresholds`: of circuits, where there are several; metrics
-    in `shared` have one row for all of them."""
+    that are null; `more`: further ones; `whole`: numbers of the step instead of a row.
+    `thresholds`: of circuits, where there are several; metrics in `shared` have one row for all of
+    them. `keyed`: columns of words that rows differ in."""
 
     name: str
     verb: str
@@ -194,11 +216,13 @@ class Step:
     has_effect: bool = True
     lacks: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = ()
     searched: Searched | None = None
     findings: tuple[Finding, ...] = ()
     shared: tuple[str, ...] = ()
     contexts: tuple[str, ...] = ()
+    keyed: tuple[Keyed, ...] = ()
     n_rows: int | None = None
 
 

@@ -28,7 +28,7 @@ class Plain:
         for row, prompt in enumerate(tokens):
             mine = kept if kept.ndim == 1 else kept[row]
             seen = None if mask is None else mask[row]
-            rows.append(self._one(prompt, mine.double(), ablated[:, row], seen)[0])
+            rows.append(self.one(prompt, mine.double(), ablated[:, row], seen)[0])
         return torch.stack(rows)
 
     def outputs(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -38,11 +38,11 @@ class Plain:
         rows = []
         for row, prompt in enumerate(tokens):
             seen = None if mask is None else mask[row]
-            now = self._one(prompt, kept, torch.full(size, torch.nan), seen)[1]
+            now = self.one(prompt, kept, torch.full(size, torch.nan), seen)[1]
             rows.append(torch.stack([now[name] for name in self.graph.senders]))
         return torch.stack(rows, 1)
 
-    def _one(
+    def one(
         self, tokens: Tensor, kept: Tensor, ablated: Tensor, mask: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
         graph, weights = self.graph, self.model.weights
@@ -74,15 +74,17 @@ class Plain:
             b_o = torch.zeros(self.shape.d_model).double() if block.b_o is None else block.b_o
             scale: Tensor | float = 1.0
             if block.ln1_post is not None:
-                total = sum(raw) + b_o
-                root = (total.pow(2).mean(-1, keepdim=True) + self.model.description.eps).sqrt()
-                scale = self._weight(block.ln1_post) / root
+                scale = self._weight(block.ln1_post) / self.root(sum(raw) + b_o)
             now |= {name: out * scale for name, out in zip(names, raw, strict=True)}
             biases.append(b_o * scale)
             if block.ln2 is not None:
                 x = received(f"L{layer}.mlp", "mlp") if parallel is None else parallel
                 now[f"L{layer}.mlp"] = self._mlp(layer, x)
         return self._unembedded(received("logits", "logits")), now
+
+    def root(self, x: Tensor) -> Tensor:
+        """What a norm divides x by."""
+        return (x.pow(2).mean(-1, keepdim=True) + self.model.description.eps).sqrt()
 
     def _embedded(self, tokens: Tensor) -> dict[str, Tensor]:
         weights = self.model.weights
@@ -102,13 +104,12 @@ class Plain:
         return (norm.weight.float() + 1).double() if offset else norm.weight
 
     def _norm(self, x: Tensor, norm: Norm, kind: str | None) -> Tensor:
-        eps = self.model.description.eps
         if kind is None:
             return x
         if kind == "RMS":
-            return x / (x.pow(2).mean(-1, keepdim=True) + eps).sqrt() * self._weight(norm)
+            return x / self.root(x) * self._weight(norm)
         centred = x - x.mean(-1, keepdim=True)
-        x = centred / (centred.pow(2).mean(-1, keepdim=True) + eps).sqrt()
+        x = centred / self.root(centred)
         x = x if norm.weight is None else x * norm.weight
         return x if norm.bias is None else x + norm.bias
 

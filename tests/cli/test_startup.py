@@ -47,6 +47,8 @@ def loaded(*arguments: str, cwd: Path) -> list[str]:
         ["check", "x.interp"],
         ["plan", "x.interp"],
         ["plan", "--json", "x.interp"],
+        ["report", "--help"],
+        ["serve", "--help"],
         ["runs"],
         ["models"],
         ["new", "y"],

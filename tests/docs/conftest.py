@@ -43,7 +43,8 @@ def folder(tmp_path: Path) -> Path:
     clean = np.arange(2, 22).reshape(4, 5)
     answers = {"answer": np.arange(4) + 2, "wrong": np.arange(4) + 9}
     save_file({"clean": clean, "corrupt": clean + 1, **answers}, tmp_path / "saved.safetensors")
-    (tmp_path / "saved.circuit.json").write_text("{}")  # read when the run starts
+    parts = REPOSITORY / "tests" / "cases" / "ok" / "parts"
+    shutil.copy(parts / "found.circuit.json", tmp_path / "saved.circuit.json")
     bundled = REPOSITORY / "interp_dsl" / "bundled" / "induction-2l"
     plain = tmp_path / "models" / "plain"
     plain.mkdir(parents=True)

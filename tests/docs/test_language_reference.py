@@ -19,10 +19,12 @@ from interp_dsl.language.render import render
 from interp_dsl.language.source import Source
 from interp_dsl.models.sites import FAMILIES
 from interp_dsl.plan.metrics import METRICS
+from interp_dsl.runs.factored import TABLES
 from interp_dsl.runs.schema import ESTIMATE_COLUMNS, SCORE_COLUMNS
 from interp_dsl.verbs import verbs
 from interp_dsl.verbs.estimates import ESTIMATES
 from interp_dsl.verbs.evidence import FINDINGS
+from interp_dsl.verbs.factors import FACTORINGS
 from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
 from interp_dsl.verbs.methods import EDGES, SEARCHES
 from interp_dsl.verbs.signature import Function
@@ -218,6 +220,22 @@ def test_columns_of_estimates() -> None:
     rows = table(section("Attribution"), "column")
     names = {name for row in rows for name in row["column"].split(", ")}
     assert ESTIMATE_COLUMNS.keys() <= names <= ESTIMATE_COLUMNS.keys() | SCORE_COLUMNS.keys()
+
+
+def test_ways_to_factor_and_their_findings() -> None:
+    rows = [re.findall(r"\w+", row["method"]) for row in table(section("Factoring"), "method")]
+    functions = [factoring.function for factoring in FACTORINGS.values()]
+    assert rows == [[function.name, *function.parameters] for function in functions]
+    told = [row["finding"] for row in table(section("Factoring"), "finding")]
+    names = [name for row in told for name in re.findall(r"\w+", row)]
+    assert names == [name for factoring in FACTORINGS.values() for name in factoring.findings]
+    words = code_words(section("Factoring"))
+    for factoring in FACTORINGS.values():
+        choices = {c for p in factoring.function.parameters.values() for c in p.choices}
+        assert choices | set(factoring.keyed.values) | {factoring.keyed.column} <= words
+    assert {f"STEP.{name}" for name in TABLES} <= set(
+        re.findall(r"STEP\.\w+", section("Factoring"))
+    )
 
 
 def test_parts_of_a_circuit() -> None:

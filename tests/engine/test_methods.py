@@ -162,7 +162,7 @@ def test_scores_of_edges_are_found_by_the_edges_names(tmp_path: Path) -> None:
     state = State(0, results={"scores": Result(scored, {})})
     task = replace(search("top_edges", **TOP), by=ScoreOf("scores", "kl", "effect"))
     found = ranking_of(task, state, folder)
-    assert found is not None and (found(graph) == wanted).all()
+    assert found is not None and (found(graph, None) == wanted).all()
     for strange in (
         scored[2:],
         [*scored, {"unit": "L7H7 -> logits", "metric": "kl", "effect": 1.0}],
@@ -171,5 +171,5 @@ def test_scores_of_edges_are_found_by_the_edges_names(tmp_path: Path) -> None:
         found = ranking_of(task, state, folder)
         assert found is not None
         with pytest.raises(InterpError) as caught:
-            found(graph)
+            found(graph, None)
         assert caught.value.diagnostics[0].code == "E655"

@@ -232,6 +232,17 @@ def test_a_pass_for_a_stream_ends_before_its_layer() -> None:
     assert (model.forward(tokens, nothing, [edit], [site]).sites[site] == 1).all()
 
 
+@pytest.mark.parametrize("name", ["gpt2", "gemma2", "plain"])
+def test_some_outputs_are_those_of_all(name: str) -> None:
+    """Logit caps and biases of the unembedding among them."""
+    model, few = compiled(name), torch.tensor([1, 7, 19])
+    tokens = prompts(model, BATCH, LENGTH)
+    whole = model.forward(tokens, None).logits
+    model.work.clear()
+    same(model.forward(tokens, None, outputs=few).logits, whole[..., few])
+    assert model.work["unembed"] == BATCH * LENGTH * 3
+
+
 def test_the_last_layer_computes_what_is_read() -> None:
     model = compiled("gpt2")
     tokens = prompts(model, BATCH, LENGTH)
@@ -243,7 +254,7 @@ def test_the_last_layer_computes_what_is_read() -> None:
         "q": rest,
         "out": rest,
         "mlp": rest,
-        "unembed": BATCH,
+        "unembed": BATCH * model.facts.shape.d_vocab_out,
         "pairs": rest * LENGTH,
     }
 

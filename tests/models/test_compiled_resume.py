@@ -233,7 +233,7 @@ def test_what_is_multiplied(kind: str, position: int, layer: int) -> None:
     assert model.work["q"] == (rows * positions * (attends - 1) + rows if attends else 0)
     assert model.work["out"] == rows * positions * whole_layers + rows
     assert model.work["mlp"] == rows * positions * whole_layers + rows
-    assert model.work["unembed"] == rows
+    assert model.work["unembed"] == rows * model.facts.shape.d_vocab_out
 
 
 @pytest.mark.parametrize("kind", ["resid_pre", "k", "q", "z", "head", "neuron"])

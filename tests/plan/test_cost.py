@@ -92,13 +92,13 @@ def estimate(task: Forward | Sweep | SelfTest) -> Cost:
 
 def test_a_late_pass_counts_what_is_left() -> None:
     found = passes(MODEL, 10, 6, Reads(1), Start(1, False, 2))
-    assert found == Work(q=50, kv=80, out=50, mlp=50, unembed=10, pairs=300)
+    assert found == Work(q=50, kv=80, out=50, mlp=50, unembed=10 * 10, pairs=300)
     found = passes(MODEL, 10, 6, Reads(1), Start(1, True, 2))
-    assert found == Work(q=10, kv=40, out=50, mlp=50, unembed=10, pairs=60)
+    assert found == Work(q=10, kv=40, out=50, mlp=50, unembed=10 * 10, pairs=60)
     found = passes(MODEL, 10, 6, Reads(1), Start(2, True, 2))
-    assert found == Work(q=0, kv=0, out=10, mlp=10, unembed=10, pairs=0)
+    assert found == Work(q=0, kv=0, out=10, mlp=10, unembed=10 * 10, pairs=0)
     found = passes(MODEL, 10, 6, EVERYWHERE, Start(2, False, 0))
-    assert found == Work(q=60, kv=60, out=60, mlp=60, unembed=60, pairs=360)
+    assert found == Work(q=60, kv=60, out=60, mlp=60, unembed=60 * 10, pairs=360)
 
 
 def test_a_narrow_pass_counts_what_differs() -> None:
@@ -106,21 +106,21 @@ def test_a_narrow_pass_counts_what_differs() -> None:
     through the projections of layer 1, whose attention shows them to all."""
     found = passes(MODEL, 1, 6, Reads(1), Start(0, True, 2, few=2, is_local=True))
     assert found == Work(
-        q=0 + 2 + 1, kv=0 + 2 + 4, out=2 + 4 + 1, mlp=2 + 4 + 1, unembed=1, pairs=(0 + 4 + 1) * 6
+        q=0 + 2 + 1, kv=0 + 2 + 4, out=2 + 4 + 1, mlp=2 + 4 + 1, unembed=10, pairs=(0 + 4 + 1) * 6
     )
     found = passes(MODEL, 1, 6, Reads(1), Start(0, False, 2, few=2, is_local=True))
     assert (found.q, found.kv, found.pairs) == (2 + 2 + 1, 0 + 2 + 4, (2 + 4 + 1) * 6)
     found = passes(MODEL, 1, 6, Reads(1), Start(0, False, 2, few=2))
-    assert found == Work(2 + 4 + 1, 2 + 4 + 4, 4 + 4 + 1, 4 + 4 + 1, 1, (4 + 4 + 1) * 6)
+    assert found == Work(2 + 4 + 1, 2 + 4 + 4, 4 + 4 + 1, 4 + 4 + 1, 10, (4 + 4 + 1) * 6)
     last = passes(MODEL, 1, 6, Reads(1), Start(2, False, 2, few=2))
-    assert last == Work(q=2, kv=2, out=1, mlp=1, unembed=1, pairs=6)
+    assert last == Work(q=2, kv=2, out=1, mlp=1, unembed=10, pairs=6)
     local = Start(2, True, 2, few=2, is_local=True)
     assert passes(MODEL, 1, 6, Reads(1), local) == passes(MODEL, 1, 6, Reads(1), Start(2, True, 2))
 
 
 def test_flops_are_two_a_multiply_add() -> None:
     work = Work(q=1, kv=10, out=100, mlp=1000, unembed=10_000, pairs=100_000)
-    assert work.flops(MODEL) == 2 * (101 * 24 + 10 * 24 + 1000 * 64 + 10_000 * 40 + 100_000 * 12)
+    assert work.flops(MODEL) == 2 * (101 * 24 + 10 * 24 + 1000 * 64 + 10_000 * 4 + 100_000 * 12)
     gated = replace(MODEL, is_gated=True)
     assert work.flops(gated) - work.flops(MODEL) == 2 * 1000 * 32
 
@@ -143,6 +143,17 @@ def test_a_forward_unembeds_what_is_read() -> None:
     assert remembered == Cost(
         5, 30, 2.0 * (layers + WHOLE_LAST + 5 * 40), 4 * 3 * 30 * (4 + 2 * 3 + 6)
     )
+
+
+def test_answers_alone_are_unembedded_where_nothing_else_is_compared() -> None:
+    loads = (LOADS[0], replace(LOADS[1], size=DataSize(5, 6, answers=3)))
+    both = forward(CLEAN, metrics=(GAP,)), sweep(at("head", 1))
+    for task in both:
+        few, known = replace(task, reads_answers=True), sizes(Plan((*loads, task)))
+        more = cost(task, known).flops, cost(few, known).flops
+        assert more[0] - more[1] == 2 * 5 * 4 * (10 - 3)  # type: ignore[operator]
+    wide = sizes(Plan((LOADS[0], replace(LOADS[1], size=DataSize(5, 6, answers=30)), both[0])))
+    assert cost(replace(both[0], reads_answers=True), wide) == cost(both[0], wide)
 
 
 def test_reads_count_places_and_know_when_answers_decide() -> None:

@@ -14,10 +14,10 @@ from tokenizers import Tokenizer
 
 import interp_dsl
 from interp_dsl.data import tasks
-from interp_dsl.training import bundle, measure, recipes, text
+from interp_dsl.training import bundle, cards, fourier, measure, recipes, text
 
 BUNDLED = Path(interp_dsl.__file__).parent / "bundled"
-PAIRED = ("induction-2l", "ioi-3l", "docstring-4l")
+PAIRED = ("induction-2l", "ioi-3l", "docstring-4l", "modadd-113")
 
 
 @pytest.fixture(autouse=True)
@@ -74,16 +74,16 @@ def plain_logits(name: str, tokens: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("name", PAIRED)
 def test_the_plain_forward_solves_the_task_as_the_trained_one_does(name: str) -> None:
-    data = tasks.task(name, 64, seed=7)
+    data = tasks.task(name, 256, seed=7)
     logits = plain_logits(name, data.clean)
     model = bundle.read(BUNDLED / name)
     with torch.no_grad():
         ours = model(torch.from_numpy(data.clean)).numpy()
     assert np.abs(logits - ours).max() < 1e-3
-    rows = np.arange(64)
+    rows = np.arange(256)
     at_end = logits[rows, data.position]
     assert (at_end.argmax(-1) == data.answer).all()
-    wrong = np.take_along_axis(at_end, data.wrong.reshape(64, -1), axis=1).max(1)
+    wrong = np.take_along_axis(at_end, data.wrong.reshape(256, -1), axis=1).max(1)
     gap = (at_end[rows, data.answer] - wrong).mean()
     assert gap == pytest.approx(read(name, "card.json")["measured"]["logit_diff"], rel=0.05)
 
@@ -91,9 +91,7 @@ def test_the_plain_forward_solves_the_task_as_the_trained_one_does(name: str) ->
 @pytest.mark.parametrize("name", PAIRED)
 def test_cards_tell_what_the_weights_do(name: str) -> None:
     model, card = bundle.read(BUNDLED / name), read(name, "card.json")
-    figures = recipes.pair_figures(name)(model)
-    if name == "induction-2l":
-        figures |= recipes.induction_figures(model)
+    figures = cards.STORIES[name].measure(model, BUNDLED)
     assert figures == pytest.approx(card["measured"], abs=2e-3)
     assert card["measured"]["accuracy"] >= 0.999
     heads = measure.heads(model, tasks.task(name, 1024, seed=2))
@@ -101,6 +99,17 @@ def test_cards_tell_what_the_weights_do(name: str) -> None:
         assert row == pytest.approx(card["circuit"]["heads"][head], abs=2e-3), head
     assert card["parameters"] == sum(p.numel() for p in model.parameters())
     assert card["name"] == name and card["licence"] == "MIT" and card["limits"]
+
+
+def test_the_sums_are_learned_at_the_frequencies_that_the_card_names() -> None:
+    card = read("modadd-113", "card.json")
+    assert card["measured"]["accuracy_of_all_pairs"] == 1
+    told = card["fourier"]
+    found = fourier.frequencies(bundle.read(BUNDLED / "modadd-113"))
+    for name, value in told.items():
+        assert found[name] == pytest.approx(value, abs=1e-3), name
+    assert len(told["frequencies"]) == 3 and told["logits_explained"] > 0.8
+    assert sum(told["embedding_shares"]) > 0.8
 
 
 def test_induction_heads_are_where_the_card_says() -> None:

@@ -20,6 +20,7 @@ from interp_dsl.plan.tasks import (
     BuildData,
     Evaluate,
     EvaluateCircuit,
+    Factor,
     Forward,
     LoadModel,
     Record,
@@ -31,6 +32,7 @@ from interp_dsl.plan.tasks import (
 from interp_dsl.verbs import verbs
 from interp_dsl.verbs.estimates import ESTIMATES
 from interp_dsl.verbs.evidence import CIRCUIT, FINDINGS
+from interp_dsl.verbs.factors import FACTORINGS
 from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
 from interp_dsl.verbs.methods import EDGES, SEARCHES
 from interp_dsl.verbs.signature import Verb
@@ -92,8 +94,10 @@ def test_functions_are_called_by_their_names_and_documented() -> None:
     searches = {name: method.function for name, method in SEARCHES.items()}
     estimates = {name: estimate.function for name, estimate in ESTIMATES.items()}
     findings = {name: evidence.function for name, evidence in FINDINGS.items()}
+    factorings = {name: factoring.function for name, factoring in FACTORINGS.items()}
     own = {function.name: function for function in (EDGES, CIRCUIT)}
-    for table in (MODELS, DATASETS, SOURCES, findings, searches, estimates, own):
+    tables = (MODELS, DATASETS, SOURCES, findings, searches, estimates, factorings, own)
+    for table in tables:
         for name, function in table.items():
             assert function.name == name
             assert function.doc.endswith(".")
@@ -144,6 +148,19 @@ def test_a_mean_is_over_a_run_and_normalised_by_none() -> None:
     sweep = _sweep("step out = ablate heads with mean(pairs.corrupt) on pairs.clean measure kl()\n")
     assert sweep.intervention.source == Mean(CORRUPT, "position")
     assert sweep.variants[0].other is None
+
+
+def test_a_chain_is_in_the_order_of_the_stream() -> None:
+    text = (
+        "step b = factor logits, L1.resid_post, L1.resid_pre, L0.resid_mid on pairs.corrupt\n"
+        "  by interaction_basis() measure kl()\n"
+    )
+    found = _one(text, Factor)
+    assert isinstance(found, Factor)
+    places = [target.place for target in found.targets]
+    assert places == ["L0.resid_mid", "L1.resid_pre", "L1.resid_post", "logits"]
+    assert (found.into, found.reference) == (CORRUPT, CLEAN)
+    assert CLEAN in {task.run for task in _tasks(text) if isinstance(task, Forward)}
 
 
 def test_vectors_are_sums_of_means() -> None:

@@ -163,3 +163,24 @@ def test_estimates_of_single_examples_are_exported(tmp_path: Path) -> None:
     assert means["unit"].to_list() == scores["unit"].to_list()
     for column in ("effect", "base"):
         np.testing.assert_allclose(means[column], scores[column], atol=1e-5)
+
+
+@pytest.mark.parametrize("what", ["heads by atp(verify=top(6))", "edges by eap(verify=top(12))"])
+def test_correlations_are_claimed(what: str, tmp_path: Path) -> None:
+    """What a claim reads is the correlation of the table's own columns."""
+    found = ran(
+        tmp_path,
+        f"step quick = attribute {what} {OVER}, logprob()\n"
+        "expect quick.gap.pearson > -2\nexpect quick.logprob.spearman > -2\n"
+        "expect quick.gap.pearson > 1.5\n",
+    )
+    rows = found.scores("quick").drop_nulls("verified")
+    for claim, metric, ranks in zip(
+        found.claims, ("gap", "logprob", "gap"), (False, True, False), strict=True
+    ):
+        mine = rows.filter(pl.col("metric") == metric)
+        pair = [mine[column].to_numpy() for column in ("effect", "verified")]
+        pair = [x.argsort().argsort() for x in pair] if ranks else pair
+        assert claim["value"] == pytest.approx(np.corrcoef(*pair)[0, 1], abs=1e-5)
+    assert [claim["ok"] for claim in found.claims] == [True, True, False]
+    assert "quick.gap.pearson is" in found.claims[2]["message"]

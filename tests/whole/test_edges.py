@@ -31,26 +31,55 @@ UNITS = (
     "pairs({embed, L0H1} -> L1.mlp)",
     "together(edges) at together(S1, END)",
     "{L0.mlp -> L1H0, L1H1 -> logits} at all - first",
+    "embed -> (heads layers 0) -> {L1H0.v, L0.mlp, L1.mlp} -> logits",
+    "{L0H1, embed} -> L0.mlp -> together(heads layers 1) -> logits",
+    "(L0H1 -> L1H3.k) | (embed -> L0H2.v -> L1H3.k) at each",
+)
+TRAVELS = (
+    "",
+    "using through=mlps",
+    "using freeze={patterns, norms}",
+    "using through={heads, mlps}, freeze=norms",
+    "under gone, together(gone, dull) using through=mlps",
+    "along told",
 )
 SOURCES = ("ioi.corrupt", "mean(ioi.corrupt, per=all)", "resample(ioi.clean, seed=2)", "zero")
 FAMILIES = ("gpt2", "gpt_neox", "llama", "gemma2")
 
 
 @pytest.mark.usefixtures("device")
-@pytest.mark.parametrize("at", range(len(UNITS)))
-def test_optimised_equals_plain(at: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("at", "using"),
+    [
+        *((at, 0) for at in range(len(UNITS))),
+        (7, 1),
+        (8, 2),
+        (0, 2),
+        (2, 3),
+        (3, 1),
+        (0, 4),
+        (7, 4),
+        (2, 5),
+        (8, 5),
+    ],
+)
+def test_optimised_equals_plain(at: int, using: int, tmp_path: Path) -> None:
     name, source = FAMILIES[at % len(FAMILIES)], SOURCES[at % len(SOURCES)]
     folder, _, compiled = executors(name, 2, here())
     text = f'model m = checkpoint("{folder}")'
     text += PRELUDE.format(seed=at, names=NAMES, places='["store"]')
-    text += f"step who = patch {UNITS[at]} from {source} into ioi.clean measure gap, kl()\n"
+    text += "step gone = ablate {L0H1, L1.mlp} with mean(ioi.clean, per=all)\n"
+    text += "step dull = ablate L0.mlp at END with zero along told\n"
+    text += "let told = mean(L0.resid_post of ioi.clean at END)\n"
+    text += f"step who = patch {UNITS[at]} from {source} into ioi.clean {TRAVELS[using]} "
+    text += "measure gap, kl()\n"
     checked = check_source(Source(text), allow=[folder])
     assert checked.experiment is not None, checked.diagnostics
     lowered = lower(checked.experiment)
     ours = table(optimise(lowered), compiled, tmp_path / "a")
     reference = table(plain(lowered), compiled, tmp_path / "b")
     assert isinstance(ours, pl.DataFrame) and isinstance(reference, pl.DataFrame)
-    keys = ["unit", "position", "metric"]
+    keys = ["unit", "position", "metric", *(["under"] if "under" in TRAVELS[using] else [])]
     assert ours.select(keys).equals(reference.select(keys))
     assert float(ours["effect"].abs().max()) > 1e-5
     for column in ("base", "value", "effect", "low", "high"):

@@ -50,8 +50,8 @@ class CompiledExecutor:
 
     @property
     def work(self) -> Counter[str]:
-        """Rows × positions multiplied since the start, summed over layers: q, kv, out (W_O), mlp,
-        unembed; and pairs, rows × queries × keys."""
+        """Rows × positions multiplied since the start, summed over layers: q, kv, out (W_O), mlp;
+        unembed, logits; and pairs, rows × queries × keys."""
         return self.model.work
 
     @in_own_precision
@@ -63,8 +63,10 @@ class CompiledExecutor:
         sites: Sequence[Site] = (),
         mask: Tensor | None = None,
         record: tuple[Memory, slice] | None = None,
+        outputs: Tensor | None = None,
     ) -> Pass:
         """See Executor. With reads of no position, [B, 0], it ends after the last of `sites`.
+        `outputs` [u]: the tokens whose logits are wanted, [B, r, u] in their order; None for all.
         `record`: a memory, and which of its examples these are, to keep what `resume` starts from.
         Raises InterpError E601 for an edit of the logits, E604 for prompts longer than the
         context, E606 for a place that only the hooked executor has."""
@@ -73,7 +75,7 @@ class CompiledExecutor:
         with torch.set_grad_enabled(_with_gradient(edits)):
             walk = self._walk(taps, tokens.shape[1], mask, reads, record=record)
             x = walk.through(walk.embedded(tokens), 0)
-            return self._pass(walk, x, reads)
+            return self._pass(walk, x, reads, outputs)
 
     def blank(
         self, tokens: Tensor, mask: Tensor | None = None, parts: Collection[str] = PARTS
@@ -118,6 +120,7 @@ class CompiledExecutor:
         sites: Sequence[Site] = (),
         context: Sequence[Edit] = (),
         changed: Tensor | None = None,
+        outputs: Tensor | None = None,
     ) -> Pass:
         """What `forward` gives for the examples `rows` [R] of a memory under edits that act in
         `layer` or later and at `position` or later: what comes before is taken from the memory.
@@ -148,7 +151,7 @@ class CompiledExecutor:
         with torch.set_grad_enabled(_with_gradient(edits)):
             walk = self._walk(taps, memory.length, mask, reads, start)
             x = walk.through(walk.taken_up(), layer)
-            return self._pass(walk, x, reads)
+            return self._pass(walk, x, reads, outputs)
 
     def shows(self, site: Site) -> bool:
         """See Executor."""
@@ -172,8 +175,8 @@ class CompiledExecutor:
         reads = None if wants_all or reads is None else reads.cpu()
         return Walk(self.model, taps, length, mask, reads, start, record)
 
-    def _pass(self, walk: Walk, x: Tensor, reads: Tensor | None) -> Pass:
-        logits = walk.logits(x)
+    def _pass(self, walk: Walk, x: Tensor, reads: Tensor | None, outputs: Tensor | None) -> Pass:
+        logits = walk.logits(x, outputs)
         captured = walk.taps.captured
         if walk.taps.wants("logits", None):
             logits = walk.taps.at("logits", None, logits, "flat")

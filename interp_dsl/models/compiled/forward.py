@@ -15,8 +15,8 @@ from interp_dsl.models.compiled.weights import Block, Norm, Weights
 
 
 class Compiled:
-    """`work` counts rows × positions through the matrices of a layer: q, kv, out (W_O), mlp; and
-    unembed; `pairs` are rows × queries × keys."""
+    """`work` counts rows × positions through the matrices of a layer: q, kv, out (W_O), mlp;
+    `unembed` are logits, `pairs` rows × queries × keys."""
 
     def __init__(self, description: Description, weights: Weights) -> None:
         self.description = description
@@ -40,12 +40,16 @@ class Compiled:
         is_low = x.dtype in (torch.bfloat16, torch.float16)
         is_single = self.description.single_norm and norm.weight is not None
         wide = x.float() if is_low or is_single else x
-        wide = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
+        wide = wide * self.inverse_scale(wide, norm)
         if norm.weight is None:
             return wide.to(x.dtype)
         if self.description.norm_offset:
             return (wide * (1 + norm.weight.float())).to(x.dtype)
         return norm.weight * wide.to(x.dtype)
+
+    def inverse_scale(self, x: Tensor, norm: Norm) -> Tensor:
+        """What `norm` multiplies x [..., width] by before its weight, [..., 1]."""
+        return torch.rsqrt(x.square().mean(-1, keepdim=True) + self.description.eps)
 
     def product(
         self, name: str, x: Tensor, weight: Tensor, bias: Tensor | None, reuse: bool
@@ -80,11 +84,15 @@ class Compiled:
             h = activated(h, description.activation, block.b_in)
         return h if block.mid_norm is None else self.normed(h, block.mid_norm, "LN")
 
-    def logits(self, x: Tensor) -> Tensor:
-        """The stream after the last block [B, r, d_model] -> logits [B, r, d_vocab_out]."""
-        self.work["unembed"] += x[..., 0].numel()
+    def logits(self, x: Tensor, outputs: Tensor | None = None) -> Tensor:
+        """The stream after the last block [B, r, d_model] -> logits [B, r, d_vocab_out], or those
+        of the tokens `outputs` [u] alone."""
         x = self.normed(x, self.weights.final, self.description.final_norm)
-        logits = functional.linear(x, self.weights.unembed, self.weights.unembed_bias)
+        weight, bias = self.weights.unembed, self.weights.unembed_bias
+        if outputs is not None:
+            weight, bias = weight[outputs], None if bias is None else bias[outputs]
+        self.work["unembed"] += x[..., 0].numel() * len(weight)
+        logits = functional.linear(x, weight, bias)
         cap = self.description.logit_cap
         return logits if cap is None else cap * torch.tanh(logits / cap)
 

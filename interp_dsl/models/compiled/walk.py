@@ -83,11 +83,12 @@ class Walk:
             x = self._block(x, number)
         return x if stop == self.shape.n_layers else self.taps.at("resid_pre", stop, x, "flat")
 
-    def logits(self, x: Tensor) -> Tensor:
-        """The residual stream after the last block -> logits [B, r, d_vocab_out]."""
+    def logits(self, x: Tensor, outputs: Tensor | None) -> Tensor:
+        """The residual stream after the last block -> logits [B, r, d_vocab_out], or [B, r, u] of
+        the tokens `outputs` [u]."""
         if self.reads is not None and self.taps.window.picked is None:
             x = _gathered(x, self.reads - self.taps.window.start)
-        return self.model.logits(x)
+        return self.model.logits(x, outputs)
 
     def _stop(self, layer: int) -> int:
         if self.record is not None or self.reads is None or self.reads.shape[1]:

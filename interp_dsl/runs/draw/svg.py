@@ -14,7 +14,7 @@ from interp_dsl.runs.draw.curves import Curve, Obstacles, route
 from interp_dsl.runs.draw.layout import Layout, lay_out
 from interp_dsl.runs.draw.xml import text
 from interp_dsl.runs.nodes import Node
-from interp_dsl.runs.text import decimals, number
+from interp_dsl.runs.text import decimals, number, printable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,6 +29,8 @@ THIN, THICK = 1.0, 6.0
 UP, DOWN, NONE = "#1f5fa8", "#c4471a", "#6b7280"
 INK, FAINT, BAND = "#1c2430", "#5b6573", "#f4f5f8"
 FILL = {"head": "#ffffff", "mlp": "#e6e9f0", "embed": "#fbf1d5", "pos_embed": "#fbf1d5"}
+KINDS = {UP: "positive", DOWN: "negative", NONE: "unknown"}
+"""The classes of strokes, by which a page gives them the colours of its theme."""
 DASHES = {UP: "", DOWN: ' stroke-dasharray="8 4"', NONE: ' stroke-dasharray="1.5 4"'}
 
 
@@ -46,6 +48,7 @@ class _Picture:
         self.bottom = TOP + max(len(layout.rows) - 1, 0) * RISE + HIGH
         self.height = self.bottom + LEGEND
         self.row = layout.row
+        self.title = printable(marks.title(circuit))
         self.column = marks.strength_column(circuit)
         sizes = [abs(v) for v in edges[self.column] if v is not None]
         self.largest = max(sizes, default=0.0)
@@ -69,7 +72,7 @@ class _Picture:
             head,
             f"<title>{text(name)}</title>",
             f"<desc>{text(about)}</desc>",
-            f'<rect width="{self.width}" height="{self.height}" fill="#ffffff"/>',
+            f'<rect class="paper" width="{self.width}" height="{self.height}" fill="#ffffff"/>',
             *self.bands(),
             f'<g transform="translate({self.indent:.1f} 0)">',
             *self.curves(),
@@ -102,9 +105,7 @@ class _Picture:
         shown = [row for row in self.edges.iter_rows(named=True)]
         said = [f"{e['source']} to {e['target']} ({e['channel']}) {self.said(e)}" for e in shown]
         what = marks.summary(self.circuit, len(shown))
-        return marks.title(
-            self.circuit
-        ), f"{what}. Edges and their {self.column}: {'; '.join(said)}"
+        return self.title, f"{what}. Edges and their {self.column}: {'; '.join(said)}"
 
     def bands(self) -> Iterator[str]:
         """A stripe for every layer, its name at the left."""
@@ -115,7 +116,8 @@ class _Picture:
         for layer, heights in sorted(layers.items()):
             top, low = min(heights) - RISE / 2 + 5, max(heights) + RISE / 2 - 5
             yield (
-                f'<rect x="12" y="{top:.1f}" width="{self.width - 24}" height="{low - top:.1f}"'
+                f'<rect class="band" x="12" y="{top:.1f}" width="{self.width - 24}"'
+                f' height="{low - top:.1f}"'
                 f' rx="6" fill="{BAND}"/>'
             )
             yield self.words(22, (top + low) / 2 + 4, f"layer {layer}", 11, FAINT)
@@ -138,7 +140,8 @@ class _Picture:
             colour, width = self.stroke(edge[self.column])
             said = f"{edge['source']} → {edge['target']} {edge['channel']} {self.said(edge)}"
             yield (
-                f'<path d="{curve.path}" fill="none" stroke="{colour}" stroke-width="{width:.2f}"'
+                f'<path class="edge {KINDS[colour]}"{self.named(edge)} d="{curve.path}"'
+                f' fill="none" stroke="{colour}" stroke-width="{width:.2f}"'
                 f' stroke-opacity="{opacity}"{DASHES[colour]}>'
                 f"<title>{text(said)}</title></path>"
             )
@@ -149,6 +152,7 @@ class _Picture:
         into = self.edges.filter(target=node.name)
         ports = [c for c in PORT if c in into["channel"]] if node.kind == "head" else []
         direct = into.filter(source=node.name)["channel"].to_list()
+        yield f'<g class="node {node.kind}" data-node="{text(node.name)}">'
         yield (
             f'<rect x="{x - WIDE / 2:.1f}" y="{y - HIGH / 2:.1f}" width="{WIDE}" height="{HIGH}"'
             f' rx="{4 if node.kind == "head" else 10}" fill="{FILL.get(node.kind, "#e3f0e6")}"'
@@ -163,10 +167,11 @@ class _Picture:
                 yield f'<circle cx="{place:.1f}" cy="{y + 9.5:.1f}" r="5.5" fill="{INK}"/>'
             ink = "#ffffff" if channel in direct else FAINT
             yield self.words(place, y + 12.5, channel, 9, ink, "middle")
+        yield "</g>"
 
     def heading(self) -> Iterator[str]:
         fits = (self.width - 48) // 9
-        yield self.words(24, 34, _cut(marks.title(self.circuit), fits), 16, INK)
+        yield self.words(24, 34, _cut(self.title, fits), 16, INK)
         yield self.words(24, 54, marks.summary(self.circuit, len(self.edges)), 12, FAINT)
 
     def legend(self) -> Iterator[str]:
@@ -205,20 +210,28 @@ class _Picture:
         width = THIN + (THICK - THIN) * abs(value) / self.largest
         return (UP if value > 0 else DOWN if value < 0 else NONE), width
 
+    def named(self, edge: dict[str, Any]) -> str:
+        """An edge for the scripts of a page: its ends, its channel, its strength."""
+        held = {name: text(edge[name]) for name in ("source", "target", "channel")}
+        held["strength"] = "" if edge[self.column] is None else f"{edge[self.column]:.6g}"
+        return "".join(f' data-{name}="{value}"' for name, value in held.items())
+
     def said(self, edge: dict[str, Any]) -> str:
         return number(edge[self.column], self.places)
 
     def line(self, x: float, y: float, colour: str, width: float) -> str:
         return (
-            f'<path d="M{x:.1f} {y}h32" stroke="{colour}" stroke-width="{width:.2f}"'
+            f'<path class="{KINDS.get(colour, "sample")}" d="M{x:.1f} {y}h32"'
+            f' stroke="{colour}" stroke-width="{width:.2f}"'
             f"{DASHES.get(colour, '')}/>"
         )
 
     def words(
         self, x: float, y: float, said: str, size: int, colour: str, anchor: str = "start"
     ) -> str:
+        kind = {INK: "ink", FAINT: "faint"}.get(colour, "over")
         return (
-            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}"'
+            f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}"'
             f' text-anchor="{anchor}">{text(said)}</text>'
         )
 

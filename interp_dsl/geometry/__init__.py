@@ -1,0 +1,1 @@
+"""The geometry of activations, as functions of tensors: no plan, no files."""

@@ -1,0 +1,110 @@
+"""The residual stream as a chain, and what factoring it costs.
+
+A chain of a model of L layers has 2 L + 1 links: attention and MLP of each layer, and the
+unembedding. The stream lies between them: depth 2 l before the attention of layer l, 2 l + 1 before
+its MLP, 2 L before the unembedding, 2 L + 1 the logits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes
+from interp_dsl.plan.places import Site
+from interp_dsl.plan.tasks import DataSize, Factor, ModelSize
+from interp_dsl.plan.work import Work
+
+BASES = 3
+HELD = 2**24
+"""Entries of Jacobians that are held at once (geometry.interaction_basis.NUMBERS)."""
+WITH_SLOPE = 3
+FLOAT64 = 8
+
+
+def depth(site: Site, n_layers: int) -> int:
+    """Where in the chain a place of the stream lies."""
+    if site.kind == "logits":
+        return 2 * n_layers + 1
+    assert site.layer is not None
+    return 2 * site.layer + {"resid_pre": 0, "resid_mid": 1, "resid_post": 2}[site.kind]
+
+
+def is_wide(at: int, n_layers: int) -> bool:
+    """Whether all positions of the stream matter at a depth: behind the last attention only those
+    do that are read."""
+    return at <= 2 * (n_layers - 1)
+
+
+def factor_cost(task: Factor, known: Sizes) -> Cost:
+    """At most, of the matrix products: slopes of every direction of each layer's output twice, and
+    the ablations of three bases."""
+    found = known.of(task.into)
+    if found is None:
+        return UNKNOWN
+    model, data = found
+    stages = list(_stages(task, model, data))
+    options = dict(task.options)
+    examples = options.get("examples", 0)
+    assert isinstance(examples, int)
+    flops, passes = 0.0, data.n
+    for forward, width, below, _ in stages:
+        flops += data.n * forward * (1 + 2 * 2 * width)
+        if examples:
+            rest = sum(each for each, *_ in stages)
+            searched = (below * width).bit_length() * min(width, below) * min(examples, data.n)
+            flops += BASES * (searched * forward + _counts(below) * data.n * rest)
+            passes += BASES * (searched + _counts(below) * data.n)
+    held = FLOAT64 * data.n * sum(numbers for *_, numbers in stages)
+    peak = FLOAT64 * HELD * WITH_SLOPE
+    return Cost(passes, passes * data.width, flops, held, True, peak)
+
+
+def factor_plain(task: Factor, known: Sizes) -> Cost:
+    """The same without a chain: every slope and ablation by a pass of the whole model."""
+    found, ours = known.of(task.into), factor_cost(task, known)
+    if found is None or ours.passes is None:
+        return UNKNOWN
+    model, data = found
+    whole = sum((_link(at, model, data.width) for at in range(2 * model.n_layers + 1)), Work())
+    slopes = sum(2 * 2 * width for _, width, *_ in _stages(task, model, data)) * data.n
+    rows = ours.passes + slopes
+    return Cost(rows, rows * data.width, rows * whole.flops(model), 0, True)
+
+
+Stage = tuple[float, int, int, int]
+"""FLOPs of an example, the directions of its output, those below, numbers held of an example."""
+
+
+def _stages(task: Factor, model: ModelSize, data: DataSize) -> Iterator[Stage]:
+    last = model.n_layers
+    if task.method == "degeneracy":
+        for target in task.targets:
+            assert target.site.layer is not None
+            at = 2 * target.site.layer + 1
+            work = sum((_link(k, model, data.width) for k in range(at, 2 * last + 1)), Work())
+            yield work.flops(model), model.d_vocab, model.d_mlp, data.width * model.d_mlp
+        return
+    for below, above in pairwise(depth(t.site, last) for t in task.targets):
+        work = sum((_link(k, model, data.width) for k in range(below, above)), Work())
+        width = model.d_vocab if above > 2 * last else model.d_model
+        outputs = width * (data.width if is_wide(above, last) else 1)
+        numbers = model.d_model * (data.width if is_wide(below, last) else 1)
+        yield work.flops(model), outputs, model.d_model, numbers
+
+
+def _link(at: int, model: ModelSize, width: int) -> Work:
+    """One example through a link of the chain."""
+    positions = width if is_wide(at, model.n_layers) else 1
+    if at == 2 * model.n_layers:
+        return Work(unembed=model.d_vocab)
+    if at % 2:
+        return Work(mlp=positions if model.d_mlp else 0)
+    return Work(width, width, positions, 0, pairs=positions * width)
+
+
+def _counts(width: int) -> int:
+    """How many numbers of directions are kept, one after another (geometry.ablation.counts)."""
+    count, at = min(width, 10), 10.0
+    while at < width:
+        at, count = at * 1.05, count + 1
+    return count

@@ -1,0 +1,159 @@
+"""Curves: a metric against a size, a threshold or a parameter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from interp_dsl.report.figures import style
+from interp_dsl.report.figures.style import element, words
+from interp_dsl.runs.draw.layout import spread
+from interp_dsl.runs.text import decimals, number
+
+LONG, TALL = 480, 250
+LEFT, TOP = 70.0, 42.0
+DASHES = ("", "7 3", "2 3", "9 3 2 3", "5 2", "1 3")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A value at `x` with its interval; `note` says where it comes from."""
+
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    name: str
+    points: Sequence[Point]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Lines over one axis; `log` where x is spread over powers of ten."""
+
+    title: str
+    x_axis: str
+    y_axis: str
+    lines: Sequence[Line]
+    log: bool = False
+
+
+def lines(chart: Chart) -> str:
+    """The chart as SVG, every line named at its end."""
+    return _Chart(chart).text()
+
+
+class _Chart:
+    """One drawing: the scales and the parts."""
+
+    def __init__(self, chart: Chart) -> None:
+        self.chart = chart
+        points = [p for line in chart.lines for p in line.points]
+        self.x = _range([self.scaled(p.x) for p in points])
+        self.y = _range([v for p in points for v in (p.y, p.low, p.high) if v is not None])
+        self.places = decimals(p.y for p in points)
+        self.bottom, self.right = TOP + TALL, LEFT + LONG
+        longest = max((len(line.name) for line in chart.lines), default=0)
+        named = min(longest, 32) * style.WIDE + 24 if len(chart.lines) > 1 else 16
+        self.width = max(self.right + named, len(chart.title) * 7.4 + 24)
+
+    def scaled(self, x: float) -> float:
+        return math.log10(x) if self.chart.log else x
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """The place of a point."""
+        (left, right), (low, high) = self.x, self.y
+        across = (self.scaled(x) - left) / (right - left)
+        return LEFT + across * LONG, self.bottom - (y - low) / (high - low) * TALL
+
+    def text(self) -> str:
+        chart = self.chart
+        parts = [words(12, 20, chart.title, 13, font_weight="600"), *self.axes()]
+        for i, line in enumerate(chart.lines):
+            parts += self.line(line, style.SERIES[i % len(style.SERIES)], DASHES[i % len(DASHES)])
+        parts += self.names() if len(chart.lines) > 1 else []
+        return style.picture(self.width, self.bottom + 52, chart.title, parts)
+
+    def axes(self) -> Iterator[str]:
+        for value in style.ticks(*self.y):
+            y = self.at(10 ** self.x[0] if self.chart.log else self.x[0], value)[1]
+            place = {"x1": LEFT, "x2": self.right, "y1": y, "y2": y}
+            kind, ink = ("zero", style.FAINT) if value == 0 else ("rule", style.RULE)
+            yield element("line", class_=kind, stroke=ink, **place)
+            yield words(LEFT - 8, y + 3.5, style.tick(value), 10.5, style.INK, "end")
+        for value in self.x_ticks():
+            x = self.at(value, self.y[0])[0]
+            place = {"x1": x, "x2": x, "y1": self.bottom, "y2": self.bottom + 4}
+            yield element("line", class_="axis", stroke=style.FAINT, **place)
+            yield words(x, self.bottom + 18, style.tick(value), 10.5, style.INK, "middle")
+        place = {"x1": LEFT, "x2": self.right, "y1": self.bottom, "y2": self.bottom}
+        yield element("line", class_="axis", stroke=style.FAINT, **place)
+        middle = (LEFT + self.right) / 2
+        yield words(middle, self.bottom + 40, self.chart.x_axis, 11, style.FAINT, "middle")
+        x, y = 18.0, (TOP + self.bottom) / 2
+        turn = f"rotate(-90 {x:.1f} {y:.1f})"
+        yield words(x, y, self.chart.y_axis, 11, style.FAINT, "middle", transform=turn)
+
+    def x_ticks(self) -> list[float]:
+        """The very values where they are few, else round ones."""
+        found = sorted({p.x for line in self.chart.lines for p in line.points})
+        places = [self.at(x, self.y[0])[0] for x in found]
+        labels = [len(style.tick(x)) * style.WIDE + 10 for x in found]
+        apart = [b - a for a, b in pairwise(places)]
+        if all(gap >= max(labels) for gap in apart):
+            return found
+        if not self.chart.log:
+            return style.ticks(*self.x)
+        powers = range(math.ceil(self.x[0] - 1e-9), math.floor(self.x[1] + 1e-9) + 1)
+        return [10.0**power for power in powers]
+
+    def line(self, line: Line, colour: str, dash: str) -> Iterator[str]:
+        points = sorted(line.points, key=lambda p: p.x)
+        places = [self.at(p.x, p.y) for p in points]
+        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+        look: dict[str, style.Attribute] = {"stroke_width": 1.8, "stroke_dasharray": dash or None}
+        yield element("path", class_="curve", d=path, fill="none", stroke=colour, **look)
+        for point, (x, y) in zip(points, places, strict=True):
+            if point.low is not None and point.high is not None:
+                top, low = self.at(point.x, point.high)[1], self.at(point.x, point.low)[1]
+                bar = (
+                    f"M{x:.1f} {top:.1f}V{low:.1f}M{x - 3:.1f} {top:.1f}h6M{x - 3:.1f} {low:.1f}h6"
+                )
+                yield element("path", class_="whisker", d=bar, stroke=colour, fill="none")
+            said = style.tooltip(self.said(line, point))
+            yield element("circle", said, class_="dot", cx=x, cy=y, r=3.6, fill=colour)
+
+    def said(self, line: Line, point: Point) -> str:
+        bounds = ""
+        if point.low is not None and point.high is not None:
+            low, high = number(point.low, self.places), number(point.high, self.places)
+            bounds = f" [{low}, {high}]"
+        value = number(point.y, self.places)
+        return f"{line.name}: {value}{bounds} at {style.tick(point.x)}{point.note}"
+
+    def names(self) -> Iterator[str]:
+        """The lines' names at their ends, moved apart where they would touch."""
+        ends = []
+        for i, line in enumerate(self.chart.lines):
+            last = max(line.points, key=lambda p: p.x)
+            ends.append(
+                (self.at(last.x, last.y)[1], style.SERIES[i % len(style.SERIES)], line.name)
+            )
+        ends.sort()
+        heights = spread([y / 14 for y, _, _ in ends])
+        for height, (_, colour, name) in zip(heights, ends, strict=True):
+            yield words(self.right + 12, height * 14 + 4, style.shortened(name, 32), 11, colour)
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    """From the least to the largest, a little more on both sides."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    room = 0.06 * (high - low) or abs(high) * 0.1 or 1.0
+    return low - room, high + room

@@ -1,0 +1,145 @@
+"""A run as one HTML page that needs nothing else: no network, no other file.
+
+Every text of the run goes through `printable` and the template engine's escaping; styles and
+scripts are in the page and known to its content security policy by their hashes, so that nothing
+that a run's data could smuggle in would be executed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from interp_dsl.plan.explain import explain
+from interp_dsl.report.highlight import highlighted
+from interp_dsl.report.prompts import kept_pairs
+from interp_dsl.report.provenance import command, provenance
+from interp_dsl.report.reading import Reading, short
+from interp_dsl.report.steps import steps
+from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.select import interval
+from interp_dsl.runs.text import decimals, number, printable
+
+SCRIPTS = ("page.js", "tables.js", "graph.js", "patterns.js")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim and what was found; `line` of the experiment's text, None in another file."""
+
+    text: str
+    holds: bool
+    found: str
+    line: int | None
+
+
+def page(folder: RunFolder) -> str:
+    """The page of a run, finished or not."""
+    reading = Reading(folder)
+    style, scripts = _static("report.css"), [_static(name) for name in SCRIPTS]
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            policy=_policy(style, scripts),
+            style=Markup(style),
+            scripts=[Markup(script) for script in scripts],
+            run=folder.path.resolve().name,
+            stem=folder.stem,
+            status=folder.status,
+            facts=_facts(reading),
+            failures=reading.failures,
+            notes=[event["text"] for event in reading.events if event["event"] == "note"],
+            claims=_claims(reading),
+            text=highlighted(reading.text) if reading.text else [],
+            steps=steps(reading),
+            pairs=kept_pairs(reading),
+            plan=_plan(reading),
+            provenance=provenance(reading),
+            command=command(reading),
+        )
+    )
+
+
+def _static(name: str) -> str:
+    """A style or a script of the package."""
+    return files(__package__).joinpath("static", name).read_text(encoding="utf-8")
+
+
+def _policy(style: str, scripts: list[str]) -> str:
+    """The content security policy: this style, these scripts, and nothing from anywhere."""
+
+    def digest(text: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+    allowed = " ".join(map(digest, scripts))
+    rules = ("default-src 'none'", f"style-src {digest(style)}", f"script-src {allowed}")
+    return "; ".join([*rules, "base-uri 'none'", "form-action 'none'"])
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader(__package__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+    environment.filters["picture"] = Markup
+    return environment
+
+
+def _shown(value: Any) -> Any:
+    """Text from anywhere with every character visible; what the templates made stays."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _facts(reading: Reading) -> list[str]:
+    """What the head of the page says: when, on what, how long."""
+    manifest = reading.manifest
+    created = str(manifest.get("created", ""))[:16].replace("T", " ")
+    device = manifest.get("device")
+    work = (manifest.get("seconds") or {}).get("work")
+    took = f"{short(work)} of work" if work is not None else ""
+    return [fact for fact in (created, device and f"on {device}", took) if fact]
+
+
+def _claims(reading: Reading) -> list[Claim]:
+    name = str(reading.manifest.get("file") or "").replace("\\", "/").rpartition("/")[2]
+    found = []
+    for claim in reading.folder.claims:
+        file = str(claim.get("file") or "").replace("\\", "/").rpartition("/")[2]
+        line = claim.get("line") if file == name else None
+        said = str(claim.get("message") or _value(claim))
+        found.append(Claim(str(claim["text"]), bool(claim["ok"]), said, line))
+    return found
+
+
+def _value(claim: dict[str, Any]) -> str:
+    """The value found with its interval."""
+    value, low, high = claim.get("value"), claim.get("low"), claim.get("high")
+    if not isinstance(value, int | float):
+        return ""
+    places = decimals([value, low, high])
+    bounds = "" if low is None else f" {interval(low, high, places)}"
+    return f"found {number(value, places)}{bounds}"
+
+
+def _plan(reading: Reading) -> str:
+    """The plan as `interp plan` prints it, with what the tasks took."""
+    if reading.plan is None:
+        return ""
+    took = {}
+    for event in reading.events:
+        if event["event"] == "task_finished":
+            seconds = float(event["seconds"])
+            took[event["task"]] = "taken over" if event["reused"] else short(seconds)
+    return explain(reading.plan, took)

@@ -1,0 +1,171 @@
+"""A step's results as panels: what the page shows of a table, a metric or a circuit at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from interp_dsl.language.diagnostics import InterpError
+from interp_dsl.report.curves import charts, found_circuits
+from interp_dsl.report.figures.bars import bars
+from interp_dsl.report.figures.heatmap import heatmap
+from interp_dsl.report.figures.lines import lines
+from interp_dsl.report.highlight import Piece, highlighted, statement
+from interp_dsl.report.maps import maps
+from interp_dsl.report.patterns import Example, recorded
+from interp_dsl.report.prompts import token_texts
+from interp_dsl.report.quantities import units
+from interp_dsl.report.ranking import ranking
+from interp_dsl.report.reading import Reading, short
+from interp_dsl.report.tables import Table, table, values
+from interp_dsl.runs.circuit import Circuit
+from interp_dsl.runs.circuit_file import circuits_of
+from interp_dsl.runs.circuit_rows import is_edge_table, kept_edges, strength
+from interp_dsl.runs.draw.marks import strength_column
+from interp_dsl.runs.draw.svg import svg
+from interp_dsl.runs.rank import metrics, ranked, ranking_column
+from interp_dsl.runs.schema import is_score_table
+from interp_dsl.runs.text import count
+
+if TYPE_CHECKING:
+    import polars as pl
+
+DRAWN = 300
+"""Edges of a drawn circuit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A drawn circuit; `strength` is the column that widths show."""
+
+    svg: str
+    strength: str
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Figures (SVG) and a table that belong together, under one name."""
+
+    name: str
+    figures: list[str] = field(default_factory=list)
+    graph: Graph | None = None
+    table: Table | None = None
+    notes: list[str] = field(default_factory=list)
+    patterns: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step's section: its statement, what it took, its panels."""
+
+    name: str
+    statement: list[list[Piece]]
+    took: str
+    panels: list[Panel]
+
+
+def steps(reading: Reading) -> list[Step]:
+    """The sections of all steps that have results."""
+    return [_step(reading, name) for name in reading.steps]
+
+
+def _step(reading: Reading, name: str) -> Step:
+    written = statement(reading.text, name)
+    tasks = reading.plan.tasks if reading.plan else ()
+    ids = [task.id for task in tasks if getattr(task, "step", None) == name]
+    seconds = reading.seconds(ids[0]) if ids else None
+    took = "" if seconds is None else short(seconds)
+    return Step(name, highlighted(written) if written else [], took, list(_panels(reading, name)))
+
+
+def _panels(reading: Reading, name: str) -> Iterator[Panel]:
+    if not reading.folder.has_table(name):
+        yield _recording(reading, name)
+        return
+    held = reading.folder.read_table(name)
+    if is_edge_table(held):
+        yield from _circuits(reading, name, held)
+    elif is_score_table(held):
+        yield from _scores(reading, name, held)
+    else:
+        yield Panel("table", table=table(held, count(len(held), "row")))
+
+
+# ---- scores
+
+
+def _scores(reading: Reading, name: str, held: pl.DataFrame) -> Iterator[Panel]:
+    """A panel a metric; the metrics of a single row share one."""
+    names = metrics(held)
+    alone = [m for m in names if len(held.filter(metric=m)) == 1]
+    if alone:
+        import polars as pl
+
+        rows = held.filter(pl.col("metric").is_in(alone))
+        yield Panel("values", table=values(rows, count(len(rows), "value")))
+    counted = units(reading.plan)
+    curves = charts(held, name, reading.sizes(name), counted)
+    for metric in names:
+        if metric in alone:
+            continue
+        figures = [lines(chart) for chart in curves.get(metric, ())]
+        drawn, left = maps(held, name, metric, counted.get(metric))
+        figures += [heatmap(grid) for grid in drawn]
+        if reading.forms.get(name) == "bars":
+            figures.insert(0, bars(ranking(held, metric, name, counted.get(metric))))
+        more = f"{count(left, 'further map')} not drawn: too many cells for a page"
+        yield Panel(metric, figures, None, _ranked(held, metric), [more] if left else [])
+
+
+def _ranked(held: pl.DataFrame, metric: str) -> Table:
+    """The rows of a metric, effects by size, values as they stand."""
+    rows = held.filter(metric=metric)
+    if ranking_column(held) == "value":
+        return table(rows, count(len(rows), "row"))
+    return table(ranked(rows, metric), f"{count(len(rows), 'row')} by |effect|")
+
+
+# ---- circuits and recordings
+
+
+def _circuits(reading: Reading, name: str, held: pl.DataFrame) -> Iterator[Panel]:
+    """A panel a circuit, the curve over all of them in the first."""
+    notes = []
+    try:
+        found: dict[float | None, Circuit] = circuits_of(reading.folder.path, name)
+    except InterpError as error:
+        found, notes = {}, [f"the circuit's file cannot be read: {error}"]
+    curves = found_circuits(name, reading.found(name), units(reading.plan))
+    figures = [lines(chart) for chart in curves]
+    if not found:
+        rows, what = kept_edges(held, strength(held))
+        yield Panel("edges", figures, None, table(rows, what), notes)
+    for threshold, circuit in found.items():
+        own = held if threshold is None else held.filter(threshold=threshold)
+        rows, what = kept_edges(own, strength(own))
+        label = "circuit" if threshold is None else f"threshold {threshold:g}"
+        graph = Graph(svg(circuit, DRAWN), strength_column(circuit)) if circuit.size else None
+        yield Panel(label, figures, graph, table(rows, what), [] if graph else ["no edge is kept"])
+        figures = []
+
+
+def _recording(reading: Reading, name: str) -> Panel:
+    """What a recording holds, array by array, and the patterns that it has of all queries."""
+    import polars as pl
+
+    arrays = reading.folder.read_tensors(name)
+    shown = {n: arrays[n] for n in sorted(arrays) if not n.endswith((".positions", ".keys"))}
+    shapes = [" × ".join(map(str, array.shape)) for array in shown.values()]
+    kinds = [str(array.dtype) for array in shown.values()]
+    rows = pl.DataFrame({"recorded": list(shown), "shape": shapes, "type": kinds})
+    held = table(rows, f"{count(len(rows), 'array')} in {_file(reading, name)}")
+    run = reading.recorded_run(name)
+    text = token_texts(reading.plan, run.data.removeprefix("data:")) if run else None
+    patterns, left_out = recorded(arrays, run.side if run else "prompt", text or str)
+    more = f"further patterns are in {_file(reading, name)}: they are too large for a page"
+    return Panel("recording", table=held, patterns=patterns, notes=[more] if left_out else [])
+
+
+def _file(reading: Reading, name: str) -> str:
+    return f"tensors/{reading.folder.tensors_path(name).name}"
