@@ -180,7 +180,7 @@ class InterpApp(App[int]):
 
     @on(RunMoved)
     def _moved(self, message: RunMoved) -> None:
-        if message.feed is not self._feed:
+        if message.feed is not self._feed or not self.is_running:  # the last news while it quits
             return
         if self.is_paused:
             self._held.append(message)

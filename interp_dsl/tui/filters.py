@@ -110,8 +110,9 @@ def spelled_out(expression: str, names: pl.Series) -> str:
     for pattern, family in _FAMILIES.items():
         own = names.filter(names.str.contains(f"^(?:{pattern})$")).unique(maintain_order=True)
         if len(own):
-            units = f"{{{', '.join(own)}}}"
-            expression = re.sub(rf"(?<![\w.]){family}\b", lambda _, u=units: u, expression)
+            expression = f"{{{', '.join(own)}}}".join(
+                re.split(rf"(?<![\w.]){family}\b", expression)
+            )
     return expression
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -380,3 +381,28 @@ def test_a_run_that_is_deleted_while_one_looks_is_said_to_be_gone(place: Path) -
         assert "runs · 0 in runs" in grid(app)
 
     driven(folder.path, drive)
+
+
+def test_it_quits_while_a_run_writes(place: Path) -> None:
+    folder = made.running(Path("runs"))
+    over = threading.Event()
+
+    def write() -> None:
+        tell = made.Writer(folder)
+        tell.now = made.START + 10
+        while not over.wait(0.002):
+            tell("note", 0.002, text="still going")
+
+    async def drive(app: App, pilot: P) -> None:
+        await pilot.pause(0.5)
+        await pilot.press("q")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(3):
+            driven(folder.path, drive)
+    finally:
+        over.set()
+        writer.join()
+        folder.release("done")

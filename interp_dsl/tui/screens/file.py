@@ -80,7 +80,8 @@ class FileScreen(InterpScreen):
 
     def _look(self) -> None:
         found = look(self.path, options_of(self.home.command))
-        self.app.call_from_thread(self._show, found)
+        if self.app.is_running:
+            self.app.call_from_thread(self._show, found)
 
     def _show(self, found: Looked) -> None:
         self.looked = found

@@ -66,7 +66,8 @@ class RunsScreen(RunScreen):
                 found.append(self._run(folder))
             except (OSError, ValueError, KeyError):  # deleted while we looked
                 continue
-        self.app.call_from_thread(self._show, found)
+        if self.app.is_running:
+            self.app.call_from_thread(self._show, found)
 
     def _run(self, folder: RunFolder) -> Run:
         """What a run is; one that has ended is looked at again only if its manifest changes."""

@@ -50,12 +50,12 @@ class WatchScreen(RunScreen):
                         border-subtitle-color: $text-muted; height: 2fr; }
     WatchScreen Table { scrollbar-size-horizontal: 0; }
     WatchScreen Table:focus { border: round $primary; }
-    WatchScreen #panes { height: 9; }
+    WatchScreen #panes { height: 9; max-height: 45%; }
     WatchScreen #panes > * { display: none; height: 1fr; }
     WatchScreen.-wide #main { layout: horizontal; }
     WatchScreen.-wide #choice { display: none; }
     WatchScreen.-wide #left { width: 1fr; }
-    WatchScreen.-wide #panes { width: 54; height: 1fr; }
+    WatchScreen.-wide #panes { width: 54; height: 1fr; max-height: 100%; }
     WatchScreen.-wide #panes > * { display: block; }
     WatchScreen.-wide #leading { height: 2fr; max-height: 13; }
     WatchScreen.-wide #claims { height: 2fr; max-height: 12; }
