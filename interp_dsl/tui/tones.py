@@ -37,6 +37,8 @@ def tones(variables: Mapping[str, str]) -> Tones:
     ground, ink = _color(variables, "background"), _color(variables, "foreground")
     is_ansi = ground.ansi is not None or ink.ansi is not None
 
+    plus, minus = sign_colors(ground)
+
     def named(name: str) -> Style:
         return Style(color=_color(variables, name).rich_color)
 
@@ -62,14 +64,21 @@ def tones(variables: Mapping[str, str]) -> Tones:
         good=named("text-success"),
         bad=named("text-error"),
         warn=named("text-warning"),
-        plus=named("text-primary"),
-        minus=named("text-warning"),
+        plus=named("text-primary") if is_ansi else Style(color=plus.rich_color),
+        minus=named("text-warning") if is_ansi else Style(color=minus.rich_color),
         fill=named("text-primary") if is_ansi else filled,
         cursor=tinted(0.25 if ground.brightness > 0.5 else 0.45),
         cursor_idle=tinted(0.12),
         marked=named("text-accent") + Style(bold=True),
         head=between(0.35) + Style(bold=True),
     )
+
+
+def sign_colors(ground: Color) -> tuple[Color, Color]:
+    """Blue for what is above zero and orange for what is below, on a dark ground or a light one:
+    two hues that every kind of colour vision tells apart."""
+    plus, minus = ("#4f9ee8", "#f0803c") if ground.brightness < 0.5 else ("#1f5fa8", "#c4471a")
+    return Color.parse(plus), Color.parse(minus)
 
 
 def _color(variables: Mapping[str, str], name: str) -> Color:

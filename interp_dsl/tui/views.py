@@ -47,6 +47,18 @@ def _no_table(folder: RunFolder) -> str | None:
     return "no shard of a step has ended yet; its rows will be here"
 
 
+def _no_circuit(folder: RunFolder) -> str | None:
+    if any(folder.path.glob("*.circuit.json")):
+        return None
+    return "no search has found a circuit yet; it will be here"
+
+
+def _no_pairs(folder: RunFolder) -> str | None:
+    if any((folder.path / "tensors").glob("pairs.*.safetensors")):
+        return None
+    return "no prompts are kept yet; the first pairs of each dataset will be here"
+
+
 def _no_other(folder: RunFolder) -> str | None:
     if not folder.steps:
         return "no step has ended yet; there is nothing to compare"
@@ -56,11 +68,16 @@ def _no_other(folder: RunFolder) -> str | None:
     return None
 
 
+_MAPS, _CIRCUIT = ("screens.maps", "MapsScreen"), ("screens.circuit", "CircuitScreen")
+_PROMPT = ("screens.prompt", "PromptScreen")
 _COMPARE = ("screens.compare", "CompareScreen")
 
 VIEWS: tuple[View, ...] = (
     View("watch", "w", "Watch", "tasks, curves, claims", _screen("screens.watch", "WatchScreen")),
     View("rank", "r", "Rank", "tables of steps", _screen("screens.rank", "RankScreen"), _no_table),
+    View("maps", "m", "Maps", "scores as a grid", _screen(*_MAPS), _no_table),
+    View("circuit", "c", "Circuit", "edges that a search found", _screen(*_CIRCUIT), _no_circuit),
+    View("prompt", "p", "Prompt", "tokens, attention, logits", _screen(*_PROMPT), _no_pairs),
     View("compare", "d", "Diff", "beside another run", _screen(*_COMPARE), _no_other),
     View("plan", "l", "Plan", "text and plan", _screen("screens.plan", "PlanScreen")),
     View("log", "g", "Log", "what it has said", _screen("screens.log", "LogScreen")),

@@ -314,7 +314,7 @@ def test_the_palette_goes_to_a_table(place: Path) -> None:
     async def drive(app: App, pilot: P) -> None:
         await pilot.press("colon")
         await until(pilot, lambda: "View: Rank" in grid(app))
-        await pilot.press(*"circuit")
+        await pilot.press(*"table:", "space", *"circ")
         await until(pilot, lambda: "View: Rank" not in grid(app) and "Table: circ" in grid(app))
         await pilot.press("enter")
         await until(pilot, lambda: getattr(app.screen, "step", None) == "circuit")

@@ -70,9 +70,10 @@ def _run_line(app: InterpApp, width: int) -> Text:
 
 
 def _tabs(app: InterpApp, width: int) -> Text:
-    full = sum(len(v.title) + 5 for v in VIEWS) <= width + 3
-    parts = [_tab(app, one, full) for one in VIEWS]
-    return Text("   " if full else "  ", no_wrap=True).join(parts)
+    words = sum(len(v.title) + 2 for v in VIEWS)
+    gap = next((g for g in (3, 2) if words + g * (len(VIEWS) - 1) <= width), None)
+    parts = [_tab(app, one, gap is not None) for one in VIEWS]
+    return Text(" " * (gap or 2), no_wrap=True).join(parts)
 
 
 def _tab(app: InterpApp, one: View, full: bool) -> Text:
