@@ -11,6 +11,7 @@ if "INTERP_TEST_CACHE" not in os.environ:
     os.environ["INTERP_TEST_CACHE"] = tempfile.mkdtemp(prefix="interp-cache-")
 os.environ["XDG_CACHE_HOME"] = os.environ["INTERP_TEST_CACHE"]
 
+import pytest
 from hypothesis import settings
 
 from tests.devices import device  # noqa: F401
@@ -18,3 +19,9 @@ from tests.devices import device  # noqa: F401
 # How long an example takes says more of the machine than of the program.
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-grids", action="store_true", help="keep the screens of tests/tui as they are now"
+    )

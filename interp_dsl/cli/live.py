@@ -24,9 +24,10 @@ from rich.table import Table
 from rich.text import Text
 
 from interp_dsl.cli.output import Output, is_colored
-from interp_dsl.cli.watch import Quiet, ending, imported, outcome, task_name
+from interp_dsl.cli.watch import Quiet
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.live import ending, imported, outcome, task_name
 from interp_dsl.runs.select import interval
 from interp_dsl.runs.text import decimals, number, printable
 

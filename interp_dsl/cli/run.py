@@ -21,10 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", type=Path, help="the run's folder itself")
     parser.add_argument("--json", action="store_true", help="events as lines of JSON")
     parser.add_argument("--quiet", "-q", action="store_true", help="print the folder alone")
+    parser.add_argument("--tui", action="store_true", help="watch it in the terminal's screens")
     add_run_options(parser)
 
 
 def command(args: argparse.Namespace, output: Output) -> int:
+    if args.tui:
+        return _with_screens(args, output)
     ran = watched(args.file, settings(args), args, output)
     if ran.was_stopped:
         output.message(f"stopped; go on with: {again(args.file, args)}")
@@ -37,6 +40,15 @@ def command(args: argparse.Namespace, output: Output) -> int:
     if args.quiet:
         output.write(str(ran.folder.path))
     return exit_code(ran)
+
+
+def _with_screens(args: argparse.Namespace, output: Output) -> int:
+    from interp_dsl.cli.tui import require_terminal, shown
+    from interp_dsl.session import require_file
+
+    require_terminal()
+    require_file(args.file)
+    return shown(args.file, args, output, starts=True)
 
 
 def watched(path: Path, given: Settings, args: argparse.Namespace, output: Output) -> Ran:

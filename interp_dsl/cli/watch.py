@@ -14,7 +14,8 @@ from interp_dsl.cli.output import Output
 from interp_dsl.language.diagnostics import Diagnostic
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
-from interp_dsl.runs.text import duration, printable
+from interp_dsl.runs.live import ending, imported, outcome, task_name
+from interp_dsl.runs.text import printable
 from interp_dsl.session import RUNS
 
 EVERY = 5.0
@@ -109,36 +110,6 @@ class JsonLines(Quiet):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def outcome(event: Event) -> str:
-    """What became of a task: done in some time, taken over, or not needed."""
-    if event.get("reused"):
-        return "taken over" if event.get("step") else "not needed"
-    return f"done, {duration(event['seconds'])}"
-
-
-def imported(event: Event) -> str:
-    """Which libraries were imported, and how long that took."""
-    return f"importing {', '.join(event['what'])}: {duration(event['seconds'])}"
-
-
-def ending(event: Event) -> str:
-    """How the run ended, and what it took."""
-    word = "in" if event["status"] == "done" else "after"
-    imports = event.get("imports")
-    also = f", and {duration(imports)} of imports" if imports else ""
-    return f"{event['status']} {word} {duration(event['seconds'])}{also}"
-
-
-def task_name(event: Event) -> str:
-    """What a task is called: its step, or its id in words where it belongs to none."""
-    kind, _, what = str(event["task"]).partition(":")
-    words = f"{_KINDS[kind]} {what.removeprefix('data:')}" if kind in _KINDS else f"{kind} {what}"
-    return str(event.get("step") or words)
-
-
-_KINDS = {"selftest": "self-test", "keep": "keep examples of"}
-
-
 def watcher(args: argparse.Namespace, output: Output) -> Quiet:
     """The watcher that the options and the terminal call for."""
     if args.json:
@@ -154,12 +125,16 @@ def watcher(args: argparse.Namespace, output: Output) -> Quiet:
 
 def again(path: Path, args: argparse.Namespace) -> str:
     """The command that goes on with a stopped run, as a shell takes it."""
-    words = ["interp", "run", str(path)]
-    words += [word for text in args.params for word in ("-p", text)]
+    return shlex.join(["interp", "run", str(path), *run_options(args)])
+
+
+def run_options(args: argparse.Namespace) -> list[str]:
+    """The options of `interp run` that these were parsed from, but for --fresh."""
+    words = [word for text in args.params for word in ("-p", text)]
     words += [word for folder in args.allow for word in ("--allow", str(folder))]
     words += ["--trust"] if args.trust else []
     words += ["--runs", str(args.runs)] if args.runs != RUNS else []
     for name in ("out", "device", "seed"):
-        value = getattr(args, name)
+        value = getattr(args, name, None)
         words += [] if value is None else [f"--{name}", str(value)]
-    return shlex.join(words)
+    return words

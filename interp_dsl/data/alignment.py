@@ -21,7 +21,7 @@ def side_by_side(
     """Three lines: the upper prompt, the lower one, carets. Tokens are divided by `|` and stand
     under their counterparts. Carets mark the tokens `marked` as (start, end) in each prompt, else
     the first stretch where the two have different numbers of tokens, else the first difference."""
-    cells, stretches = _columns(*ids)
+    cells, stretches = in_columns(*ids)
     if marked is not None:
         columns = [i for i, cell in enumerate(cells) if _inside(cell, marked)]
     else:
@@ -46,7 +46,7 @@ def shown(token: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in token)
 
 
-def _columns(upper: Sequence[int], lower: Sequence[int]) -> tuple[Cells, list[range]]:
+def in_columns(upper: Sequence[int], lower: Sequence[int]) -> tuple[Cells, list[range]]:
     """The columns, and those of each stretch in which the numbers of tokens differ."""
     cells: Cells = []
     uneven = []

@@ -85,7 +85,10 @@ class ScoredPieces:
         return text.removeprefix(" ")
 
     def piece(self, token: int) -> str:
-        """One token as it stands in a text."""
+        """One token as it stands in a text; a number beyond the vocabulary, that a model's padded
+        unembedding may name, as `<number>`."""
+        if not 0 <= token < len(self._pieces):
+            return f"<{token}>"
         return self._values.get(token, self._pieces[token]).decode("utf-8", errors="replace")
 
 
@@ -110,4 +113,4 @@ class Words:
         return re.sub(r" ([^\w\s<])", r"\1", text)
 
     def piece(self, token: int) -> str:
-        return self._words[token]
+        return self._words[token] if 0 <= token < len(self._words) else f"<{token}>"

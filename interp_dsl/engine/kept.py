@@ -9,14 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from interp_dsl.data.types import Answer
 from interp_dsl.engine.edits import Editor
 from interp_dsl.engine.forwards import Bench
 from interp_dsl.engine.packed import Packed
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.slots import ends
-from interp_dsl.engine.state import State, canonical
+from interp_dsl.engine.state import State, canonical, token_text
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.edits import entries
+from interp_dsl.models.shape import ModelFacts
 from interp_dsl.models.sites import family
 from interp_dsl.plan.algebra import Explicit, FromRun, Intervention, Run
 from interp_dsl.plan.places import Site, Target, Unit
@@ -100,8 +102,9 @@ def _compare(state: State, run: Run, found: Tensor, wanted: Tensor, what: str) -
 def keep_pairs(task: KeepPairs, state: State, report: Report) -> Arrays:
     """Tokens, labels, attention patterns and top logits of the first pairs, as
     `<side>.tokens [p, T]`, `.lengths`, `.read`, `.label.NAME [p, 2]`, `.pattern.LAYER
-    [p, head, query, key]` (float16), `.top_ids` and `.top_logits [p, T, 10]`. Fewer pairs, then no
-    patterns, where the budget of bytes asks for it."""
+    [p, head, query, key]` (float16), `.top_ids` and `.top_logits [p, T, 10]`; `answer` and `wrong`
+    [p, m], the first tokens of each, -1 where a pair has fewer; and the texts of all these tokens.
+    Fewer pairs, then no patterns, where the budget of bytes asks for it."""
     pairs = min(task.pairs, state.data[task.data].n)
     sizes = [_pair_bytes(run, state) for run in task.runs]
     with_patterns = sum(a + b for a, b in sizes) <= task.budget
@@ -115,7 +118,39 @@ def keep_pairs(task: KeepPairs, state: State, report: Report) -> Arrays:
         held |= {
             f"{run.side}.{k}": v for k, v in _pairs(run, fitting, with_patterns, state).items()
         }
-    return held
+    data = state.data[task.data]
+    for name, answers in (("answer", data.answers), ("wrong", data.wrongs)):
+        if answers is not None:
+            held[name] = _first_tokens(answers[:fitting])
+    return held | _texts(held, state.executor(task.runs[0]).facts)
+
+
+def _first_tokens(answers: Sequence[Answer]) -> NDArray[np.int32]:
+    """The first token of every alternative [n, m], -1 where there are fewer."""
+    firsts = [[tokens[0] for tokens in answer.alternatives] for answer in answers]
+    found = np.full((len(firsts), max(map(len, firsts))), -1, dtype=np.int32)
+    for row, ids in zip(found, firsts, strict=True):
+        row[: len(ids)] = ids
+    return found
+
+
+def _texts(held: Arrays, facts: ModelFacts) -> Arrays:
+    """The texts of the tokens that stand in what is held, as `vocabulary` [m], the ids in order,
+    `vocabulary.text`, the bytes (UTF-8) of their texts one after another, and `vocabulary.end` [m],
+    where each ends. Nothing where the model has no tokenizer."""
+    if facts.tokenizer is None:
+        return {}
+    ends = ("tokens", "top_ids", "answer", "wrong")
+    said = [ids.ravel() for name, ids in held.items() if name.rpartition(".")[2] in ends]
+    ids = np.unique(np.concatenate(said))
+    ids = ids[ids >= 0].astype(np.int32)
+    spoken = token_text(facts)
+    texts = [spoken(int(token)).encode("utf-8", "replace") for token in ids]
+    return {
+        "vocabulary": ids,
+        "vocabulary.text": np.frombuffer(b"".join(texts), dtype=np.uint8),
+        "vocabulary.end": np.cumsum([len(text) for text in texts]).astype(np.int64),
+    }
 
 
 def _pair_bytes(run: Run, state: State) -> tuple[int, int]:
@@ -153,8 +188,8 @@ def record(task: Record, state: State) -> Arrays:
     """Activations of the first examples at each place: `<place>` [examples, k, width], of a hook
     [examples, k, index, width], at the token positions `<place>.positions` [examples, k], -1 where
     a prompt has fewer; of a pattern's entries [examples, k, m] at the key positions `<place>.keys`
-    [examples, m]; `tokens` and `lengths` of the prompts. A place at `each` position is a place a
-    position."""
+    [examples, m]; `tokens` and `lengths` of the prompts, and the texts of their tokens. A place at
+    `each` position is a place a position."""
     side = state.side(task.run)
     count = min(task.keep, state.data[task.run.data].n)
     held: Arrays = {"tokens": side.tokens[:count], "lengths": side.lengths[:count]}
@@ -162,7 +197,7 @@ def record(task: Record, state: State) -> Arrays:
     for target in (t for unit in state.units(units, task.run) for t in unit.targets):
         for name, values in _recorded(target, task, count, state).items():
             held[f"{target}{name}"] = values.cpu().contiguous().numpy()
-    return held
+    return held | _texts({"tokens": held["tokens"]}, state.executor(task.run).facts)
 
 
 def _recorded(target: Target, task: Record, count: int, state: State) -> dict[str, Tensor]:

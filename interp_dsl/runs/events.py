@@ -78,17 +78,22 @@ class EventLog:
         yield from self._tail(is_over, poll)
 
     def _tail(self, is_over: Callable[[], bool], poll: float) -> Iterator[Event]:
+        for batch in self.batches(is_over, poll):
+            yield from batch
+
+    def batches(self, is_over: Callable[[], bool], poll: float = 0.1) -> Iterator[list[Event]]:
+        """What `follow` gives, all that each look found at once; an empty list where it found
+        nothing."""
         place, rest = 0, b""
         while True:
-            last = is_over()
+            last, lines = is_over(), list[bytes]()
             if self.path.exists():
                 with self.path.open("rb") as handle:
                     handle.seek(place)
                     read = handle.read()
                 place += len(read)
                 *lines, rest = (rest + read).split(b"\n")
-                for line in lines:
-                    yield from _event(line)
+            yield [event for line in lines for event in _event(line)]
             if last:
                 return
             time.sleep(poll)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interp_dsl.runs.files import replacing
 
@@ -79,3 +79,25 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
     from safetensors.numpy import load_file
 
     return dict(load_file(path))
+
+
+class Stored(Mapping[str, "NDArray[np.generic]"]):
+    """The tensors of a file, each read when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        from safetensors import safe_open
+
+        self._file: Any = safe_open(path, "numpy")
+        self._names: list[str] = self._file.keys()  # type: ignore[no-untyped-call]
+
+    def __getitem__(self, name: str) -> NDArray[np.generic]:
+        if name not in self._names:
+            raise KeyError(name)
+        found: NDArray[np.generic] = self._file.get_tensor(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)

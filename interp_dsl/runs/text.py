@@ -59,6 +59,12 @@ def number(value: float | None, places: int, signed: bool = True) -> str:
     return text if float(text) or not signed else text.replace("-", "+")
 
 
+def exact(value: float | None, signed: bool = True) -> str:
+    """A number alone: at least four of its own figures, at least three decimals."""
+    places = decimals([value])
+    return number(value, places if places < 0 else max(3, places), signed)
+
+
 def count(n: float, unit: str) -> str:
     """`1 claim`, `2 claims`."""
     return f"{n:,} {unit}{'' if n == 1 else 's'}"

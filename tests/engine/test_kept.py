@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from interp_dsl.data.types import Answer
 from interp_dsl.engine.execute import execute
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.plan.algebra import FromRun
@@ -22,6 +24,7 @@ from interp_dsl.plan.tasks import (
     SelfTest,
     Variant,
 )
+from interp_dsl.runs.prompts import vocabulary
 
 from .loop import activations
 from .plans import CLEAN, CORRUPT, END, FIRST, GAP, HEADS, LOADS, folder_in, run, sweep_plan
@@ -80,6 +83,44 @@ def test_pairs_kept_for_the_screens(tmp_path: Path) -> None:
     np.testing.assert_array_equal(held["corrupt.top_ids"], logits.topk(10, dim=-1).indices)
     np.testing.assert_allclose(held["corrupt.pattern.0"].sum(-1), 1, atol=1e-2)
     assert (held["corrupt.pattern.0"][:, :, 0, 1:] == 0).all()
+
+
+def test_answers_are_kept_by_their_first_tokens(tmp_path: Path) -> None:
+    answers = (Answer(((3,), (5, 9))), Answer(((7,),)), *[Answer(((1,),))] * (DATA.n - 2))
+    folder = folder_in(tmp_path)
+    plan = Plan((*LOADS, KeepPairs("k", "d", (CLEAN, CORRUPT), 2)))
+    execute(plan, folder, loaders=Given(Tiny(), d=replace(DATA, answers=answers, wrongs=None)))
+    held = folder.read_tensors("pairs.pairs")
+    assert held["answer"].tolist() == [[3, 5], [7, -1]] and "wrong" not in held
+    assert "vocabulary" not in held  # the tiny model has no tokenizer
+
+
+WORDS = ["<bos>", "a", "", "ü", " b", "\n", "🙂", "\x00", "w8", "w9", "w10"]
+
+
+class Spoken(Tiny):
+    """The tiny model with a tokenizer of eleven words."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        (folder / "vocab.json").write_text(json.dumps(WORDS), encoding="utf-8")
+        self.facts = replace(self.facts, tokenizer=folder / "vocab.json")
+
+
+def test_the_texts_of_all_kept_tokens(tmp_path: Path) -> None:
+    """Read back, they are the tokenizer's; of pairs and of recordings."""
+    folder, model = folder_in(tmp_path), Spoken(tmp_path)
+    targets = (Target(Site("head", 1), 1),)
+    forward = Forward("f", CORRUPT, (Site("head", 1),))
+    kept = KeepPairs("k", "d", (CLEAN, CORRUPT), 3)
+    plan = Plan((*LOADS, kept, forward, Record("r", "seen", CORRUPT, targets, keep=3)))
+    execute(plan, folder, loaders=Given(model, d=DATA))
+    pairs = folder.read_tensors("pairs.pairs")
+    for held, names in ((pairs, ("tokens", "top_ids")), (folder.read_tensors("seen"), ("tokens",))):
+        found = vocabulary(held)
+        said = [held[n].ravel() for n in held if n.rpartition(".")[2] in names]
+        assert found.keys() >= set(np.concatenate(said).tolist())
+        assert all(text == WORDS[token] for token, text in found.items())
 
 
 @pytest.mark.parametrize(("budget", "pairs_kept", "patterns"), [(3000, 2, True), (1000, 1, False)])

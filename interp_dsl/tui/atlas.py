@@ -1,0 +1,173 @@
+"""Which heat maps a run has, and which of them is looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from interp_dsl.plan.names import edge_name
+from interp_dsl.runs.circuit_rows import is_edge_table
+from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.grids import Grid, edge_grids, grids, value_columns
+from interp_dsl.runs.rank import metrics
+from interp_dsl.runs.schema import is_score_table
+from interp_dsl.runs.select import interval
+from interp_dsl.runs.text import decimals, exact
+from interp_dsl.tui.place import Place
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass
+class Atlas:
+    """The steps of a run that make pictures; `step`, `metric`, `column` and `at` say which picture
+    it is. `read` takes in what the run has finished meanwhile."""
+
+    folder: RunFolder
+    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+    step: str = ""
+    metric: str = ""
+    column: str = ""
+    at: int = 0
+    _seen: dict[str, bool] = field(default_factory=dict)
+    _grids: dict[tuple[str, str, str], list[Grid]] = field(default_factory=dict)
+
+    def read(self) -> bool:
+        """Read the tables that are new; whether there were any."""
+        new = [step for step in self.folder.steps if step not in self._seen]
+        for step in new:
+            table = self.folder.read_table(step)
+            self._seen[step] = self._makes_pictures(step, table)
+            if self._seen[step]:
+                self.tables[step] = table
+        if self.tables and not self.step:
+            self.choose(step=next(iter(self.tables)))
+        return bool(new)
+
+    def _makes_pictures(self, step: str, table: pl.DataFrame) -> bool:
+        if is_edge_table(table):
+            return bool(value_columns(table))
+        if not is_score_table(table):
+            return False
+        columns = value_columns(table)[:1]
+        return any(self._pictures(step, table, m, c) for m in metrics(table) for c in columns)
+
+    def _pictures(self, step: str, table: pl.DataFrame, metric: str, column: str) -> list[Grid]:
+        """The pictures of a table, made once."""
+        key = step, metric, column
+        if key not in self._grids:
+            of_edges = is_edge_table(table)
+            found = edge_grids(table, column) if of_edges else grids(table, metric, column)
+            self._grids[key] = found
+        return self._grids[key]
+
+    # ---- what can be chosen
+
+    @property
+    def steps(self) -> list[str]:
+        return list(self.tables)
+
+    @property
+    def table(self) -> pl.DataFrame:
+        return self.tables[self.step]
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics of the step; one without a name for the edges of a search."""
+        return metrics(self.table) if "metric" in self.table.columns else [""]
+
+    @property
+    def columns(self) -> list[str]:
+        return value_columns(self.table)
+
+    @property
+    def grids(self) -> list[Grid]:
+        """The pictures of the step, metric and column."""
+        return self._pictures(self.step, self.table, self.metric, self.column)
+
+    @property
+    def grid(self) -> Grid | None:
+        return self.grids[self.at] if self.step and self.at < len(self.grids) else None
+
+    def choose(
+        self,
+        step: str | None = None,
+        metric: str | None = None,
+        column: str | None = None,
+        at: int | None = None,
+    ) -> None:
+        """Choose another step, metric, column or picture; the rest stays as far as it can."""
+        self.step = step or self.step
+        wanted, known = metric or self.metric, self.metrics
+        self.metric = wanted if wanted in known else known[0]
+        wanted, known = column or self.column, self.columns
+        self.column = wanted if wanted in known else known[0]
+        there = len(self.grids)
+        self.at = max(0, min(self.at if at is None else at % max(1, there), there - 1))
+
+    # ---- places
+
+    def find(self, place: Place) -> tuple[int, int] | None:
+        """Choose the picture that holds a place, and say in which cell; None where none does."""
+        if place.step not in self.tables:
+            return None
+        self.choose(step=place.step, metric=place.metric)
+        if "unit" not in self.table.columns or place.unit is None:
+            return None
+        import polars as pl
+
+        same = pl.col("unit") == place.unit
+        if place.position is not None:
+            same &= pl.col("position") == place.position
+        held = self.table.with_row_index("row").filter(same & (pl.col("metric") == self.metric))
+        for at, grid in enumerate(self.grids):
+            cells = np.argwhere(np.isin(grid.rows, held["row"].to_numpy()))
+            if len(cells):
+                self.at = at
+                return int(cells[0, 0]), int(cells[0, 1])
+        return None
+
+    def place(self, cell: tuple[int, int]) -> Place:
+        """What stands in a cell, for the other views."""
+        row = self.grid.at(cell) if self.grid else None
+        if row is None or "unit" not in self.table.columns:
+            return Place(self.step, self.metric or None)
+        held = self.table.row(row, named=True)
+        return Place(self.step, self.metric, held["unit"], held["position"])
+
+    # ---- in words
+
+    def name(self, row: int) -> str:
+        """A table row as the language writes it, with its position."""
+        held = self.table.row(row, named=True)
+        if "unit" not in held:
+            return edge_name(held["source"], held["target"], held["channel"])
+        unit, position = str(held["unit"]), held["position"]
+        return unit if position in (None, "all") else f"{unit} at {position}"
+
+    def facts(self, row: int) -> list[tuple[str, str]]:
+        """All numbers of a row by name, in words: the shown one first, then its interval and n."""
+        held = self.table.row(row, named=True)
+        places = max(3, decimals([held.get(self.column)]))
+        said = [(self.column, exact(held[self.column]))]
+        if held.get("skipped"):
+            said.append(("", "not run: it cannot have an effect"))
+        if held.get("low") is not None and self.column == _bounded(held):
+            said.append(("95%", interval(held["low"], held["high"], places)))
+        if held.get("n") is not None:
+            said.append(("n", f"{held['n']:,}"))
+        for name in ("normalized", "effect", "verified", "base", "value", "score", "margin"):
+            if name != self.column and held.get(name) is not None:
+                signed = name not in ("base", "value", "score")
+                said.append((name, exact(held[name], signed)))
+        if "kept" in held:
+            said.append(("", "kept" if held["kept"] else "not kept"))
+        return said
+
+
+def _bounded(row: dict[str, object]) -> str:
+    """The column that `low` and `high` are bounds of."""
+    return "value" if row.get("effect") is None else "effect"

@@ -1,0 +1,115 @@
+"""What every view of a run is built on: the head, the keys that work everywhere, how news comes.
+
+A view's screen derives from `RunScreen` and gives
+
+- `body()`: its widgets, between head and footer
+- `on_run_events(events)`: called while the screen is shown whenever the run has moved on, and once
+  with no events when the screen is shown (again); what the run is at stands in `self.live`
+- `export()`: the file that `e` writes; without one, a picture of the screen
+- `HELP`: what `?` says above the keys
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from interp_dsl.runs.events import Event
+from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.live import RunLive
+from interp_dsl.tui.files import free_path
+from interp_dsl.tui.place import Place
+from interp_dsl.tui.widgets.foot import Foot
+from interp_dsl.tui.widgets.head import Head
+
+if TYPE_CHECKING:
+    from interp_dsl.tui.app import InterpApp
+
+WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (112, "-wide")]
+"""For a screen's HORIZONTAL_BREAKPOINTS: from how many columns on it has which class."""
+
+
+class InterpScreen(Screen[Any]):
+    """A screen that is no dialog: head, body, footer."""
+
+    TITLE_WORD: ClassVar[str] = ""
+    HELP: ClassVar[str] = ""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("e", "export", "Export", tooltip="the table or a picture, to a file here"),
+    ]
+
+    @property
+    def home(self) -> InterpApp:
+        return cast("InterpApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        yield Head()
+        yield from self.body()
+        yield Foot()
+
+    def body(self) -> ComposeResult:
+        """The widgets between head and footer."""
+        raise NotImplementedError
+
+    def export(self) -> Path | None:
+        """Write the screen's table or picture and return where; None where there is nothing to
+        write. Use `self.export_path(suffix)` for the name."""
+        path = self.export_path(".svg")
+        path.write_text(self.app.export_screenshot(), encoding="utf-8")
+        return path
+
+    def export_path(self, suffix: str) -> Path:
+        """A name in the current folder that no file has yet."""
+        return free_path(Path.cwd(), "interp", suffix)
+
+    def close_inner(self) -> bool:
+        """Whether Escape had something of the screen itself to close."""
+        return False
+
+    def action_export(self) -> None:
+        try:
+            path = self.export()
+        except OSError as error:
+            self.notify(f"nothing written: {error}", severity="error", markup=False)
+            return
+        if path is None:
+            self.notify("there is nothing to export here yet", severity="warning", markup=False)
+        else:
+            self.notify(f"written: {path}", markup=False)
+
+
+class RunScreen(InterpScreen):
+    """A view of one run. `name` is the view's name in `views.VIEWS`."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__()
+        self.folder = folder
+        self.view_name = ""
+
+    @property
+    def live(self) -> RunLive:
+        """The run as its events have told it so far."""
+        return self.home.live
+
+    @property
+    def place(self) -> Place:
+        """The row that the reader's eye is on, whichever view it was chosen in."""
+        return self.home.place
+
+    @place.setter
+    def place(self, place: Place) -> None:
+        self.home.place = place
+
+    def on_run_events(self, events: list[Event]) -> None:
+        """The run has moved on (or the screen is shown again: no events then)."""
+
+    def on_screen_resume(self) -> None:
+        self.on_run_events([])
+
+    def export_path(self, suffix: str) -> Path:
+        return free_path(Path.cwd(), f"{self.folder.path.name}-{self.view_name}", suffix)

@@ -1,0 +1,351 @@
+"""Prompt: a pair of prompts token by token, what a step says of each token, where a head attends,
+which tokens come next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.widgets import Static
+
+from interp_dsl.runs.events import Event
+from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.grids import Grid
+from interp_dsl.runs.placed_effects import Effect, Overlay, effects, overlays
+from interp_dsl.runs.prompts import (
+    Arrays,
+    Head,
+    Pairs,
+    Prompt,
+    pair_names,
+    read_pairs,
+    recorded_heads,
+    recorded_pattern,
+    recordings,
+)
+from interp_dsl.runs.text import exact, number, printable
+from interp_dsl.tui.base import RunScreen
+from interp_dsl.tui.heads import head_of, heads_of, nearest, strongest_head
+from interp_dsl.tui.widgets.attention import Attention
+from interp_dsl.tui.widgets.listing import Heading, Item, Listing
+from interp_dsl.tui.widgets.scale import legend, scale
+from interp_dsl.tui.widgets.settings import Setting, Settings, turned
+from interp_dsl.tui.widgets.tokens import Rows, Tokens, visible
+
+if TYPE_CHECKING:
+    import polars as pl
+
+KEEP = 8
+WIDE = 110
+TALL = 32
+"""From this width on both sides' attention has room, from this height on space between parts."""
+
+
+class PromptScreen(RunScreen):
+    """A pair of prompts, from what the run has recorded."""
+
+    HELP = (
+        "Tokens stand under each other as patching pairs them; ≠ marks those that differ. Below: "
+        "where the head attends, and what the model expects after the token under the cursor."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "example(1)", "Pair"),
+        Binding("N", "example(-1)", "Pair before", show=False, key_display="N"),
+        Binding("s", "dataset(1)", "Dataset", show=False),
+        Binding("right_square_bracket", "effect(1)", "Effects", key_display="[ ]"),
+        Binding("left_square_bracket", "effect(-1)", "Effects before", show=False, key_display="["),
+        Binding("h", "head(1)", "Head"),
+        Binding("H", "head(-1)", "Head before", show=False, key_display="H"),
+        Binding("right_curly_bracket", "layer(1)", "Next layer", show=False, key_display="}"),
+        Binding("left_curly_bracket", "layer(-1)", "Layer before", show=False, key_display="{"),
+        Binding("o", "side", "Side"),
+        Binding("tab", "app.focus_next", "next part", show=False),
+    ]
+    DEFAULT_CSS = """
+    PromptScreen #tokens { margin: 0 1; max-height: 45%; }
+    PromptScreen #effects { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    PromptScreen #below { height: 1fr; }
+    PromptScreen #next { width: 40; padding: 0 1; }
+    PromptScreen.tall #tokens { margin: 1 1; }
+    PromptScreen.tall #below { margin-top: 1; }
+    PromptScreen #nothing { height: 1fr; content-align: center middle; display: none; }
+    PromptScreen.empty #nothing { display: block; }
+    PromptScreen.empty #tokens, PromptScreen.empty #below { display: none; }
+    PromptScreen.empty #effects { display: none; }
+    PromptScreen #second { display: none; }
+    PromptScreen.wide #second { display: block; }
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__(folder)
+        self.datasets: list[str] = []
+        self.pairs: Pairs | None = None
+        self.example, self.at_effect, self.at_side = 0, 0, 0
+        self.overlays: list[Overlay] = []
+        self.heads: list[Head] = []
+        self.head: Head | None = None
+        self._recorded: list[tuple[str, Arrays]] = []
+        self._tables: dict[str, pl.DataFrame] = {}
+        self._effects: dict[int, Effect] = {}
+
+    def body(self) -> ComposeResult:
+        yield Settings(id="settings")
+        yield Static("no pairs of prompts are kept in this run yet", id="nothing", markup=False)
+        yield Tokens(id_="tokens")
+        yield Static(id="effects", markup=False)
+        with Horizontal(id="below"):
+            yield Attention(id="first")
+            yield Attention(id="second")
+            yield Listing(id_="next", empty="top logits were not recorded")
+
+    # ---- reading
+
+    def on_run_events(self, events: list[Event]) -> None:
+        if events and not any(e["event"] == "task_finished" for e in events):
+            return
+        names, first = pair_names(self.folder), self.pairs is None
+        self.set_class(not names, "empty")
+        if not names:
+            return
+        if first:
+            self.datasets = names
+            self._open(names[0])
+            self.query_one(Tokens).focus()
+        elif [*self._tables] != self.folder.steps or names != self.datasets:
+            self.datasets = names
+            self._look()
+        if not events:
+            self._go_to_place()
+        self._show_all()
+
+    def _open(self, dataset: str) -> None:
+        self.pairs = read_pairs(self.folder, dataset)
+        self.example = min(self.example, max(0, len(self.pairs) - 1))
+        self._look()
+        prompt = self.prompts()[0]
+        self.query_one(Tokens).cursor = max(0, min(prompt.read, len(prompt.ids) - 1))
+
+    def _look(self) -> None:
+        """What the finished steps have to say of these prompts."""
+        assert self.pairs is not None
+        steps = self.folder.steps
+        for step in (s for s in steps if s not in self._tables):
+            self._tables[step] = self.folder.read_table(step)
+        self._tables = {step: self._tables[step] for step in steps}
+        self._recorded = list(recordings(self.folder))
+        self.overlays = overlays(self._tables, self.prompts())
+        self.at_effect = min(self.at_effect, max(0, len(self.overlays) - 1))
+        found = {*self.pairs.heads, *heads_of(self._tables.values())}
+        found |= {head for _, held in self._recorded for head in recorded_heads(held)}
+        self.heads = sorted(found)
+        self.head = nearest(self.heads, self.head or strongest_head(self._tables.values()))
+
+    def _go_to_place(self) -> None:
+        """The head and the effects of the row that another view looks at."""
+        wanted = self.place
+        self.head = nearest(self.heads, head_of(wanted.unit) or self.head)
+        for at, layer in enumerate(self.overlays):
+            if (layer.step, layer.unit) == (
+                wanted.step,
+                wanted.unit,
+            ) and wanted.metric == layer.metric:
+                self.at_effect = at
+
+    def prompts(self) -> list[Prompt]:
+        """The prompts of the pair, the clean one first."""
+        assert self.pairs is not None
+        return [self.pairs.prompt(side, self.example) for side in self.pairs.sides[:2]]
+
+    def pattern(self, prompt: Prompt) -> Grid | None:
+        """The head's attention on a prompt, from the kept pairs or from a recording."""
+        if self.pairs is None or self.head is None:
+            return None
+        found = self.pairs.pattern(prompt.side, self.example, self.head)
+        for _, held in self._recorded if found is None else ():
+            found = found or recorded_pattern(held, prompt, self.head)
+        return found
+
+    def remedy(self, side: str) -> str:
+        """The line that would record the head's layer on a side."""
+        assert self.pairs is not None and self.head is not None
+        data = self.pairs.dataset
+        of = data if side == data.rpartition(".")[2] else f"{data}.{side}"
+        layer = self.head[0]
+        return f"step seen_L{layer} = record patterns layers {layer} of {of} keep {KEEP}"
+
+    # ---- showing
+
+    def _show_all(self) -> None:
+        if self.pairs is None:
+            return
+        self._show_settings()
+        self._show_tokens()
+        self._show_attention()
+        self._show_next()
+
+    def _show_settings(self) -> None:
+        assert self.pairs is not None
+        held, layer = self.pairs, self.overlays[self.at_effect] if self.overlays else None
+        said = [
+            Setting(
+                "s",
+                "data",
+                held.dataset,
+                self.datasets.index(held.dataset),
+                len(self.datasets),
+                "dataset(1)",
+            ),
+            Setting(
+                "n",
+                "pair" if len(held.sides) > 1 else "prompt",
+                "",
+                self.example,
+                len(held),
+                "example(1)",
+            ),
+        ]
+        if self.head is not None:
+            name = f"L{self.head[0]}H{self.head[1]}"
+            said.append(
+                Setting("h", "head", name, self.heads.index(self.head), len(self.heads), "head(1)")
+            )
+        if layer is not None:
+            what = f"{layer.step} · {layer.metric} · {layer.unit}"
+            said.append(
+                Setting("[ ]", "effects", what, self.at_effect, len(self.overlays), "effect(1)")
+            )
+        if not self.has_class("wide") and len(held.sides) > 1:
+            side = held.sides[self.at_side]
+            said.append(Setting("o", "side", side, self.at_side, 2, "side"))
+        self.query_one(Settings).settings = tuple(said)
+
+    def _show_tokens(self) -> None:
+        prompts, found = self.prompts(), dict[int, Effect]()
+        if self.overlays:
+            overlay = self.overlays[self.at_effect]
+            found = effects(self._tables[overlay.step], overlay, prompts[0])
+        self._effects = found
+        values = {token: effect.value for token, effect in found.items()}
+        limit = max(map(abs, values.values()), default=0.0)
+        lower = prompts[1] if len(prompts) > 1 else None
+        self.query_one(Tokens).show(Rows(prompts[0], lower, values, 0, limit))
+        self._say_effect()
+
+    def _say_effect(self) -> None:
+        """The scale, and the effect at the token under the cursor."""
+        found = self._effects
+        limit = max((abs(effect.value) for effect in found.values()), default=0.0)
+        colours, line = scale(self.app), self.query_one("#effects", Static)
+        if not found:
+            line.update(Text("no step has effects at single tokens of this prompt", colours.muted))
+            return
+        layer = self.overlays[self.at_effect]
+        parts = [legend(colours, limit, f"effect on {printable(layer.metric)}", 44)]
+        here = found.get(self.query_one(Tokens).column[0] or 0)
+        if here is not None:
+            words = f"{printable(here.unit)} here {exact(here.value)}"
+            said = Text().append(words, colours.strong)
+            parts.append(said.append(f", mean of {here.n:,}" if here.n else "", colours.muted))
+        line.update(Text("   ").join(parts))
+
+    def _show_attention(self) -> None:
+        if self.pairs is None or self.head is None:
+            return
+        sides = self.prompts()
+        wide = self.has_class("wide")
+        shown = sides if wide else sides[self.at_side :][:1]
+        for widget, prompt in zip(self.query(Attention), shown, strict=False):
+            title = f"L{self.head[0]}H{self.head[1]} on {prompt.side}"
+            grid = self.pattern(prompt)
+            if grid is None:
+                widget.lack(title, self.remedy(prompt.side))
+            else:
+                widget.show(grid, title, self._token(prompt.side) or 0)
+        self.query_one("#second").display = wide and len(sides) > 1
+
+    def _token(self, side: str) -> int | None:
+        """The token of a side under the cursor."""
+        assert self.pairs is not None
+        return self.query_one(Tokens).column[self.pairs.sides.index(side)]
+
+    def _show_next(self) -> None:
+        """The likeliest next tokens of both sides, after the tokens under the cursor."""
+        assert self.pairs is not None
+        held, columns, headings = self.pairs, [], []
+        signs = {token: "✗" for token in held.answers("wrong", self.example)}
+        signs |= {token: "✓" for token in held.answers("answer", self.example)}
+        for prompt in self.prompts():
+            token = self._token(prompt.side)
+            headings += [Heading(prompt.side, 0), Heading("logit", 7, right=True)]
+            columns.append(_top(prompt, token, held, signs))
+        count = max(map(len, columns))
+
+        def item(row: int) -> Item:
+            texts = (column[row] if row < len(column) else ("", "") for column in columns)
+            return Item(tuple(text for pair in texts for text in pair))
+
+        self.query_one("#next", Listing).show(headings, count, item)
+
+    def on_resize(self) -> None:
+        self.set_class(self.size.width >= WIDE, "wide")
+        self.set_class(self.size.height >= TALL, "tall")
+        self.call_after_refresh(self._show_all)
+
+    @on(Tokens.Moved)
+    def _token_moved(self) -> None:
+        self._say_effect()
+        self._show_attention()
+        self._show_next()
+
+    # ---- choosing
+
+    def action_example(self, by: int) -> None:
+        if self.pairs is not None and len(self.pairs):
+            self.example = (self.example + by) % len(self.pairs)
+            self._show_all()
+
+    def action_dataset(self, by: int) -> None:
+        if self.pairs is not None:
+            self._open(turned(self.datasets, self.pairs.dataset, by))
+            self._show_all()
+
+    def action_effect(self, by: int) -> None:
+        if self.overlays:
+            self.at_effect = (self.at_effect + by) % len(self.overlays)
+            self._show_all()
+
+    def action_head(self, by: int) -> None:
+        if self.head is not None:
+            at = (self.heads.index(self.head) + by) % len(self.heads)
+            self.head = self.heads[at]
+            self._show_all()
+
+    def action_layer(self, by: int) -> None:
+        if self.head is not None:
+            layers = sorted({layer for layer, _ in self.heads})
+            layer = layers[(layers.index(self.head[0]) + by) % len(layers)]
+            self.head = nearest(self.heads, (layer, self.head[1]))
+            self._show_all()
+
+    def action_side(self) -> None:
+        if self.pairs is not None and len(self.pairs.sides) > 1:
+            self.at_side = 1 - self.at_side
+            self._show_all()
+
+
+def _top(
+    prompt: Prompt, token: int | None, pairs: Pairs, signs: dict[int, str]
+) -> list[tuple[str, str]]:
+    """The likeliest tokens after a token and their logits, in words; the answer's marked ✓, the
+    wrong one's ✗."""
+    if prompt.top_ids is None or prompt.top_logits is None or token is None:
+        return []
+    found = zip(prompt.top_ids[token].tolist(), prompt.top_logits[token].tolist(), strict=True)
+    return [
+        (f"{signs.get(t, ' ')} {visible(pairs.text(t))}", number(float(logit), 2))
+        for t, logit in found
+    ]

@@ -1,0 +1,90 @@
+"""What can be seen of a run, and under which key. The tabs, the jump keys and the command palette
+all read this list; a view's screen is imported when it is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from interp_dsl.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from interp_dsl.tui.base import RunScreen
+
+
+def nothing_missing(folder: RunFolder) -> str | None:
+    """For a view that always has something to show."""
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """`missing` says in a sentence why a run has nothing to show here, None where it has; it must
+    be cheap, for all views are asked whenever a run moves on: names of files, no tables."""
+
+    name: str
+    key: str
+    title: str
+    about: str
+    screen: Callable[[RunFolder], RunScreen]
+    missing: Callable[[RunFolder], str | None] = nothing_missing
+
+
+def _screen(module: str, name: str) -> Callable[[RunFolder], RunScreen]:
+    def make(folder: RunFolder) -> RunScreen:
+        made: Any = getattr(import_module(f"interp_dsl.tui.{module}"), name)
+        screen: RunScreen = made(folder)
+        return screen
+
+    return make
+
+
+def _no_table(folder: RunFolder) -> str | None:
+    if folder.steps:
+        return None
+    return "no step has ended yet; its table will be here"
+
+
+def _no_circuit(folder: RunFolder) -> str | None:
+    if any(folder.path.glob("*.circuit.json")):
+        return None
+    return "no search has found a circuit yet; it will be here"
+
+
+def _no_pairs(folder: RunFolder) -> str | None:
+    if any((folder.path / "tensors").glob("pairs.*.safetensors")):
+        return None
+    return "no prompts are kept yet; the first pairs of each dataset will be here"
+
+
+def _no_other(folder: RunFolder) -> str | None:
+    if not folder.steps:
+        return "no step has ended yet; there is nothing to compare"
+    beside = (path for path in folder.path.parent.iterdir() if path.name != folder.path.name)
+    if not any((path / "tables").is_dir() for path in beside):
+        return "there is no other run beside this one; run the file once more, with --fresh"
+    return None
+
+
+_MAPS, _CIRCUIT = ("screens.maps", "MapsScreen"), ("screens.circuit", "CircuitScreen")
+_PROMPT = ("screens.prompt", "PromptScreen")
+_COMPARE = ("screens.compare", "CompareScreen")
+
+VIEWS: tuple[View, ...] = (
+    View("watch", "w", "Watch", "tasks, curves, claims", _screen("screens.watch", "WatchScreen")),
+    View("rank", "r", "Rank", "tables of steps", _screen("screens.rank", "RankScreen"), _no_table),
+    View("maps", "m", "Maps", "scores as a grid", _screen(*_MAPS), _no_table),
+    View("circuit", "c", "Circuit", "edges that a search found", _screen(*_CIRCUIT), _no_circuit),
+    View("prompt", "p", "Prompt", "tokens, attention, logits", _screen(*_PROMPT), _no_pairs),
+    View("compare", "d", "Diff", "beside another run", _screen(*_COMPARE), _no_other),
+    View("plan", "l", "Plan", "text and plan", _screen("screens.plan", "PlanScreen")),
+    View("log", "g", "Log", "what it has said", _screen("screens.log", "LogScreen")),
+    View("runs", "u", "Runs", "the runs beside it", _screen("screens.runs", "RunsScreen")),
+)
+
+
+def view(name: str) -> View:
+    """The view of a name; KeyError where there is none."""
+    return {one.name: one for one in VIEWS}[name]
