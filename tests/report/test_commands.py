@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import shlex
 import subprocess
@@ -16,6 +17,7 @@ from xml.etree import ElementTree
 import pytest
 
 from interp_dsl.cli.app import main
+from interp_dsl.language.diagnostics import InterpError
 from tests.report import made
 from tests.report.dom import parse
 
@@ -23,6 +25,7 @@ Interp = Callable[..., tuple[int, str, str]]
 PROBE = """
 import sys
 from interp_dsl.cli.app import main
+from interp_dsl.language.diagnostics import InterpError
 code = main(sys.argv[1:])
 print(code, *(name for name in ("torch", "textual", "transformers") if name in sys.modules))
 """
@@ -181,6 +184,20 @@ def test_the_screens_are_served_to_this_machine(
     assert command[4:] == ["runs/made-20261120-101500", "--runs", "runs"]
     assert "anyone" not in capfd.readouterr().err
     assert shlex.split(served("serve")["command"])[4:] == ["--runs", "runs"]
+
+
+def test_the_screens_need_no_terminal_where_a_browser_shows_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """textual-serve names its driver in the environment of the screens."""
+    from interp_dsl.cli.tui import require_terminal
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.delenv("TEXTUAL_DRIVER", raising=False)
+    with pytest.raises(InterpError, match="E717"):
+        require_terminal()
+    monkeypatch.setenv("TEXTUAL_DRIVER", "textual.drivers.web_driver:WebDriver")
+    require_terminal()
 
 
 def test_serving_to_others_is_warned_of(
