@@ -16,7 +16,7 @@ from interp_dsl.report.maps import maps
 from interp_dsl.report.patterns import Example, recorded
 from interp_dsl.report.quantities import units
 from interp_dsl.report.ranking import ranking
-from interp_dsl.report.reading import Reading, short
+from interp_dsl.report.reading import Reading
 from interp_dsl.report.tables import Table, table, values
 from interp_dsl.runs.circuit import Circuit
 from interp_dsl.runs.circuit_file import circuits_of
@@ -25,7 +25,7 @@ from interp_dsl.runs.draw.marks import strength_column
 from interp_dsl.runs.draw.svg import svg
 from interp_dsl.runs.rank import metrics, ranked, ranking_column
 from interp_dsl.runs.schema import is_score_table
-from interp_dsl.runs.text import count
+from interp_dsl.runs.text import count, short_duration
 
 if TYPE_CHECKING:
     import polars as pl
@@ -76,7 +76,7 @@ def _step(reading: Reading, name: str) -> Step:
     tasks = reading.plan.tasks if reading.plan else ()
     ids = [task.id for task in tasks if getattr(task, "step", None) == name]
     seconds = reading.seconds(ids[0]) if ids else None
-    took = "" if seconds is None else short(seconds)
+    took = "" if seconds is None else short_duration(seconds)
     return Step(name, highlighted(written) if written else [], took, list(_panels(reading, name)))
 
 

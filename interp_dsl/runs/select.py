@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.language.suggest import suggest
@@ -102,6 +103,16 @@ def interval(low: float | None, high: float | None, places: int) -> str:
     if low is None or high is None:
         return "·"
     return f"[{number(low, places)}, {number(high, places)}]"
+
+
+def found_by(claim: Mapping[str, Any]) -> str:
+    """What was found of a claim: its message, else the value with its interval."""
+    value, low, high = claim.get("value"), claim.get("low"), claim.get("high")
+    if claim.get("message") or not isinstance(value, float):
+        return str(claim.get("message") or f"found {value}")
+    places = decimals([value, low, high])
+    bounds = "" if low is None else f" {interval(low, high, places)}"
+    return f"found {number(value, places)}{bounds}"
 
 
 def _bounds(rows: pl.DataFrame) -> list[tuple[float | None, float | None, bool]]:

@@ -8,7 +8,6 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,10 +17,10 @@ import pytest
 
 from interp_dsl.cli.app import main
 from interp_dsl.language.diagnostics import InterpError
+from tests.cli.conftest import Interp
 from tests.report import made
 from tests.report.dom import parse
 
-Interp = Callable[..., tuple[int, str, str]]
 PROBE = """
 import sys
 from interp_dsl.cli.app import main
@@ -37,16 +36,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     made.write(tmp_path / "runs" / "made-20261120-101500")
     return tmp_path
-
-
-@pytest.fixture
-def interp(capfd: pytest.CaptureFixture[str]) -> Interp:
-    def call(*arguments: str) -> tuple[int, str, str]:
-        code = main(arguments)
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return call
 
 
 # ** report **
