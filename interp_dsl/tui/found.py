@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.runs.circuit import Circuit
 from interp_dsl.runs.circuit_file import circuit_paths, circuits_of
 from interp_dsl.runs.circuit_table import KEY
@@ -20,7 +21,8 @@ DRAWN = 72
 
 @dataclass
 class Found:
-    """`step` found `cuts`, of which number `at` is looked at."""
+    """`step` found `cuts`, of which number `at` is looked at; none, and `fault` says why, where its
+    file cannot be read."""
 
     folder: RunFolder
     steps: list[str] = field(default_factory=list)
@@ -29,6 +31,7 @@ class Found:
     at: int = 0
     curve: Curve | None = None
     turns: list[Turn] = field(default_factory=list)
+    fault: str = ""
     _drawn: tuple[int, Circuit, Canvas] | None = None
     _faithful: dict[float | None, Point | None] = field(default_factory=dict)
 
@@ -44,9 +47,12 @@ class Found:
     def choose(self, step: str) -> None:
         """Look at a step's circuits, at the whole of the first."""
         self.step, self.at = step, 0
-        self.cuts = cuts(circuits_of(self.folder.path, step))
-        self.curve = curve(self.folder, step, self.cuts)
         self._drawn, self._faithful = None, {}
+        try:
+            self.cuts, self.fault = cuts(circuits_of(self.folder.path, step)), ""
+        except InterpError as error:
+            self.cuts, self.fault = [], error.diagnostics[0].message
+        self.curve = curve(self.folder, step, self.cuts)
         self.turns = turns(self.cuts[0].circuit.table) if self.cuts else []
 
     def cut_at(self, at: int) -> None:

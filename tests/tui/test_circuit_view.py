@@ -21,7 +21,7 @@ from interp_dsl.tui.widgets.chart import plot
 from interp_dsl.tui.widgets.graph import Graph
 from interp_dsl.tui.widgets.listing import Listing
 from interp_dsl.tui.widgets.slider import Slider
-from tests.runs.circuits import INDUCTION, by_chance, circuit
+from tests.runs.circuits import INDUCTION, by_chance, circuit, table
 from tests.tui import viewed
 from tests.tui.made import HOSTILE
 from tests.tui.screens import SIZES, after, driven, grid, settled, typed
@@ -253,6 +253,25 @@ def test_names_from_data_stay_text(place: Path) -> None:
     )
     assert "\x1b" not in text and "\u202e" not in text
     assert text.count("[red]L0H0[/]") == 3  # model and metric above, the metric at the chart
+
+
+def test_a_circuit_without_edges(place: Path) -> None:
+    folder = found(Path("runs"), circuit(table([("embed", "logits", "logits", 0.1)], kept=False)))
+    text = driven(folder.path, after(["c", "down", "right", ".", "t", "t", "tab", "enter"]))
+    assert "0 of 305 edges" in text and "no edges here" in text
+
+
+def test_a_file_that_is_no_circuit_is_named(place: Path) -> None:
+    folder = viewed.viewed(Path("runs"))
+    circuit_path(folder.path, "circuit").write_text("{]")
+
+    async def drive(app: App, pilot: P) -> None:
+        await typed(app, pilot, ["c", ".", "t", "space", "e"])
+        assert "this is no JSON" in grid(app) and "circuit.circuit.json" in grid(app)
+        await typed(app, pilot, ["right_square_bracket"])
+        assert words(app).startswith("threshold 0.02")
+
+    driven(folder.path, drive, (140, 50))
 
 
 def test_a_run_without_circuits_says_so(place: Path) -> None:

@@ -20,7 +20,7 @@ from interp_dsl.runs.draw.marks import title
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.nodes import parse_node
-from interp_dsl.runs.text import MISSING, count, decimals, exact, number
+from interp_dsl.runs.text import MISSING, count, decimals, exact, number, printable
 from interp_dsl.runs.turns import Judged, undecided
 from interp_dsl.tui.base import RunScreen
 from interp_dsl.tui.found import Found
@@ -117,6 +117,10 @@ class CircuitScreen(RunScreen):
 
     def _show(self) -> None:
         self._show_settings()
+        self.set_class(not self.found.cuts, "empty")
+        if not self.found.cuts:
+            self.query_one("#nothing", Static).update(Text(printable(self.found.fault)))
+            return
         self._show_graph()
         self._show_slider()
         if self.turn is None:
@@ -131,7 +135,8 @@ class CircuitScreen(RunScreen):
         )
         what = "replay" if self.turn is not None else "circuit"
         shown = Setting("t", "show", what, self.turn is not None, 2 if held.turns else 1, "replay")
-        self.query_one(Settings).settings = (steps, shown, Setting("", "", title(held.circuit)))
+        about = (Setting("", "", title(held.circuit)),) if held.cuts else ()
+        self.query_one(Settings).settings = (steps, shown, *about)
 
     def shown(self) -> frozenset[Edge]:
         """The edges that are there now: of the cut, in a replay those that are judged."""
@@ -268,7 +273,7 @@ class CircuitScreen(RunScreen):
         self._go(message.at)
 
     def action_slide(self, by: int) -> None:
-        if self.found.step:
+        if self.found.cuts:
             self._go((self.found.at if self.turn is None else self.turn) + by)
 
     def _go(self, at: int) -> None:
@@ -300,7 +305,7 @@ class CircuitScreen(RunScreen):
 
     def action_replay(self) -> None:
         """From the circuit to the search that found it, and back."""
-        if not self.found.step:
+        if not self.found.cuts:
             return
         if not self.found.turns:
             method = self.found.circuit.method.name
@@ -335,7 +340,7 @@ class CircuitScreen(RunScreen):
 
     def export(self) -> Path | None:
         """The circuit as SVG."""
-        if not self.found.step:
+        if not self.found.cuts:
             return None
         path = self.export_path(".svg")
         path.write_text(self.found.circuit.to_svg(), encoding="utf-8")
