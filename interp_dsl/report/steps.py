@@ -14,7 +14,6 @@ from interp_dsl.report.figures.lines import lines
 from interp_dsl.report.highlight import Piece, highlighted, statement
 from interp_dsl.report.maps import maps
 from interp_dsl.report.patterns import Example, recorded
-from interp_dsl.report.prompts import token_texts
 from interp_dsl.report.quantities import units
 from interp_dsl.report.ranking import ranking
 from interp_dsl.report.reading import Reading
@@ -31,6 +30,8 @@ from interp_dsl.runs.text import count, short_duration
 if TYPE_CHECKING:
     import polars as pl
 
+HELPERS = (".positions", ".keys", "vocabulary", "vocabulary.text", "vocabulary.end")
+"""What the names of arrays end in that say where and of what others are."""
 DRAWN = 300
 """Edges of a drawn circuit."""
 
@@ -155,14 +156,13 @@ def _recording(reading: Reading, name: str) -> Panel:
     import polars as pl
 
     arrays = reading.folder.read_tensors(name)
-    shown = {n: arrays[n] for n in sorted(arrays) if not n.endswith((".positions", ".keys"))}
+    shown = {n: arrays[n] for n in sorted(arrays) if not n.endswith(HELPERS)}
     shapes = [" × ".join(map(str, array.shape)) for array in shown.values()]
     kinds = [str(array.dtype) for array in shown.values()]
     rows = pl.DataFrame({"recorded": list(shown), "shape": shapes, "type": kinds})
     held = table(rows, f"{count(len(rows), 'array')} in {_file(reading, name)}")
     run = reading.recorded_run(name)
-    text = token_texts(reading.plan, run.data.removeprefix("data:")) if run else None
-    patterns, left_out = recorded(arrays, run.side if run else "prompt", text or str)
+    patterns, left_out = recorded(arrays, run.side if run else "prompt")
     more = f"further patterns are in {_file(reading, name)}: they are too large for a page"
     return Panel("recording", table=held, patterns=patterns, notes=[more] if left_out else [])
 
