@@ -117,7 +117,7 @@ def _patterns(held: prompts.Pairs, i: int) -> Example:
     sides = {}
     for side in held.sides:
         found = [held.pattern(side, i, (layer, h)) for layer in layers for h in range(heads)]
-        values = np.stack([grid.values for grid in found if grid is not None])
+        values = np.stack([pattern.grid.values for pattern in found if pattern is not None])
         whole = values.reshape(len(layers), heads, *values.shape[1:])
         sides[side] = packed(whole, layers, held.prompt(side, i).texts)
     return {"example": i, "sides": sides}
