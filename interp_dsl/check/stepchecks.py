@@ -182,6 +182,15 @@ class StepChecks:
                 if step.findings
                 else "declare one under another name: metric other = …",
             )
+        for metric in step.metrics:
+            if "stream" in needs(metric.term) and step.curves is None:
+                self.error(
+                    "E306",
+                    f"`{metric.name}` is measured by perturb and interpolate",
+                    call.spans["measure"],
+                    label="a distance in the residual stream",
+                    help="measure kl(), or logit_diff()",
+                )
         data = names_of(side.dataset, step.model, self.scope)
         if data is None:
             return

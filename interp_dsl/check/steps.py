@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from interp_dsl.check import circuits, estimates, searches, sides, sources, units
+from interp_dsl.check import circuits, directions, estimates, searches, sides, sources, units
+from interp_dsl.check.arguments import options
 from interp_dsl.check.literals import values_of, whole
 from interp_dsl.check.metrics import metric
 from interp_dsl.check.scope import Declared, Rejected, Scope
@@ -206,6 +207,8 @@ def _objects(
 
 def _values(clause: tree.Clause, signature: Clause, scope: Scope) -> tuple[Any, ...]:
     """The values of a clause; all of them are looked at before the first wrong one stops it."""
+    if signature.options is not None:
+        return (options(clause, signature.options, scope),)
     values, failed = [], False
     for expr in values_of(clause, scope):
         try:
@@ -231,4 +234,8 @@ _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "search": searches.search,
     "finding": searches.finding,
     "estimate": estimates.estimate,
+    "direction": directions.direction,
+    "path": directions.path,
+    "length": directions.lengths,
+    "share": directions.shares,
 }

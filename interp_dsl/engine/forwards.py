@@ -12,18 +12,20 @@ from torch import Tensor
 from interp_dsl.engine.batches import default_rows, in_batches
 from interp_dsl.engine.edits import Editor
 from interp_dsl.engine.late import changed
-from interp_dsl.engine.metrics import Meter, Reference
+from interp_dsl.engine.means import behind_first
+from interp_dsl.engine.metrics import Meter, Reference, stream_reads
 from interp_dsl.engine.packed import Packed
 from interp_dsl.engine.reads import Reads, Variant, plan_reads
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.scores import check_finite
-from interp_dsl.engine.state import State, canonical, reference_of
+from interp_dsl.engine.state import Kept, State, canonical, reference_of
+from interp_dsl.geometry.moments import Moments
 from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.compiled.memory import Memory
 from interp_dsl.models.edits import Edit, entries, moved
 from interp_dsl.models.executor import Pass
 from interp_dsl.plan.algebra import Metric, Run
-from interp_dsl.plan.places import Positions, Site, Unit
+from interp_dsl.plan.places import Positions, Site, Target, Unit
 from interp_dsl.plan.starts import Start
 from interp_dsl.plan.tasks import Forward
 
@@ -53,7 +55,9 @@ class Bench:
         shape = self.executor.facts.shape
         data, side = state.data[run.data], state.side(run)
         self.reads: Reads = plan_reads(data, side, metrics, self.executor.facts, ats)
-        self.meter = Meter(self.reads, metrics, shape.d_vocab_out, reference, self.device)
+        streams = state.kept(run).streams
+        self.meter = Meter(self.reads, metrics, shape.d_vocab_out, reference, self.device, streams)
+        self._last = Site("resid_post", shape.n_layers - 1) if stream_reads(metrics) else None
         self._prompts = {name: self._prompt(v) for name, v in self.reads.variants.items()}
         self._under = [
             (Editor(i, run, state), _joined(state.units(i.units, run))) for i in run.under
@@ -95,13 +99,18 @@ class Bench:
         wanted = reads if self.reads_few else None
         if reading == "nothing":
             wanted = torch.zeros(len(examples), 0, dtype=torch.long)
+        if self._last is not None and not self.can_resume:
+            sites = tuple(dict.fromkeys((*sites, self._last)))
         if memory is None:
             found = self.executor.forward(tokens, wanted, edits, sites, mask)
         else:
             assert isinstance(self.executor, CompiledExecutor)
             place = slice(int(examples[0]), int(examples[-1]) + 1)
             found = self.executor.forward(tokens, wanted, edits, sites, mask, (memory, place))
-        return found if self.reads_few else _at(reads, found, 0)
+        found = found if self.reads_few else _at(reads, found, 0)
+        if self._last is None or found.stream is not None or reading == "nothing":
+            return found
+        return replace(found, stream=_read(reads, found.sites[self._last][:, :, 0]))
 
     def blank(self, parts: Sequence[str]) -> Memory | None:
         """Room for what late passes start from; None where nothing can start late."""
@@ -145,15 +154,16 @@ class Bench:
     ) -> Tensor:
         """The metrics' values [metrics, R] of rows; `start` tells where a variant is taken up whose
         first read position is given, None for the beginning."""
-        logits = {}
+        found = {}
         for name in self.reads.variants:
             first = start(self.first_read(name))
-            logits[name] = (
+            found[name] = (
                 self.forward(name, examples, editor, batch)
                 if first is None or editor is None or batch is None
                 else self.resume(name, editor, batch, first)
-            ).logits
-        return self.meter.measure(logits, moved(examples, self.device))
+            )
+        logits = {name: one.logits for name, one in found.items()}
+        return self.meter.measure(logits, moved(examples, self.device), found["plain"].stream)
 
     def _prompt(self, variant: Variant) -> _Prompts:
         mask, reads = variant.mask, variant.reads
@@ -203,11 +213,19 @@ def _at(reads: Tensor | None, found: Pass, first: int) -> Pass:
     """A pass with the logits of positions [R, r] alone, out of those from `first` on."""
     if reads is None:
         return found
-    rows = torch.arange(len(reads))[:, None]
-    return replace(found, logits=entries(found.logits, rows, reads - first))
+    stream = None if found.stream is None else _read(reads - first, found.stream)
+    return replace(found, logits=_read(reads - first, found.logits), stream=stream)
+
+
+def _read(reads: Tensor | None, x: Tensor) -> Tensor:
+    """x [R, t, …] at positions [R, r]; at all where None."""
+    return x if reads is None else entries(x, torch.arange(len(reads))[:, None], reads)
 
 
 def _joined(units: Sequence[Unit]) -> Unit:
+    """All units as one; a single one as it is, which may be a point of a path."""
+    if len(units) == 1:
+        return units[0]
     return Unit(tuple(t for u in units for t in u.targets))
 
 
@@ -220,15 +238,19 @@ def run_forward(task: Forward, ats: Ats, state: State, report: Report) -> None:
     n = state.data[run.data].n
     values = torch.empty(len(task.metrics), n, device=bench.device)
     memory = bench.blank(task.remembers)
+    counted = behind_first(state.side(run), bench.device)
 
     def work(start: int, stop: int) -> None:
         examples = torch.arange(start, stop)
         reading: Reading = "nothing" if task.stops else "metrics"
-        found = bench.forward("plain", examples, sites=task.sites, reading=reading, memory=memory)
-        for site, x in found.sites.items():
-            _store(kept.sites, site, canonical(x), start, n)
+        found = bench.forward("plain", examples, sites=task.seen, reading=reading, memory=memory)
+        for site in task.sites:
+            _store(kept.sites, site, canonical(found.sites[site]), start, n)
         if not task.stops:
             there = moved(examples, bench.device)
+            for at in stream_reads(task.metrics):
+                assert found.stream is not None
+                _store(kept.streams, at, bench.meter.at(at, found.stream, there), start, n)
             for at in ats:
                 _store(kept.logits, at, bench.meter.at(at, found.logits, there), start, n)
             if task.metrics:
@@ -237,7 +259,10 @@ def run_forward(task: Forward, ats: Ats, state: State, report: Report) -> None:
                     for name in bench.reads.variants
                     if name != "plain"
                 }
-                values[:, start:stop] = bench.meter.measure(logits, there)
+                values[:, start:stop] = bench.meter.measure(logits, there, found.stream)
+        for target in task.moments:
+            x = canonical(found.sites[target.site])[:, :, target.index or 0]
+            _gather(kept, target, x[counted[start:stop]], start)
         report.progress(stop, n)
 
     in_batches(n, task.batch or default_rows(bench.width), work, report.note)
@@ -246,6 +271,12 @@ def run_forward(task: Forward, ats: Ats, state: State, report: Report) -> None:
     check_finite(values[:, None], task.metrics, ["the plain run"], f"{run.side} of {run.data}")
     for metric, held in zip(task.metrics, values, strict=True):
         kept.values[metric.term] = held
+
+
+def _gather(kept: Kept, target: Target, x: Tensor, start: int) -> None:
+    """Add a batch's activations [m, width] to the moments of all examples."""
+    part = Moments.of(x.cpu() if x.device.type == "mps" else x)  # mps has no float64
+    kept.moments[target] = kept.moments[target] + part if start else part
 
 
 def _store(held: dict[K, Tensor], key: K, part: Tensor, start: int, n: int) -> None:

@@ -10,6 +10,9 @@ from torch import Tensor
 
 FLAT = 0.2
 """A stretch less steep than this share of a straight line is a plateau."""
+LEAST = 0.005
+"""A stretch that rises by no more of the whole change is looked at closely enough: in smaller ones
+rounding would be steep."""
 
 
 def reached(lengths: Tensor, values: Tensor, threshold: float) -> Tensor:
@@ -64,7 +67,8 @@ def steps(at: Tensor, values: Tensor, height: float = 2.0, floor: float = 0.0) -
 def refined(at: Tensor, values: Tensor) -> Tensor:
     """Where to look next [n, 5]: the middles of each curve's steepest stretch, of those beside it
     and of those in which it passes a tenth and nine tenths of its change. At an end of the path,
-    where the steepest stretch has none beside it, its own quarter point."""
+    where the steepest stretch has none beside it, its own quarter point. Of a stretch that is
+    looked at closely enough, its beginning."""
     share, gaps = _share(values), at.diff(dim=1)
     steepest = _slopes(share, gaps, -torch.inf).argmax(1, keepdim=True)
     low, high = _ends(share)
@@ -73,6 +77,7 @@ def refined(at: Tensor, values: Tensor) -> Tensor:
     for i, beside in looked_at:
         inside = i.clamp(0, gaps.shape[1] - 1)
         begin, gap = at.gather(1, inside), gaps.gather(1, inside)
+        gap = gap * (share.diff(dim=1).gather(1, inside).abs() > LEAST)
         found.append(begin + gap * (0.5 + 0.25 * beside * (i != inside)))
     return torch.cat(found, 1)
 

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from interp_dsl.geometry.draws import below, hashed, normals
-from interp_dsl.geometry.moments import Moments
 
+SAME = 1e-5
+"""Activations that differ by no more of their norms are the same."""
 Counters = tuple[Tensor, Tensor, Tensor]
 
 
@@ -32,17 +33,17 @@ def covariance_mixture(seed: int, counters: Counters, factor: Tensor) -> Tensor:
     return 2**0.5 * z @ factor.T.to(z.dtype)
 
 
-def sampled(seed: int, counters: Counters, moments: Moments, factor: Tensor) -> Tensor:
-    """Samples of the normal distribution with these moments, F as above."""
+def sampled(seed: int, counters: Counters, mean: Tensor, factor: Tensor) -> Tensor:
+    """Samples of the normal distribution of this mean and factor, F as above."""
     z = normals(seed, "sampled", counters, factor.shape[1])
-    return moments.mean.to(z.dtype) + z @ factor.T.to(z.dtype)
+    return mean.to(z.dtype) + z @ factor.T.to(z.dtype)
 
 
 def real_mixture(seed: int, counters: Counters, pool: Tensor, own: Tensor) -> Tensor:
     """x_i − x_j of a pool [m, width], i and j unlike each other and `own` [*shape], which says
     which of the pool the moved activation is, −1 for none."""
     first, second = drawn_others(seed, "difference", counters, len(pool), own, 2)
-    return pool[first] - pool[second]
+    return apart(pool[first], pool[second])
 
 
 def another(seed: int, counters: Counters, pool: Tensor, own: Tensor) -> Tensor:
@@ -72,6 +73,14 @@ def _beyond(drawn: Tensor, taken: Tensor) -> Tensor:
     for one in taken.sort(0).values:
         drawn = drawn + ((one >= 0) & (drawn >= one)).long()
     return drawn
+
+
+def apart(end: Tensor, start: Tensor) -> Tensor:
+    """end − start [*shape, width]; nothing where the two are the same but for rounding, which has
+    no direction."""
+    v = end - start
+    size = (end.norm(dim=-1, keepdim=True) + start.norm(dim=-1, keepdim=True)) * SAME
+    return torch.where(v.norm(dim=-1, keepdim=True) > size, v, 0.0)
 
 
 def unit(v: Tensor) -> tuple[Tensor, Tensor]:

@@ -67,8 +67,3 @@ class Moments:
             return values, vectors
         largest = vectors.abs().argmax(0, keepdim=True)
         return values, vectors * vectors.gather(0, largest).sign()
-
-    def factor(self) -> Tensor:
-        """F [width, r] with F Fᵀ the covariance: F z has it where z is standard normal."""
-        values, vectors = self.components()
-        return vectors * values.sqrt()

@@ -16,10 +16,12 @@ from interp_dsl.plan.algebra import (
     Grouped,
     OfCircuit,
     Placed,
+    Points,
     Run,
     Top,
     Units,
 )
+from interp_dsl.plan.curves import closer
 from interp_dsl.plan.memory import batch_bytes, remembered_bytes, site_bytes
 from interp_dsl.plan.metrics import METRICS, calls
 from interp_dsl.plan.places import Positions, Unit
@@ -47,6 +49,7 @@ from interp_dsl.plan.tasks import (
     ModelSize,
     Plan,
     Record,
+    Regions,
     Search,
     SelfTest,
     Sweep,
@@ -132,7 +135,9 @@ def units_of(task: Sweep | Attribute, known: Sizes) -> tuple[Unit, ...] | None:
     def no_rows(step: str) -> list[dict[str, object]]:
         raise AssertionError(step)
 
-    return expand(units, no_rows, data.width if data else None)
+    found = expand(units, no_rows, data.width if data else None)
+    curves = None if isinstance(task, Attribute) else task.curves
+    return (*found, *closer(found, curves)) if isinstance(curves, Regions) else found
 
 
 def _has_each(units: Units) -> bool:
@@ -143,7 +148,7 @@ def _has_each(units: Units) -> bool:
             return _has_each(left) or _has_each(right)
         case Placed(units=inner, positions=where):
             return any("each" in str(p) for p in where) or _has_each(inner)
-        case Filtered(units=inner) | Grouped(units=inner):
+        case Filtered(units=inner) | Grouped(units=inner) | Points(units=inner):
             return _has_each(inner)
         case Top() | OfCircuit():
             return False
@@ -207,7 +212,7 @@ def _forward(task: Forward, known: Sizes) -> Cost:
         return UNKNOWN
     model, data = found
     read = forward_reads(task, known)
-    last = [s.kind for s in task.sites if s.layer == model.n_layers - 1]
+    last = [s.kind for s in task.seen if s.layer == model.n_layers - 1]
     if task.stops:
         cost = _stopped(task, model, data)
     else:
@@ -226,7 +231,7 @@ def forward_reads(task: Forward, known: Sizes) -> Reads:
 
 def _stopped(task: Forward, model: ModelSize, data: DataSize) -> Cost:
     """A pass that ends at the last site that is kept, and reads nothing."""
-    layers = [s.layer + (s.kind != "resid_pre") for s in task.sites if s.layer is not None]
+    layers = [s.layer + (s.kind != "resid_pre") for s in task.seen if s.layer is not None]
     part = replace(model, n_layers=max(layers, default=0))
     work = passes(part, data.n, data.width, Reads(0), trims=False)
     rows = min(data.n, task.batch or data.n)

@@ -146,6 +146,7 @@ class Tables:
         """The score that `ref` means, with its bounds."""
         row = self.row(ref)
         bounded = "value" if row["effect"] is None else "effect"
+        bounded = "reached" if row.get("reached") is not None else bounded
         bounds = (row["low"], row["high"]) if ref.column == bounded else (None, None)
         return Found(written(ref), row[ref.column], *bounds)
 
@@ -214,9 +215,13 @@ def written(ref: ScoreOf) -> str:
     inside = [] if ref.unit is None else [ref.unit]
     if ref.position not in (None, "all", "mixed"):
         inside = [f"{inside[0]} at {ref.position}" if inside else f"at {ref.position}"]
-    inside += [f"{k}={v}" for k, v in ref.where]
+    inside += [f"{k}={_fixed(v)}" for k, v in ref.where if v is not None]
     bracket = f"[{', '.join(inside)}]" if inside else ""
     return f"{ref.step}{bracket}.{ref.metric}.{ref.column}"
+
+
+def _fixed(value: float | str) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _name(row: Row) -> str:

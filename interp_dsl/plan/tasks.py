@@ -82,7 +82,8 @@ class BuildData:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """One run of all examples: keeps the sites asked for and measures the metrics.
+    """One run of all examples: keeps the sites asked for, gathers the moments of places (their
+    positions do not count: all real tokens but the first) and measures the metrics.
     `batch` is examples a pass. `remembers` (of starts.PARTS) is what late passes start from;
     `reads_few`: only positions that are read are unembedded; `stops` after the last site."""
 
@@ -94,6 +95,12 @@ class Forward:
     remembers: tuple[str, ...] = ()
     reads_few: bool = False
     stops: bool = False
+    moments: tuple[Target, ...] = ()
+
+    @property
+    def seen(self) -> tuple[Site, ...]:
+        """The sites that are looked at as the passes go."""
+        return tuple(dict.fromkeys((*self.sites, *(t.site for t in self.moments))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +138,26 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """What curves along directions come to: where they reach thresholds, and how they compare with
+    those of the path `against`."""
+
+    thresholds: tuple[float, ...] = ()
+    against: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """What curves from one end of a path to the other come to: how steep, where, how wide, how many
+    jumps. Each curve is looked at more closely `rounds` times; a jump is steeper than `height`
+    times a straight line; one whose change from end to end is `floor` or less is left out."""
+
+    rounds: int = 5
+    height: float = 2.0
+    floor: float = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """Change one unit at a time and measure: the result is a score table named `step`.
 
@@ -139,7 +166,8 @@ class Sweep:
     touch; `narrow`: and computes only positions that differ, as long as others do not. `reads_few`:
     only positions that are read are unembedded. `skips`: units that cannot have an effect are not
     run; their effect is exactly 0. `edges`: the units are edges of this graph; what a pass starts
-    from and what stands in an edge that is out come from runs of the sweep's own."""
+    from and what stands in an edge that is out come from runs of the sweep's own. `curves`: the
+    units are points of paths, and the result is a table of curves."""
 
     id: str
     step: str
@@ -154,6 +182,7 @@ class Sweep:
     reads_few: bool = False
     skips: bool = False
     edges: Edges | None = None
+    curves: Reach | Regions | None = None
     key: str | None = None
     place: Place | None = None
 

@@ -12,7 +12,16 @@ if TYPE_CHECKING:
 @cache
 def verbs() -> dict[str, Verb]:
     """Every verb by name."""
-    from interp_dsl.verbs import ablate, attribute, evaluate, patch, record, search
+    from interp_dsl.verbs import (
+        ablate,
+        attribute,
+        evaluate,
+        interpolate,
+        patch,
+        perturb,
+        record,
+        search,
+    )
 
-    modules = (patch, ablate, attribute, search, record, evaluate)
+    modules = (patch, ablate, perturb, interpolate, attribute, search, record, evaluate)
     return {m.VERB.name: m.VERB for m in modules}

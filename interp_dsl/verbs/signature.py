@@ -31,6 +31,11 @@ Kind = Literal[
     "search",
     "places",
     "estimate",
+    "direction",
+    "path",
+    "length",
+    "share",
+    "options",
 ]
 
 REQUIRED: Any = object()
@@ -39,9 +44,9 @@ REQUIRED: Any = object()
 @dataclass(frozen=True)
 class Parameter:
     """An argument of a function. `type` is int, number, numbers (one or a list), string, word,
-    bool, path, texts (one or a list of strings), paths, answers, metric, ranking or top (how many
-    of the largest); `choices` lists the words or strings that it may be, `least` and `most` bound
-    a number."""
+    bool, path, texts (one or a list of strings), paths, answers, metric, ranking, side, source or
+    top (how many of the largest); `choices` lists the words or strings that it may be, `least` and
+    `most` bound a number."""
 
     type: str
     default: Any = REQUIRED
@@ -63,16 +68,22 @@ class Function:
     doc: str
     parameters: dict[str, Parameter] = field(default_factory=dict)
 
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """What its parameters are where nothing is said."""
+        return {name: parameter.default for name, parameter in self.parameters.items()}
+
 
 @dataclass(frozen=True)
 class Clause:
     """A clause of a verb: the kind of its values, whether it must stand, whether it may have
-    several values."""
+    several values; or the options that it takes by name."""
 
     kind: Kind
     doc: str
     required: bool = False
     many: bool = False
+    options: Function | None = None
 
 
 class Checks(Protocol):

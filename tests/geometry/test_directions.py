@@ -36,6 +36,11 @@ def counters(n: int, number: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     return torch.full_like(examples, number), examples, torch.zeros_like(examples)
 
 
+def factor(moments: Moments) -> Tensor:
+    values, vectors = moments.components()
+    return vectors * values.sqrt()
+
+
 def quadratic(seed: int = 5) -> Tensor:
     random = torch.Generator().manual_seed(seed)
     w = torch.randn(D, D, generator=random, dtype=torch.float64) / D**0.5
@@ -47,7 +52,7 @@ def test_a_linear_read_out_is_moved_by_the_quadratic_form() -> None:
     own form (science: 5 % for the second, which holds in the limit of many dimensions)."""
     a, x, t = quadratic(), gaussian(), 3.0
     moments = Moments.of(x)
-    sigma, factor = moments.covariance, moments.factor()
+    sigma, mixed_by = moments.covariance, factor(moments)
 
     def mean(v: Tensor) -> float:
         u = t * unit(v.double())[0]
@@ -57,9 +62,9 @@ def test_a_linear_read_out_is_moved_by_the_quadratic_form() -> None:
         float(t**2 * a.trace() / D), rel=0.01
     )
     expected = float(t**2 * (a @ sigma).trace() / sigma.trace())
-    assert mean(covariance_mixture(0, counters(N), factor)) == pytest.approx(expected, rel=0.05)
+    assert mean(covariance_mixture(0, counters(N), mixed_by)) == pytest.approx(expected, rel=0.05)
     real = real_mixture(0, counters(N), x, torch.arange(N))
-    mixed = covariance_mixture(1, counters(N), factor)
+    mixed = covariance_mixture(1, counters(N), mixed_by)
     assert mean(real) == pytest.approx(mean(mixed), rel=0.02)
 
 
@@ -94,16 +99,16 @@ def test_a_direction_toward_another_activation_shrinks_and_a_mixture_does_not() 
 
     own = torch.arange(len(x))
     toward = another(0, counters(len(x)), x, own) - x
-    drawn = sampled(0, counters(len(x)), moments, moments.factor()) - x
+    drawn = sampled(0, counters(len(x)), moments.mean, factor(moments)) - x
     assert cosine(toward) == pytest.approx(-(0.5**0.5), abs=0.02)
     assert cosine(drawn) == pytest.approx(-(0.5**0.5), abs=0.02)
     assert abs(cosine(real_mixture(0, counters(len(x)), x, own))) < 0.01
-    assert abs(cosine(covariance_mixture(0, counters(len(x)), moments.factor()))) < 0.01
+    assert abs(cosine(covariance_mixture(0, counters(len(x)), factor(moments)))) < 0.01
 
 
 def test_samples_have_the_moments_they_are_drawn_by() -> None:
     moments = Moments.of(gaussian(2_000))
-    found = Moments.of(sampled(0, counters(N), moments, moments.factor()))
+    found = Moments.of(sampled(0, counters(N), moments.mean, factor(moments)))
     np.testing.assert_allclose(found.mean, moments.mean, atol=0.05)
     difference = (found.covariance - moments.covariance).abs().max()
     assert difference < 0.04 * moments.covariance.abs().max()

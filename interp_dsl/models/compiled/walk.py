@@ -83,11 +83,11 @@ class Walk:
             x = self._block(x, number)
         return x if stop == self.shape.n_layers else self.taps.at("resid_pre", stop, x, "flat")
 
-    def logits(self, x: Tensor) -> Tensor:
-        """The residual stream after the last block -> logits [B, r, d_vocab_out]."""
+    def read(self, x: Tensor) -> Tensor:
+        """The residual stream after the last block, at the positions read [B, r, d_model]."""
         if self.reads is not None and self.taps.window.picked is None:
             x = _gathered(x, self.reads - self.taps.window.start)
-        return self.model.logits(x)
+        return x
 
     def _stop(self, layer: int) -> int:
         if self.record is not None or self.reads is None or self.reads.shape[1]:
