@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from interp_dsl.check.directions import lengths, shares
+from interp_dsl.check.lengths import lengths, shares
 from interp_dsl.check.literals import is_whole, literal
 from interp_dsl.check.scope import Scope
 from interp_dsl.language.source import Span

@@ -1,22 +1,20 @@
-"""Directions, paths and how far one goes along them."""
+"""Directions, and paths between two ends."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from interp_dsl.check.arguments import arguments
-from interp_dsl.check.literals import is_number, literal
+from interp_dsl.check.circuits import circuit_file
 from interp_dsl.check.scope import Scope
 from interp_dsl.check.vectors import vector
-from interp_dsl.language.tree import Call, Expr, Name, Number, Range
-from interp_dsl.plan.places import Length
+from interp_dsl.language.tree import Call, Expr, Name
+from interp_dsl.plan.algebra import FileVector
 from interp_dsl.verbs.directions import DIRECTIONS, PATHS
 from interp_dsl.verbs.signature import Function
 from interp_dsl.verbs.values import DirectionTerm
-
-_SCALES = {"": "l2", "%": "norm", "x": "own"}
-_DIGITS = 12
 
 
 def direction(expr: Expr, scope: Scope) -> DirectionTerm:
@@ -28,6 +26,8 @@ def direction(expr: Expr, scope: Scope) -> DirectionTerm:
         known = list(DIRECTIONS)
         raise scope.unknown_function(expr.function, expr.name_span, "a direction", known)
     given = arguments(expr, DIRECTIONS[expr.function], scope)
+    if expr.function == "vector":
+        return DirectionTerm(given["name"], "file", file=_of_file(given, expr, scope))
     return DirectionTerm(
         expr.function,
         expr.function,
@@ -35,7 +35,38 @@ def direction(expr: Expr, scope: Scope) -> DirectionTerm:
         given.get("seed", 0),
         given.get("of"),
         given.get("source"),
+        metric=given.get("metric"),
     )
+
+
+def _of_file(given: dict[str, Any], expr: Call, scope: Scope) -> FileVector:
+    """A tensor of one axis in a file."""
+    found, sha256 = circuit_file(given["path"], expr.span, scope)
+    name = given["name"]
+    shapes = _shapes(found)
+    if shapes is None:
+        raise scope.reject("E430", f"{found} is no safetensors file", expr.span)
+    if name not in shapes:
+        raise scope.unlisted(
+            "E200", name, expr.span, "a tensor", list(shapes), label="in this file"
+        )
+    if len(shapes[name]) != 1:
+        told = " × ".join(map(str, shapes[name]))
+        raise scope.reject(
+            "E306", f"`{name}` is no vector", expr.span, label=f"it has the shape {told}"
+        )
+    return FileVector(str(found), sha256, name, shapes[name][0])
+
+
+def _shapes(path: Path) -> dict[str, list[int]] | None:
+    """The shapes of a safetensors file's tensors; None where it is none."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as held:
+            return {name: held.get_slice(name).get_shape() for name in held.keys()}  # noqa: SIM118
+    except SafetensorError:
+        return None
 
 
 def path(expr: Expr, scope: Scope) -> DirectionTerm:
@@ -59,56 +90,3 @@ def _no_brackets(expr: Expr, known: Mapping[str, Function], scope: Scope) -> Non
 
 def _name(expr: Expr) -> str:
     return expr.id if isinstance(expr, Name) else " ".join(expr.span.text.split())
-
-
-def lengths(expr: Expr, scope: Scope) -> tuple[Length, ...]:
-    """Lengths: `4`, `10%` of the median norm, `1x` of the direction's own, ranges of these."""
-    scale = _SCALES[_suffix(expr, scope)]
-    divisor = 100 if scale == "norm" else 1
-    return tuple(Length(round(v / divisor, _DIGITS), scale) for v in _values(expr, scope))
-
-
-def shares(expr: Expr, scope: Scope) -> tuple[Length, ...]:
-    """Shares of the way: `0..1 every 0.05`."""
-    if _suffix(expr, scope):
-        raise scope.reject(
-            "E302", "the way from end to end is counted from 0 to 1", expr.span, help="0..1"
-        )
-    return tuple(Length(round(v, _DIGITS), "own") for v in _values(expr, scope))
-
-
-def _suffix(expr: Expr, scope: Scope) -> str:
-    """The one suffix of a number or of a range's ends; 0 is so much of anything."""
-    parts = [expr.start, expr.stop, expr.every] if isinstance(expr, Range) else [expr]
-    found = {p.suffix for p in parts if isinstance(p, Number) and (p.suffix or p.value)}
-    if len(found) > 1:
-        raise scope.reject(
-            "E302",
-            "a range is counted in one thing",
-            expr.span,
-            help="write 0%..100% every 10%, or 0x..2x every 0.25x",
-        )
-    return found.pop() if found else ""
-
-
-def _values(expr: Expr, scope: Scope) -> list[float]:
-    value = literal(_plain(expr), scope)
-    values = value if isinstance(value, list) else [value]
-    if not values or not all(map(is_number, values)):
-        raise scope.reject("E300", "a length is a number", expr.span)
-    if min(values) < 0:
-        raise scope.reject(
-            "E302", "a length is 0 or more", expr.span, help="turn the direction round instead"
-        )
-    return [float(v) for v in values]
-
-
-def _plain(expr: Expr) -> Expr:
-    """The expression without suffixes."""
-    match expr:
-        case Number():
-            return replace(expr, suffix="")
-        case Range(start=start, stop=stop, every=every):
-            step = _plain(every) if every else None
-            return replace(expr, start=_plain(start), stop=_plain(stop), every=step)
-    return expr

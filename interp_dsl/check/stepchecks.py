@@ -156,14 +156,14 @@ class StepChecks:
         assert step.model is not None
         data = names_of(side.dataset, step.model, self.scope)
         answers = {"answer": data.answers, "wrong": data.wrongs} if data else {}
+        of_slopes = call.verb in ("attribute", "perturb")
+        how = "slopes are taken" if of_slopes else "edges are changed in passes"
         long = {w for w, held in answers.items() if held and any(a.is_sequence for a in held)}
         for metric in step.metrics:
             if long & needs(metric.term):
                 self.error(
                     "E314",
-                    f"`{metric.name}` reads answers of several tokens here, and "
-                    f"{'slopes are' if call.verb == 'attribute' else 'edges are'} "
-                    f"{'taken of' if call.verb == 'attribute' else 'changed in passes of'} the "
+                    f"`{metric.name}` reads answers of several tokens here, and {how} of the "
                     "prompts alone",
                     call.spans["measure"],
                     help="use answers of one token, or measure kl()",

@@ -6,7 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from interp_dsl.check import circuits, directions, estimates, searches, sides, sources, units
+from interp_dsl.check import (
+    circuits,
+    directions,
+    estimates,
+    lengths,
+    searches,
+    sides,
+    sources,
+    units,
+)
 from interp_dsl.check.arguments import options
 from interp_dsl.check.literals import values_of, whole
 from interp_dsl.check.metrics import metric
@@ -236,6 +245,6 @@ _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "estimate": estimates.estimate,
     "direction": directions.direction,
     "path": directions.path,
-    "length": directions.lengths,
-    "share": directions.shares,
+    "length": lengths.lengths,
+    "share": lengths.shares,
 }

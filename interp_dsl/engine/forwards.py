@@ -92,7 +92,7 @@ class Bench:
         prompt = self._prompts[variant]
         tokens, mask = entries(prompt.tokens, examples), prompt.mask
         mask = None if mask is None else entries(mask, examples)
-        edits = self._context(examples, tokens.shape[1])
+        edits = self.context(examples, tokens.shape[1])
         if editor is not None and batch is not None:
             edits += editor.edits(batch, tokens.shape[1])
         reads = prompt.reads_of(examples) if reading == "metrics" else None
@@ -133,7 +133,7 @@ class Bench:
             editor.edits(batch, width),
             reads if self.reads_few else None,
             start.position,
-            context=self._context(batch.examples, width),
+            context=self.context(batch.examples, width),
             changed=changed(batch, self.run, self.state, start.position) if start.few else None,
         )
         return late if self.reads_few else _at(reads, late, start.position)
@@ -183,12 +183,12 @@ class Bench:
             held[variant] = self.executor.remember(
                 prompt.tokens,
                 prompt.mask,
-                edits=lambda first, stop: self._context(torch.arange(first, stop), width),
+                edits=lambda first, stop: self.context(torch.arange(first, stop), width),
                 rows=default_rows(width),
             )
         return held[variant]
 
-    def _context(self, examples: Tensor, width: int) -> list[Edit]:
+    def context(self, examples: Tensor, width: int) -> list[Edit]:
         """The edits of the run's own interventions."""
         return [
             edit

@@ -22,11 +22,13 @@ from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.edits import entries, moved
 from interp_dsl.models.sites import width as site_width
 from interp_dsl.plan.algebra import (
+    AlongSlope,
     AlongVector,
     Between,
     Components,
     Drawn,
     FromRun,
+    Metric,
     Moved,
     Run,
     Source,
@@ -132,6 +134,8 @@ class Paths:
                 return self._everywhere(vectors[:, number], place)
             case AlongVector(vector=wanted):
                 return self._everywhere(vector(wanted, self.state), place)
+            case AlongSlope(metric=metric):
+                return self._slopes(place, metric)
             case Toward() | Between() as found:
                 start, end = self._ends(place, found)
                 return directions.apart(end, start)
@@ -163,6 +167,15 @@ class Paths:
             return directions.apart(directions.another(seed, counters, pool, own), self._own(place))
         except ValueError as error:
             raise _too_few(place, str(error)) from None
+
+    def _slopes(self, place: Place, metric: Metric) -> Tensor:
+        """The slopes of a metric at the places of all examples [n, k, width]."""
+        from interp_dsl.engine.slopes import slopes_of
+
+        key = ("slopes", self.into, place.site, metric)
+        found = self.state.once(key, lambda: slopes_of(metric, place.site, self.into, self.state))
+        where = self._where(place)
+        return entries(found, torch.arange(len(where))[:, None], where)[:, :, place.index]
 
     def _where(self, place: Place) -> Tensor:
         """Token positions [n, k]."""

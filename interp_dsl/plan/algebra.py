@@ -42,7 +42,17 @@ class LinearVector:
     terms: tuple[tuple[float, Vector], ...]
 
 
-Vector = MeanVector | LinearVector
+@dataclass(frozen=True, slots=True)
+class FileVector:
+    """The tensor `name`, [width], of a safetensors file that held the bytes of this sha256."""
+
+    path: str
+    sha256: str
+    name: str
+    width: int
+
+
+Vector = MeanVector | LinearVector | FileVector
 
 # ---- sources: what a place is set to
 
@@ -170,7 +180,15 @@ class AlongVector:
     vector: Vector
 
 
-Path = Drawn | Components | Toward | Between | AlongVector
+@dataclass(frozen=True, slots=True)
+class AlongSlope:
+    """Up the slope of a metric, at every place its own."""
+
+    name: str
+    metric: Metric
+
+
+Path = Drawn | Components | Toward | Between | AlongVector | AlongSlope
 
 # ---- units that may wait for a result
 

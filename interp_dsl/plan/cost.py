@@ -265,7 +265,9 @@ def _sweep(task: Sweep, known: Sizes) -> Cost:
         read = reads(task.metrics) if task.reads_few else EVERYWHERE
         parts = [_whole(task, v.into, len(units), known, read) for v in task.variants]
         total = sum(parts, Cost())
-    return replace(total, is_bound=total.is_bound or idle)
+    from interp_dsl.plan.slopes import paths_cost
+
+    return replace(total, is_bound=total.is_bound or idle) + paths_cost(task, known)
 
 
 def _whole(task: Sweep, run: Run, units: int, known: Sizes, read: Reads) -> Cost:

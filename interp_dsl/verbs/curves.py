@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from interp_dsl.plan.algebra import (
+    AlongSlope,
     AlongVector,
     Between,
     Components,
@@ -168,6 +169,12 @@ def _path(term: DirectionTerm, model: Model, side: Side, units: Units, lowering:
         case "vector":
             assert term.vector is not None
             return AlongVector(term.name, lowering.vector(term.vector, model))
+        case "file":
+            assert term.file is not None
+            return AlongVector(term.name, term.file)
+        case "gradient":
+            assert term.metric is not None
+            return AlongSlope(term.name, term.metric)
         case "toward" | "toward_zero" | "line" | "arc":
             source = term.source or SourceTerm("zero")
             if term.kind in PATHS and source.kind == "side" and source.side is not None:

@@ -43,6 +43,19 @@ DIRECTIONS: dict[str, Function] = {
             "The first principal components of the site's activations.",
             {"n": Parameter("int", 1, "how many", least=1), "of": _OF},
         ),
+        Function(
+            "gradient",
+            "Up the slope of a metric, at every place its own.",
+            {"metric": Parameter("metric", doc="a metric that has a slope: logit_diff()")},
+        ),
+        Function(
+            "vector",
+            "Along a vector of a safetensors file, the same everywhere.",
+            {
+                "path": Parameter("path", doc="the file"),
+                "name": Parameter("string", doc="the tensor in it, [width]"),
+            },
+        ),
     )
 }
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from interp_dsl.models.sites import width
+from interp_dsl.plan.algebra import Metric
+from interp_dsl.plan.metrics import METRICS, calls, needs
 from interp_dsl.plan.tasks import Reach
 from interp_dsl.verbs import curves, sweeps
 from interp_dsl.verbs.directions import BASELINES, SHRINKING
@@ -55,6 +58,8 @@ def _check(call: Call, checks: Checks) -> Step:
     checks.check_contexts(call, model, side, "of")
     checks.check_metrics(call, step, side)
     _check_baseline(call, checks, directions)
+    for metric in (d.metric for d in directions if d.metric is not None):
+        _check_slope(call, checks, metric, step, side)
     curves.check_few(call, checks, step, side, "of")
     curves.check_first(call, checks)
     return step
@@ -66,10 +71,39 @@ def _check_vectors(
     """Vectors are of this model and as wide as the places, which the side has."""
     vectors = tuple(d.vector for d in directions if d.vector is not None)
     checks.check_change(call, replace(change, along=vectors), "along", "of")
+    kinds = checks.sites(change.units.units)
+    shape = (
+        change.units.model.facts.shape if change.units.model and change.units.model.facts else None
+    )
     for one in directions:
+        wide = {width(site, shape) for site in kinds} if shape and one.file else set()
+        if one.file is not None and wide - {one.file.width}:
+            checks.error(
+                "E306",
+                f"`{one.name}` has the width {one.file.width}",
+                call.spans["along"],
+                label=f"the place has {', '.join(str(w) for w in sorted(wide, key=str))}",
+            )
         if one.source is not None:
             toward = replace(change, source=one.source)
             checks.check_change(call, toward, "along", "of")
+
+
+def _check_slope(call: Call, checks: Checks, metric: Metric, step: Step, side: Side) -> None:
+    """A direction up a metric's slope needs one, of the run alone."""
+    flat = [c.function for c in calls(metric.term) if not METRICS[c.function].smooth]
+    if flat or "reference" in needs(metric.term):
+        checks.error(
+            "E306",
+            f"there is no direction up the slope of `{metric.name}`",
+            call.spans["along"],
+            label="it has none" if flat else "it is a distance, 0 where it begins",
+            help="write gradient(logit_diff()) or gradient(logprob())",
+        )
+        return
+    alone = replace(step, metrics=(metric,))
+    checks.check_metrics(call, alone, side)
+    checks.check_tokens(call, alone, side)
 
 
 def _intervention(call: Call, checks: Checks, change: Change, model: Model) -> Step:
@@ -83,12 +117,12 @@ def _intervention(call: Call, checks: Checks, change: Change, model: Model) -> S
             label="this step has no `measure`",
             help="name one, or measure what all of them do",
         )
-    if first.kind in curves.OWN:
+    if first.kind in (*curves.OWN, "gradient"):
         checks.error(
             "E306",
             "an intervention moves along a direction that is known before it",
             call.spans["along"],
-            label="this one begins at the activation itself",
+            label="this one depends on the activation itself",
             help="patch or ablate the place instead",
         )
     for word in ("under", "using"):

@@ -8,7 +8,7 @@ from typing import Any
 
 from interp_dsl.language.source import Span
 from interp_dsl.models.shape import ModelFacts
-from interp_dsl.plan.algebra import Edges, Expression, Finding, Metric, Units
+from interp_dsl.plan.algebra import Edges, Expression, FileVector, Finding, Metric, Units
 from interp_dsl.plan.places import Length, Positions, Target
 
 
@@ -87,7 +87,7 @@ class SourceTerm:
 class DirectionTerm:
     """A direction before its model is known: `kind` is a function of directions.py, vector, or (of
     `interpolate`) line or arc. `of` is whose activations it is drawn from, None for the step's own
-    side; `source` what it leads to."""
+    side; `source` what it leads to; `metric` up whose slope it leads."""
 
     name: str
     kind: str
@@ -96,6 +96,8 @@ class DirectionTerm:
     of: Side | None = None
     source: SourceTerm | None = None
     vector: VectorTerm | None = None
+    metric: Metric | None = None
+    file: FileVector | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from interp_dsl.geometry.curves import reached
 from interp_dsl.geometry.moments import Moments
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.plan.algebra import (
+    AlongSlope,
     AlongVector,
     Between,
     Components,
@@ -94,6 +95,7 @@ class ByHand:
     """Directions of single places, from the passes of single prompts."""
 
     def __init__(self, model: Tiny, data: Any, site: Site = SITE) -> None:
+        self.model, self.data = model, data
         self.clean = activations(model, data, "clean", site)
         self.corrupt = activations(model, data, "corrupt", site)
         self.pool = torch.cat([x[1:] for x in self.clean])
@@ -142,6 +144,37 @@ class ByHand:
     def vector(self, number: int, i: int, p: int) -> Tensor:
         return torch.cat(self.clean).mean(0)
 
+    def gradient(self, number: int, i: int, p: int) -> Tensor:
+        """By central differences of passes of one prompt."""
+        step, side = 1e-4, self.data.sides["clean"]
+
+        def gap(coordinate: int, size: float) -> float:
+            def change(site: Site, x: Tensor) -> Tensor:
+                if site != SITE:
+                    return x
+                x = x.clone()
+                x[0, p, 0, coordinate] += size
+                return x
+
+            at = self.double(side, i, change)
+            right, wrong = (a[i].alternatives[0][0] for a in (self.data.answers, self.data.wrongs))
+            return float(at[right] - at[wrong])
+
+        return torch.tensor([(gap(c, step) - gap(c, -step)) / (2 * step) for c in range(8)])
+
+    def double(self, side: Any, i: int, change: Any) -> Tensor:
+        """Logits at the answer in float64."""
+        last: list[Tensor] = []
+
+        def keep(site: Site, x: Tensor) -> Tensor:
+            x = change(site, x)
+            if site == Site("resid_post", 1):
+                last.append(x[0, side.read[i], 0])
+            return x
+
+        self.model.run(loop.prompt(side, i), keep)
+        return last[0] @ self.model.unembed
+
 
 WAYS: dict[str, Way] = {
     "random": Drawn("random", "random", 2),
@@ -153,6 +186,7 @@ WAYS: dict[str, Way] = {
     "toward": Toward("toward", FromRun(CORRUPT)),
     "components": Components("components", CLEAN, 3),
     "vector": AlongVector("vector", MeanVector(CLEAN, Target(SITE))),
+    "gradient": AlongSlope("gradient", GAP),
 }
 
 

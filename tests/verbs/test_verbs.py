@@ -29,6 +29,7 @@ from interp_dsl.plan.tasks import (
     Variant,
 )
 from interp_dsl.verbs import verbs
+from interp_dsl.verbs.directions import DIRECTIONS, PATHS
 from interp_dsl.verbs.estimates import ESTIMATES
 from interp_dsl.verbs.evidence import CIRCUIT, FINDINGS
 from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
@@ -93,7 +94,8 @@ def test_functions_are_called_by_their_names_and_documented() -> None:
     estimates = {name: estimate.function for name, estimate in ESTIMATES.items()}
     findings = {name: evidence.function for name, evidence in FINDINGS.items()}
     own = {function.name: function for function in (EDGES, CIRCUIT)}
-    for table in (MODELS, DATASETS, SOURCES, findings, searches, estimates, own):
+    tables = (MODELS, DATASETS, SOURCES, DIRECTIONS, PATHS, findings, searches, estimates, own)
+    for table in tables:
         for name, function in table.items():
             assert function.name == name
             assert function.doc.endswith(".")

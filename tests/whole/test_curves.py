@@ -324,3 +324,32 @@ def test_the_table_as_a_person_sees_it(tmp_path: Path) -> None:
     assert columns["length"] == ["·"] * 4 + ["0%", "25%", "50%"] * 2
     assert columns["threshold"][:2] == ["0.1000", "0.5000"] and "slope" not in columns
     assert columns["ratio"][4] == "·" and columns["ratio"][-1] == "1.000"
+
+
+def test_a_vector_of_a_file(tmp_path: Path) -> None:
+    """It moves as the same vector made of activations does; one of another width is refused."""
+    import torch
+    from safetensors.numpy import save_file
+
+    found = ran(tmp_path, "step seen = record L1.resid_pre at last of repeats.clean keep 16\n")
+    from interp_dsl.runs.folder import RunFolder
+
+    held = RunFolder.open(found.path).read_tensors("seen")["L1.resid_pre at last"][:, 0]
+    save_file({"r": held.mean(0), "wide": np.zeros(7, np.float32)}, tmp_path / "v.safetensors")
+    text = (
+        "let r = mean(L1.resid_pre of repeats.clean at last)\n"
+        "step s = perturb L1.resid_pre of repeats.clean at last along r, "
+        'vector("v.safetensors", name="r") by 0..2 measure kl()\n'
+    )
+    table = ran(tmp_path, text, "moved").scores("s")
+    assert table["direction"].unique(maintain_order=True).to_list() == ["r.1", "r.2"]
+    one, other = (table.filter(pl.col("direction") == d)["effect"] for d in ("r.1", "r.2"))
+    np.testing.assert_allclose(one, other, atol=1e-6)
+    assert torch.tensor(one.drop_nulls().to_list()).max() > 0
+    path = tmp_path / "x.interp"
+    path.write_text(HEAD + text.replace('name="r"', 'name="wide"'))
+    (wrong,) = interp_dsl.check(path)
+    assert wrong.code == "E306" and "7" in wrong.message
+    path.write_text(HEAD + text.replace('name="r"', 'name="q"'))
+    (wrong,) = interp_dsl.check(path)
+    assert wrong.code == "E200"
