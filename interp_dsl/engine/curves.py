@@ -16,7 +16,13 @@ from torch import Tensor
 from interp_dsl.engine.looks import Looks, looked_at
 from interp_dsl.engine.scores import Scored, column_kinds, columns_of
 from interp_dsl.engine.state import State
-from interp_dsl.engine.statistics import CONFIDENCE, bounds, ratio_bounds, resampling
+from interp_dsl.engine.statistics import (
+    CONFIDENCE,
+    bounds,
+    median_bounds,
+    ratio_bounds,
+    resampling,
+)
 from interp_dsl.engine.sweep import Sweeper
 from interp_dsl.geometry.curves import Steps, reached, steps
 from interp_dsl.plan.algebra import Metric
@@ -71,7 +77,7 @@ def traced(task: Sweep, sweeper: Sweeper, tensors: Mapping[str, NDArray[np.gener
     for curve in curves:
         if isinstance(task.curves, Regions):
             shapes = _steps(curve, looks, task.curves)
-            found += [_regions(curve, shapes)]
+            found += [_regions(curve, shapes, seed)]
             found += _points(curve, seed, _shares(curve, shapes))
         else:
             assert isinstance(task.curves, Reach)
@@ -223,7 +229,7 @@ def _shares(curve: Curve, shapes: Steps) -> list[Row]:
     return [{"relative": float(x)} for x in (effects / effects[-1]).mean(1)]
 
 
-def _regions(curve: Curve, shapes: Steps) -> Found:
+def _regions(curve: Curve, shapes: Steps, seed: int) -> Found:
     kept = ~shapes.slope.isnan()
     row = _head(curve, n=int(kept.sum()), dropped=int((~kept).sum()))
     if bool(kept.any()):
@@ -231,6 +237,7 @@ def _regions(curve: Curve, shapes: Steps) -> Found:
         row |= {name: float(np.median(getattr(shapes, name)[kept].numpy())) for name in names}
         quartiles = np.quantile(shapes.slope[kept].numpy(), [0.25, 0.75])
         row |= dict(zip(("slope_q25", "slope_q75"), map(float, quartiles), strict=True))
+        row |= dict(zip(("low", "high"), median_bounds(shapes.slope[kept], seed), strict=True))
     return Found(row, {name: getattr(shapes, name) for name in BY_EXAMPLE})
 
 

@@ -40,7 +40,7 @@ HELD = 2
 """Directions of all examples that are kept at hand."""
 
 Direction = tuple[Tensor, Tensor]
-"""Unit vectors of all examples [n, k, width], and the lengths that they had [n, k, 1]."""
+"""Of all examples vectors and unit vectors [n, k, width]."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,14 @@ class Paths:
         if isinstance(found, Toward | Between) and found.how == "arc":
             start, end = (entries(x, examples) for x in self._ends(place, found))
             return directions.along_arc(start, end, own) - start
-        unit, length = (entries(x, examples) for x in self._direction(place, path, number))
-        return unit * (fixed + own * length)
+        v, unit = (entries(x, examples) for x in self._direction(place, path, number))
+        return unit * fixed + v * own
 
     def _direction(self, place: Place, path: str, number: int) -> Direction:
         key = (place, path, number)
         if key not in self._held:
-            self._held[key] = directions.unit(self._vectors(place, path, number))
+            v = self._vectors(place, path, number)
+            self._held[key] = v, directions.unit(v)[0]
         self._held.move_to_end(key)
         while len(self._held) > HELD:
             self._held.popitem(last=False)

@@ -18,7 +18,7 @@ from torch import Tensor
 from interp_dsl.geometry.draws import below, hashed, normals
 
 SAME = 1e-5
-"""Activations that differ by no more of their norms are the same."""
+"""Activations that differ by no more of their norms are the same; in half precision by more."""
 Counters = tuple[Tensor, Tensor, Tensor]
 
 
@@ -76,11 +76,12 @@ def _beyond(drawn: Tensor, taken: Tensor) -> Tensor:
 
 
 def apart(end: Tensor, start: Tensor) -> Tensor:
-    """end − start [*shape, width]; nothing where the two are the same but for rounding, which has
-    no direction."""
-    v = end - start
-    size = (end.norm(dim=-1, keepdim=True) + start.norm(dim=-1, keepdim=True)) * SAME
-    return torch.where(v.norm(dim=-1, keepdim=True) > size, v, 0.0)
+    """end − start [*shape, width], float32 at least; nothing where the two are the same but for
+    rounding, which has no direction."""
+    same = max(SAME, 2 * torch.finfo(end.dtype).eps)
+    end, start = (x if x.dtype == torch.float64 else x.float() for x in (end, start))
+    v, sizes = end - start, end.norm(dim=-1, keepdim=True) + start.norm(dim=-1, keepdim=True)
+    return torch.where(v.norm(dim=-1, keepdim=True) > same * sizes, v, 0.0)
 
 
 def unit(v: Tensor) -> tuple[Tensor, Tensor]:

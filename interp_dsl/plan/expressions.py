@@ -146,7 +146,7 @@ class Tables:
         """The score that `ref` means, with its bounds."""
         row = self.row(ref)
         bounded = "value" if row["effect"] is None else "effect"
-        bounded = "reached" if row.get("reached") is not None else bounded
+        bounded = next((name for name in _OF_CURVES if row.get(name) is not None), bounded)
         bounds = (row["low"], row["high"]) if ref.column == bounded else (None, None)
         return Found(written(ref), row[ref.column], *bounds)
 
@@ -262,6 +262,8 @@ def _several(ref: ScoreOf, rows: list[Row]) -> InterpError:
     )
 
 
+_OF_CURVES = ("reached", "slope")
+"""What bounds are of in rows about whole curves."""
 _MEASURED = ("base", "value", "effect", "normalized", "low", "high", "n", "verified")
 
 

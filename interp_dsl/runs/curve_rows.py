@@ -45,7 +45,7 @@ def curve_columns(rows: pl.DataFrame) -> list[Column]:
         mine = places if name in _ENTRIES[:4] else decimals(rows[name])
         signed = name == "effect"
         columns.append(Column(name, [number(v, mine, signed) for v in rows[name]], right=True))
-        if name in ("effect", "reached"):
+        if name in ("effect", "reached", "slope"):
             bounds = rows.select("low", "high", name).iter_rows()
             intervals = [_interval(low, high, value, mine, signed) for low, high, value in bounds]
             columns.append(Column("95% interval", intervals, right=True))

@@ -20,7 +20,8 @@ Of `interpolate` also
 
 relative        the effect as a share of that at the path's end, mean over examples
 slope           in a row of a whole curve, as all that follow: the largest slope of `relative`, the
-                median over examples; slope_q25 and slope_q75 are its quartiles
+                median over examples; slope_q25 and slope_q75 are its quartiles, low and high
+                bounds of the median
 location        where it is steepest, width from a tenth of the change to nine tenths, jumps how
                 many steep stretches it has, plateau the share of the path that is flat; medians
 dropped         examples left out because the path's end is as its beginning; n counts the others"""

@@ -368,6 +368,7 @@ def regions(
     rounds: int = 8,
     floor: float = 1e-2,
     metrics: tuple[Metric, ...] = (DISTANCE,),
+    data: Any = None,
 ) -> Any:
     return run(
         plan(
@@ -385,12 +386,12 @@ def regions(
         ),
         model,
         tmp_path,
-        d=prompts(),
+        d=data or prompts(),
     )
 
 
-def ends(model: Plateaus) -> tuple[Tensor, Tensor]:
-    data = prompts()
+def ends(model: Plateaus, data: Any = None) -> tuple[Tensor, Tensor]:
+    data = data or prompts()
     return tuple(  # type: ignore[return-value]
         model.embed[torch.from_numpy(data.sides[s].tokens[:, -1])] @ model.w
         for s in ("clean", "corrupt")
@@ -445,14 +446,22 @@ def test_looks_find_what_the_grid_clips(tmp_path: Path) -> None:
 
 
 def test_two_borders_are_two_jumps(tmp_path: Path) -> None:
+    """Paths across both of two borders: two jumps, the steepest place on a border, flat between."""
     model = Plateaus(60.0, (-0.5, 0.5))
-    found = regions(model, tmp_path)
-    start, end = ends(model)
-    low, high = torch.minimum(start, end), torch.maximum(start, end)
-    both = ((low < -0.7) & (high > 0.7)).numpy()
-    assert both.sum() >= 2
-    rows = found.table.filter(pl.col("length").is_null(), pl.col("side") == "clean")
-    assert 0 <= rows["jumps"].item() <= 2
+    order = (model.embed @ model.w)[1:].argsort() + 1
+    data = prompts(6)
+    for name, tokens in (("clean", order[:6]), ("corrupt", order[-6:])):
+        data.sides[name].tokens[:, -1] = tokens.numpy()
+    start, end = ends(model, data)
+    assert (start < -0.7).all() and (end > 0.7).all()
+    found = regions(model, tmp_path, data=data)
+    row = found.table.with_row_index("row").filter(pl.col("length").is_null()).to_dicts()[0]
+    assert row["side"] == "clean" and row["jumps"] == 2 and row["plateau"] > 0.6
+    tensors = found.folder.read_tensors("who")
+    at = (start + torch.from_numpy(tensors["location"][row["row"]]) * (end - start)).abs()
+    np.testing.assert_allclose(at, 0.5, atol=2e-2)
+    across = (tensors["width"][row["row"]] * (end - start).numpy()).astype(float)
+    np.testing.assert_allclose(across, 1 + 2 * np.arctanh(0.6) / 60, rtol=2e-2)
 
 
 def test_ends_that_are_alike_are_left_out(tmp_path: Path) -> None:
