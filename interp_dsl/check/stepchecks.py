@@ -50,6 +50,11 @@ class StepChecks:
         seen = set(second)
         return sum(prompt in seen for prompt in first), len(first)
 
+    def n_prompts(self, side: Side, model: Model) -> int | None:
+        """How many prompts a side has; None where that waits for the run."""
+        data = build_data(side.dataset, model, self.scope)
+        return None if data is None else data.n
+
     def model_of(self, call: Call) -> Model:
         """The model that the units name, else the only one declared."""
         found = known_model(self.scope, call.objects[0].model)

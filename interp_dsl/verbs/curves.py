@@ -101,13 +101,13 @@ def check_lengths(call: Call, checks: Checks) -> tuple[Length, ...]:
 def check_few(call: Call, checks: Checks, step: Step, side: Side, word: str) -> None:
     """Lint 25: too few prompts for an interval that says anything."""
     assert step.model is not None
-    found = checks.shared(side, side, step.model)
-    if found is not None and found[1] < FEW:
+    n = checks.n_prompts(side, step.model)
+    if n is not None and n < FEW:
         checks.warn(
             "W25",
             "a curve over few prompts says little",
             call.spans[word],
-            label=f"{found[1]} prompt{'' if found[1] == 1 else 's'}",
+            label=f"{n} prompt{'' if n == 1 else 's'}",
             help=f"use {FEW} or more: the interval of fewer is hardly one",
         )
 

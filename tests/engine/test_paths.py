@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from interp_dsl.data.types import Data
 from interp_dsl.engine.statistics import resampling
 from interp_dsl.geometry import directions
 from interp_dsl.geometry.curves import reached
@@ -43,7 +44,7 @@ from interp_dsl.plan.tasks import Forward, Plan, Reach, Regions, Sweep, Variant
 from . import loop
 from .plans import CLEAN, CORRUPT, END, GAP, LOADS, packed, run
 from .planted import Plateaus, prompts
-from .tiny import Tiny, pairs
+from .tiny import Tiny, pairs, side, singles
 
 SITE = Site("resid_pre", 1)
 KL, DISTANCE = Metric("kl", MetricCall("kl")), Metric("distance", MetricCall("distance"))
@@ -226,6 +227,28 @@ def test_points_are_what_passes_by_hand_give(
             assert row["value"] == pytest.approx(np.mean(expected), abs=2e-5)
 
 
+@pytest.mark.parametrize("name", ["random", "difference", "covariance", "toward_zero"])
+def test_prompts_of_different_lengths_are_moved_at_their_own_tokens(
+    name: str, tmp_path: Path
+) -> None:
+    model, clean = Tiny(), [[3, 1, 4, 1, 5], [9, 2, 6], [5, 3, 5, 8, 9, 7]]
+    answers = (singles(1, 2, 3), singles(4, 5, 6))
+    sides = {k: side(k, x) for k, x in (("clean", clean), ("corrupt", clean))}
+    data = Data("ragged", sides, *answers)
+    hand = ByHand(model, data)
+    of: Callable[[int, int, int], Tensor] = getattr(hand, name)
+    found = run(plan(WAYS[name], lengths=(2.0,)), model, tmp_path, d=data)
+
+    def new(i: int, target: Target, k: int, p: int, old: Tensor) -> Tensor:
+        v = of(0, i, p).double()
+        return old + 2 * v / v.norm()
+
+    expected = loop.gaps(model, data, sides["clean"], unit(), new)
+    first = pl.col("number") == 0 if getattr(WAYS[name], "n", 1) > 1 else pl.col("length") == 2
+    row = found.table.with_row_index("row").filter(first).row(0, named=True)
+    np.testing.assert_allclose(found.values[row["row"]], expected, atol=2e-5)
+
+
 def test_directions_do_not_depend_on_batches_or_shards(tmp_path: Path) -> None:
     ways = (WAYS["random"], WAYS["difference"], WAYS["covariance"], WAYS["toward"])
     tables = [
@@ -349,10 +372,10 @@ def test_length_nought_is_not_run(tmp_path: Path) -> None:
 )
 def test_too_few_activations_are_refused(way: Way, code: str, tmp_path: Path) -> None:
     data = pairs(1, 5)
-    for side in data.sides.values():
-        object.__setattr__(side, "tokens", side.tokens[:, :2])
-        object.__setattr__(side, "lengths", np.array([2]))
-        object.__setattr__(side, "read", np.array([1]))
+    for held in data.sides.values():
+        object.__setattr__(held, "tokens", held.tokens[:, :2])
+        object.__setattr__(held, "lengths", np.array([2]))
+        object.__setattr__(held, "read", np.array([1]))
     with pytest.raises(InterpError) as raised:
         run(plan(way), Tiny(), tmp_path, d=data)
     assert raised.value.diagnostics[0].code == code
