@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.language.suggest import suggest
 from interp_dsl.runs.circuit_rows import edge_columns, is_edge_table, kept_edges, strength
+from interp_dsl.runs.curve_rows import curve_columns, curve_rows
+from interp_dsl.runs.curves import is_curve_table
 from interp_dsl.runs.rank import metrics, ranked, ranking_column
 from interp_dsl.runs.schema import extra_columns, is_estimated, is_score_table
 from interp_dsl.runs.text import Column, count, decimals, number, printable
@@ -39,6 +41,11 @@ def select(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.Dat
         rows = _sorted(table, step, selection.by) if selection.by else table
         return rows, count(len(table), "row")
     names = metrics(table)
+    if is_curve_table(table) and not selection.by:
+        metric = selection.metric or names[0]
+        if metric not in names:
+            raise _no_such("metric", metric, step, names)
+        return curve_rows(table, metric)
     if selection.metric is None and len(table) == len(names) and selection.by is None:
         return table, count(len(names), "metric")
     metric = selection.metric or (names[0] if names else "")
@@ -62,6 +69,8 @@ def columns_of(rows: pl.DataFrame) -> list[Column]:
     """The columns of a step's rows as a person reads them."""
     if is_edge_table(rows):
         return edge_columns(rows)
+    if is_curve_table(rows):
+        return curve_columns(rows)
     return score_columns(rows) if is_score_table(rows) else plain_columns(rows)
 
 
