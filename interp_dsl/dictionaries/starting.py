@@ -30,8 +30,8 @@ def geometric_median(x: Tensor, steps: int = 100, tolerance: float = 1e-6) -> Te
     """The point of least summed distance to the rows of x [n, d], by Weiszfeld's iteration."""
     middle = x.mean(0)
     for _ in range(steps):
-        weight = 1 / (x - middle).norm(dim=1).clamp_min(1e-8)
-        new = weight @ x / weight.sum()
+        weight = torch.linalg.vector_norm(x - middle, dim=1).clamp_min(1e-8).reciprocal()
+        new: Tensor = weight @ x / weight.sum()
         if float((new - middle).norm()) <= tolerance * float(middle.norm() + 1e-8):
             return new
         middle = new

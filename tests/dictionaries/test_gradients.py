@@ -85,7 +85,7 @@ def _top(values: Tensor, k: int) -> Tensor:
 @pytest.mark.parametrize("sparse", [False, True])
 def test_topk(sparse: bool) -> None:
     def plain(p: Params, x: Tensor) -> Tensor:
-        return _squares(p, _top(_pre(p, x), 3), x).sum(1).mean()
+        return _squares(p, _top(_pre(p, x), 3), x).mean()
 
     found = _compare(TopK(3, sparse=sparse), plain)
     params, x = _params(TopK(3)), _x()
@@ -104,8 +104,8 @@ def test_topk_with_an_auxiliary_loss(sparse: bool, k_aux: int) -> None:
         error = (x - f @ p["decoder"] - p["b_dec"]).detach()
         few = torch.zeros_like(pre)
         few[:, dead] = _top(pre[:, dead], min(k_aux, 4))
-        revived = (few @ p["decoder"] - error).square().sum(1).mean()
-        return _squares(p, f, x).sum(1).mean() + revived / 32
+        revived = (few @ p["decoder"] - error).square().mean()
+        return _squares(p, f, x).mean() + revived / 32
 
     found = _compare(TopK(3, k_aux=k_aux, sparse=sparse), plain, Now(dead=dead))
     assert found.terms["auxk"] > 0
@@ -115,7 +115,7 @@ def test_topk_with_an_auxiliary_loss(sparse: bool, k_aux: int) -> None:
 def test_batch_topk(sparse: bool) -> None:
     def plain(p: Params, x: Tensor) -> Tensor:
         pre = _pre(p, x)
-        return _squares(p, _top(pre.flatten(), 3 * B).view_as(pre), x).sum(1).mean()
+        return _squares(p, _top(pre.flatten(), 3 * B).view_as(pre), x).mean()
 
     found = _compare(BatchTopK(3, sparse=sparse), plain)
     params, x = _params(BatchTopK(3)), _x()
@@ -151,8 +151,7 @@ def test_matryoshka(sparse: bool) -> None:
         pre = _pre(p, x)
         f = _top(pre.flatten(), 3 * B).view_as(pre)
         levels = [
-            (f[:, :n] @ p["decoder"][:n] + p["b_dec"] - x).square().sum(1).mean()
-            for n in (5, 10, 20)
+            (f[:, :n] @ p["decoder"][:n] + p["b_dec"] - x).square().mean() for n in (5, 10, 20)
         ]
         return torch.stack(levels).mean()
 
@@ -165,8 +164,8 @@ def test_gated() -> None:
         gate = (shared + p["b_gate"]).relu()
         f = (gate > 0) * (shared * p["r_mag"].exp() + p["b_mag"]).relu()
         frozen = {k: p[k].detach() for k in ("decoder", "b_dec")}
-        aux = _squares(frozen, gate, x).sum(1).mean()
-        return _squares(p, f, x).sum(1).mean() + 0.2 * gate.sum(1).mean() + aux
+        aux = _squares(frozen, gate, x).mean()
+        return _squares(p, f, x).mean() + 0.2 * gate.sum(1).mean() + aux
 
     _compare(Gated(0.2), plain)
 
@@ -212,7 +211,7 @@ def test_jumprelu(target: float | None) -> None:
         f = _Jump.apply(a, threshold, width)
         count = _Step.apply(a, threshold, width).sum(1).mean()
         penalty = count if target is None else (count / target - 1).square()
-        return _squares(p, f, x).sum(1).mean() + 0.1 * penalty
+        return _squares(p, f, x).mean() + 0.1 * penalty
 
     architecture = JumpRelu(0.1, target, bandwidth=width, threshold=0.3)
     _compare(architecture, plain)

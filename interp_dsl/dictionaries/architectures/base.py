@@ -43,8 +43,8 @@ class Found:
 
 
 class Architecture(Protocol):
-    """`has_unit_norm`: the decoder's rows are kept at length 1. `convention`: over what the squared
-    error is taken, "mean" or "sum" of the elements; coefficients are relative to it."""
+    """`has_unit_norm`: the decoder's rows are kept at length 1. `convention`: what of an input's
+    squared errors counts, their "mean" or their "sum"; coefficients are relative to it."""
 
     @property
     def name(self) -> str: ...
@@ -82,7 +82,8 @@ def tied(d: int, width: int, generator: torch.Generator, length: float = 1.0) ->
 
 def unit(rows: Tensor) -> Tensor:
     """Rows of length 1."""
-    return rows / rows.norm(dim=-1, keepdim=True)
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+    return rows / lengths
 
 
 def centred(params: Params, x: Tensor) -> Tensor:
@@ -105,7 +106,8 @@ def encoder_gradients(params: Params, codes: Codes, d_pre: Tensor, seen: Tensor)
     }
 
 
-def squared(error: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """scale × the squared error, a mean over the batch; and its gradient [B, d]."""
-    share = scale / len(error)
+def squared(error: Tensor, weight: float = 1.0, convention: str = "mean") -> tuple[Tensor, Tensor]:
+    """weight × the squared error, a mean over the batch and the mean or sum over an input's
+    elements; and its gradient [B, d]."""
+    share = weight / (error.numel() if convention == "mean" else len(error))
     return share * error.square().sum(), (2 * share) * error

@@ -2,7 +2,7 @@
 
     π_gate = seen encoderᵀ + b_gate,   π_mag = seen encoderᵀ · exp(r_mag) + b_mag
     f = H(π_gate) · ReLU(π_mag)
-    loss: mean over the batch of Σ (x - x̂)² + l1 Σ ReLU(π_gate) + Σ (x - x̂_gate)²
+    loss: mean over the batch of mean (x - x̂)² + l1 Σ ReLU(π_gate) + mean (x - x̂_gate)²
 where x̂_gate decodes ReLU(π_gate) by a frozen copy of decoder and b_dec."""
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Gated:
     l1: float
     name = "gated"
     has_unit_norm = True
-    convention = "sum"
+    convention = "mean"
 
     def initial(self, d: int, width: int, generator: torch.Generator) -> Params:
         params = tied(d, width, generator)
@@ -43,8 +43,8 @@ class Gated:
         gate = (shared + params["b_gate"]).clamp_min_(0)
         f = torch.addcmul(params["b_mag"], shared, scale).clamp_min_(0).mul_(gate > 0)
         error = torch.addmm(params["b_dec"], f, decoder) - x
-        mse, g = squared(error, 1.0)
-        aux, g_gate = squared(torch.addmm(params["b_dec"], gate, decoder) - x, 1.0)
+        mse, g = squared(error)
+        aux, g_gate = squared(torch.addmm(params["b_dec"], gate, decoder) - x)
         d_mag = (g @ decoder.T).mul_(f > 0)
         d_gate = (g_gate @ decoder.T).add_(l1).mul_(gate > 0)
         d_shared = torch.addcmul(d_gate, d_mag, scale)

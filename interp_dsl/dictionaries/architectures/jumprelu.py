@@ -1,7 +1,7 @@
 """JumpReLU dictionaries (Rajamanoharan et al. 2024, arXiv 2407.14435).
 
     f = a · H(a - θ),  a the pre-activations, θ = exp(log_threshold) > 0
-    loss: mean over the batch of Σ (x - x̂)², and  l0 · mean Σ H(a - θ)
+    loss: mean over the batch of mean (x - x̂)², and  l0 · mean Σ H(a - θ)
     or, with a target,                            l0 · (mean Σ H(a - θ) / target - 1)²
 
 θ has pseudo-derivatives by a rectangle K of width ε (their equations 11 and 12):
@@ -36,7 +36,7 @@ class JumpRelu:
     threshold: float = 0.001
     name = "jumprelu"
     has_unit_norm = True
-    convention = "sum"
+    convention = "mean"
 
     def initial(self, d: int, width: int, generator: torch.Generator) -> Params:
         start = torch.full((width,), math.log(self.threshold))
@@ -53,7 +53,7 @@ class JumpRelu:
         f = a.mul_(on)
         codes, fired = Dense(f), on.sum(0)
         error = torch.addmm(params["b_dec"], f, decoder) - x
-        mse, g = squared(error, 1.0)
+        mse, g = squared(error)
         count = share * fired.sum()
         penalty, slope = self._penalty(count, self.l0 * now.warmth)
         d_f = codes.slopes(g, decoder)

@@ -66,7 +66,7 @@ class Relu:
         f = affine(params, seen).clamp_min_(0)
         codes, on = Dense(f), f > 0
         error = torch.addmm(params["b_dec"], f, decoder) - x
-        mse, g = squared(error, 1 / x.shape[1] if self.norm == "unit" else 1.0)
+        mse, g = squared(error, convention=self.convention)
         d_decoder, d_f, sums = codes.outer(f, g), codes.slopes(g, decoder), f.sum(0)
         if self.norm == "unit":
             penalty = l1 * sums.sum()

@@ -6,7 +6,7 @@
     matryoshka  batch_topk whose first features must do alone too: the squared error is summed over
                 nested prefixes of the dictionary (Bussmann et al. 2025, arXiv 2503.17547)
 
-The loss is the mean over the batch of Σ (x - x̂)², and alpha times AuxK: the same of the error e,
+The loss is the mean over the batch of mean (x - x̂)², and alpha times AuxK: the same of the error e,
 held constant, rebuilt by the k_aux dead features of largest pre-activation (Gao et al., A.2)."""
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class TopK:
     sparse: bool | None = None
     name = "topk"
     has_unit_norm = True
-    convention = "sum"
+    convention = "mean"
 
     def initial(self, d: int, width: int, generator: torch.Generator) -> Params:
         return tied(d, width, generator)
