@@ -8,9 +8,14 @@ import torch
 from torch import Tensor
 
 
+def mean_length(x: Tensor) -> float:
+    """The mean length of the rows of x [n, d]."""
+    return float(torch.linalg.vector_norm(x, dim=1).mean())
+
+
 def scale_of(x: Tensor) -> float:
     """The factor that brings the mean length of x [n, d] to √d (Templeton et al. 2024)."""
-    length = float(x.norm(dim=1).mean())
+    length = mean_length(x)
     return math.sqrt(x.shape[1]) / length if length > 0 else 1.0
 
 

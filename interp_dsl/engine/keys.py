@@ -11,7 +11,7 @@ from interp_dsl.plan.serialise import to_data
 from interp_dsl.plan.tasks import Step, Sweep
 from interp_dsl.runs.versions import versions
 
-_IRRELEVANT = ("id", "step", "key", "place", "packing")
+_IRRELEVANT = ("id", "step", "key", "place", "packing", "batch")
 _VERSIONS = ("torch", "transformer_lens", "interp_dsl")
 
 

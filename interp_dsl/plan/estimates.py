@@ -17,6 +17,7 @@ from interp_dsl.plan.tasks import (
     AttributeEdges,
     Evaluate,
     EvaluateCircuit,
+    Fit,
     KeepPairs,
     Plan,
     Record,
@@ -25,6 +26,7 @@ from interp_dsl.plan.tasks import (
     Step,
     Sweep,
 )
+from interp_dsl.plan.training import fit_plain
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ def _plain(task: Step, known: Sizes) -> Cost:
         return edges_plain(task, known)
     if isinstance(task, Attribute | AttributeEdges):
         return attribution_plain(task, known)
+    if isinstance(task, Fit):
+        return fit_plain(task, known)
     total = sum((whole(run, None, known) for run in runs_of(task)), Cost())
     if isinstance(task, Sweep):
         units = units_of(task, known)
@@ -103,6 +107,8 @@ def runs_of(task: Step) -> tuple[Run, ...]:
             found = [*parts(variant, Run), *parts(change, Run)]
         case AttributeEdges(variant=variant):  # it runs its source itself
             found = [*parts(variant, Run)]
+        case Fit():  # it runs its data itself
+            return ()
         case Search() | EvaluateCircuit():  # these run their sides themselves
             found = []
     if any("reference" in needs(m.term) for m in task.metrics):

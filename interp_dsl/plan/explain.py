@@ -32,6 +32,7 @@ from interp_dsl.plan.tasks import (
     CircuitOf,
     Evaluate,
     EvaluateCircuit,
+    Fit,
     Forward,
     KeepPairs,
     LoadModel,
@@ -42,7 +43,8 @@ from interp_dsl.plan.tasks import (
     Sweep,
     Task,
 )
-from interp_dsl.plan.written import written_ranking
+from interp_dsl.plan.told import fitted, title
+from interp_dsl.plan.written import quantity, written_ranking
 
 NAMED = 5
 """Steps that are named of those that share a forward."""
@@ -147,6 +149,8 @@ def _title(task: Task, known: Sizes) -> str:
         case AttributeEdges(step=step, n_edges=n):
             count = "edges known at run time" if n is None else _count(n, "edge")
             return f"step {step}: {count}, estimated by {task.method}({_arguments(task)})"
+        case Fit():
+            return title(task)
         case EvaluateCircuit(step=step, circuit=circuit):
             return f"step {step}: evaluate the circuit {_origin(circuit)}"
 
@@ -174,6 +178,10 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
             yield from _circuits(task, found.sizes, estimate)
         case Attribute() | AttributeEdges():
             yield from _estimated(task, estimate)
+        case Fit():
+            yield f"on {show_run(task.run)}: one pass for all, which ends after the last site"
+            yield from fitted(task, found.sizes)
+            yield _cost(estimate)
         case SelfTest(corrupt=corrupt):
             second = "; the whole residual stream from the other side gives its outputs"
             yield "a side patched into itself changes nothing" + (second if corrupt else "")
@@ -341,11 +349,3 @@ def _cost(estimate: Cost) -> str:
     most = "at most " if estimate.is_bound else ""
     tokens, flops = quantity(estimate.tokens).rstrip(), quantity(estimate.flops)
     return f"{most}{_count(estimate.passes, 'row')}, {tokens} tokens, {flops}FLOP"
-
-
-def quantity(value: float) -> str:
-    """A number in thousands, millions, … with one decimal: 1.2 M."""
-    for size, suffix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.1f} {suffix}"
-    return f"{value:.0f} "

@@ -14,19 +14,40 @@ from interp_dsl.plan.algebra import (
     ScoreOf,
     Source,
 )
+from interp_dsl.plan.dictionaries import Fit, Fitted
+from interp_dsl.plan.origin import Json, Place
 from interp_dsl.plan.places import ALL, Positions, Site, Target
 from interp_dsl.plan.starts import Packing
 
-Json = None | bool | int | float | str | tuple["Json", ...] | dict[str, "Json"]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in the text a task comes from."""
-
-    file: str
-    line: int
-    column: int
+__all__ = [
+    "Attribute",
+    "AttributeEdges",
+    "Attribution",
+    "BuildData",
+    "CircuitFile",
+    "CircuitOf",
+    "Claim",
+    "DataSize",
+    "Evaluate",
+    "EvaluateCircuit",
+    "Fit",
+    "Fitted",
+    "Forward",
+    "Json",
+    "KeepPairs",
+    "LoadModel",
+    "ModelSize",
+    "Place",
+    "Plan",
+    "Record",
+    "Search",
+    "SelfTest",
+    "Step",
+    "Sweep",
+    "Task",
+    "Variant",
+    "View",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +322,7 @@ class EvaluateCircuit:
         return len(self.circuit.thresholds) or 1 if isinstance(self.circuit, CircuitOf) else 1
 
 
-Step = Sweep | Evaluate | Record | Search | EvaluateCircuit | Attribute | AttributeEdges
+Step = Sweep | Evaluate | Record | Search | EvaluateCircuit | Attribute | AttributeEdges | Fit
 """Tasks that leave the results of a step."""
 Task = LoadModel | BuildData | Forward | SelfTest | KeepPairs | Step
 

@@ -31,6 +31,8 @@ Kind = Literal[
     "search",
     "places",
     "estimate",
+    "method",
+    "options",
 ]
 
 REQUIRED: Any = object()
@@ -38,10 +40,10 @@ REQUIRED: Any = object()
 
 @dataclass(frozen=True)
 class Parameter:
-    """An argument of a function. `type` is int, number, numbers (one or a list), string, word,
-    bool, path, texts (one or a list of strings), paths, answers, metric, ranking or top (how many
-    of the largest); `choices` lists the words or strings that it may be, `least` and `most` bound
-    a number."""
+    """An argument of a function. `type` is int, number, ints, numbers (one or a list), string,
+    word, bool, path, texts (one or a list of strings), paths, answers, metric, ranking or top (how
+    many of the largest); `choices` lists the words or strings that it may be, `least` and `most`
+    bound a number."""
 
     type: str
     default: Any = REQUIRED
@@ -67,12 +69,13 @@ class Function:
 @dataclass(frozen=True)
 class Clause:
     """A clause of a verb: the kind of its values, whether it must stand, whether it may have
-    several values."""
+    several values. One of options has `named` ones, as `until tokens=50M`, and no values."""
 
     kind: Kind
     doc: str
     required: bool = False
     many: bool = False
+    named: dict[str, Parameter] = field(default_factory=dict)
 
 
 class Checks(Protocol):

@@ -9,6 +9,7 @@ from typing import Any
 from interp_dsl.language.source import Span
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.plan.algebra import Edges, Expression, Finding, Metric, Units
+from interp_dsl.plan.dictionaries import Fitted
 from interp_dsl.plan.places import Positions, Target
 
 
@@ -147,6 +148,14 @@ class EstimateTerm:
 
 
 @dataclass(frozen=True)
+class FitTerm:
+    """What is to be fitted, and with which options; those that are lists are tuples."""
+
+    architecture: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class CircuitTerm:
     """The circuits of a step, or of a file: then `step` is None, and the model whichever runs."""
 
@@ -179,10 +188,11 @@ class Searched:
 
 @dataclass(frozen=True)
 class Step:
-    """A checked step. `result` is scores, circuit, recording or intervention. `n_rows` counts the
-    rows of each metric and context, None where a result decides. `lacks`: columns of its scores
-    that are null; `more`: further ones. `thresholds`: of circuits, where there are several; metrics
-    in `shared` have one row for all of them."""
+    """A checked step. `result` is scores, circuit, dictionary, recording or intervention. `n_rows`
+    counts the rows of each metric and context, None where a result decides. `lacks`: columns of its
+    scores that are null; `more`: further ones. `thresholds`: of circuits, where there are several;
+    metrics in `shared` have one row for all of them. `dictionaries`: what a fit leaves, or what is
+    judged of one."""
 
     name: str
     verb: str
@@ -195,6 +205,7 @@ class Step:
     lacks: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = ()
+    dictionaries: tuple[Fitted, ...] = ()
     searched: Searched | None = None
     findings: tuple[Finding, ...] = ()
     shared: tuple[str, ...] = ()
