@@ -63,11 +63,11 @@ def fit(task: Fit, key: str, state: State, folder: RunFolder, report: Report, st
     _say_passes(task, harvest.stream.a_pass, report)
     checkpoints = _Checkpoints(folder, task.step, key)
     while fitting.done < task.steps:
-        number, first = divmod(fitting.done * task.inputs, task.buffer)
+        number, first = divmod(fitting.done, task.buffer // task.inputs)
         start = number * task.buffer
         end = min(start + task.buffer, task.steps * task.inputs)
         held, order = harvest.block(start, end), harvest.order(number, end - start)
-        for rows in order[first:].split(task.inputs):
+        for rows in torch.split(order[first * task.inputs :], task.inputs):
             _step(task, fitting, held, rows, report)
             if stop.is_wanted:
                 checkpoints.write(fitting)
@@ -94,7 +94,7 @@ def _step(task: Fit, fitting: _Fitting, held: Block, rows: Tensor, report: Repor
     is_point = n % max(1, task.steps // POINTS) == 0 or n == task.steps - 1
     batches = {target: x[rows] for target, x in held.items()}
     for one, trainer in zip(task.dictionaries, fitting.trainers, strict=True):
-        if n in (dict(one.options).get("resample") or ()):
+        if n in (one.given.get("resample") or ()):
             changed = _resample(task, one, trainer, held[one.target], n)
             report.note(f"{named(task, one)}: {changed:,} features resampled at step {n:,}")
         figures = trainer.step(batches[one.target])
@@ -111,7 +111,7 @@ def _resample(task: Fit, one: Fitted, trainer: Trainer, held: Tensor, n: int) ->
     published at most."""
     generator = torch.Generator().manual_seed(_seed(task.seed, n))
     order = torch.randperm(len(held), generator=generator)[:RESAMPLED].to(held.device)
-    batches = (held[rows] for rows in order.split(CHUNK))
+    batches = (held[rows] for rows in torch.split(order, CHUNK))
     return trainer.resample(batches, one.option("window") * task.inputs, generator)
 
 
@@ -186,7 +186,7 @@ def _fitting(
 ) -> _Fitting:
     trainers = []
     for one in task.dictionaries:
-        options, target = dict(one.options), one.target
+        options, target = one.given, one.target
         settings = Settings(
             options["width"],
             options["lr"],
@@ -275,5 +275,5 @@ def _about(one: Fitted, trainer: Trainer, found: Dictionary) -> dict[str, Any]:
         "k": found.k,
         "convention": trainer.architecture.convention,
         "scale": trainer.settings.scale,
-        "options": dict(one.options),
+        "options": one.given,
     }

@@ -22,9 +22,14 @@ class Fitted:
     options: tuple[tuple[str, Json], ...]
     d_in: int | None = None
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options by name."""
+        return dict(self.options)
+
     def option(self, name: str) -> Any:
         """The value of an option that this architecture has."""
-        return dict(self.options)[name]
+        return self.given[name]
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ def fitted(task: Fit, known: Sizes) -> Iterator[str]:
 
 
 def _architecture(one: Fitted) -> str:
-    options = dict(one.options)
+    options = one.given
     told = [f"{k}={_said(options[k])}" for k in MAIN if options.get(k) is not None]
     return f"{one.architecture}({', '.join(told)})"
 

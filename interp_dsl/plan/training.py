@@ -51,11 +51,11 @@ def fit_plain(task: Fit, known: Sizes) -> Cost:
 
 def step_flops(one: Fitted, inputs: int) -> float:
     """Of the matrix products of one training step."""
-    width, d = one.option("width"), one.d_in or 0
-    product = 2.0 * inputs * d * width
+    width, d = int(one.option("width")), one.d_in or 0
+    product: float = 2.0 * inputs * d * width
     if one.architecture in PRODUCTS:
         return PRODUCTS[one.architecture] * product
-    on = min(1.0, one.option("k") / width)
+    on: float = min(1.0, one.option("k") / width)
     return product * (1 + 4 * on)
 
 
@@ -66,7 +66,7 @@ def buffer_bytes(task: Fit) -> int:
 
 
 def parameter_bytes(one: Fitted) -> int:
-    width, d = one.option("width"), one.d_in or 0
+    width, d = int(one.option("width")), one.d_in or 0
     return BYTES * COPIES * (2 * width * d + 2 * width + d)
 
 

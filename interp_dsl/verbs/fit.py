@@ -193,7 +193,8 @@ def _context(found: Dataset, lowering: Lowering, model: Model) -> int | None:
         return max(side.tokens.shape[1] for side in built.sides.values())
     while found.parent is not None:
         found = found.parent
-    return found.spec.get("context")
+    context: int | None = found.spec.get("context")
+    return context
 
 
 VERB = Verb(
