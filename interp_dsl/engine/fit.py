@@ -74,6 +74,11 @@ def fit(task: Fit, key: str, state: State, folder: RunFolder, report: Report, st
                 stop.check()
         checkpoints.write_in_time(fitting)
     _finish(task, key, fitting, folder)
+    for one, row in zip(task.dictionaries, fitting.rows[-len(task.dictionaries) :], strict=True):
+        report.note(
+            f"{named(task, one)}: l0 {row['l0']:.1f}, fvu {row['fvu']:.3f}, {row['dead']:,} dead "
+            f"after {row['tokens']:,} tokens"
+        )
 
 
 @dataclass
