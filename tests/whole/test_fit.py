@@ -27,13 +27,14 @@ TEXT = f"""{HEAD}
 step sae = fit batch_topk(width=[256, 320], k=8, batch=256, buffer=2048, lr=2e-3)
            on neurons layers 0 of text until tokens=40k
 """
+COMMAND = ["run", "x.interp", "--device", "cpu", "--out", "killed"]
 PATIENCE = 60.0
 
 
 def _start(place: Path) -> subprocess.Popen[bytes]:
     with (place / "said").open("w") as said:
         return subprocess.Popen(
-            [sys.executable, "-m", "interp_dsl", *"run x.interp --device cpu --out killed".split()],
+            [sys.executable, "-m", "interp_dsl", *COMMAND],
             cwd=place,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=said,
