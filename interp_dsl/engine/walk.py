@@ -18,6 +18,7 @@ from interp_dsl.engine.edge_sweep import EdgeSweeper
 from interp_dsl.engine.fit import fit
 from interp_dsl.engine.forwards import run_forward
 from interp_dsl.engine.interrupts import Stop
+from interp_dsl.engine.judge import judge
 from interp_dsl.engine.kept import keep_pairs, record, self_test
 from interp_dsl.engine.keys import step_key
 from interp_dsl.engine.needs import Needs
@@ -36,6 +37,7 @@ from interp_dsl.plan.tasks import (
     BuildData,
     Evaluate,
     EvaluateCircuit,
+    EvaluateDictionary,
     Fit,
     Forward,
     KeepPairs,
@@ -118,6 +120,8 @@ class Walk:
         """What `progress` counts up to: examples of a forward, examples that are attributed, units
         of a sweep, tokens of a fit, edges of a search that goes from one to the next."""
         if isinstance(task, Forward):
+            return self.state.data[task.run.data].n
+        if isinstance(task, EvaluateDictionary):
             return self.state.data[task.run.data].n
         if isinstance(task, Fit):
             return task.steps * task.inputs
@@ -228,6 +232,9 @@ class Walk:
                     report.top(task.step, scored.table.to_dicts())
                 case Fit():
                     fit(task, key, self.state, self.folder, report, self.stop)
+                case EvaluateDictionary():
+                    scored = judge(task, self.state, self.folder, report)
+                    self._write(task.step, scored, key)
                 case EvaluateCircuit():
                     scored = circuits.evaluate(task, self.state, self.folder, report)
                     self._write(task.step, scored, key)

@@ -41,6 +41,7 @@ from interp_dsl.plan.tasks import (
     DataSize,
     Evaluate,
     EvaluateCircuit,
+    EvaluateDictionary,
     Fit,
     Forward,
     KeepPairs,
@@ -169,6 +170,10 @@ def cost(task: Task, known: Sizes) -> Cost:
             from interp_dsl.plan.training import fit_cost
 
             return fit_cost(task, known)
+        case EvaluateDictionary():
+            from interp_dsl.plan.training import judging_cost
+
+            return judging_cost(task, known)
         case SelfTest():
             return _self_test(task, known)
         case KeepPairs(runs=runs, pairs=pairs):

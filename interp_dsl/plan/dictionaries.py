@@ -67,3 +67,45 @@ class Fit:
     def targets(self) -> tuple[Target, ...]:
         """The activations that dictionaries are fitted to, each once."""
         return tuple(dict.fromkeys(d.target for d in self.dictionaries))
+
+
+@dataclass(frozen=True, slots=True)
+class DictionaryOf:
+    """Dictionaries that a step has fitted."""
+
+    step: str
+    fitted: tuple[Fitted, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A measure of a dictionary, under the name that the tables use."""
+
+    name: str
+    function: str
+    arguments: tuple[tuple[str, Json], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateDictionary:
+    """How well dictionaries do on a run: a score table named `step`, a row a dictionary and
+    measure. `batch` prompts go through the model at once; `splices`: measures ask for passes with
+    the reconstruction in the activation's place."""
+
+    id: str
+    step: str
+    run: Run
+    of: DictionaryOf
+    measures: tuple[Judged, ...]
+    splices: bool = False
+    batch: int | None = None
+    key: str | None = None
+    place: Place | None = None
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        return tuple(dict.fromkeys(d.target.site for d in self.of.fitted))
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return tuple(dict.fromkeys(d.target for d in self.of.fitted))

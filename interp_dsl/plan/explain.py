@@ -32,6 +32,7 @@ from interp_dsl.plan.tasks import (
     CircuitOf,
     Evaluate,
     EvaluateCircuit,
+    EvaluateDictionary,
     Fit,
     Forward,
     KeepPairs,
@@ -151,6 +152,8 @@ def _title(task: Task, known: Sizes) -> str:
             return f"step {step}: {count}, estimated by {task.method}({_arguments(task)})"
         case Fit():
             return title(task)
+        case EvaluateDictionary(step=step, of=of):
+            return f"step {step}: evaluate {of.step}"
         case EvaluateCircuit(step=step, circuit=circuit):
             return f"step {step}: evaluate the circuit {_origin(circuit)}"
 
@@ -178,6 +181,9 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
             yield from _circuits(task, found.sizes, estimate)
         case Attribute() | AttributeEdges():
             yield from _estimated(task, estimate)
+        case EvaluateDictionary(run=run, measures=measures):
+            yield f"on {show_run(run)}: {', '.join(m.name for m in measures)}"
+            yield _cost(estimate)
         case Fit():
             yield f"on {show_run(task.run)}: one pass for all, which ends after the last site"
             yield from fitted(task, found.sizes)

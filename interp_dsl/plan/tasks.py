@@ -14,7 +14,7 @@ from interp_dsl.plan.algebra import (
     ScoreOf,
     Source,
 )
-from interp_dsl.plan.dictionaries import Fit, Fitted
+from interp_dsl.plan.dictionaries import DictionaryOf, EvaluateDictionary, Fit, Fitted, Judged
 from interp_dsl.plan.origin import Json, Place
 from interp_dsl.plan.places import ALL, Positions, Site, Target
 from interp_dsl.plan.starts import Packing
@@ -28,12 +28,15 @@ __all__ = [
     "CircuitOf",
     "Claim",
     "DataSize",
+    "DictionaryOf",
     "Evaluate",
     "EvaluateCircuit",
+    "EvaluateDictionary",
     "Fit",
     "Fitted",
     "Forward",
     "Json",
+    "Judged",
     "KeepPairs",
     "LoadModel",
     "ModelSize",
@@ -322,7 +325,17 @@ class EvaluateCircuit:
         return len(self.circuit.thresholds) or 1 if isinstance(self.circuit, CircuitOf) else 1
 
 
-Step = Sweep | Evaluate | Record | Search | EvaluateCircuit | Attribute | AttributeEdges | Fit
+Step = (
+    Sweep
+    | Evaluate
+    | Record
+    | Search
+    | EvaluateCircuit
+    | Attribute
+    | AttributeEdges
+    | Fit
+    | EvaluateDictionary
+)
 """Tasks that leave the results of a step."""
 Task = LoadModel | BuildData | Forward | SelfTest | KeepPairs | Step
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, stopped
-from interp_dsl.plan.dictionaries import Fit, Fitted
+from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, stopped, whole
+from interp_dsl.plan.dictionaries import EvaluateDictionary, Fit, Fitted
 from interp_dsl.plan.memory import BYTES
 from interp_dsl.plan.places import Site
 
@@ -73,3 +73,24 @@ def parameter_bytes(one: Fitted) -> int:
 def step_bytes(one: Fitted, inputs: int) -> int:
     """Features of one step: two tensors of all of them, pre-activations and a slope."""
     return BYTES * 2 * inputs * int(one.option("width"))
+
+
+COMPARED = 3
+"""Passes whose logits an evaluation holds at once: clean, ablated, and one dictionary's."""
+
+
+def judging_cost(task: EvaluateDictionary, known: Sizes) -> Cost:
+    """Activations once; where measures splice, whole passes: clean, a zero and a mean at each
+    site, and one for each dictionary."""
+    found = known.of(task.run)
+    if found is None:
+        return UNKNOWN
+    model, data = found
+    batch = task.batch or data.n
+    total = stopped(task.sites, model, data.n, data.width, task.batch)
+    if task.splices:
+        times = 1 + 2 * len(task.targets) + len(task.of.fitted)
+        total += whole(task.run, data.n * times, known, batch=batch)
+    products = sum(4.0 * (d.d_in or 0) * d.option("width") for d in task.of.fitted)
+    flops = (total.flops or 0.0) + products * data.n * data.width * (2 if task.splices else 1)
+    return replace(total, flops=flops, is_bound=task.splices)

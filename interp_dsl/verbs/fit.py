@@ -97,7 +97,7 @@ def _dictionaries(
             options = settled(given, tokens)
             _check_options(call, checks, term.architecture, options, tokens)
             parts = [place] if len(targets) > 1 else []
-            parts += [f"{name}={_said(options[name])}" for name in varying]
+            parts += [f"{name}={said(options[name])}" for name in varying]
             held = tuple(sorted(frozen(options).items()))
             d_in = _width(target, model)
             found.append(Fitted(", ".join(parts), target, term.architecture, held, d_in))
@@ -150,7 +150,8 @@ def _short(target: Target, targets: tuple[Target, ...]) -> str:
     return target.place
 
 
-def _said(value: Any) -> str:
+def said(value: Any) -> str:
+    """A value as a label has it."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

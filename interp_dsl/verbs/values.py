@@ -214,6 +214,14 @@ class Step:
 
 
 @dataclass(frozen=True)
+class DictionaryTerm:
+    """Dictionaries that a step has fitted."""
+
+    step: Step
+    fitted: tuple[Fitted, ...]
+
+
+@dataclass(frozen=True)
 class Call:
     """A verb with its evaluated objects and clauses; spans tell where each stood."""
 

@@ -120,3 +120,45 @@ def test_what_cannot_be_fitted_is_refused(step: str, code: str, told: str) -> No
     found = check_source(Source(f"{HEAD}step sae = fit {step}\n")).diagnostics
     assert [d.code for d in found] == [code]
     assert told in f"{found[0].message} {found[0].label} {found[0].help}"
+
+
+JUDGED = f"""{HEAD}
+dataset held = task("text-1l-512", n=8, seed=1)
+step sae = fit topk(width=128, k=[4, 16], batch=256, lr=5e-3) 
+           on neurons layers 0 of text until tokens=12k
+step both = evaluate sae on held measure fvu(), l0(), ce_loss_score(), loss_recovered(ablation=mean)
+step one = evaluate sae[k=16] on held measure fvu(), dead()
+expect both[k=16].fvu.value < both[k=4].fvu.value
+expect both[k=4].l0.value <= 4
+expect both[k=16].ce_loss_with_ablation.value > both[k=16].ce_loss_with_sae.value
+expect one.fvu.value == both[k=16].fvu.value
+"""
+
+
+def test_dictionaries_are_judged_one_by_one_and_together(tmp_path: Path) -> None:
+    (tmp_path / "x.interp").write_text(JUDGED)
+    run = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "run", device="cpu")
+    assert [c["ok"] for c in run.claims] == [True] * 4
+    table = run.scores("both")
+    assert table["dictionary"].unique(maintain_order=True).to_list() == ["k=4", "k=16"]
+    assert run.tensors("both")["k=4/density"].shape == (128,)
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "told"),
+    [
+        ("step j = evaluate sae[k=5] on text measure l0()", "E311", "k=4; k=16"),
+        ("step j = evaluate sae on text measure faithfulness()", "E306", "not measured"),
+        ("step j = evaluate m on text measure fvu()", "E306", "is a model"),
+        ("step j = evaluate sae on text measure fvu(), fvu()", "E309", "twice"),
+        ("step j = evaluate sae on text measure fvu()\nexpect j.fvu.value < 1", "E310", "[k=4]"),
+        ("step j = evaluate sae on text measure fvu\nexpect j.fvu.value < 1", "E300", "fvu()"),
+        ("step j = evaluate sae on text measure ce_loss_score(ablation=none)", "E302", "ablation"),
+        ("step j = evaluate sae on text measure fvu() under sae", "E300", "intervention"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(line: str, code: str, told: str) -> None:
+    fit = "step sae = fit topk(width=64, k=[4, 16]) on L0.mlp of text until tokens=10k"
+    found = check_source(Source(f"{HEAD}{fit}\n{line}\n")).diagnostics
+    assert code in [d.code for d in found]
+    assert any(told in f"{d.message} {d.label} {d.help}" for d in found), found
