@@ -28,6 +28,7 @@ from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.plan.dictionaries import Fit, Fitted
 from interp_dsl.plan.places import Target
 from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.schema import FIT_COLUMNS, polars_types
 
 POINTS = 200
 """Points of a training curve, about."""
@@ -39,18 +40,6 @@ FIRST = 65_536
 RESAMPLED, CHUNK = 819_200, 8_192
 """Inputs that resampling looks at, at most (Bricken et al. 2023), and at once."""
 
-CURVE: dict[str, Any] = {
-    "dictionary": pl.String,
-    "step": pl.Int64,
-    "tokens": pl.Int64,
-    "loss": pl.Float64,
-    "mse": pl.Float64,
-    "penalty": pl.Float64,
-    "l0": pl.Float64,
-    "fvu": pl.Float64,
-    "dead": pl.Int64,
-    "lr": pl.Float64,
-}
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -228,7 +217,7 @@ class _Checkpoints:
             tensors |= {f"{i}.{k}": v.cpu().numpy() for k, v in trainer.state().items()}
         for name in ("scales", "lengths"):
             tensors[name] = np.array(list(getattr(fitting, name).values()))
-        table = pl.DataFrame(fitting.rows, schema=CURVE)
+        table = pl.DataFrame(fitting.rows, schema=polars_types(FIT_COLUMNS))
         self.folder.write_part(self.step, fitting.done, table, tensors, self.key)
         self.folder.keep_part(self.step, fitting.done, self.key)
         self._ended = time.monotonic()
@@ -266,7 +255,7 @@ def _finish(task: Fit, key: str, fitting: _Fitting, folder: RunFolder) -> None:
         tensors |= {f"{prefix}{k}": v.cpu().numpy() for k, v in found.tensors.items()}
         about.append(_about(one, trainer, found))
     folder.write_tensors(task.step, tensors)
-    folder.write_table(task.step, pl.DataFrame(fitting.rows, schema=CURVE))
+    folder.write_table(task.step, pl.DataFrame(fitting.rows, schema=polars_types(FIT_COLUMNS)))
     folder.finish_step(task.step, key, dictionaries=about)
     folder.drop_parts(task.step)
 

@@ -49,6 +49,21 @@ SCORE_COLUMNS: dict[str, Kind] = {
     "skipped": "truth",
 }
 
+FIT_COLUMNS: dict[str, Kind] = {
+    "dictionary": "text",
+    "step": "integer",
+    "tokens": "integer",
+    "loss": "number",
+    "mse": "number",
+    "penalty": "number",
+    "l0": "number",
+    "fvu": "number",
+    "dead": "integer",
+    "lr": "number",
+}
+"""What a fit leaves: points of its training curves, in the order in which they were reached;
+`dictionary` is its label, null where it stands alone."""
+
 ESTIMATE_COLUMNS: dict[str, Kind] = {"verified": "number"}
 
 
@@ -88,6 +103,11 @@ def score_table(
 def is_score_table(table: pl.DataFrame) -> bool:
     """Whether a table has all the score columns (a circuit's edge table, say, has not)."""
     return SCORE_COLUMNS.keys() <= set(table.columns)
+
+
+def is_curve_table(table: pl.DataFrame) -> bool:
+    """Whether a table holds the training curves of a fit."""
+    return table.columns == [*FIT_COLUMNS]
 
 
 def extra_columns(table: pl.DataFrame) -> list[str]:
