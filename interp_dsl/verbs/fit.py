@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from interp_dsl.models.files import bundled_text
 from interp_dsl.models.sites import n_indices, width
 from interp_dsl.plan.algebra import Explicit
 from interp_dsl.plan.dictionaries import Fit, Fitted
@@ -191,9 +192,13 @@ def _context(found: Dataset, lowering: Lowering, model: Model) -> int | None:
     """The tokens of a prompt, as far as the text or the data at hand tells."""
     built = lowering.built(found, model)
     if built is not None:
-        return max(side.tokens.shape[1] for side in built.sides.values())
+        return max(int(side.tokens.shape[1]) for side in built.sides.values())
     while found.parent is not None:
         found = found.parent
+    if found.spec["kind"] == "task" and bundled_text(found.spec["name"]):
+        from interp_dsl.data.tokens import CONTEXT
+
+        return CONTEXT
     context: int | None = found.spec.get("context")
     return context
 

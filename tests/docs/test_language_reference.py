@@ -19,11 +19,13 @@ from interp_dsl.language.render import render
 from interp_dsl.language.source import Source
 from interp_dsl.models.sites import FAMILIES
 from interp_dsl.plan.metrics import METRICS
-from interp_dsl.runs.schema import ESTIMATE_COLUMNS, SCORE_COLUMNS
+from interp_dsl.runs.schema import ESTIMATE_COLUMNS, FIT_COLUMNS, SCORE_COLUMNS
 from interp_dsl.verbs import verbs
+from interp_dsl.verbs.dictionaries import ARCHITECTURES, SWEPT
 from interp_dsl.verbs.estimates import ESTIMATES
 from interp_dsl.verbs.evidence import FINDINGS
 from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
+from interp_dsl.verbs.judging import MEASURES, RAW
 from interp_dsl.verbs.methods import EDGES, SEARCHES
 from interp_dsl.verbs.signature import Function
 
@@ -218,6 +220,26 @@ def test_columns_of_estimates() -> None:
     rows = table(section("Attribution"), "column")
     names = {name for row in rows for name in row["column"].split(", ")}
     assert ESTIMATE_COLUMNS.keys() <= names <= ESTIMATE_COLUMNS.keys() | SCORE_COLUMNS.keys()
+
+
+def test_architectures_of_dictionaries_and_their_arguments() -> None:
+    rows = [r["architecture"] for r in table(section("Dictionaries"), "architecture")]
+    told = {name: set(rest) for name, *rest in (re.findall(r"\w+", row) for row in rows)}
+    assert told == {name: set(f.parameters) for name, f in ARCHITECTURES.items()}
+    assert (
+        {name for f in ARCHITECTURES.values() for name in SWEPT if name in f.parameters}
+        == {*SWEPT}
+        <= code_words(section("Dictionaries"))
+    )
+
+
+def test_measures_of_dictionaries_and_columns_of_training() -> None:
+    rows = [r["measure"] for r in table(section("Dictionaries"), "measure")]
+    told = re.findall(r"(\w+)(?:\((\w+)\))?", " ".join(rows))
+    wanted = {(name, "".join(f.parameters)) for name, f in MEASURES.items()}
+    assert set(told) == wanted
+    words = code_words(section("Dictionaries"))
+    assert {*FIT_COLUMNS, *(raw for names in RAW.values() for raw in names)} <= words
 
 
 def test_parts_of_a_circuit() -> None:
