@@ -116,15 +116,13 @@ def score(ablated: Tensor, with_sae: Tensor, clean: Tensor) -> Ratio:
     return Ratio(ablated - with_sae, ablated - clean)
 
 
-def losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """The cross-entropy [B, T] of targets [B, T] under logits [B, T, V]."""
-    log = logits.log_softmax(-1)
+def losses(log: Tensor, targets: Tensor) -> Tensor:
+    """The cross-entropy [B, T] of targets [B, T] under log probabilities [B, T, V]."""
     found: Tensor = -log.gather(-1, targets[..., None])[..., 0]
     return found
 
 
-def divergences(clean: Tensor, logits: Tensor) -> Tensor:
-    """KL(clean ‖ other) [B, T] of logits [B, T, V]."""
-    p, q = clean.log_softmax(-1), logits.log_softmax(-1)
-    found: Tensor = (p.exp() * (p - q)).sum(-1)
+def divergences(clean: Tensor, log: Tensor) -> Tensor:
+    """KL(clean ‖ other) [B, T] of log probabilities [B, T, V]."""
+    found: Tensor = torch.einsum("btv,btv->bt", clean.exp(), clean - log)
     return found

@@ -75,38 +75,39 @@ def _passed(
     the clean run, of the clean run, of each target under zero and under its mean, and of each
     dictionary by its number."""
     n = len(harvest.stream.counts)
-    found: Losses = {"ce": {}, "kl": {}}
+    found: Losses = {"ce": {}, "kl": {}, "tokens": {"": harvest.predictions.double()}}
+    ablations = {str(dict(m.arguments)["ablation"]) for m in task.measures if m.arguments}
+    has_kl = any(m.function == "kl_div_score" for m in task.measures)
 
-    def add(name: Any, logits: Tensor, clean: Tensor, examples: Tensor) -> None:
-        predicted, targets = harvest.predicted(examples)
-        told = {"ce": losses(logits[:, :-1], targets)}
-        if name != "clean":
-            told["kl"] = divergences(clean[:, :-1], logits[:, :-1])
-        for kind, values in told.items():
-            sums = found[kind].setdefault(name, torch.zeros(n, dtype=torch.float64))
-            sums[examples] = (values * predicted).sum(1).double().cpu()
+    def add(kind: str, name: Any, values: Tensor, predicted: Tensor, examples: Tensor) -> None:
+        sums = found[kind].setdefault(name, torch.zeros(n, dtype=torch.float64))
+        sums[examples] = (values * predicted).sum(1).double().cpu()
 
     def work(first: int, last: int) -> None:
         examples = torch.arange(first, last)
-        clean, block = harvest.whole(examples)
-        add("clean", clean, clean, examples)
+        predicted, targets = harvest.predicted(examples)
+        logits, block = harvest.whole(examples)
+        clean = logits[:, :-1].log_softmax(-1)
+        add("ce", "clean", losses(clean, targets), predicted, examples)
 
         def under(name: Any, target: Target, values: Tensor) -> None:
             edits = splice(target, harvest.kept(examples), values)
-            add(name, harvest.logits(examples, edits), clean, examples)
+            log = harvest.logits(examples, edits)[:, :-1].log_softmax(-1)
+            add("ce", name, losses(log, targets), predicted, examples)
+            if has_kl:
+                add("kl", name, divergences(clean, log), predicted, examples)
 
         for target, x in block.items():
-            under((target, "zero"), target, torch.zeros_like(x))
-            mean = means[target].to(x.device, x.dtype)
-            under((target, "mean"), target, mean.expand_as(x))
+            if "zero" in ablations:
+                under((target, "zero"), target, torch.zeros_like(x))
+            if "mean" in ablations:
+                mean = means[target].to(x.device, x.dtype)
+                under((target, "mean"), target, mean.expand_as(x))
         for i, (one, made) in enumerate(zip(task.of.fitted, held, strict=True)):
-            x = block[one.target]
-            under(i, one.target, made.dictionary.reconstruct(x))
+            under(i, one.target, made.dictionary.reconstruct(block[one.target]))
         report.progress(last, n)
 
     in_batches(n, rows, work, report.note)
-    tokens = harvest.predictions.double()
-    found["tokens"] = {"": tokens}
     return found
 
 
