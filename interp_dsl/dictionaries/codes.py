@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from interp_dsl.dictionaries.selection import largest, largest_of_batch
+
 SPARSE = 1 / 64
 """The largest share of features on at which gathering is quicker than dense products (CPU)."""
 
@@ -40,10 +42,9 @@ class Dense:
         """The sums [m] of V over the batch."""
         return values.sum(0)
 
-    def within(self, start: int, stop: int) -> Tensor:
-        """1 for features start to stop, else 0; fits `values`."""
-        places = torch.arange(self.values.shape[1], device=self.values.device)
-        return ((places >= start) & (places < stop)).to(self.values.dtype)
+    def part(self, start: int, stop: int) -> Dense:
+        """The features start to stop alone, counted from there."""
+        return Dense(self.values[:, start:stop])
 
 
 @dataclass(frozen=True)
@@ -76,16 +77,24 @@ class Sparse:
     def total(self, values: Tensor) -> Tensor:
         """The sums [m] of V over the batch."""
         order, starts = self._by_feature
-        return _sums(order, values[:, None], starts, torch.ones_like(values))[:, 0]
+        ends = torch.cat([starts, starts.new_tensor([len(order)])])
+        sums: Tensor = torch.segment_reduce(values[order], "sum", offsets=ends)
+        return sums
 
-    def within(self, start: int, stop: int) -> Tensor:
-        """1 for features start to stop, else 0; fits `values`."""
-        return ((self.index >= start) & (self.index < stop)).to(self.values.dtype)
+    def part(self, start: int, stop: int) -> Sparse:
+        """The features start to stop alone, counted from there."""
+        if stop - start == self.width:
+            return self
+        here = (self.index >= start) & (self.index < stop)
+        row = self.row[here]
+        counts = torch.bincount(row, minlength=len(self.offsets))
+        offsets = counts.cumsum(0) - counts
+        return Sparse(self.values[here], self.index[here] - start, row, offsets, stop - start)
 
     @cached_property
     def _by_feature(self) -> tuple[Tensor, Tensor]:
         """The entries' order by feature, and where each feature begins in it."""
-        order = torch.argsort(self.index, stable=True)
+        order = torch.argsort(self.index.int(), stable=True)
         counts = torch.bincount(self.index, minlength=self.width)
         return order, counts.cumsum(0) - counts
 
@@ -98,45 +107,35 @@ def _sums(index: Tensor, table: Tensor, offsets: Tensor, weights: Tensor) -> Ten
     return embedding_bag(index, table, offsets, mode="sum", per_sample_weights=weights)
 
 
+def of_rows(values: Tensor, index: Tensor, width: int, sparse: bool) -> Codes:
+    """Codes of features [B, k] with values that count where they are above 0."""
+    values = values.clamp_min(0)
+    if not sparse:
+        return Dense(values.new_zeros(len(values), width).scatter_(1, index, values))
+    count, k = index.shape
+    rows = torch.arange(count, device=values.device)
+    return Sparse(values.flatten(), index.flatten(), rows.repeat_interleave(k), rows * k, width)
+
+
+def of_entries(
+    values: Tensor, row: Tensor, index: Tensor, shape: tuple[int, int], sparse: bool
+) -> Codes:
+    """Codes [B, m] of single entries, row after row."""
+    if not sparse:
+        dense = values.new_zeros(shape)
+        dense[row, index] = values
+        return Dense(dense)
+    counts = torch.bincount(row, minlength=shape[0])
+    return Sparse(values, index, row, counts.cumsum(0) - counts, shape[1])
+
+
 def top_k(pre: Tensor, k: int, sparse: bool) -> Codes:
     """The k largest of each row of pre [B, m], none below 0."""
-    k = min(k, pre.shape[1])
-    found = pre.topk(k, dim=1, sorted=False)
-    if not sparse:
-        kept = found.values.clamp_min(0)
-        return Dense(torch.zeros_like(pre).scatter_(1, found.indices, kept))
-    rows = torch.arange(len(pre), device=pre.device)
-    return Sparse(
-        found.values.clamp_min(0).flatten(),
-        found.indices.flatten(),
-        rows.repeat_interleave(k),
-        rows * k,
-        pre.shape[1],
-    )
+    return of_rows(*largest(pre, k), pre.shape[1], sparse)
 
 
 def batch_top_k(pre: Tensor, k: int, sparse: bool) -> Codes:
     """The B·k largest of the whole batch pre [B, m], none below 0 (Bussmann et al. 2024,
-    arXiv 2412.06410). Exact: a row whose four times k largest are all among them is looked at
-    whole."""
-    n_rows, width = pre.shape
-    wide = min(4 * k, width)
-    found = pre.topk(wide, dim=1, sorted=False)
-    wanted = min(n_rows * k, found.values.numel())
-    least = found.values.flatten().kthvalue(found.values.numel() - wanted + 1).values
-    if wide < width and bool((found.values.amin(1) >= least).any()):
-        found = pre.topk(width, dim=1, sorted=False)
-        least = found.values.flatten().kthvalue(found.values.numel() - n_rows * k + 1).values
-    on = (found.values >= least) & (found.values > 0)
-    if not sparse:
-        kept = torch.where(on, found.values, 0)
-        return Dense(torch.zeros_like(pre).scatter_(1, found.indices, kept))
-    row, column = on.nonzero(as_tuple=True)
-    counts = on.sum(1)
-    return Sparse(
-        found.values[row, column],
-        found.indices[row, column],
-        row,
-        counts.cumsum(0) - counts,
-        width,
-    )
+    arXiv 2412.06410)."""
+    found = largest_of_batch(pre, len(pre) * k)
+    return of_entries(*found, (pre.shape[0], pre.shape[1]), sparse)

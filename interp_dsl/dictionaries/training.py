@@ -36,14 +36,35 @@ class Settings:
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one step, on the device: the loss and its terms, the mean number of features on, the
-    fraction of variance unexplained, how many features are dead."""
+    """Of one step: what was found of its batch x [B, d], and which features were dead. The figures
+    are computed where they are asked for."""
 
-    loss: Tensor
-    terms: Params
-    l0: Tensor
-    fvu: Tensor
+    found: Found
+    x: Tensor
     dead: Tensor
+
+    @property
+    def loss(self) -> float:
+        return float(torch.stack(list(self.found.terms.values())).sum())
+
+    @property
+    def terms(self) -> dict[str, float]:
+        return {name: float(value) for name, value in self.found.terms.items()}
+
+    @property
+    def l0(self) -> float:
+        """Features on for an input."""
+        return float(self.found.fired.sum() / len(self.x))
+
+    @property
+    def fvu(self) -> float:
+        """The fraction of variance unexplained."""
+        total = (self.x - self.x.mean(0)).square().sum()
+        return float(self.found.error.square().sum() / total)
+
+    @property
+    def n_dead(self) -> int:
+        return int(self.dead.sum())
 
 
 class Trainer:
@@ -78,7 +99,7 @@ class Trainer:
         self.held = found.held
         self.silent = torch.where(found.fired > 0, 0, self.silent + len(x))
         self.n_steps += 1
-        return _figures(found, x, dead)
+        return Figures(found, x, dead)
 
     @property
     def dead(self) -> Tensor:
@@ -177,14 +198,3 @@ class Trainer:
             squares = (fit.decode(f) - x).square()
             error = squares.mean(1) if self.architecture.convention == "mean" else squares.sum(1)
             yield x, error + weight * f.sum(1)
-
-
-def _figures(found: Found, x: Tensor, dead: Tensor) -> Figures:
-    total = (x - x.mean(0)).square().sum()
-    return Figures(
-        torch.stack(list(found.terms.values())).sum(),
-        found.terms,
-        found.fired.sum() / len(x),
-        found.error.square().sum() / total,
-        dead.sum(),
-    )

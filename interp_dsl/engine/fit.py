@@ -116,7 +116,7 @@ def _seed(*numbers: int) -> int:
 
 def _point(task: Fit, one: Fitted, n: int, trainer: Trainer, figures: Figures) -> dict[str, Any]:
     """A point of the training curve. Raises InterpError E671 for a loss that is not finite."""
-    loss, mse = float(figures.loss), float(figures.terms["mse"])
+    loss, mse = figures.loss, figures.terms["mse"]
     if not math.isfinite(loss):
         raise InterpError(
             Diagnostic(
@@ -133,9 +133,9 @@ def _point(task: Fit, one: Fitted, n: int, trainer: Trainer, figures: Figures) -
         "loss": loss,
         "mse": mse,
         "penalty": loss - mse,
-        "l0": float(figures.l0),
-        "fvu": float(figures.fvu),
-        "dead": int(figures.dead),
+        "l0": figures.l0,
+        "fvu": figures.fvu,
+        "dead": figures.n_dead,
         "lr": trainer.settings.lr * trainer.schedule.rate(n),
     }
 

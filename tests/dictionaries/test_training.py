@@ -139,7 +139,7 @@ def test_silent_features_count_as_dead_and_revive() -> None:
     trainer.step(mixtures(known, 64, generator, 0.3))
     assert trainer.dead[:6].all()
     figures = trainer.step(mixtures(known, 64, generator, 0.3))
-    assert figures.dead >= 6 and figures.terms["auxk"] > 0
+    assert figures.n_dead >= 6 and figures.terms["auxk"] > 0
 
 
 def test_schedules() -> None:

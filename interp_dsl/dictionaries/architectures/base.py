@@ -13,8 +13,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from interp_dsl.dictionaries.codes import Codes
-
 Params = dict[str, Tensor]
 
 
@@ -86,28 +84,45 @@ def unit(rows: Tensor) -> Tensor:
     return rows / lengths
 
 
-def centred(params: Params, x: Tensor) -> Tensor:
-    return x - params["b_dec"]
+def affine(params: Params, seen: Tensor) -> Tensor:
+    """Pre-activations [B, m] of what is seen [B, d], b_dec taken off."""
+    return torch.addmm(params["b_enc"], seen, params["encoder"].T)
 
 
-def affine(params: Params, seen: Tensor, bias: str = "b_enc") -> Tensor:
-    """Pre-activations [B, m] of what is seen [B, d], the bias of the input taken off."""
-    return torch.addmm(params[bias], seen, params["encoder"].T)
-
-
-def encoder_gradients(params: Params, codes: Codes, d_pre: Tensor, seen: Tensor) -> Params:
-    """Gradients of encoder, b_enc and b_dec by way of the pre-activations; d_pre shaped as the
-    codes' values."""
-    d_bias = codes.total(d_pre)
-    return {
-        "encoder": codes.outer(d_pre, seen),
-        "b_enc": d_bias,
-        "b_dec": -(d_bias @ params["encoder"]),
-    }
-
-
-def squared(error: Tensor, weight: float = 1.0, convention: str = "mean") -> tuple[Tensor, Tensor]:
-    """weight × the squared error, a mean over the batch and the mean or sum over an input's
-    elements; and its gradient [B, d]."""
-    share = weight / (error.numel() if convention == "mean" else len(error))
+def squared(error: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """share × the summed squared error, and its gradient [B, d]."""
     return share * error.square().sum(), (2 * share) * error
+
+
+def share(x: Tensor, convention: str = "mean") -> float:
+    """What a squared error counts in a batch x [B, d]: a mean over inputs, and a mean or a sum over
+    an input's elements."""
+    return 1 / (x.numel() if convention == "mean" else len(x))
+
+
+CACHED = 1 << 20
+"""Features that are worked on at once on a processor: they stay in its caches, so that elementwise
+work costs little beside the products."""
+
+
+def chunks(x: Tensor, width: int) -> tuple[Tensor, ...]:
+    """The inputs x [B, d] in parts for features [rows, width]; whole where there is no cache to
+    care for."""
+    rows = max(64, CACHED // width) if x.device.type == "cpu" else len(x)
+    return torch.split(x, rows)
+
+
+def blank(params: Params) -> Params:
+    """Gradients of 0, to add to."""
+    return {name: torch.zeros_like(value) for name, value in params.items()}
+
+
+def count_on(f: Tensor) -> Tensor:
+    """How many of the features f [rows, m], none below 0, are on: [m]; f is lost."""
+    return f.sign_().sum(0)
+
+
+def where_on(slopes: Tensor, f: Tensor) -> Tensor:
+    """The slopes where features f are above 0, else 0."""
+    found: Tensor = torch.ops.aten.threshold_backward(slopes, f, 0)
+    return found

@@ -16,9 +16,13 @@ from interp_dsl.dictionaries.architectures.base import (
     Found,
     Now,
     Params,
-    centred,
+    blank,
+    chunks,
+    count_on,
+    share,
     squared,
     tied,
+    where_on,
 )
 
 
@@ -37,24 +41,30 @@ class Gated:
 
     def loss(self, params: Params, x: Tensor, now: Now) -> Found:
         """Seven products: those of ReLU, and decoding the gate and its gradient."""
-        decoder, l1 = params["decoder"], self.l1 * now.warmth / len(x)
-        seen, scale = centred(params, x), params["r_mag"].exp()
-        shared = seen @ params["encoder"].T
-        gate = (shared + params["b_gate"]).clamp_min_(0)
-        f = torch.addcmul(params["b_mag"], shared, scale).clamp_min_(0).mul_(gate > 0)
-        error = torch.addmm(params["b_dec"], f, decoder) - x
-        mse, g = squared(error)
-        aux, g_gate = squared(torch.addmm(params["b_dec"], gate, decoder) - x)
-        d_mag = (g @ decoder.T).mul_(f > 0)
-        d_gate = (g_gate @ decoder.T).add_(l1).mul_(gate > 0)
-        d_shared = torch.addcmul(d_gate, d_mag, scale)
-        gradients = {
-            "encoder": d_shared.T @ seen,
-            "decoder": f.T @ g,
-            "b_gate": d_gate.sum(0),
-            "b_mag": d_mag.sum(0),
-            "r_mag": (d_mag * shared).sum(0) * scale,
-            "b_dec": g.sum(0) - d_shared.sum(0) @ params["encoder"],
-        }
-        terms = {"mse": mse, "l1": l1 * gate.sum(), "gate": aux}
-        return Found(terms, gradients, error, (f > 0).sum(0))
+        encoder, decoder, width = params["encoder"], params["decoder"], len(params["decoder"])
+        l1, weight, scale = self.l1 * now.warmth / len(x), share(x), params["r_mag"].exp()
+        fired, gates = torch.zeros_like(scale), torch.zeros_like(scale)
+        mse, aux = x.new_zeros(()), x.new_zeros(())
+        gradients, errors = blank(params), []
+        for part in chunks(x, width):
+            seen = part - params["b_dec"]
+            shared = seen @ encoder.T
+            gate = (shared + params["b_gate"]).clamp_min_(0)
+            f = torch.addcmul(params["b_mag"], shared, scale).clamp_min_(0)
+            f = where_on(f, gate)
+            errors.append(torch.addmm(params["b_dec"], f, decoder) - part)
+            loss, g = squared(errors[-1], weight)
+            loss_gate, g_gate = squared(torch.addmm(params["b_dec"], gate, decoder) - part, weight)
+            d_mag = where_on(g @ decoder.T, f)
+            d_gate = where_on((g_gate @ decoder.T).add_(l1), gate)
+            d_shared = torch.addcmul(d_gate, d_mag, scale)
+            gradients["decoder"].addmm_(f.T, g)
+            gradients["encoder"].addmm_(d_shared.T, seen)
+            gradients["b_dec"] += g.sum(0) - d_shared.sum(0) @ encoder
+            gradients["b_gate"] += d_gate.sum(0)
+            gradients["b_mag"] += d_mag.sum(0)
+            gradients["r_mag"] += d_mag.mul_(shared).sum(0) * scale
+            mse, aux, gates = mse + loss, aux + loss_gate, gates + gate.sum(0)
+            fired += count_on(f)
+        terms = {"mse": mse, "l1": l1 * gates.sum(), "gate": aux}
+        return Found(terms, gradients, torch.cat(errors), fired)

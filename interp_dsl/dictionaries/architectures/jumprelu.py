@@ -19,13 +19,14 @@ from interp_dsl.dictionaries.architectures.base import (
     Found,
     Now,
     Params,
-    affine,
-    centred,
-    encoder_gradients,
+    blank,
+    chunks,
+    count_on,
+    share,
     squared,
     tied,
+    where_on,
 )
-from interp_dsl.dictionaries.codes import Dense
 
 
 @dataclass(frozen=True)
@@ -44,26 +45,31 @@ class JumpRelu:
 
     def loss(self, params: Params, x: Tensor, now: Now) -> Found:
         """Five products, as of ReLU."""
-        decoder, share = params["decoder"], 1 / len(x)
-        threshold = params["log_threshold"].exp()
-        seen = centred(params, x)
-        a = affine(params, seen)
-        on = a > threshold
-        near = (a - threshold).abs_() < self.bandwidth / 2
-        f = a.mul_(on)
-        codes, fired = Dense(f), on.sum(0)
-        error = torch.addmm(params["b_dec"], f, decoder) - x
-        mse, g = squared(error)
-        count = share * fired.sum()
-        penalty, slope = self._penalty(count, self.l0 * now.warmth)
-        d_f = codes.slopes(g, decoder)
-        steep = (d_f * near).sum(0)  # θ f' enters through values next to θ, the count through each
-        d_threshold = -(threshold * steep + (slope * share) * near.sum(0)) / self.bandwidth
-        gradients = encoder_gradients(params, codes, d_f.mul_(on), seen)
-        gradients["decoder"] = codes.outer(f, g)
-        gradients["b_dec"] += g.sum(0)
+        encoder, decoder, width = params["encoder"], params["decoder"], len(params["decoder"])
+        threshold, weight = params["log_threshold"].exp(), share(x)
+        fired, close, steep = (torch.zeros_like(threshold) for _ in range(3))
+        gradients, errors, mse = blank(params), [], x.new_zeros(())
+        for part in chunks(x, width):
+            seen = part - params["b_dec"]
+            a = torch.addmm(params["b_enc"], seen, encoder.T)
+            near = (a - threshold).abs_() < self.bandwidth / 2
+            f = torch.where(a > threshold, a, 0)
+            errors.append(torch.addmm(params["b_dec"], f, decoder) - part)
+            loss, g = squared(errors[-1], weight)
+            d_f = g @ decoder.T
+            steep += torch.where(near, d_f, 0).sum(0)
+            close += near.to(x.dtype).sum(0)
+            d_pre = where_on(d_f, f)
+            gradients["decoder"].addmm_(f.T, g)
+            gradients["encoder"].addmm_(d_pre.T, seen)
+            gradients["b_dec"] += g.sum(0)
+            gradients["b_enc"] += d_pre.sum(0)
+            mse, fired = mse + loss, fired + count_on(f)
+        gradients["b_dec"] -= gradients["b_enc"] @ encoder
+        penalty, slope = self._penalty(fired.sum() / len(x), self.l0 * now.warmth)
+        d_threshold = -(threshold * steep + (slope / len(x)) * close) / self.bandwidth
         gradients["log_threshold"] = d_threshold * threshold
-        return Found({"mse": mse, "l0": penalty}, gradients, error, fired)
+        return Found({"mse": mse, "l0": penalty}, gradients, torch.cat(errors), fired)
 
     def _penalty(self, count: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         """The penalty of a mean count of features on, and its slope."""

@@ -18,14 +18,15 @@ from interp_dsl.dictionaries.architectures.base import (
     Found,
     Now,
     Params,
-    affine,
-    centred,
-    encoder_gradients,
+    blank,
+    chunks,
+    count_on,
+    share,
     squared,
     tied,
     unit,
+    where_on,
 )
-from interp_dsl.dictionaries.codes import Dense
 
 
 @dataclass(frozen=True)
@@ -61,22 +62,25 @@ class Relu:
 
     def loss(self, params: Params, x: Tensor, now: Now) -> Found:
         """Five products: encode, decode, and the gradients of f, decoder and encoder."""
-        decoder, l1 = params["decoder"], self.l1 * now.warmth / len(x)
-        seen = centred(params, x)
-        f = affine(params, seen).clamp_min_(0)
-        codes, on = Dense(f), f > 0
-        error = torch.addmm(params["b_dec"], f, decoder) - x
-        mse, g = squared(error, convention=self.convention)
-        d_decoder, d_f, sums = codes.outer(f, g), codes.slopes(g, decoder), f.sum(0)
-        if self.norm == "unit":
-            penalty = l1 * sums.sum()
-            d_f += l1
-        else:
-            lengths = decoder.norm(dim=1)
-            penalty = l1 * (sums @ lengths)
-            d_f += l1 * lengths
-            d_decoder += (l1 * sums / lengths)[:, None] * decoder
-        gradients = encoder_gradients(params, codes, d_f.mul_(on), seen)
-        gradients["decoder"] = d_decoder
-        gradients["b_dec"] += g.sum(0)
-        return Found({"mse": mse, "l1": penalty}, gradients, error, on.sum(0))
+        encoder, decoder, width = params["encoder"], params["decoder"], len(params["decoder"])
+        l1, weight = self.l1 * now.warmth / len(x), share(x, self.convention)
+        lengths = decoder.norm(dim=1) if self.norm == "weighted" else torch.ones_like(decoder[:, 0])
+        sums, fired, mse = torch.zeros_like(lengths), torch.zeros_like(lengths), x.new_zeros(())
+        gradients, errors = blank(params), []
+        for part in chunks(x, width):
+            seen = part - params["b_dec"]
+            f = torch.addmm(params["b_enc"], seen, encoder.T).clamp_min_(0)
+            errors.append(torch.addmm(params["b_dec"], f, decoder) - part)
+            loss, g = squared(errors[-1], weight)
+            d_pre = where_on(torch.addmm(l1 * lengths, g, decoder.T), f)
+            gradients["decoder"].addmm_(f.T, g)
+            gradients["encoder"].addmm_(d_pre.T, seen)
+            gradients["b_dec"] += g.sum(0)
+            gradients["b_enc"] += d_pre.sum(0)
+            mse, sums = mse + loss, sums + f.sum(0)
+            fired += count_on(f)
+        gradients["b_dec"] -= gradients["b_enc"] @ encoder
+        if self.norm == "weighted":
+            gradients["decoder"] += (l1 * sums / lengths)[:, None] * decoder
+        terms = {"mse": mse, "l1": l1 * (sums @ lengths)}
+        return Found(terms, gradients, torch.cat(errors), fired)

@@ -11,7 +11,7 @@ held constant, rebuilt by the k_aux dead features of largest pre-activation (Gao
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -22,12 +22,13 @@ from interp_dsl.dictionaries.architectures.base import (
     Now,
     Params,
     affine,
-    centred,
-    encoder_gradients,
+    chunks,
+    share,
     squared,
     tied,
 )
-from interp_dsl.dictionaries.codes import SPARSE, Codes, batch_top_k, top_k
+from interp_dsl.dictionaries.codes import SPARSE, Codes, batch_top_k, of_rows, top_k
+from interp_dsl.dictionaries.selection import largest
 
 ALPHA = 1 / 32
 _MEMORY = 100
@@ -49,9 +50,15 @@ class TopK:
     def initial(self, d: int, width: int, generator: torch.Generator) -> Params:
         return tied(d, width, generator)
 
-    def select(self, pre: Tensor) -> Codes:
-        """The features of a batch that are on."""
-        return top_k(pre, self.k, self._is_sparse(pre.shape[1]))
+    def encode(self, params: Params, seen: Tensor, dead: Tensor) -> tuple[Codes, Tensor]:
+        """The features of a batch that are on, and the pre-activations of the dead ones."""
+        width, found, left = len(params["encoder"]), [], []
+        for part in chunks(seen, width):
+            pre = affine(params, part)
+            found.append(largest(pre, self.k))
+            left.append(pre[:, dead])
+        values, index = (torch.cat(x) for x in zip(*found, strict=True))
+        return of_rows(values, index, width, self._is_sparse(width)), torch.cat(left)
 
     def levels(self, width: int) -> tuple[int, ...]:
         """How many features each of the nested dictionaries has."""
@@ -59,16 +66,13 @@ class TopK:
 
     def loss(self, params: Params, x: Tensor, now: Now) -> Found:
         """One dense product, encode; the rest of the features that are on alone."""
-        seen = centred(params, x)
-        pre = affine(params, seen)
-        codes = self.select(pre)
-        mse, error, d_decoder, d_f, d_bias = self._nested(params, x, codes)
-        gradients = encoder_gradients(params, codes, d_f * (codes.values > 0), seen)
-        gradients["decoder"] = d_decoder
-        gradients["b_dec"] += d_bias
+        seen = x - params["b_dec"]
+        dead = _numbers(now.dead if self.alpha else None, x)
+        codes, left = self.encode(params, seen, dead)
+        mse, error, gradients = self._nested(params, x, seen, codes)
         terms = {"mse": mse}
-        if self.alpha and now.dead is not None:
-            terms["auxk"] = self._revive(params, seen, pre, now.dead, -error, gradients)
+        if len(dead):
+            terms["auxk"] = self._revive(params, seen, left, dead, -error, gradients)
         fired = codes.total((codes.values > 0).to(x.dtype))
         return Found(terms, gradients, error, fired, self.held(codes, now))
 
@@ -79,25 +83,33 @@ class TopK:
         return self.k / width <= SPARSE if self.sparse is None else self.sparse
 
     def _nested(
-        self, params: Params, x: Tensor, codes: Codes
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """The squared error over all levels, the last level's error, and the gradients of decoder,
-        codes and b_dec. A feature's gradient sums over the levels that hold it."""
-        decoder, bounds = params["decoder"], (0, *self.levels(len(params["decoder"])))
-        masks = [codes.within(*b) if len(bounds) > 2 else None for b in pairwise(bounds)]
-        error, losses, slopes = params["b_dec"] - x, [], []
-        for mask in masks:
-            error = error + _masked(codes, mask).decode(decoder)
-            loss, slope = squared(error, 1 / len(masks))
-            losses.append(loss)
+        self, params: Params, x: Tensor, seen: Tensor, codes: Codes
+    ) -> tuple[Tensor, Tensor, Params]:
+        """The squared error, a mean over the levels; the last level's error; the gradients. A
+        feature learns from the levels that hold it: from its own to the last."""
+        decoder, encoder = params["decoder"], params["encoder"]
+        bounds = list(pairwise((0, *self.levels(len(decoder)))))
+        parts = [codes.part(*b) for b in bounds]
+        error, mse, slopes = params["b_dec"] - x, x.new_zeros(()), []
+        for part, (start, stop) in zip(parts, bounds, strict=True):
+            error = error + part.decode(decoder[start:stop])
+            loss, slope = squared(error, share(x) / len(bounds))
+            mse = mse + loss
             slopes.append(slope)
-        d_decoder, d_f, g = torch.zeros(()), torch.zeros(()), torch.zeros_like(x)
-        for mask, slope in zip(reversed(masks), reversed(slopes), strict=True):
+        g, learned = torch.zeros_like(x), []
+        for part, (start, stop), slope in reversed([*zip(parts, bounds, slopes, strict=True)]):
             g = g + slope
-            part, d_part = _masked(codes, mask), codes.slopes(g, decoder)
-            d_decoder = part.outer(part.values, g) + d_decoder
-            d_f = (d_part if mask is None else d_part * mask) + d_f
-        return torch.stack(losses).sum(), error, d_decoder, d_f, g.sum(0)
+            d_pre = part.slopes(g, decoder[start:stop]) * (part.values > 0)
+            learned.append(
+                {
+                    "decoder": part.outer(part.values, g),
+                    "encoder": part.outer(d_pre, seen),
+                    "b_enc": part.total(d_pre),
+                }
+            )
+        gradients = {name: torch.cat([p[name] for p in reversed(learned)]) for name in learned[0]}
+        gradients["b_dec"] = g.sum(0) - gradients["b_enc"] @ encoder
+        return mse, error, gradients
 
     def _revive(
         self,
@@ -108,20 +120,17 @@ class TopK:
         target: Tensor,
         gradients: Params,
     ) -> Tensor:
-        """AuxK; its gradients are added to those at hand."""
-        chosen = dead.nonzero()[:, 0]
-        if not len(chosen):
-            return pre.new_zeros(())
-        k = min(self.k_aux or seen.shape[1] // 2, len(chosen))
-        codes = top_k(pre[:, chosen], k, k / len(chosen) <= SPARSE)
-        few = {name: params[name][chosen] for name in ("encoder", "decoder")}
-        loss, g = squared(codes.decode(few["decoder"]) - target, self.alpha)
-        d_f = codes.slopes(g, few["decoder"]) * (codes.values > 0)
-        added = encoder_gradients(few, codes, d_f, seen)
-        gradients["encoder"][chosen] += added["encoder"]
-        gradients["b_enc"][chosen] += added["b_enc"]
-        gradients["b_dec"] += added["b_dec"]
-        gradients["decoder"][chosen] += codes.outer(codes.values, g)
+        """AuxK, of the dead features' pre-activations; its gradients are added to those at hand."""
+        k = min(self.k_aux or seen.shape[1] // 2, len(dead))
+        codes = top_k(pre, k, k / len(dead) <= SPARSE)
+        encoder, decoder = params["encoder"][dead], params["decoder"][dead]
+        loss, g = squared(codes.decode(decoder) - target, self.alpha * share(seen))
+        d_pre = codes.slopes(g, decoder) * (codes.values > 0)
+        d_bias = codes.total(d_pre)
+        gradients["decoder"][dead] += codes.outer(codes.values, g)
+        gradients["encoder"][dead] += codes.outer(d_pre, seen)
+        gradients["b_enc"][dead] += d_bias
+        gradients["b_dec"] -= d_bias @ encoder
         return loss
 
 
@@ -129,8 +138,10 @@ class TopK:
 class BatchTopK(TopK):
     name = "batch_topk"
 
-    def select(self, pre: Tensor) -> Codes:
-        return batch_top_k(pre, self.k, self._is_sparse(pre.shape[1]))
+    def encode(self, params: Params, seen: Tensor, dead: Tensor) -> tuple[Codes, Tensor]:
+        width = len(params["encoder"])
+        pre = torch.cat([affine(params, part) for part in chunks(seen, width)])
+        return batch_top_k(pre, self.k, self._is_sparse(width)), pre[:, dead]
 
     def held(self, codes: Codes, now: Now) -> Params:
         """The threshold: the mean of the smallest values so far, of about the last hundred
@@ -154,7 +165,8 @@ class Matryoshka(BatchTopK):
         return tuple(max(1, round(share * width)) for share in self.prefixes)
 
 
-def _masked(codes: Codes, mask: Tensor | None) -> Codes:
-    if mask is None:
-        return codes
-    return replace(codes, values=codes.values * mask)
+def _numbers(dead: Tensor | None, x: Tensor) -> Tensor:
+    """The dead features' numbers."""
+    if dead is None:
+        return torch.empty(0, dtype=torch.int64, device=x.device)
+    return dead.nonzero()[:, 0]
