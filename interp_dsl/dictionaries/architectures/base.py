@@ -122,7 +122,13 @@ def count_on(f: Tensor) -> Tensor:
     return f.sign_().sum(0)
 
 
-def where_on(slopes: Tensor, f: Tensor) -> Tensor:
-    """The slopes where features f are above 0, else 0."""
-    found: Tensor = torch.ops.aten.threshold_backward(slopes, f, 0)
+def where_on(values: Tensor, f: Tensor) -> Tensor:
+    """The values where f is above 0, else 0."""
+    found: Tensor = torch.ops.aten.threshold_backward(values, f, 0)
+    return found
+
+
+def where_near(values: Tensor, u: Tensor, most: float) -> Tensor:
+    """The values where |u| is below `most`, else 0."""
+    found: Tensor = torch.ops.aten.hardtanh_backward(values, u, -most, most)
     return found

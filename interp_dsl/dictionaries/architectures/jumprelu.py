@@ -25,6 +25,7 @@ from interp_dsl.dictionaries.architectures.base import (
     share,
     squared,
     tied,
+    where_near,
     where_on,
 )
 
@@ -52,13 +53,13 @@ class JumpRelu:
         for part in chunks(x, width):
             seen = part - params["b_dec"]
             a = torch.addmm(params["b_enc"], seen, encoder.T)
-            near = (a - threshold).abs_() < self.bandwidth / 2
-            f = torch.where(a > threshold, a, 0)
+            beyond = a - threshold
+            f = where_on(a, beyond)
             errors.append(torch.addmm(params["b_dec"], f, decoder) - part)
             loss, g = squared(errors[-1], weight)
             d_f = g @ decoder.T
-            steep += torch.where(near, d_f, 0).sum(0)
-            close += near.to(x.dtype).sum(0)
+            steep += where_near(d_f, beyond, self.bandwidth / 2).sum(0)
+            close += where_near(torch.ones_like(d_f), beyond, self.bandwidth / 2).sum(0)
             d_pre = where_on(d_f, f)
             gradients["decoder"].addmm_(f.T, g)
             gradients["encoder"].addmm_(d_pre.T, seen)

@@ -96,9 +96,8 @@ class TopK:
             loss, slope = squared(error, share(x) / len(bounds))
             mse = mse + loss
             slopes.append(slope)
-        g, learned = torch.zeros_like(x), []
-        for part, (start, stop), slope in reversed([*zip(parts, bounds, slopes, strict=True)]):
-            g = g + slope
+        g, learned = slopes.pop(), []
+        for part, (start, stop) in reversed([*zip(parts, bounds, strict=True)]):
             d_pre = part.slopes(g, decoder[start:stop]) * (part.values > 0)
             learned.append(
                 {
@@ -107,7 +106,9 @@ class TopK:
                     "b_enc": part.total(d_pre),
                 }
             )
-        gradients = {name: torch.cat([p[name] for p in reversed(learned)]) for name in learned[0]}
+            if slopes:
+                g = g + slopes.pop()
+        gradients = learned[0] if len(learned) == 1 else _joined(learned[::-1])
         gradients["b_dec"] = g.sum(0) - gradients["b_enc"] @ encoder
         return mse, error, gradients
 
@@ -163,6 +164,10 @@ class Matryoshka(BatchTopK):
 
     def levels(self, width: int) -> tuple[int, ...]:
         return tuple(max(1, round(share * width)) for share in self.prefixes)
+
+
+def _joined(parts: list[Params]) -> Params:
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def _numbers(dead: Tensor | None, x: Tensor) -> Tensor:
