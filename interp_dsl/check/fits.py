@@ -9,8 +9,8 @@ from interp_dsl.check.scope import Scope
 from interp_dsl.language.suggest import suggest
 from interp_dsl.language.tree import Call, Clause, Expr, Name
 from interp_dsl.verbs import signature
-from interp_dsl.verbs.dictionaries import ARCHITECTURES
-from interp_dsl.verbs.values import FitTerm
+from interp_dsl.verbs.dictionaries import ARCHITECTURES, READINGS
+from interp_dsl.verbs.values import FitTerm, ReadingTerm
 
 
 def method(expr: Expr, scope: Scope) -> FitTerm:
@@ -27,6 +27,14 @@ def method(expr: Expr, scope: Scope) -> FitTerm:
             expr.function, expr.name_span, "what can be fitted", list(ARCHITECTURES)
         )
     return FitTerm(expr.function, arguments(expr, ARCHITECTURES[expr.function], scope))
+
+
+def reading(expr: Expr, scope: Scope) -> ReadingTerm:
+    """A way to look at features: `examples(top=10)`."""
+    if not isinstance(expr, Call) or expr.function not in READINGS:
+        known = ", ".join(f"{name}()" for name in READINGS)
+        raise scope.reject("E300", "a way to look at features is wanted", expr.span, help=known)
+    return ReadingTerm(expr.function, arguments(expr, READINGS[expr.function], scope))
 
 
 def options(clause: Clause, known: signature.Clause, scope: Scope) -> dict[str, Any]:

@@ -6,7 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from interp_dsl.check import circuits, estimates, fits, searches, sides, sources, units
+from interp_dsl.check import (
+    circuits,
+    dictionaries,
+    estimates,
+    fits,
+    searches,
+    sides,
+    sources,
+    units,
+)
 from interp_dsl.check.literals import values_of, whole
 from interp_dsl.check.metrics import metric
 from interp_dsl.check.scope import Declared, Rejected, Scope
@@ -246,4 +255,6 @@ _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "finding": searches.finding,
     "estimate": estimates.estimate,
     "method": fits.method,
+    "features": dictionaries.features,
+    "reading": fits.reading,
 }

@@ -17,6 +17,7 @@ from interp_dsl.engine.clock import Clock
 from interp_dsl.engine.edge_sweep import EdgeSweeper
 from interp_dsl.engine.fit import fit
 from interp_dsl.engine.forwards import run_forward
+from interp_dsl.engine.inspect import inspect
 from interp_dsl.engine.interrupts import Stop
 from interp_dsl.engine.judge import judge
 from interp_dsl.engine.kept import keep_pairs, record, self_test
@@ -40,6 +41,7 @@ from interp_dsl.plan.tasks import (
     EvaluateDictionary,
     Fit,
     Forward,
+    Inspect,
     KeepPairs,
     LoadModel,
     Plan,
@@ -121,7 +123,7 @@ class Walk:
         of a sweep, tokens of a fit, edges of a search that goes from one to the next."""
         if isinstance(task, Forward):
             return self.state.data[task.run.data].n
-        if isinstance(task, EvaluateDictionary):
+        if isinstance(task, EvaluateDictionary | Inspect):
             return self.state.data[task.run.data].n
         if isinstance(task, Fit):
             return task.steps * task.inputs
@@ -232,6 +234,10 @@ class Walk:
                     report.top(task.step, scored.table.to_dicts())
                 case Fit():
                     fit(task, key, self.state, self.folder, report, self.stop)
+                case Inspect():
+                    table = inspect(task, self.state, self.folder, report)
+                    self.folder.write_table(task.step, table)
+                    self.folder.finish_step(task.step, key)
                 case EvaluateDictionary():
                     scored = judge(task, self.state, self.folder, report)
                     self._write(task.step, scored, key)

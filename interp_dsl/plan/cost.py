@@ -44,6 +44,7 @@ from interp_dsl.plan.tasks import (
     EvaluateDictionary,
     Fit,
     Forward,
+    Inspect,
     KeepPairs,
     LoadModel,
     ModelSize,
@@ -174,6 +175,10 @@ def cost(task: Task, known: Sizes) -> Cost:
             from interp_dsl.plan.training import judging_cost
 
             return judging_cost(task, known)
+        case Inspect():
+            from interp_dsl.plan.training import reading_cost
+
+            return reading_cost(task, known)
         case SelfTest():
             return _self_test(task, known)
         case KeepPairs(runs=runs, pairs=pairs):

@@ -109,3 +109,33 @@ class EvaluateDictionary:
     @property
     def targets(self) -> tuple[Target, ...]:
         return tuple(dict.fromkeys(d.target for d in self.of.fitted))
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect:
+    """On what features of a dictionary fire: a table named `step`. `features`: these alone, None
+    for all. `options` are all of the method's. `batch` prompts go through the model at once."""
+
+    id: str
+    step: str
+    run: Run
+    of: DictionaryOf
+    features: tuple[int, ...] | None
+    method: str
+    options: tuple[tuple[str, Json], ...]
+    batch: int | None = None
+    key: str | None = None
+    place: Place | None = None
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        return tuple(d.target.site for d in self.of.fitted)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options by name."""
+        return dict(self.options)
+
+
+DictionaryTask = Fit | EvaluateDictionary | Inspect
+"""Steps that pass their data through the model themselves."""

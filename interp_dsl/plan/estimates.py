@@ -19,6 +19,7 @@ from interp_dsl.plan.tasks import (
     EvaluateCircuit,
     EvaluateDictionary,
     Fit,
+    Inspect,
     KeepPairs,
     Plan,
     Record,
@@ -27,7 +28,7 @@ from interp_dsl.plan.tasks import (
     Step,
     Sweep,
 )
-from interp_dsl.plan.training import fit_plain, judging_cost
+from interp_dsl.plan.training import fit_plain
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ def _plain(task: Step, known: Sizes) -> Cost:
         return attribution_plain(task, known)
     if isinstance(task, Fit):
         return fit_plain(task, known)
-    if isinstance(task, EvaluateDictionary):
-        return judging_cost(task, known)
+    if isinstance(task, EvaluateDictionary | Inspect):
+        return cost(task, known)
     total = sum((whole(run, None, known) for run in runs_of(task)), Cost())
     if isinstance(task, Sweep):
         units = units_of(task, known)
@@ -110,7 +111,7 @@ def runs_of(task: Step) -> tuple[Run, ...]:
             found = [*parts(variant, Run), *parts(change, Run)]
         case AttributeEdges(variant=variant):  # it runs its source itself
             found = [*parts(variant, Run)]
-        case Fit() | EvaluateDictionary():  # these run their data themselves
+        case Fit() | EvaluateDictionary() | Inspect():  # these run their data themselves
             return ()
         case Search() | EvaluateCircuit():  # these run their sides themselves
             found = []

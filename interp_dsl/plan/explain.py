@@ -35,6 +35,7 @@ from interp_dsl.plan.tasks import (
     EvaluateDictionary,
     Fit,
     Forward,
+    Inspect,
     KeepPairs,
     LoadModel,
     Plan,
@@ -154,6 +155,8 @@ def _title(task: Task, known: Sizes) -> str:
             return title(task)
         case EvaluateDictionary(step=step, of=of):
             return f"step {step}: evaluate {of.step}"
+        case Inspect(step=step, of=of, method=method):
+            return f"step {step}: features of {of.step} by {method}({_arguments(task)})"
         case EvaluateCircuit(step=step, circuit=circuit):
             return f"step {step}: evaluate the circuit {_origin(circuit)}"
 
@@ -181,6 +184,9 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
             yield from _circuits(task, found.sizes, estimate)
         case Attribute() | AttributeEdges():
             yield from _estimated(task, estimate)
+        case Inspect(run=run):
+            yield f"on {show_run(run)}"
+            yield _cost(estimate)
         case EvaluateDictionary(run=run, measures=measures):
             yield f"on {show_run(run)}: {', '.join(m.name for m in measures)}"
             yield _cost(estimate)
@@ -246,7 +252,7 @@ def _passes(task: Search, known: Sizes) -> str:
     return f"; tests of {found.least:,.1f} to {found.most:,.1f} passes of all examples"
 
 
-def _arguments(task: Search | Attribution) -> str:
+def _arguments(task: Search | Attribution | Inspect) -> str:
     held = {name: value for name, value in task.options if value is not None}
     said = [f"{name}={_said(value)}" for name, value in held.items()]
     by = task.by if isinstance(task, Search) else None

@@ -29,6 +29,7 @@ from interp_dsl.plan.tasks import (
     EvaluateDictionary,
     Fit,
     Forward,
+    Inspect,
     LoadModel,
     Plan,
     Record,
@@ -197,6 +198,7 @@ def pack(plan: Plan) -> Plan:
     plan = _each(plan, Forward, lambda t: replace(t, batch=_batch(t, known, device)))
     plan = _each(plan, Fit, lambda t: replace(t, batch=_streamed(t, known, device)))
     plan = _each(plan, EvaluateDictionary, lambda t: replace(t, batch=_judged(t, known, device)))
+    plan = _each(plan, Inspect, lambda t: replace(t, batch=_judged(t, known, device)))
     return _each(plan, Sweep, lambda t: _packed(t, known, device))
 
 
@@ -215,7 +217,7 @@ def _batch(task: Forward, known: Sizes, device: Device) -> int:
     return UNKNOWN_ROWS if data is None else fitting(packing.tokens, packing.rows, data.width, 0)
 
 
-def _judged(task: EvaluateDictionary, known: Sizes, device: Device) -> int:
+def _judged(task: EvaluateDictionary | Inspect, known: Sizes, device: Device) -> int:
     """Prompts at once where logits of several passes are compared at every position."""
     found = known.of(task.run)
     if found is None:
@@ -263,7 +265,7 @@ def _packed(task: Sweep, known: Sizes, device: Device) -> Sweep:
     return replace(task, packing=replace(limits, shard=shard))
 
 
-K = TypeVar("K", Forward, Sweep, LoadModel, Fit, EvaluateDictionary)
+K = TypeVar("K", Forward, Sweep, LoadModel, Fit, EvaluateDictionary, Inspect)
 
 
 def _each(plan: Plan, kind: type[K], change: Callable[[K], K]) -> Plan:

@@ -14,7 +14,15 @@ from interp_dsl.plan.algebra import (
     ScoreOf,
     Source,
 )
-from interp_dsl.plan.dictionaries import DictionaryOf, EvaluateDictionary, Fit, Fitted, Judged
+from interp_dsl.plan.dictionaries import (
+    DictionaryOf,
+    DictionaryTask,
+    EvaluateDictionary,
+    Fit,
+    Fitted,
+    Inspect,
+    Judged,
+)
 from interp_dsl.plan.origin import Json, Place
 from interp_dsl.plan.places import ALL, Positions, Site, Target
 from interp_dsl.plan.starts import Packing
@@ -29,12 +37,14 @@ __all__ = [
     "Claim",
     "DataSize",
     "DictionaryOf",
+    "DictionaryTask",
     "Evaluate",
     "EvaluateCircuit",
     "EvaluateDictionary",
     "Fit",
     "Fitted",
     "Forward",
+    "Inspect",
     "Json",
     "Judged",
     "KeepPairs",
@@ -333,8 +343,7 @@ Step = (
     | EvaluateCircuit
     | Attribute
     | AttributeEdges
-    | Fit
-    | EvaluateDictionary
+    | DictionaryTask
 )
 """Tasks that leave the results of a step."""
 Task = LoadModel | BuildData | Forward | SelfTest | KeepPairs | Step

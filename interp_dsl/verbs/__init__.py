@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 @cache
 def verbs() -> dict[str, Verb]:
     """Every verb by name."""
-    from interp_dsl.verbs import ablate, attribute, evaluate, fit, patch, record, search
+    from interp_dsl.verbs import ablate, attribute, evaluate, fit, inspect, patch, record, search
 
-    modules = (patch, ablate, attribute, search, fit, record, evaluate)
+    modules = (patch, ablate, attribute, search, fit, inspect, record, evaluate)
     return {m.VERB.name: m.VERB for m in modules}

@@ -146,6 +146,25 @@ ARCHITECTURES: dict[str, Function] = {
     )
 }
 
+READINGS: dict[str, Function] = {
+    f.name: f
+    for f in (
+        Function(
+            "examples",
+            "Where a feature fires most, and somewhere in each of equally spaced intervals below.",
+            {
+                "top": Parameter("int", 10, "the largest activations of a feature", least=1),
+                "intervals": Parameter(
+                    "int", 12, "intervals from 0 to its maximum, an example each", least=0
+                ),
+                "context": Parameter("int", 8, "tokens shown before and after", least=0),
+                "seed": Parameter("int", 0, "of the draws within intervals", least=0),
+            },
+        ),
+        Function("density", "How often and how much a feature fires, and how its parts align."),
+    )
+}
+
 UNTIL: dict[str, Parameter] = {
     "tokens": Parameter("int", doc="how many activations are learned from", least=1)
 }

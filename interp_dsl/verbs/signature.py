@@ -33,6 +33,8 @@ Kind = Literal[
     "estimate",
     "method",
     "options",
+    "features",
+    "reading",
 ]
 
 REQUIRED: Any = object()

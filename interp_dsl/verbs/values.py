@@ -188,11 +188,11 @@ class Searched:
 
 @dataclass(frozen=True)
 class Step:
-    """A checked step. `result` is scores, circuit, dictionary, recording or intervention. `n_rows`
-    counts the rows of each metric and context, None where a result decides. `lacks`: columns of its
-    scores that are null; `more`: further ones. `thresholds`: of circuits, where there are several;
-    metrics in `shared` have one row for all of them. `dictionaries`: what a fit leaves, or what is
-    judged of one."""
+    """A checked step. `result` is scores, circuit, dictionary, features, recording or intervention.
+    `n_rows` counts the rows of each metric and context, None where a result decides. `lacks`:
+    columns of its scores that are null; `more`: further ones. `thresholds`: of circuits, where
+    there are several; metrics in `shared` have one row for all of them. `dictionaries`: what a fit
+    leaves, or what is judged of one."""
 
     name: str
     verb: str
@@ -219,6 +219,23 @@ class DictionaryTerm:
 
     step: Step
     fitted: tuple[Fitted, ...]
+
+
+@dataclass(frozen=True)
+class FeaturesTerm:
+    """Features of one dictionary; all of them where `numbers` is None."""
+
+    step: Step
+    fitted: Fitted
+    numbers: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ReadingTerm:
+    """A way to look at features, with all its options."""
+
+    method: str
+    options: dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,15 @@ from interp_dsl.language.render import render
 from interp_dsl.language.source import Source
 from interp_dsl.models.sites import FAMILIES
 from interp_dsl.plan.metrics import METRICS
-from interp_dsl.runs.schema import ESTIMATE_COLUMNS, FIT_COLUMNS, SCORE_COLUMNS
+from interp_dsl.runs.schema import (
+    DENSITY_COLUMNS,
+    ESTIMATE_COLUMNS,
+    EXAMPLE_COLUMNS,
+    FIT_COLUMNS,
+    SCORE_COLUMNS,
+)
 from interp_dsl.verbs import verbs
-from interp_dsl.verbs.dictionaries import ARCHITECTURES, SWEPT
+from interp_dsl.verbs.dictionaries import ARCHITECTURES, READINGS, SWEPT
 from interp_dsl.verbs.estimates import ESTIMATES
 from interp_dsl.verbs.evidence import FINDINGS
 from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
@@ -240,6 +246,13 @@ def test_measures_of_dictionaries_and_columns_of_training() -> None:
     assert set(told) == wanted
     words = code_words(section("Dictionaries"))
     assert {*FIT_COLUMNS, *(raw for names in RAW.values() for raw in names)} <= words
+
+
+def test_ways_to_look_at_features_and_their_columns() -> None:
+    rows = table(section("Dictionaries"), "reading")
+    told = {name: rest for name, *rest in (re.findall(r"\w+", r["reading"]) for r in rows)}
+    assert told == {name: list(f.parameters) for name, f in READINGS.items()}
+    assert {*EXAMPLE_COLUMNS, *DENSITY_COLUMNS} <= code_words(section("Dictionaries"))
 
 
 def test_parts_of_a_circuit() -> None:

@@ -162,3 +162,37 @@ def test_what_cannot_be_judged_is_refused(line: str, code: str, told: str) -> No
     found = check_source(Source(f"{HEAD}{fit}\n{line}\n")).diagnostics
     assert code in [d.code for d in found]
     assert any(told in f"{d.message} {d.label} {d.help}" for d in found), found
+
+
+READ = f"""{HEAD}
+step sae = fit topk(width=64, k=[4, 8], batch=256, lr=5e-3) on L0.mlp of text until tokens=4k
+step seen = inspect sae[k=8, 3, 10..12] by examples(top=2, intervals=3, context=4) on text
+step dense = inspect features(sae[k=4]) by density() on text
+"""
+
+
+def test_features_are_read(tmp_path: Path) -> None:
+    (tmp_path / "x.interp").write_text(READ)
+    run = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "run", device="cpu")
+    seen, dense = run.folder.read_table("seen"), run.folder.read_table("dense")
+    assert set(seen["feature"]) <= {3, 10, 11, 12} and len(dense) == 64
+    assert seen["share"].max() == 1 and seen["token"].str.len_chars().min() > 0
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "told"),
+    [
+        ("inspect features(sae) by density() on text", "E310", "sae[k=4]"),
+        ("inspect sae[k=4, 64] by density() on text", "E311", "0..63"),
+        ("inspect sae[k=4] by density() on text", "E300", "features(sae[k=4])"),
+        ("inspect sae by density() on text", "E300", "features(sae)"),
+        ("inspect features(m) by density() on text", "E300", "dictionary"),
+        ("inspect sae[k=4, 1] by induction() on text", "E300", "examples()"),
+        ("inspect sae[k=4, 1] on text", "E303", "needs `by`"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(line: str, code: str, told: str) -> None:
+    fit = "step sae = fit topk(width=64, k=[4, 8]) on L0.mlp of text until tokens=10k"
+    found = check_source(Source(f"{HEAD}{fit}\nstep seen = {line}\n")).diagnostics
+    assert [d.code for d in found] == [code], found
+    assert told in f"{found[0].message} {found[0].label} {found[0].help} {found[0].span}", found
