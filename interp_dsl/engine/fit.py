@@ -34,7 +34,7 @@ POINTS = 200
 """Points of a training curve, about."""
 SHARE = 20
 """Checkpoints take at most one part in so many of the time."""
-FIRST = 65_536
+FIRST = 8_192
 """Activations that say their scale and where biases begin, at most."""
 
 RESAMPLED, CHUNK = 819_200, 8_192

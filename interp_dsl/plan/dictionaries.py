@@ -89,8 +89,8 @@ class Judged:
 @dataclass(frozen=True, slots=True)
 class EvaluateDictionary:
     """How well dictionaries do on a run: a score table named `step`, a row a dictionary and
-    measure. `batch` prompts go through the model at once; `splices`: measures ask for passes with
-    the reconstruction in the activation's place."""
+    measure. `splices`: measures ask for passes with the reconstruction in the activation's place.
+    `width` and `batch` as of a fit."""
 
     id: str
     step: str
@@ -98,6 +98,7 @@ class EvaluateDictionary:
     of: DictionaryOf
     measures: tuple[Judged, ...]
     splices: bool = False
+    width: int | None = None
     batch: int | None = None
     key: str | None = None
     place: Place | None = None
@@ -114,7 +115,7 @@ class EvaluateDictionary:
 @dataclass(frozen=True, slots=True)
 class Inspect:
     """On what features of a dictionary fire: a table named `step`. `features`: these alone, None
-    for all. `options` are all of the method's. `batch` prompts go through the model at once."""
+    for all. `options` are all of the method's. `width` and `batch` as of a fit."""
 
     id: str
     step: str
@@ -123,6 +124,7 @@ class Inspect:
     features: tuple[int, ...] | None
     method: str
     options: tuple[tuple[str, Json], ...]
+    width: int | None = None
     batch: int | None = None
     key: str | None = None
     place: Place | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from interp_dsl.language.source import Span
+from interp_dsl.models.files import bundled_text
 from interp_dsl.models.sites import family
 from interp_dsl.plan import algebra
 from interp_dsl.plan.algebra import (
@@ -130,6 +131,21 @@ class Lowering:
         if data is None and found.parent is not None:
             return self.built(found.parent, model)
         return data
+
+    def width(self, side: Side, model: Model) -> int | None:
+        """The tokens of a side's prompts at most, as far as the text or the data at hand tells."""
+        found = side.dataset
+        built = self.built(found, model)
+        if built is not None:
+            return max(int(held.tokens.shape[1]) for held in built.sides.values())
+        while found.parent is not None:
+            found = found.parent
+        if found.spec["kind"] == "task" and bundled_text(found.spec["name"]):
+            from interp_dsl.data.tokens import CONTEXT
+
+            return CONTEXT
+        context: int | None = found.spec.get("context")
+        return context
 
     def variant_run(self, side: Side, changes: tuple[Change, ...], model: Model) -> Run:
         """A side under the context of a step, on top of its own."""

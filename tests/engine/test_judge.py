@@ -55,7 +55,7 @@ def _judged(
     ]
     folder.finish_step("sae", "key", dictionaries=about)
     task = EvaluateDictionary(
-        "e", "check", Run("m", "d", "text"), DictionaryOf("sae", fitted), EVERY, True, batch
+        "e", "check", Run("m", "d", "text"), DictionaryOf("sae", fitted), EVERY, True, batch=batch
     )
     rows = judge(task, state, folder, Report(folder, "e")).table.to_dicts()
     for row in rows:
