@@ -15,7 +15,14 @@ def splice(target: Target, kept: Tensor, values: Tensor) -> list[Edit]:
     the order of these positions."""
     rows, positions = kept.nonzero(as_tuple=True)
     valid = torch.ones(len(rows), 1, dtype=torch.bool)
-    site, index = target.site, torch.full_like(rows, target.index or 0)
-    if site.kind == "neuron":  # the hook's own tensor has all neurons of a position in one row
-        site = Site("hook", hook=point("neuron", site.layer).hook)
+    site, part = row_of(target.site, target.index)
+    index = torch.full_like(rows, part)
     return [Edit(site, rows, index, positions[:, None], valid, values[:, None])]
+
+
+def row_of(site: Site, part: int | None) -> tuple[Site, int]:
+    """The site and index at which a position's activation is one row: of neurons, which are an
+    index each, the hook's own tensor."""
+    if site.kind == "neuron":
+        return Site("hook", hook=point("neuron", site.layer).hook), 0
+    return site, part or 0

@@ -22,6 +22,12 @@ class Fitted:
     options: tuple[tuple[str, Json], ...]
     d_in: int | None = None
 
+    def features(self, step: str) -> Site:
+        """The site of its features, of the dictionary that `step` fits."""
+        name = f"{step}[{self.label}]" if self.label else step
+        own, part = self.target.site, self.target.index
+        return Site("feature", own.layer, feature=name, of=own.kind, part=part)
+
     @property
     def given(self) -> dict[str, Any]:
         """The options by name."""

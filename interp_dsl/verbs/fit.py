@@ -14,7 +14,7 @@ from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.sweeps import NARROWING
 from interp_dsl.verbs.values import Call, FitTerm, Model, Side, Step, UnitSet
 
-WITHOUT = ("pattern", "edge", "hook", "logits")
+WITHOUT = ("pattern", "edge", "hook", "logits", "feature")
 """Sites that no dictionary is fitted to: their width is the prompt's, or not known."""
 
 

@@ -158,7 +158,10 @@ class Lowering:
     def intervention(self, change: Change, model: Model, into: Side) -> Intervention:
         """A change bound to a model, its forward passes asked for."""
         self.require(depends(change.units.units))
-        source = self.source(change.source, model, sites(change.units.units, self.steps))
+        wanted = sites(change.units.units, self.steps)
+        self.require(dict.fromkeys(fit_of(s.feature) for s in wanted if s.feature))
+        own = tuple(dict.fromkeys(s.own for s in wanted))
+        source = self.source(change.source, model, own)
         along = tuple(self.vector(v, model) for v in change.along)
         return Intervention(change.units.units, source, along)
 
@@ -226,6 +229,11 @@ class Lowering:
         corrupt = next((r for r in runs if r.side == "corrupt"), None)
         self.add(SelfTest(f"selftest:{clean.data}", clean, corrupt))
         self.add(KeepPairs(f"keep:{clean.data}", clean.data, runs))
+
+
+def fit_of(feature: str) -> str:
+    """The step that fits the dictionary of a feature's site."""
+    return feature.partition("[")[0]
 
 
 def frozen(spec: dict[str, Any]) -> dict[str, Any]:
