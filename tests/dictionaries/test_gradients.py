@@ -158,6 +158,21 @@ def test_matryoshka(sparse: bool) -> None:
     _compare(Matryoshka(3, sparse=sparse, prefixes=(0.25, 0.5, 1.0)), plain)
 
 
+def test_prefixes_of_a_small_dictionary_are_each_there_once() -> None:
+    assert Matryoshka(1).levels(8) == (1, 2, 4, 8)
+
+
+def test_a_batch_without_any_feature_leaves_the_threshold() -> None:
+    architecture = BatchTopK(3)
+    params, x = _params(architecture), _x()
+    silent = {**params, "b_enc": params["b_enc"] - 1e3}
+    first = architecture.loss(silent, x, Now())
+    assert first.held["threshold"] == 0 and first.fired.sum() == 0
+    on = architecture.loss(params, x, Now())
+    after = architecture.loss(silent, x, Now(held=on.held))
+    assert torch.equal(after.held["threshold"], on.held["threshold"])
+
+
 def test_gated() -> None:
     def plain(p: Params, x: Tensor) -> Tensor:
         shared = (x - p["b_dec"]) @ p["encoder"].T

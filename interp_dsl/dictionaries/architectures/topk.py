@@ -3,8 +3,9 @@
     topk        the k largest of each input (Gao et al. 2024, arXiv 2406.04093)
     batch_topk  the B·k largest of a batch (Bussmann et al. 2024, arXiv 2412.06410); what is left
                 encodes by a threshold, the moving average of the smallest value that was on
-    matryoshka  batch_topk whose first features must do alone too: the squared error is summed over
-                nested prefixes of the dictionary (Bussmann et al. 2025, arXiv 2503.17547)
+    matryoshka  batch_topk whose first features must do alone too: the squared error is a mean
+                over nested prefixes of the dictionary (Bussmann et al. 2025, arXiv 2503.17547,
+                who sum it)
 
 The loss is the mean over the batch of mean (x - x̂)², and alpha times AuxK: the same of the error e,
 held constant, rebuilt by the k_aux dead features of largest pre-activation (Gao et al., A.2)."""
@@ -149,21 +150,22 @@ class BatchTopK(TopK):
         batches."""
         on = torch.where(codes.values > 0, codes.values, torch.inf).amin()
         count = now.held.get("batches", on.new_zeros(())) + 1
-        old = now.held.get("threshold", on)
+        old = now.held.get("threshold", torch.zeros_like(on))
         threshold = old + (on - old) * (1 / count).clamp_min(1 / _MEMORY)
         return {"threshold": torch.where(on.isfinite(), threshold, old), "batches": count}
 
 
 @dataclass(frozen=True)
 class Matryoshka(BatchTopK):
-    """`prefixes`: the shares of the features that each nested dictionary has, the last of them 1.
-    The squared error is the mean over the dictionaries, so that lr means the same."""
+    """`prefixes`: the shares of the features that each nested dictionary has, the last of them
+    1."""
 
     prefixes: tuple[float, ...] = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
     name = "matryoshka"
 
     def levels(self, width: int) -> tuple[int, ...]:
-        return tuple(max(1, round(share * width)) for share in self.prefixes)
+        sizes = (max(1, round(share * width)) for share in self.prefixes)
+        return tuple(dict.fromkeys(sizes))
 
 
 def _joined(parts: list[Params]) -> Params:
