@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interp_dsl.check.arguments import arguments
+from interp_dsl.check.dictionaries import dictionaries
 from interp_dsl.check.literals import literal
 from interp_dsl.check.models import (
     carry,
@@ -29,7 +30,7 @@ from interp_dsl.plan.names import target_of
 from interp_dsl.plan.units import part_of
 from interp_dsl.verbs.evidence import CIRCUIT
 from interp_dsl.verbs.methods import EDGES
-from interp_dsl.verbs.values import CircuitTerm, EdgeSet, Model, Step, UnitSet
+from interp_dsl.verbs.values import CircuitTerm, DictionaryTerm, EdgeSet, Model, Step, UnitSet
 
 if TYPE_CHECKING:
     from interp_dsl.runs.circuit import Circuit
@@ -77,8 +78,9 @@ def circuit_file(given: str, span: Span, scope: Scope) -> tuple[Path, str]:
     return path, sha256(held).hexdigest()
 
 
-def subject(expr: Expr, scope: Scope) -> Model | CircuitTerm:
-    """What `evaluate` looks at: a model, a step's circuit or circuits, or a file's."""
+def subject(expr: Expr, scope: Scope) -> Model | CircuitTerm | DictionaryTerm:
+    """What `evaluate` looks at: a model, a step's circuit or circuits, a file's, or a fit's
+    dictionaries."""
     declared = scope.lookup(expr, "let")
     if declared is not None:
         from interp_dsl.check.lets import let_as
@@ -90,6 +92,9 @@ def subject(expr: Expr, scope: Scope) -> Model | CircuitTerm:
     root = expr.value if isinstance(expr, Index) else expr
     if scope.lookup(root, "step") is None:
         return model(expr, scope)
+    step = step_of(root, scope, "a circuit or a dictionary")
+    if step.result == "dictionary":
+        return dictionaries(expr, step, scope)
     step = circuit_step(root, scope)
     chosen = threshold_of(expr, step, scope)
     return CircuitTerm(step, step.thresholds if chosen is None else (chosen,))

@@ -8,9 +8,11 @@ from typing import Any
 
 from interp_dsl.check import (
     circuits,
+    dictionaries,
     directions,
     estimates,
     factorings,
+    fits,
     lengths,
     searches,
     sides,
@@ -62,7 +64,7 @@ def evaluate_call(declared: Declared) -> tuple[Verb, Call]:
     assert isinstance(phrase, Phrase) and phrase.verb is not None
     verb, verb_span = _verb(phrase, scope), phrase.verb.span
     _swapped(phrase, verb, scope)
-    phrase = _with_chosen(phrase, verb)
+    phrase = _with_places(_with_chosen(phrase, verb), verb)
     spans: dict[str, Span] = {}
     clauses: dict[str, tuple[Any, ...]] = {}
     narrowing: list[tree.Clause] = []
@@ -127,6 +129,18 @@ def _with_chosen(phrase: Phrase, verb: Verb) -> Phrase:
     data = Phrase(verb=None, objects=on.values, clauses=chosen, span=on.values[0].span)
     joined = replace(on, values=(data,))
     others = (c for c in phrase.clauses if c is not on and c.word != "where")
+    return replace(phrase, clauses=(joined, *others))
+
+
+def _with_places(phrase: Phrase, verb: Verb) -> Phrase:
+    """`on PLACES layers 0..3` of a verb whose places stand there, as `on (PLACES layers 0..3)`."""
+    on = next((c for c in phrase.clauses if c.word == "on"), None)
+    narrowing = tuple(c for c in phrase.clauses if c.word in _NARROWING)
+    if on is None or not narrowing or verb.clauses.get("on", verb.objects).kind != "units":
+        return phrase
+    places = Phrase(verb=None, objects=on.values, clauses=narrowing, span=on.span)
+    joined = replace(on, values=(places,))
+    others = (c for c in phrase.clauses if c is not on and c not in narrowing)
     return replace(phrase, clauses=(joined, *others))
 
 
@@ -256,4 +270,7 @@ _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "path": directions.path,
     "length": lengths.lengths,
     "share": lengths.shares,
+    "method": fits.method,
+    "features": dictionaries.features,
+    "reading": fits.reading,
 }

@@ -22,7 +22,7 @@ from interp_dsl.engine.state import Kept, State, canonical, reference_of
 from interp_dsl.geometry.moments import Moments
 from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.compiled.memory import Memory
-from interp_dsl.models.edits import entries, moved
+from interp_dsl.models.edits import Edit, entries, moved
 from interp_dsl.models.executor import Pass
 from interp_dsl.plan.algebra import Metric, Run
 from interp_dsl.plan.places import Positions, Site, Target
@@ -84,10 +84,11 @@ class Bench:
         sites: Sequence[Site] = (),
         reading: Reading = "metrics",
         memory: Memory | None = None,
+        more: Sequence[Edit] = (),
     ) -> Pass:
-        """One pass of rows of a variant: the run's own interventions, then those of `batch`.
-        Logits come from where the metrics read, from all positions or, with the pass ending after
-        the last of `sites`, from none. What later passes start from goes into `memory`, whose
+        """One pass of rows of a variant: the run's own interventions, then those of `batch` and
+        `more`. Logits come from where the metrics read, from all positions or, with the pass ending
+        after the last of `sites`, from none. What later passes start from goes into `memory`, whose
         consecutive examples these are."""
         prompt = self._prompts[variant]
         tokens, mask = entries(prompt.tokens, examples), prompt.mask
@@ -95,6 +96,7 @@ class Bench:
         edits = self.context(examples, tokens.shape[1])
         if editor is not None and batch is not None:
             edits += editor.edits(batch, tokens.shape[1])
+        edits += more
         reads = prompt.reads_of(examples) if reading == "metrics" else None
         wanted = reads if self.reads_few else None
         if reading == "nothing":

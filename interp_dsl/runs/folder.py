@@ -303,6 +303,10 @@ class RunFolder:
             table, tensors = table[order], {n: x[order] for n, x in tensors.items()}
         return table, tensors
 
+    def keep_part(self, step: str, shard: int, key: str) -> None:
+        """Remove all parts of a step but one, which holds what they held and more."""
+        self._parts(step).keep_only(shard, key)
+
     def drop_parts(self, step: str) -> None:
         self._parts(step).drop()
 

@@ -12,7 +12,12 @@ from interp_dsl.runs.circuit_rows import edge_columns, is_edge_table, kept_edges
 from interp_dsl.runs.curve_rows import curve_columns, curve_rows
 from interp_dsl.runs.curves import is_curve_table
 from interp_dsl.runs.rank import metrics, ranked, ranking_column
-from interp_dsl.runs.schema import extra_columns, is_estimated, is_score_table
+from interp_dsl.runs.schema import (
+    extra_columns,
+    is_estimated,
+    is_score_table,
+    is_training_table,
+)
 from interp_dsl.runs.text import Column, count, decimals, number, printable
 
 if TYPE_CHECKING:
@@ -37,6 +42,9 @@ def select(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.Dat
         if by not in table.columns:
             raise _no_such("column", by, step, table.columns)
         return kept_edges(table, by)
+    if is_training_table(table) and selection.by is None:
+        newest = table.sort("step", descending=True, maintain_order=True)
+        return newest, f"{count(len(table), 'point')} of training, the newest first"
     if not is_score_table(table):
         rows = _sorted(table, step, selection.by) if selection.by else table
         return rows, count(len(table), "row")

@@ -17,6 +17,8 @@ def verbs() -> dict[str, Verb]:
         attribute,
         evaluate,
         factor,
+        fit,
+        inspect,
         interpolate,
         patch,
         perturb,
@@ -24,5 +26,6 @@ def verbs() -> dict[str, Verb]:
         search,
     )
 
-    modules = (patch, ablate, perturb, interpolate, attribute, search, record, evaluate, factor)
+    moved = (patch, ablate, perturb, interpolate)
+    modules = (*moved, attribute, search, fit, inspect, record, evaluate, factor)
     return {m.VERB.name: m.VERB for m in modules}

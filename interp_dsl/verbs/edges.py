@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from interp_dsl.language.source import Span
-from interp_dsl.models.routes import stray, strays
 from interp_dsl.plan.algebra import (
     Combined,
     Edges,
@@ -122,6 +121,8 @@ def _check_held(checks: Checks, changes: Sequence[Change], span: Span | None) ->
 
 def _check_paths(call: Call, checks: Checks, units: Units) -> None:
     """Paths that are changed at once make no other, and what holds still carries none."""
+    from interp_dsl.models.routes import stray, strays  # numpy
+
     if not isinstance(units, Explicit):
         return
     for unit in units.units:

@@ -38,6 +38,9 @@ Kind = Literal[
     "length",
     "share",
     "options",
+    "method",
+    "features",
+    "reading",
 ]
 
 REQUIRED: Any = object()
@@ -45,10 +48,10 @@ REQUIRED: Any = object()
 
 @dataclass(frozen=True)
 class Parameter:
-    """An argument of a function. `type` is int, number, numbers (one or a list), string, word,
-    bool, path, texts (one or a list of strings), paths, answers, metric, ranking, side, source or
-    top (how many of the largest); `choices` lists the words or strings that it may be, `least` and
-    `most` bound a number."""
+    """An argument of a function. `type` is int, number, ints, numbers (one or a list), string,
+    word, bool, path, texts (one or a list of strings), paths, answers, metric, ranking, side,
+    source or top (how many of the largest); `choices` lists the words or strings that it may be,
+    `least` and `most` bound a number."""
 
     type: str
     default: Any = REQUIRED

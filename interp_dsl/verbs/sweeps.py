@@ -25,6 +25,9 @@ MEASURING = {
 }
 
 
+FEATURE_SOURCES = ("zero", "constant", "side", "resample")
+
+
 def check(call: Call, checks: Checks, source_word: str, into_word: str) -> Step:
     """The step of a sweep, its parts tested against each other."""
     units: UnitSet = call.objects[0]
@@ -97,6 +100,12 @@ def check_places(call: Call, checks: Checks, change: Change, word: str) -> None:
             label="takes entries out before the softmax",
             help="name patterns: ablate patterns at S2 -> END with blocked",
         )
+    if "feature" in kinds and change.source.kind not in FEATURE_SOURCES:
+        checks.error(
+            "E306",
+            "a feature is set to zero, to a number, or to what it is in another run",
+            call.spans[word],
+        )
     if "logits" in kinds:
         checks.error(
             "E306",
@@ -104,7 +113,7 @@ def check_places(call: Call, checks: Checks, change: Change, word: str) -> None:
             call.spans["objects"],
             label="nothing comes after them",
         )
-    if change.along and kinds & {"pattern", "neuron"}:
+    if change.along and kinds & {"pattern", "neuron", "feature"}:
         checks.error(
             "E306",
             "`along` needs places that hold vectors",
@@ -129,7 +138,8 @@ def lower(call: Call, step: Step, lowering: Lowering, into_word: str) -> None:
         else None
     )
     reference = lowering.reference(into, model)
-    variants = lowering.variants(step, contexts, into, other, reference)
+    own = tuple(s.own for s in sites(step.change.units.units, lowering.steps) if s.of)
+    variants = lowering.variants(step, contexts, into, other, reference, own)
     if other is not None:
         lowering.measured(other, step.metrics, reference)
     lowering.checks(into, model)

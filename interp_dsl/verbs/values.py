@@ -9,6 +9,7 @@ from typing import Any
 from interp_dsl.language.source import Span
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.plan.algebra import Edges, Expression, FileVector, Finding, Metric, Units
+from interp_dsl.plan.dictionaries import Fitted
 from interp_dsl.plan.places import Length, Positions, Target
 
 
@@ -188,6 +189,14 @@ class FactorTerm:
 
 
 @dataclass(frozen=True)
+class FitTerm:
+    """What is to be fitted, and with which options; those that are lists are tuples."""
+
+    architecture: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Keyed:
     """A column of words that tells the rows of some metrics of one unit apart, and its values."""
 
@@ -230,11 +239,12 @@ class Searched:
 
 @dataclass(frozen=True)
 class Step:
-    """A checked step. `result` is scores, circuit, recording or intervention. `n_rows` counts the
-    rows of each metric and context, None where a result decides. `lacks`: columns of its scores
-    that are null; `more`: further ones; `whole`: numbers of the step instead of a row.
-    `thresholds`: of circuits, where there are several; metrics in `shared` have one row for all of
-    them. `keyed`: columns of words that rows differ in."""
+    """A checked step. `result` is scores, circuit, dictionary, features, recording or intervention.
+    `n_rows` counts the rows of each metric and context, None where a result decides. `lacks`:
+    columns of its scores that are null; `more`: further ones; `whole`: numbers of the step instead
+    of a row. `thresholds`: of circuits, where there are several; metrics in `shared` have one row
+    for all of them. `keyed`: columns of words that rows differ in. `dictionaries`: what a fit
+    leaves, or what is judged of one."""
 
     name: str
     verb: str
@@ -248,6 +258,7 @@ class Step:
     more: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = ()
+    dictionaries: tuple[Fitted, ...] = ()
     searched: Searched | None = None
     findings: tuple[Finding, ...] = ()
     shared: tuple[str, ...] = ()
@@ -255,6 +266,31 @@ class Step:
     keyed: tuple[Keyed, ...] = ()
     n_rows: int | None = None
     curves: CurveTerm | None = None
+
+
+@dataclass(frozen=True)
+class DictionaryTerm:
+    """Dictionaries that a step has fitted."""
+
+    step: Step
+    fitted: tuple[Fitted, ...]
+
+
+@dataclass(frozen=True)
+class FeaturesTerm:
+    """Features of one dictionary; all of them where `numbers` is None."""
+
+    step: Step
+    fitted: Fitted
+    numbers: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ReadingTerm:
+    """A way to look at features, with all its options."""
+
+    method: str
+    options: dict[str, Any]
 
 
 @dataclass(frozen=True)
