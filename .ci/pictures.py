@@ -1,25 +1,29 @@
-"""Makes the pictures of the README: pages of reports, photographed by headless Chromium.
+"""Makes the pictures of the README: pages of reports and screens of the terminal, of examples as
+they are run here by the package that is installed. Headless Chromium draws both.
 
-    pip install '.[test,plot]' && apt-get install chromium fonts-liberation
-    python .ci/pictures.py            # writes examples/pictures/*.png
-
-Every picture is of an example as it is run here, by the package that is installed."""
+    pip install '.[test]' && apt-get install chromium fonts-liberation fonts-dejavu-core
+    python .ci/pictures.py            # writes examples/pictures/*.png"""
 
 from __future__ import annotations
 
+import asyncio
+import re
 import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 import interp_dsl as interp
 from interp_dsl.report.page import page
+from interp_dsl.tui.app import InterpApp
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 PICTURES = EXAMPLES / "pictures"
+WORK = Path(tempfile.mkdtemp(prefix="interp-pictures-"))
 MOST = 300_000
 """Bytes of a picture."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
@@ -37,12 +41,26 @@ class Shot:
     click: str | None = None
 
 
+@dataclass(frozen=True)
+class Screen:
+    """A screen of the terminal on an example's run: the keys that lead there, its cells."""
+
+    example: str
+    keys: tuple[str, ...]
+    size: tuple[int, int] = (120, 34)
+
+
 SHOTS = {
     "report-circuit.png": Shot(
         "ioi_circuit", "#step-2 h2", height=960, click="#step-2 [data-node='L2H0']"
     ),
     "report-dark.png": Shot("docstring", "#step-2 h2", scheme="dark"),
     "report-phone.png": Shot("ioi", "#step-2 h2", width=390, height=780),
+}
+SCREENS = {
+    "tui-rank.png": Screen("docstring", ("r", "]")),
+    "tui-circuit.png": Screen("ioi_circuit", ("c",)),
+    "tui-prompt.png": Screen("ioi", ("p",)),
 }
 
 
@@ -52,18 +70,29 @@ def main() -> int:
         print("no Chromium here: apt-get install chromium", file=sys.stderr)
         return 3
     PICTURES.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as work, sync_playwright() as driver:
+    drawn = {name: asyncio.run(_drawn(screen)) for name, screen in SCREENS.items()}
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         for name, shot in SHOTS.items():
-            _photograph(browser, shot, _written(shot.example, Path(work)), PICTURES / name)
+            _photograph(browser, shot, PICTURES / name)
+        for name, svg in drawn.items():
+            _draw(browser, svg, PICTURES / name)
         browser.close()
+    shutil.rmtree(WORK)
     return _checked()
 
 
-def _photograph(browser: Browser, shot: Shot, path: Path, to: Path) -> None:
-    window = ViewportSize(width=shot.width, height=shot.height)
+@cache
+def _run(example: str) -> Path:
+    """The folder of an example's run."""
+    return interp.run(EXAMPLES / f"{example}.interp", runs=WORK / "runs").path
+
+
+def _photograph(browser: Browser, shot: Shot, to: Path) -> None:
+    path = WORK / f"{shot.example}.html"
+    path.write_text(page(interp.open_run(_run(shot.example)).folder), encoding="utf-8")
     context = browser.new_context(
-        viewport=window,
+        viewport=ViewportSize(width=shot.width, height=shot.height),
         color_scheme=shot.scheme,  # type: ignore[arg-type]
         reduced_motion="reduce",
     )
@@ -79,12 +108,27 @@ def _photograph(browser: Browser, shot: Shot, path: Path, to: Path) -> None:
     context.close()
 
 
-def _written(name: str, work: Path) -> Path:
-    """The page of an example's run."""
-    ran = interp.run(EXAMPLES / f"{name}.interp", runs=work / "runs")
-    path = work / f"{name}.html"
-    path.write_text(page(ran.folder), encoding="utf-8")
-    return path
+async def _drawn(screen: Screen) -> str:
+    """A screen as SVG, in a font that is on this machine."""
+    app = InterpApp(_run(screen.example), WORK / "runs")
+    async with app.run_test(size=screen.size) as pilot:
+        await pilot.pause(1.0)
+        for key in screen.keys:
+            await pilot.press(key)
+            await pilot.pause(0.6)
+        svg = app.export_screenshot()
+    plain = re.sub(r"@font-face\s*{.*?}", "", svg, flags=re.DOTALL)
+    return plain.replace("Fira Code", "DejaVu Sans Mono")
+
+
+def _draw(browser: Browser, svg: str, to: Path) -> None:
+    _, _, width, height = re.findall(r'viewBox="(.*?)"', svg)[0].split()
+    tab = browser.new_page(
+        viewport=ViewportSize(width=round(float(width)), height=round(float(height)))
+    )
+    tab.set_content(f"<style>body {{ margin: 0 }} svg {{ display: block }}</style>{svg}")
+    tab.screenshot(path=to, omit_background=True)
+    tab.close()
 
 
 def _checked() -> int:

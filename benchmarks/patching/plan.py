@@ -68,14 +68,14 @@ def products(job: Job, narrow: bool = True) -> Iterator[Product]:
     starts = [start(unit, task.intervention) for unit in alive]
     for stretch in late_stretches(task, starts, model, data, read):
         for work in layers(model, data.width, read, stretch.start, trims=True):
-            yield from _of_layer(work.times(stretch.rows), model)
+            yield from of_layer(work.times(stretch.rows), model)
             yield from _of_attention(work, stretch.rows, model, data.width)
         assert read.count is not None
         outputs = read.logits(model, data.width) // read.count
         yield Product("unembed", stretch.rows * read.count, model.d_model, outputs)
 
 
-def _of_layer(work: Work, model: ModelSize) -> Iterator[Product]:
+def of_layer(work: Work, model: ModelSize) -> Iterator[Product]:
     d, heads, kv = model.d_model, model.n_heads * model.d_head, model.n_kv_heads * model.d_head
     if work.q == work.kv:
         parts = [Product("qkv", work.q, d, heads + 2 * kv)]

@@ -7,7 +7,7 @@ from typing import Any
 from interp_dsl.check.literals import describe, is_number, is_token, literal
 from interp_dsl.check.scope import Rejected, Scope
 from interp_dsl.language.suggest import suggest
-from interp_dsl.language.tree import Argument, Attribute, Binary, Call, Expr, Name
+from interp_dsl.language.tree import Argument, Attribute, Binary, Call, Clause, Expr, Name
 from interp_dsl.verbs.signature import Function, Parameter
 
 _TYPE_NAMES = {
@@ -84,6 +84,25 @@ def unknown_argument(
     )
 
 
+def options(clause: Clause, function: Function, scope: Scope) -> dict[str, Any]:
+    """The options of a clause, which stand by name: `using thresholds=[0.1, 0.5]`."""
+    if clause.values:
+        raise scope.reject(
+            "E300",
+            f"`{clause.word}` takes options by name",
+            clause.values[0].span,
+            label=f"they are {', '.join(function.parameters)}",
+            help=f"write {clause.word} {next(iter(function.parameters))}=…",
+        )
+    call = Call(
+        function=function.name,
+        arguments=clause.named,
+        name_span=clause.word_span,
+        span=clause.span,
+    )
+    return arguments(call, function, scope)
+
+
 def positional(call: Call, scope: Scope, *named: str) -> list[Expr]:
     """The unnamed arguments of a call whose named ones are among `named`."""
     for argument in call.arguments:
@@ -105,6 +124,14 @@ def typed(expr: Expr, parameter: Parameter, name: str, scope: Scope) -> Any:
         from interp_dsl.check.searches import ranking
 
         return ranking(expr, scope)
+    if kind == "side":
+        from interp_dsl.check.sides import side
+
+        return side(expr, scope)
+    if kind == "source":
+        from interp_dsl.check.sources import source
+
+        return source(expr, scope)
     if isinstance(expr, Name) and kind in ("word", "string") and scope.find(expr.id) is None:
         value: Any = expr.id
     elif kind in ("string", "path") and _is_unquoted(expr, scope):

@@ -111,7 +111,7 @@ def _top(expr: Call, scope: Scope) -> UnitSet:
             help="write for example top(who, 10) or top(who, 10, by=gap.effect)",
         )
     step = step_of(values[0], scope)
-    if step.units is None or step.result != "scores" or step.findings:
+    if step.units is None or step.result != "scores" or step.findings or step.curves:
         raise scope.reject(
             "E300",
             f"`{step.name}` ranks no places",

@@ -27,7 +27,7 @@ from interp_dsl.language.tree import Declaration, Expect, Program, Show, Stateme
 from interp_dsl.plan.tasks import Claim, View
 from interp_dsl.verbs.lowering import place_of
 
-FORMS = ("table", "heatmap", "bars", "graph")
+FORMS = ("table", "heatmap", "bars", "graph", "curves")
 
 _EVALUATORS: dict[str, Callable[[Declared], Any]] = {
     "param": parameter,
@@ -184,6 +184,14 @@ def _view(statement: Show, scope: Scope) -> View:
         raise scope.reject(
             "E300",
             f"`{step.name}` is no circuit, and a graph draws one",
+            statement.value.span,
+            label=f"a step of `{step.verb}`",
+            help="write as table, as heatmap or as bars",
+        )
+    if form.id == "curves" and step.curves is None:
+        raise scope.reject(
+            "E300",
+            f"`{step.name}` has no curves",
             statement.value.span,
             label=f"a step of `{step.verb}`",
             help="write as table, as heatmap or as bars",

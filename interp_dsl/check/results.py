@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from interp_dsl.check import curve_rows
 from interp_dsl.check.literals import literal
 from interp_dsl.check.models import read_as
 from interp_dsl.check.scope import Rejected, Scope
@@ -13,6 +14,7 @@ from interp_dsl.language.suggest import suggest
 from interp_dsl.language.tree import Argument, Attribute, Expr, Index, Name, Phrase
 from interp_dsl.plan.algebra import Explicit, ScoreOf
 from interp_dsl.plan.places import Unit
+from interp_dsl.runs.curves import BY_EXAMPLE
 from interp_dsl.verbs.values import Keyed, Step
 
 COLUMNS = ("base", "value", "effect", "normalized", "low", "high", "n")
@@ -20,6 +22,7 @@ WHOLE = "circuit"
 """The unit of the row that is about a circuit as a whole."""
 _BY_EXAMPLE = ("base", "value", "effect")
 Chain = list[tuple[str, Span]]
+Fixed = tuple[tuple[str, float | str | None], ...]
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,19 @@ def score(expr: Expr, reading: Reading) -> ScoreOf:
             root.span,
             label=f"a step of `{step.verb}`",
         )
-    if reading.kind == "example" and column not in _BY_EXAMPLE:
+    by_example = _by_example(step)
+    if reading.kind == "example" and column not in by_example:
         raise scope.reject(
             "E208",
             f"single examples have no `{column}`",
             chain[-1][1] if chain else root.span,
-            label=f"they have {', '.join(_BY_EXAMPLE)}",
+            label=f"they have {', '.join(by_example)}",
         )
+    if step.curves is not None:
+        index, fixed = curve_rows.fixed(index, step, column, expr.span, scope)
     unit, position, where = _row(index, step, metric, reading, expr.span)
+    if step.curves is not None:
+        where += fixed
     return ScoreOf(step.name, metric, column, unit, position, where)
 
 
@@ -114,6 +122,15 @@ def _of_the_step(
         span,
         help=f"write expect {step.name}.{metric}.{column} > 0.9",
     )
+
+
+def _by_example(step: Step) -> tuple[str, ...]:
+    """Columns that single examples have too."""
+    return (*_BY_EXAMPLE, *(c for c in BY_EXAMPLE if c in curve_rows.columns(step)))
+
+
+def _columns(step: Step) -> list[str]:
+    return [*COLUMNS, *step.more, *curve_rows.columns(step)]
 
 
 # ---- metric and column
@@ -139,7 +156,7 @@ def metric_and_column(
     """The metric and the column, one of a table's or one `more`, that a chain of names means."""
     names = [m.name for m in step.metrics]
     bare = "effect" if step.has_effect else "value"
-    columns = [*COLUMNS, *step.more, *more]
+    columns = [*_columns(step), *more]
     if not chain or (chain[0][0] in columns and chain[0][0] not in names):
         if len(names) != 1:
             raise scope.reject(
@@ -185,11 +202,11 @@ def _none(
 
 def _row(
     index: Index | None, step: Step, metric: str, reading: Reading, span: Span
-) -> tuple[str | None, str | None, tuple[tuple[str, float | str], ...]]:
+) -> tuple[str | None, str | None, Fixed]:
     """The unit, position and further columns that the brackets fix; together one row."""
     scope = reading.scope
     places: list[Argument] = []
-    where: list[tuple[str, float | str]] = []
+    where: list[tuple[str, float | str | None]] = []
     for argument in index.arguments if index else ():
         if argument.name is None:
             places.append(argument)
@@ -206,7 +223,7 @@ def _row(
             help=f"name it: {step.name}"
             f"[{', '.join([*(a.span.text for a in places), f'under={step.contexts[0]}'])}]",
         )
-    several = len(step.thresholds) > 1 and metric not in step.shared
+    several = len(step.thresholds) > 1 and metric not in step.shared and not step.curves
     if several and not any(name == "threshold" for name, _ in where):
         raise scope.reject(
             "E310",

@@ -50,6 +50,11 @@ class StepChecks:
         seen = set(second)
         return sum(prompt in seen for prompt in first), len(first)
 
+    def n_prompts(self, side: Side, model: Model) -> int | None:
+        """How many prompts a side has; None where that waits for the run."""
+        data = build_data(side.dataset, model, self.scope)
+        return None if data is None else data.n
+
     def model_of(self, call: Call) -> Model:
         """The model that the units name, else the only one declared."""
         found = known_model(self.scope, call.objects[0].model)
@@ -156,14 +161,14 @@ class StepChecks:
         assert step.model is not None
         data = names_of(side.dataset, step.model, self.scope)
         answers = {"answer": data.answers, "wrong": data.wrongs} if data else {}
+        of_slopes = call.verb in ("attribute", "perturb")
+        how = "slopes are taken" if of_slopes else "edges are changed in passes"
         long = {w for w, held in answers.items() if held and any(a.is_sequence for a in held)}
         for metric in step.metrics:
             if long & needs(metric.term):
                 self.error(
                     "E314",
-                    f"`{metric.name}` reads answers of several tokens here, and "
-                    f"{'slopes are' if call.verb == 'attribute' else 'edges are'} "
-                    f"{'taken of' if call.verb == 'attribute' else 'changed in passes of'} the "
+                    f"`{metric.name}` reads answers of several tokens here, and {how} of the "
                     "prompts alone",
                     call.spans["measure"],
                     help="use answers of one token, or measure kl()",
@@ -182,6 +187,15 @@ class StepChecks:
                 if step.findings
                 else "declare one under another name: metric other = …",
             )
+        for metric in step.metrics:
+            if "stream" in needs(metric.term) and step.curves is None:
+                self.error(
+                    "E306",
+                    f"`{metric.name}` is measured by perturb and interpolate",
+                    call.spans["measure"],
+                    label="a distance in the residual stream",
+                    help="measure kl(), or logit_diff()",
+                )
         data = names_of(side.dataset, step.model, self.scope)
         if data is None:
             return

@@ -6,7 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from interp_dsl.check import circuits, estimates, factorings, searches, sides, sources, units
+from interp_dsl.check import (
+    circuits,
+    directions,
+    estimates,
+    factorings,
+    lengths,
+    searches,
+    sides,
+    sources,
+    units,
+)
+from interp_dsl.check.arguments import options
 from interp_dsl.check.edge_sets import edge_set, only_edges
 from interp_dsl.check.literals import values_of, whole
 from interp_dsl.check.metrics import metric
@@ -207,6 +218,8 @@ def _values(clause: tree.Clause, signature: Clause, scope: Scope) -> tuple[Any, 
     """The values of a clause; all of them are looked at before the first wrong one stops it."""
     if signature.kind == "travel":
         return (travel(clause, scope),)
+    if signature.options is not None:
+        return (options(clause, signature.options, scope),)
     values, failed = [], False
     for expr in values_of(clause, scope):
         try:
@@ -239,4 +252,8 @@ _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "finding": searches.finding,
     "estimate": estimates.estimate,
     "factoring": factorings.factoring,
+    "direction": directions.direction,
+    "path": directions.path,
+    "length": lengths.lengths,
+    "share": lengths.shares,
 }

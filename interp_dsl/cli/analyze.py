@@ -12,7 +12,7 @@ from interp_dsl.plan.explain import quantity
 from interp_dsl.plan.tasks import Plan
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
-from interp_dsl.runs.text import duration
+from interp_dsl.runs.text import duration, short_duration
 from interp_dsl.session import Watcher
 
 
@@ -48,7 +48,7 @@ class Stopwatch:
             apart = f", and {duration(imports)} of imports" if imports else ""
             most = max((e.get("memory") or 0 for e in self._finished.values()), default=0)
             held = f"; held {quantity(most)}B at most besides the models" if most else ""
-            below = [f"took   {_short(seconds)}{apart}{held}"]
+            below = [f"took   {short_duration(seconds)}{apart}{held}"]
         if any(event["reused"] for event in self._finished.values()):
             below.append("       what was taken over took no time here; --fresh runs everything")
         return beside, below
@@ -71,10 +71,6 @@ def _took(event: Event, estimate: Cost) -> str:
     rows, seconds = estimate.passes, event["seconds"]
     held = f", {quantity(event['memory'])}B held" if event["memory"] else ""
     if not rows or seconds <= 0:
-        return _short(seconds) + held
+        return short_duration(seconds) + held
     most = "at most " if estimate.is_bound else ""
-    return f"{_short(seconds)}, {most}{rows / seconds:,.0f} rows a second{held}"
-
-
-def _short(seconds: float) -> str:
-    return duration(seconds) if seconds >= 1 else f"{max(0.0, 1000 * seconds):.3g} ms"
+    return f"{short_duration(seconds)}, {most}{rows / seconds:,.0f} rows a second{held}"

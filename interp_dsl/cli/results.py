@@ -7,8 +7,8 @@ from typing import Any
 
 from interp_dsl.cli.output import Output
 from interp_dsl.runs.folder import RunFolder
-from interp_dsl.runs.select import Selection, columns_of, interval, select
-from interp_dsl.runs.text import decimals, layout, number, printable
+from interp_dsl.runs.select import Selection, columns_of, found_by, select
+from interp_dsl.runs.text import layout, printable
 
 
 def print_run(folder: RunFolder, selection: Selection, output: Output) -> None:
@@ -51,17 +51,7 @@ def claim_line(claim: Mapping[str, Any], output: Output) -> str:
     held = bool(claim["ok"])
     mark = output.toned("✓", "good") if held else output.toned("✗", "bad")
     parts = [f"{mark} {printable(str(claim['text']))}"]
-    parts.append(printable(str(claim.get("message") or _found(claim))))
+    parts.append(printable(found_by(claim)))
     if not held and claim.get("file"):
         parts.append(f"{printable(str(claim['file']))}:{claim.get('line')}")
     return "  ".join(parts)
-
-
-def _found(claim: Mapping[str, Any]) -> str:
-    """The value found with its interval."""
-    value, low, high = claim.get("value"), claim.get("low"), claim.get("high")
-    if not isinstance(value, float):
-        return f"found {value}"
-    places = decimals([value, low, high])
-    bounds = "" if low is None else f" {interval(low, high, places)}"
-    return f"found {number(value, places)}{bounds}"

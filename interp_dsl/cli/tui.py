@@ -6,6 +6,7 @@ TARGET is a run (its folder, the beginning of its name, or `latest`), a folder o
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -55,8 +56,9 @@ def _target(name: str, runs: Path) -> Path:
 
 
 def require_terminal() -> None:
-    """InterpError E717 where the screens have no terminal to stand on."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    """InterpError E717 where the screens have no terminal to stand on, nor a browser's (whose
+    server names the driver)."""
+    if not os.environ.get("TEXTUAL_DRIVER") and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise InterpError(
             Diagnostic(
                 "E717",

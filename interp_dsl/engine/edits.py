@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from interp_dsl.engine.vectors import basis
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.edits import Edit, moved
 from interp_dsl.models.sites import n_indices
-from interp_dsl.plan.algebra import Blocked, FromRun, Intervention, Noise, Run
+from interp_dsl.plan.algebra import Blocked, FromRun, Intervention, Moved, Noise, Run
 from interp_dsl.plan.places import Positions, Site, Target, Unit
 
 
@@ -43,6 +43,7 @@ class Editor:
         self.state, self.into = state, into
         self.source, self.site = intervention.source, intervention.site
         self.blocks = isinstance(self.source, Blocked)
+        self.adds = isinstance(self.source, Noise | Moved)
         self.values = None if self.blocks else values_of(self.source, into, state)
         self.basis = basis(intervention.along, state)
 
@@ -53,7 +54,9 @@ class Editor:
         for (site, positions), members in self._grouped(batch.units).items():
             rows, which = batch.rows([number for number, _ in members])
             index = torch.tensor([index for _, index in members])[which]
-            piece = self._piece(site, positions, rows, batch.examples[rows], index, width)
+            units = tuple(batch.units[number] for number, _ in members)
+            at = Address(site, positions, batch.examples[rows], index, units, which)
+            piece = self._piece(at, rows, width)
             if len(piece.rows):
                 held[site].append(piece)
         return [self._edit(site, pieces) for site, pieces in held.items()]
@@ -84,15 +87,9 @@ class Editor:
                 members.extend((number, index) for index in self._indices(target))
         return groups
 
-    def _piece(
-        self,
-        site: Site,
-        positions: Positions,
-        rows: Tensor,
-        examples: Tensor,
-        index: Tensor,
-        width: int,
-    ) -> _Piece:
+    def _piece(self, address: Address, rows: Tensor, width: int) -> _Piece:
+        site, positions = address.site, address.positions
+        examples, index = address.examples, address.index
         queries, named_keys = ends(positions)
         at = self.state.slots(self.into, queries)
         some = at.some[examples]
@@ -100,10 +97,12 @@ class Editor:
             some = some & self.state.slots(self.into, named_keys).some[examples]
         if not bool(some.all()):
             rows, examples, index = rows[some], examples[some], index[some]
+            which = None if address.which is None else address.which[some]
+            address = replace(address, examples=examples, index=index, which=which)
         keys = self._keys(site, named_keys, examples, width)
         value = None
         if self.values is not None and len(rows):
-            value = self.values(Address(site, positions, examples, index))
+            value = self.values(address)
             if site.kind == "pattern" and value.shape[2] > 1:
                 value = _fit(value, width)
         if self.blocks:
@@ -160,7 +159,7 @@ class Editor:
             positions=positions,
             valid=torch.ones_like(positions, dtype=torch.bool),
             value=value,
-            op="block" if self.blocks else "add" if isinstance(self.source, Noise) else "set",
+            op="block" if self.blocks else "add" if self.adds else "set",
             basis=self.basis,
             keys=torch.cat(keys) if keys else None,
         )
@@ -186,6 +185,9 @@ class Contexts:
 
 
 def _joined(units: Sequence[Unit]) -> Unit:
+    """All units as one; a single one as it is, which may be a point of a path."""
+    if len(units) == 1:
+        return units[0]
     return Unit(tuple(t for u in units for t in u.targets))
 
 

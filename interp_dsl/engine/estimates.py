@@ -70,7 +70,7 @@ def unit_estimates(
         raise _none(task.step)
     bench = Bench(run, task.metrics, state.kept(task.reference).logits, state)
     if len(bench.reads.variants) > 1:
-        raise _sequences(state.data[run.data].name)
+        raise sequences(state.data[run.data].name)
     of_batch = _Direct(task, bench, units) if task.method == "dla" else _Sites(task, bench, units)
     n = state.data[run.data].n
     found = torch.empty(len(task.metrics), len(units), n, dtype=torch.float64)
@@ -265,7 +265,7 @@ def _compiled(executor: Executor, method: str) -> CompiledExecutor:
     )
 
 
-def _sequences(data: str) -> InterpError:
+def sequences(data: str) -> InterpError:
     return InterpError(
         Diagnostic(
             "E651",

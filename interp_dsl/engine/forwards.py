@@ -12,18 +12,20 @@ from torch import Tensor
 from interp_dsl.engine.batches import default_rows, in_batches
 from interp_dsl.engine.edits import Contexts, Editor
 from interp_dsl.engine.late import changed
-from interp_dsl.engine.metrics import Meter, Reference
+from interp_dsl.engine.means import behind_first
+from interp_dsl.engine.metrics import Meter, Reference, stream_reads
 from interp_dsl.engine.packed import Packed
 from interp_dsl.engine.reads import Reads, Variant, plan_reads
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.scores import check_finite
-from interp_dsl.engine.state import State, canonical, reference_of
+from interp_dsl.engine.state import Kept, State, canonical, reference_of
+from interp_dsl.geometry.moments import Moments
 from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.compiled.memory import Memory
 from interp_dsl.models.edits import entries, moved
 from interp_dsl.models.executor import Pass
 from interp_dsl.plan.algebra import Metric, Run
-from interp_dsl.plan.places import Positions, Site
+from interp_dsl.plan.places import Positions, Site, Target
 from interp_dsl.plan.starts import Start
 from interp_dsl.plan.tasks import Forward
 
@@ -55,11 +57,13 @@ class Bench:
         shape = self.executor.facts.shape
         data, side = state.data[run.data], state.side(run)
         self.reads: Reads = plan_reads(data, side, metrics, self.executor.facts, ats)
+        streams = state.kept(run).streams
         self.meter = Meter(
-            self.reads, metrics, shape.d_vocab_out, reference, self.device, reads_answers
+            self.reads, metrics, shape.d_vocab_out, reference, self.device, reads_answers, streams
         )
+        self._last = Site("resid_post", shape.n_layers - 1) if stream_reads(metrics) else None
         self._prompts = {name: self._prompt(v) for name, v in self.reads.variants.items()}
-        self._context = Contexts(run, state).edits
+        self.context = Contexts(run, state).edits
 
     @property
     def width(self) -> int:
@@ -88,13 +92,15 @@ class Bench:
         prompt = self._prompts[variant]
         tokens, mask = entries(prompt.tokens, examples), prompt.mask
         mask = None if mask is None else entries(mask, examples)
-        edits = self._context(examples, tokens.shape[1])
+        edits = self.context(examples, tokens.shape[1])
         if editor is not None and batch is not None:
             edits += editor.edits(batch, tokens.shape[1])
         reads = prompt.reads_of(examples) if reading == "metrics" else None
         wanted = reads if self.reads_few else None
         if reading == "nothing":
             wanted = torch.zeros(len(examples), 0, dtype=torch.long)
+        if self._last is not None and not self.can_resume:
+            sites = tuple(dict.fromkeys((*sites, self._last)))
         if isinstance(self.executor, CompiledExecutor):
             place = slice(int(examples[0]), int(examples[-1]) + 1)
             record = None if memory is None else (memory, place)
@@ -103,7 +109,10 @@ class Bench:
         else:
             found = self.executor.forward(tokens, wanted, edits, sites, mask)
             found = _of(self.meter.outputs, found)
-        return found if self.reads_few else _at(reads, found, 0)
+        found = found if self.reads_few else _at(reads, found, 0)
+        if self._last is None or found.stream is not None or reading == "nothing":
+            return found
+        return replace(found, stream=_read(reads, found.sites[self._last][:, :, 0]))
 
     def blank(self, parts: Sequence[str]) -> Memory | None:
         """Room for what late passes start from; None where nothing can start late."""
@@ -126,7 +135,7 @@ class Bench:
             editor.edits(batch, width),
             reads if self.reads_few else None,
             start.position,
-            context=self._context(batch.examples, width),
+            context=self.context(batch.examples, width),
             changed=changed(batch, self.run, self.state, start.position) if start.few else None,
             outputs=self.meter.outputs,
         )
@@ -148,15 +157,16 @@ class Bench:
     ) -> Tensor:
         """The metrics' values [metrics, R] of rows; `start` tells where a variant is taken up whose
         first read position is given, None for the beginning."""
-        logits = {}
+        found = {}
         for name in self.reads.variants:
             first = start(self.first_read(name))
-            logits[name] = (
+            found[name] = (
                 self.forward(name, examples, editor, batch)
                 if first is None or editor is None or batch is None
                 else self.resume(name, editor, batch, first)
-            ).logits
-        return self.meter.measure(logits, moved(examples, self.device))
+            )
+        logits = {name: one.logits for name, one in found.items()}
+        return self.meter.measure(logits, moved(examples, self.device), found["plain"].stream)
 
     def _prompt(self, variant: Variant) -> _Prompts:
         mask, reads = variant.mask, variant.reads
@@ -176,7 +186,7 @@ class Bench:
             held[variant] = self.executor.remember(
                 prompt.tokens,
                 prompt.mask,
-                edits=lambda first, stop: self._context(torch.arange(first, stop), width),
+                edits=lambda first, stop: self.context(torch.arange(first, stop), width),
                 rows=default_rows(width),
             )
         return held[variant]
@@ -198,8 +208,13 @@ def _at(reads: Tensor | None, found: Pass, first: int) -> Pass:
     """A pass with the logits of positions [R, r] alone, out of those from `first` on."""
     if reads is None:
         return found
-    rows = torch.arange(len(reads))[:, None]
-    return replace(found, logits=entries(found.logits, rows, reads - first))
+    stream = None if found.stream is None else _read(reads - first, found.stream)
+    return replace(found, logits=_read(reads - first, found.logits), stream=stream)
+
+
+def _read(reads: Tensor | None, x: Tensor) -> Tensor:
+    """x [R, t, …] at positions [R, r]; at all where None."""
+    return x if reads is None else entries(x, torch.arange(len(reads))[:, None], reads)
 
 
 def _of(outputs: Tensor | None, found: Pass) -> Pass:
@@ -218,15 +233,19 @@ def run_forward(task: Forward, ats: Ats, state: State, report: Report) -> None:
     n = state.data[run.data].n
     values = torch.empty(len(task.metrics), n, device=bench.device)
     memory = bench.blank(task.remembers)
+    counted = behind_first(state.side(run), bench.device)
 
     def work(start: int, stop: int) -> None:
         examples = torch.arange(start, stop)
         reading: Reading = "nothing" if task.stops else "metrics"
-        found = bench.forward("plain", examples, sites=task.sites, reading=reading, memory=memory)
-        for site, x in found.sites.items():
-            _store(kept.sites, site, canonical(x), start, n)
+        found = bench.forward("plain", examples, sites=task.seen, reading=reading, memory=memory)
+        for site in task.sites:
+            _store(kept.sites, site, canonical(found.sites[site]), start, n)
         if not task.stops:
             there = moved(examples, bench.device)
+            for at in stream_reads(task.metrics):
+                assert found.stream is not None
+                _store(kept.streams, at, bench.meter.at(at, found.stream, there), start, n)
             for at in ats:
                 _store(kept.logits, at, bench.meter.at(at, found.logits, there), start, n)
             if task.metrics:
@@ -235,7 +254,10 @@ def run_forward(task: Forward, ats: Ats, state: State, report: Report) -> None:
                     for name in bench.reads.variants
                     if name != "plain"
                 }
-                values[:, start:stop] = bench.meter.measure(logits, there)
+                values[:, start:stop] = bench.meter.measure(logits, there, found.stream)
+        for target in task.moments:
+            x = canonical(found.sites[target.site])[:, :, target.index or 0]
+            _gather(kept, target, x[counted[start:stop]], start)
         report.progress(stop, n)
 
     in_batches(n, task.batch or default_rows(bench.width), work, report.note)
@@ -244,6 +266,12 @@ def run_forward(task: Forward, ats: Ats, state: State, report: Report) -> None:
     check_finite(values[:, None], task.metrics, ["the plain run"], f"{run.side} of {run.data}")
     for metric, held in zip(task.metrics, values, strict=True):
         kept.values[metric.term] = held
+
+
+def _gather(kept: Kept, target: Target, x: Tensor, start: int) -> None:
+    """Add a batch's activations [m, width] to the moments of all examples."""
+    part = Moments.of(x.cpu() if x.device.type == "mps" else x)  # mps has no float64
+    kept.moments[target] = kept.moments[target] + part if start else part
 
 
 def _store(held: dict[K, Tensor], key: K, part: Tensor, start: int, n: int) -> None:

@@ -1,6 +1,7 @@
 """Units that cannot have an effect, so that no pass need be spent on them: their effect is 0.
 
-In a causal model without a mask of the data's own a change is without effect
+A point of length 0 is where its path begins. In a causal model without a mask of the data's own a
+change is without effect
 1. where values come from the same place of a run whose prompts are the same up to there,
 2. where all of it lies behind every position that is read,
 3. in the last layer, where it only changes positions that are not read."""
@@ -17,7 +18,7 @@ from interp_dsl.engine.reads import Reads
 from interp_dsl.engine.slots import ends
 from interp_dsl.engine.state import State
 from interp_dsl.plan.algebra import FromRun, Intervention, Run
-from interp_dsl.plan.places import Positions, Target, Unit
+from interp_dsl.plan.places import Point, Positions, Target, Unit
 
 # Of these only the positions that are changed reach the stream after the layer.
 LOCAL = frozenset(
@@ -37,6 +38,8 @@ class Idle:
         self.same_until = _same_until(change, run, state) if self.is_tractable else None
 
     def __call__(self, unit: Unit) -> bool:
+        if isinstance(unit, Point) and unit.length.value == 0:
+            return True
         return self.is_tractable and all(self._is_idle(t) for t in unit.targets)
 
     def _is_idle(self, target: Target) -> bool:

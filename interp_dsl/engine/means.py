@@ -172,6 +172,14 @@ def real_tokens(side: Side, device: torch.device) -> Tensor:
     return torch.arange(side.tokens.shape[1], device=device)[None] < lengths[:, None]
 
 
+def behind_first(side: Side, device: torch.device) -> Tensor:
+    """Which tokens are counted in what is said of all [n, T]: real ones but the first, whose norm
+    is an outlier."""
+    counted = real_tokens(side, device)
+    counted[:, 0] = False
+    return counted
+
+
 def _is_named(positions: Positions) -> bool:
     if positions.kind == "union":
         return all(map(_is_named, positions.parts))

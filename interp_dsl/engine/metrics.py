@@ -19,6 +19,8 @@ from interp_dsl.plan.places import Positions
 
 Reference = Mapping[Positions | None, Tensor]
 """The reference run's logits [n, d_vocab_out] at each `at` that a metric reads."""
+Streams = Mapping[Positions | None, Tensor]
+"""The same of a run's own stream behind the last block [n, d_model]."""
 
 
 @dataclass(frozen=True)
@@ -142,8 +144,11 @@ class Meter:
         reference: Reference,
         device: torch.device,
         reads_answers: bool = False,
+        streams: Streams | None = None,
     ) -> None:
+        """`streams` are the run's own, which distances start from."""
         self.reads = reads
+        self.streams: Streams = {} if streams is None else streams
         self.metrics = tuple(metrics)
         self.reference = reference
         self.device = device
@@ -158,8 +163,12 @@ class Meter:
             read_positions(reads.side, reads.variants["plain"].slots)
         ).to(device)
 
-    def measure(self, logits: Mapping[str, Tensor], examples: Tensor) -> Tensor:
-        """Values [metrics, R] of rows whose logits [R, r, V] each variant gave."""
+    def measure(
+        self, logits: Mapping[str, Tensor], examples: Tensor, stream: Tensor | None = None
+    ) -> Tensor:
+        """Values [metrics, R] of rows whose logits [R, r, V] each variant gave, and the plain one
+        the `stream` [R, r, d_model] behind the last block."""
+        logits = logits if stream is None else {**logits, STREAM: stream}
         return torch.stack([self._term(m.term, logits, examples) for m in self.metrics])
 
     def _term(self, term: MetricTerm, logits: Mapping[str, Tensor], examples: Tensor) -> Tensor:
@@ -179,6 +188,9 @@ class Meter:
                 for name in METRICS[call.function].needs
             }
             return SEQUENCES[call.function](**scores)
+        if call.function == "distance":
+            apart = self.at(call.at, logits[STREAM], examples) - self.streams[call.at][examples]
+            return apart.float().square().sum(1).sqrt()
         if call.function == "loss":
             return self._loss(logits["plain"], examples)
         if call.function == "python":
@@ -227,6 +239,7 @@ class Meter:
         return -scores.masked_fill(padding, 0.0).sum(1) / (lengths - 1)
 
 
+STREAM = "stream"
 ARITHMETIC: dict[str, Callable[..., Tensor]] = {
     "+": torch.add,
     "-": torch.sub,
@@ -239,6 +252,12 @@ SEQUENCES: dict[str, Callable[..., Tensor]] = {
     "logprob_diff": lambda answer, wrong: answer - wrong,
     "prob": lambda answer: answer.exp(),
 }
+
+
+def stream_reads(metrics: Sequence[Metric]) -> tuple[Positions | None, ...]:
+    """Where metrics read the stream behind the last block."""
+    wanted = (c for m in metrics for c in calls(m.term))
+    return tuple(dict.fromkeys(c.at for c in wanted if "stream" in METRICS[c.function].needs))
 
 
 def reference_reads(metrics: Sequence[Metric]) -> tuple[Positions | None, ...]:

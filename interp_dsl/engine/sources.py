@@ -24,6 +24,7 @@ from interp_dsl.plan.algebra import (
     Constant,
     FromRun,
     Mean,
+    Moved,
     Noise,
     Resample,
     Run,
@@ -31,18 +32,20 @@ from interp_dsl.plan.algebra import (
     ToVector,
     Zero,
 )
-from interp_dsl.plan.places import Positions, Site
+from interp_dsl.plan.places import Positions, Site, Unit
 
 
 @dataclass(frozen=True)
 class Address:
     """Rows of one site at the same named positions: examples, index [R], in the processor's
-    memory."""
+    memory. `which` of the `units` each row is for [R]."""
 
     site: Site
     positions: Positions
     examples: Tensor
     index: Tensor
+    units: tuple[Unit, ...] = ()
+    which: Tensor | None = None
 
 
 Values = Callable[[Address], Tensor]
@@ -68,6 +71,10 @@ def values_of(source: Source, into: Run, state: State) -> Values:
             return lambda at: held[None, None]
         case Noise():
             return _Noises(state, source, into)
+        case Moved():
+            from interp_dsl.engine.paths import Paths
+
+            return Paths(state, source, into)
         case Blocked():
             raise AssertionError("blocking has no value")
 

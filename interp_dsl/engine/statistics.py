@@ -64,6 +64,16 @@ def ratio_bounds(over: Tensor, under: Tensor, seed: int) -> tuple[float, float]:
     return float(low[0]), float(high[0])
 
 
+def median_bounds(values: Tensor, seed: int) -> tuple[float, float]:
+    """The same interval of the median of values [n], over the same resamples, in each of which a
+    value counts as often as it was drawn."""
+    n, held = len(values), values.double().sort()
+    drawn = (resampling(n, seed)[:, held.indices] * n).round().cumsum(1)
+    ends = [held.values[(drawn > place).int().argmax(1)] for place in ((n - 1) // 2, n // 2)]
+    low, high = _tails(((ends[0] + ends[1]) / 2)[:, None].numpy())
+    return float(low[0]), float(high[0])
+
+
 def _tails(means: NDArray[np.float64]) -> NDArray[np.float64]:
     """The two quantiles [2, cells] of means [resamples, cells], linear between neighbours as
     torch.quantile has them, without sorting all."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +14,7 @@ from interp_dsl.engine.forwards import Bench
 from interp_dsl.engine.idle import Idle
 from interp_dsl.engine.late import entry
 from interp_dsl.engine.packed import Packed
+from interp_dsl.engine.paths import Paths
 from interp_dsl.engine.scores import Scored, check_finite, column_kinds, score_units
 from interp_dsl.engine.state import State
 from interp_dsl.models.edits import moved
@@ -112,6 +113,19 @@ class Sweeper:
         return score_units(
             shard.units, metrics, values, base, other, variant, self.kinds, self.state.seed, skipped
         )
+
+    def measured(
+        self, variant: Variant, points: Sequence[Unit], shares: Mapping[Unit, Tensor]
+    ) -> Tensor:
+        """The metrics [metrics, points, n] at points of each example's own: `shares` [n] of the
+        way."""
+        bench, editor = self._bench(variant)
+        assert isinstance(editor.values, Paths)
+        editor.values.shares = dict(shares)
+        values = self._values(bench, editor, points)
+        editor.values.shares = {}
+        check_finite(values, self.task.metrics, points, f"step {self.task.step}", self.task.place)
+        return values
 
     def _bench(self, variant: Variant) -> tuple[Bench, Editor]:
         run = variant.into

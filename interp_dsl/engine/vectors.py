@@ -10,7 +10,7 @@ from torch import Tensor
 from interp_dsl.engine.state import State
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.edits import entries
-from interp_dsl.plan.algebra import LinearVector, MeanVector, Run, Vector
+from interp_dsl.plan.algebra import FileVector, LinearVector, MeanVector, Run, Vector
 from interp_dsl.plan.places import Target
 
 _RANK = 1e-4
@@ -21,8 +21,16 @@ def vector(wanted: Vector, state: State) -> Tensor:
     match wanted:
         case MeanVector(run=run, target=target):
             return activations(run, target, state).mean(0)
+        case FileVector(path=path, name=name):
+            return _of_file(path, name)
         case LinearVector(terms=terms):
             return torch.stack([c * vector(v, state) for c, v in terms]).sum(0)
+
+
+def _of_file(path: str, name: str) -> Tensor:
+    from safetensors.torch import load_file
+
+    return load_file(path)[name].float()
 
 
 def activations(run: Run, target: Target, state: State) -> Tensor:

@@ -14,6 +14,7 @@ from interp_dsl.data.fingerprint import fingerprint
 from interp_dsl.engine import circuits
 from interp_dsl.engine.attribution import attribute
 from interp_dsl.engine.clock import Clock
+from interp_dsl.engine.curves import traced
 from interp_dsl.engine.edge_sweep import EdgeSweeper
 from interp_dsl.engine.factors import factor
 from interp_dsl.engine.forwards import run_forward
@@ -286,14 +287,18 @@ class Walk:
                 self.stop.check()
                 scored = sweeper.run(shard)
                 table = scored.table
-                if len(found) == 1:
+                if len(found) == 1 and task.curves is None:
                     self._write(task.step, scored.ordered(order), key)
                 else:
                     self.folder.write_part(task.step, shard.number, table, scored.tensors, key)
             done += len(shard.units)
             report.progress(done, total)
             leading = report.top(task.step, [*leading, *table.to_dicts()])
-        if not self.folder.is_finished(task.step, key):
+        if task.curves is not None and isinstance(sweeper, Sweeper):
+            _, tensors = self.folder.joined(task.step, key, order)
+            self._write(task.step, traced(task, sweeper, tensors), key)
+            self.folder.drop_parts(task.step)
+        elif not self.folder.is_finished(task.step, key):
             self.folder.merge(task.step, key, order)
 
     def _evaluated(self, task: Evaluate) -> Scored:

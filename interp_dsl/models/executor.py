@@ -16,10 +16,12 @@ from interp_dsl.plan.places import Site
 @dataclass(frozen=True)
 class Pass:
     """logits: [B, r, d_vocab_out] at the read positions, float32; sites: canonical captures
-    [B, T, index, width] after all edits (for `hook`: the raw tensor)."""
+    [B, T, index, width] after all edits (for `hook`: the raw tensor). `stream`: where an executor
+    gives it, the residual stream behind the last block at the read positions [B, r, d_model]."""
 
     logits: Tensor
     sites: dict[Site, Tensor]
+    stream: Tensor | None = None
 
 
 class Executor(Protocol):

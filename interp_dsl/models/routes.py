@@ -137,14 +137,12 @@ class Routes:
 
     @cached_property
     def _carries(self) -> Bools:
-        kinds = ("mlps" if name.endswith(".mlp") else "heads" for name in self.graph.senders)
-        embeds = self.graph.embeds
-        return np.array(
-            [
-                kind in self.through and name not in embeds
-                for kind, name in zip(kinds, self.graph.senders, strict=True)
-            ]
-        )
+        """Which senders [S] are of the kinds that carry."""
+        kinds = [
+            "mlps" if name.endswith(".mlp") else "" if "embed" in name else "heads"
+            for name in self.graph.senders
+        ]
+        return np.isin(kinds, self.through)
 
     def _check_spread(self, unit: Unit, spread: dict[int, set[int]]) -> None:
         """What lets the effect of one sender through may not serve another's that leads

@@ -16,10 +16,12 @@ from interp_dsl.plan.algebra import (
     Grouped,
     OfCircuit,
     Placed,
+    Points,
     Run,
     Top,
     Units,
 )
+from interp_dsl.plan.curves import closer
 from interp_dsl.plan.memory import batch_bytes, remembered_bytes, site_bytes
 from interp_dsl.plan.metrics import METRICS, calls
 from interp_dsl.plan.places import Positions, Unit
@@ -48,6 +50,7 @@ from interp_dsl.plan.tasks import (
     ModelSize,
     Plan,
     Record,
+    Regions,
     Search,
     SelfTest,
     Sweep,
@@ -133,7 +136,9 @@ def units_of(task: Sweep | Attribute, known: Sizes) -> tuple[Unit, ...] | None:
     def no_rows(step: str) -> list[dict[str, object]]:
         raise AssertionError(step)
 
-    return expand(units, no_rows, data.width if data else None)
+    found = expand(units, no_rows, data.width if data else None)
+    curves = None if isinstance(task, Attribute) else task.curves
+    return (*found, *closer(found, curves)) if isinstance(curves, Regions) else found
 
 
 def _has_each(units: Units) -> bool:
@@ -144,7 +149,7 @@ def _has_each(units: Units) -> bool:
             return _has_each(left) or _has_each(right)
         case Placed(units=inner, positions=where):
             return any("each" in str(p) for p in where) or _has_each(inner)
-        case Filtered(units=inner) | Grouped(units=inner):
+        case Filtered(units=inner) | Grouped(units=inner) | Points(units=inner):
             return _has_each(inner)
         case Top() | OfCircuit():
             return False
@@ -211,7 +216,7 @@ def _forward(task: Forward, known: Sizes) -> Cost:
         return UNKNOWN
     model, data = found
     read = forward_reads(task, known)
-    last = [s.kind for s in task.sites if s.layer == model.n_layers - 1]
+    last = [s.kind for s in task.seen if s.layer == model.n_layers - 1]
     if task.stops:
         cost = _stopped(task, model, data)
     else:
@@ -231,7 +236,7 @@ def forward_reads(task: Forward, known: Sizes) -> Reads:
 
 def _stopped(task: Forward, model: ModelSize, data: DataSize) -> Cost:
     """A pass that ends at the last site that is kept, and reads nothing."""
-    layers = [s.layer + (s.kind != "resid_pre") for s in task.sites if s.layer is not None]
+    layers = [s.layer + (s.kind != "resid_pre") for s in task.seen if s.layer is not None]
     part = replace(model, n_layers=max(layers, default=0))
     work = passes(part, data.n, data.width, Reads(0), trims=False)
     rows = min(data.n, task.batch or data.n)
@@ -264,7 +269,9 @@ def _sweep(task: Sweep, known: Sizes) -> Cost:
     else:
         parts = [_whole(task, v.into, len(units), known) for v in task.variants]
         total = sum(parts, Cost())
-    return replace(total, is_bound=total.is_bound or idle)
+    from interp_dsl.plan.slopes import paths_cost
+
+    return replace(total, is_bound=total.is_bound or idle) + paths_cost(task, known)
 
 
 def _whole(task: Sweep, run: Run, units: int, known: Sizes) -> Cost:

@@ -11,6 +11,7 @@ from interp_dsl.plan.algebra import (
     FromRun,
     Intervention,
     Mean,
+    Moved,
     Noise,
     Resample,
     Run,
@@ -165,6 +166,8 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
             kept += f", {quantity(estimate.bytes)}B" if estimate.bytes else ""
             names = ", ".join(m.name for m in metrics)
             measured = f", measures {names}" if names else ""
+            if task.moments:
+                kept += f", gathers the moments of {_count(len(task.moments), 'place')}"
             shared = f", for {_listed(used)}" if used else ""
             yield f"keeps {_count(len(sites), 'site')}{kept}{measured}{shared}"
             ends = ", ends after the last of them" if task.stops else ""
@@ -337,6 +340,8 @@ def show_run(run: Run) -> str:
 
 
 def show_change(change: Intervention) -> str:
+    if isinstance(change.source, Moved):
+        return f"moved along {', '.join(path.name for path in change.source.paths)}"
     along = " along a direction" if change.along else ""
     return f"set to {show_source(change.source)}{along}"
 
@@ -359,6 +364,8 @@ def show_source(source: Source) -> str:
             return "a vector"
         case Blocked():
             return "nothing, before the softmax"
+        case Moved():
+            return "itself, moved"
 
 
 def _cost(estimate: Cost) -> str:

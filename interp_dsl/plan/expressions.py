@@ -152,6 +152,7 @@ class Tables:
             return Found(written(ref), self.agreement(ref.step)[ref.metric][ref.column])
         row = self.row(ref)
         bounded = "value" if row["effect"] is None else "effect"
+        bounded = next((name for name in _OF_CURVES if row.get(name) is not None), bounded)
         bounds = (row["low"], row["high"]) if ref.column == bounded else (None, None)
         return Found(written(ref), row[ref.column], *bounds)
 
@@ -220,9 +221,13 @@ def written(ref: ScoreOf) -> str:
     inside = [] if ref.unit is None else [ref.unit]
     if ref.position not in (None, "all", "mixed"):
         inside = [f"{inside[0]} at {ref.position}" if inside else f"at {ref.position}"]
-    inside += [f"{k}={v}" for k, v in ref.where]
+    inside += [f"{k}={_fixed(v)}" for k, v in ref.where if v is not None]
     bracket = f"[{', '.join(inside)}]" if inside else ""
     return f"{ref.step}{bracket}.{ref.metric}.{ref.column}"
+
+
+def _fixed(value: float | str) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _name(row: Row) -> str:
@@ -263,6 +268,8 @@ def _several(ref: ScoreOf, rows: list[Row]) -> InterpError:
     )
 
 
+_OF_CURVES = ("reached", "slope")
+"""What bounds are of in rows about whole curves."""
 _MEASURED = ("base", "value", "effect", "normalized", "low", "high", "n", "verified")
 
 

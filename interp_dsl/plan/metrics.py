@@ -7,7 +7,7 @@ from typing import Literal as OneOf
 
 from interp_dsl.plan.algebra import Literal, MetricCall, MetricSum, MetricTerm
 
-Need = OneOf["answer", "wrong", "reference", "all_positions"]
+Need = OneOf["answer", "wrong", "reference", "all_positions", "stream"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class MetricFacts:
     """What a metric is, read by the checker, the reference pages and the engine.
 
     `needs`: answer, wrong (of the data), reference (the logits of the undisturbed clean run),
-    all_positions (logits everywhere). `sequence`: reads answers of several tokens, teacher-forced.
+    all_positions (logits everywhere), stream (the residual stream behind the last block, in the
+    measured run and in it without the step's own change). `sequence`: reads answers of several
+    tokens, teacher-forced.
     `in_logits`: counted in logits, so that half a logit is the least gap worth dividing by.
     `smooth`: has a slope, which estimates from gradients need.
     `compares`: reads the logits of the answers' tokens alone.
@@ -122,6 +124,14 @@ _ALL = (
         "Mean over the outputs of the absolute difference from the reference run.",
         _REFERENCE,
         good=-1,
+    ),
+    MetricFacts(
+        "distance",
+        "L2 distance of the residual stream behind the last block, at the position read, from what "
+        "it is without the step's change.",
+        frozenset({"stream"}),
+        good=-1,
+        smooth=False,
     ),
     MetricFacts("entropy", "Entropy of the predicted distribution, in nats.", good=0),
     MetricFacts(

@@ -28,7 +28,7 @@ from interp_dsl.plan.places import Site, Unit
 from interp_dsl.plan.rewrite import parts, rewritten
 from interp_dsl.plan.starts import PARTS, WHOLE, Packing, acts_everywhere, fitting, start
 from interp_dsl.plan.tasks import Forward, LoadModel, Plan, Record, Sweep, Task
-from interp_dsl.plan.touched import touched
+from interp_dsl.plan.touched import sites_in, touched
 from interp_dsl.plan.work import Work, compares, read_by
 
 LINEAR = (FromRun, Mean, Resample, Zero)
@@ -49,6 +49,7 @@ def share_forwards(plan: Plan) -> Plan:
                 first,
                 sites=_union(first.sites, task.sites),
                 metrics=_union(first.metrics, task.metrics),
+                moments=_union(first.moments, task.moments),
             )
     tasks: list[Task] = []
     for task in plan.tasks:
@@ -93,6 +94,8 @@ def _at_z(task: Forward, plan: Plan, changes: Iterable[Intervention]) -> tuple[S
     looked_at = {v.target.site for v in parts(plan.tasks, MeanVector) if v.run == task.run}
     records = (t for t in plan.tasks if isinstance(t, Record) and t.run == task.run)
     looked_at |= {target.site for record in records for target in record.targets}
+    moved = (t for t in plan.tasks if isinstance(t, Sweep) and t.curves is not None)
+    looked_at |= {site for sweep in moved for site in sites_in(sweep.intervention.units)}
     found: list[Site] = []
     for site in task.sites:
         if site.kind == "head" and any(readers):

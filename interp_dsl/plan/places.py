@@ -138,3 +138,33 @@ class Unit:
         return (
             self.place if self.position in ("all", "mixed") else f"{self.place} at {self.position}"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How far along a direction: `scale` says in what. l2: of the unit direction; norm: a share of
+    the site's median norm; own: of the direction's own length."""
+
+    value: float
+    scale: str = "l2"
+
+    def __str__(self) -> str:
+        match self.scale:
+            case "norm":
+                return f"{100 * self.value:g}%"
+            case "own":
+                return f"{self.value:g}x"
+            case _:
+                return f"{self.value:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Point(Unit):
+    """A unit moved along a path, by name: along its direction of a number, by a length."""
+
+    path: str = ""
+    number: int = 0
+    length: Length = Length(0.0)
+
+    def __str__(self) -> str:
+        return f"{Unit.__str__(self)} moved by {self.length} along {self.path}"

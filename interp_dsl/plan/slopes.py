@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from interp_dsl.plan.algebra import Intervention, Run
+from interp_dsl.plan.algebra import AlongSlope, Intervention, Moved, Run
 from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, units_of, whole
 from interp_dsl.plan.rewrite import parts
-from interp_dsl.plan.tasks import Attribute, AttributeEdges, Attribution, ModelSize
+from interp_dsl.plan.tasks import Attribute, AttributeEdges, Attribution, ModelSize, Sweep
+from interp_dsl.plan.touched import sites_in
 
 FORWARD_AND_BACK = 3
 
@@ -30,6 +31,20 @@ def attribution_cost(task: Attribution, known: Sizes) -> Cost:
     plain = whole(task.variant.into, (1 + task.verify) * data.n, known)
     total = slopes + plain + _sources(task, known)
     return replace(total, is_bound=True, peak=0)
+
+
+def paths_cost(task: Sweep, known: Sizes) -> Cost:
+    """Slopes that points of a sweep lie along: one of each metric at each site and variant."""
+    if not isinstance(task.intervention.source, Moved):
+        return Cost()
+    metrics = [p for p in task.intervention.source.paths if isinstance(p, AlongSlope)]
+    n_sites = len(set(sites_in(task.intervention.units))) * len(metrics)
+    if not n_sites:
+        return Cost()
+    found = [whole(v.into, None, known) for v in task.variants for _ in range(n_sites)]
+    total = sum(found, Cost())
+    back = None if total.flops is None else FORWARD_AND_BACK * total.flops
+    return replace(total, flops=back, is_bound=True, peak=0)
 
 
 def attribution_plain(task: Attribution, known: Sizes) -> Cost:

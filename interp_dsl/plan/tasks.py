@@ -87,7 +87,8 @@ class BuildData:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """One run of all examples: keeps the sites asked for and measures the metrics.
+    """One run of all examples: keeps the sites asked for, gathers the moments of places (their
+    positions do not count: all real tokens but the first) and measures the metrics.
     `batch` is examples a pass. `remembers` (of starts.PARTS) is what late passes start from;
     `reads_few`: only positions that are read are unembedded; `reads_answers`: only the tokens that
     answers begin with; `stops` after the last site."""
@@ -101,6 +102,12 @@ class Forward:
     reads_few: bool = False
     reads_answers: bool = False
     stops: bool = False
+    moments: tuple[Target, ...] = ()
+
+    @property
+    def seen(self) -> tuple[Site, ...]:
+        """The sites that are looked at as the passes go."""
+        return tuple(dict.fromkeys((*self.sites, *(t.site for t in self.moments))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +145,26 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """What curves along directions come to: where they reach thresholds, and how they compare with
+    those of the path `against`."""
+
+    thresholds: tuple[float, ...] = ()
+    against: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """What curves from one end of a path to the other come to: how steep, where, how wide, how many
+    jumps. Each curve is looked at more closely `rounds` times; a jump is steeper than `height`
+    times a straight line; one whose change from end to end is `floor` or less is left out."""
+
+    rounds: int = 5
+    height: float = 2.0
+    floor: float = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """Change one unit at a time and measure: the result is a score table named `step`.
 
@@ -147,7 +174,8 @@ class Sweep:
     only positions that are read are unembedded; `reads_answers`: only the tokens that answers begin
     with. `skips`: units that cannot have an effect are not run; their effect is exactly 0. `edges`:
     the units are edges and paths of this graph, changed as `travel` says; what a pass starts from
-    and what stands in an edge that is out come from runs of the sweep's own."""
+    and what stands in an edge that is out come from runs of the sweep's own. `curves`: the units
+    are points of paths, and the result is a table of curves."""
 
     id: str
     step: str
@@ -164,6 +192,7 @@ class Sweep:
     skips: bool = False
     edges: Edges | None = None
     travel: Travel | None = None
+    curves: Reach | Regions | None = None
     key: str | None = None
     place: Place | None = None
 

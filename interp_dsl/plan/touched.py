@@ -11,6 +11,7 @@ from interp_dsl.plan.algebra import (
     Grouped,
     OfCircuit,
     Placed,
+    Points,
     Run,
     Top,
     Units,
@@ -25,15 +26,15 @@ def touched(plan: Plan) -> Iterator[tuple[Run, Site]]:
     hooks."""
     for task in plan.tasks:
         match task:
-            case Forward(run=run, sites=sites):
+            case Forward(run=run, seen=sites):
                 yield from ((run, site) for site in sites)
                 yield from _under(run)
             case Sweep(variants=variants, intervention=change):
                 for variant in variants:
-                    yield from ((variant.into, site) for site in _explicit(change.units))
+                    yield from ((variant.into, site) for site in sites_in(change.units))
                     yield from _under(variant.into)
             case Attribute(variant=variant, intervention=change):
-                yield from ((variant.into, site) for site in _explicit(change.units))
+                yield from ((variant.into, site) for site in sites_in(change.units))
             case Evaluate(variants=variants):
                 for variant in variants:
                     yield from _under(variant.into)
@@ -41,17 +42,20 @@ def touched(plan: Plan) -> Iterator[tuple[Run, Site]]:
 
 def _under(run: Run) -> Iterator[tuple[Run, Site]]:
     for change in run.under:
-        yield from ((run, site) for site in _explicit(change.units))
+        yield from ((run, site) for site in sites_in(change.units))
 
 
-def _explicit(units: Units) -> Iterator[Site]:
+def sites_in(units: Units) -> Iterator[Site]:
+    """The sites of units, as far as the text names them."""
     match units:
         case Explicit(units=items):
             yield from (target.site for unit in items for target in unit.targets)
         case Combined(left=left, right=right):
-            yield from _explicit(left)
-            yield from _explicit(right)
-        case Filtered(units=inner) | Grouped(units=inner) | Placed(units=inner):
-            yield from _explicit(inner)
+            yield from sites_in(left)
+            yield from sites_in(right)
+        case (
+            Filtered(units=inner) | Grouped(units=inner) | Placed(units=inner) | Points(units=inner)
+        ):
+            yield from sites_in(inner)
         case Top() | OfCircuit():
             return

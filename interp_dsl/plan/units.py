@@ -16,6 +16,7 @@ from interp_dsl.plan.algebra import (
     OfCircuit,
     Operation,
     Placed,
+    Points,
     ScoreOf,
     SetOfUnits,
     Top,
@@ -23,7 +24,7 @@ from interp_dsl.plan.algebra import (
 )
 from interp_dsl.plan.expressions import Row, Rows, Tables, evaluate
 from interp_dsl.plan.names import edge_name, target_of, unit_of
-from interp_dsl.plan.places import Positions, Site, Target, Unit
+from interp_dsl.plan.places import Point, Positions, Site, Target, Unit
 
 
 def expand(units: Units, rows: Rows, n_positions: int | None) -> tuple[Unit, ...]:
@@ -48,7 +49,7 @@ def depends(units: Units) -> set[str]:
             return {step}
         case Grouped(units=inner, by=by):
             return depends(inner) | (steps_of(by) if by else set())
-        case Placed(units=inner):
+        case Placed(units=inner) | Points(units=inner):
             return depends(inner)
 
 
@@ -90,6 +91,8 @@ class _Expander:
             case Placed(units=inner, positions=positions):
                 placed = (_placed(u, p) for u in self.units(inner) for p in positions)
                 return (u for unit in placed for u in _at_each(unit, self.n_positions))
+            case Points(units=inner):
+                return _points(units, self.units(inner))
 
     def _filter(self, units: tuple[Unit, ...], test: Expression) -> list[Unit]:
         """Units whose row passes; a unit without a row, or with a null in the test, does not."""
@@ -148,6 +151,15 @@ class _Expander:
         return Tables(self.rows, expand, unit, self.n_positions)
 
 
+def _points(points: Points, units: Iterable[Unit]) -> Iterator[Point]:
+    """Length after length of each direction."""
+    for unit in units:
+        for path, n in points.paths:
+            for number in range(n):
+                for length in points.lengths:
+                    yield Point(unit.targets, path, number, length)
+
+
 def _of_circuit(units: OfCircuit, rows: Sequence[Row]) -> Iterator[Unit]:
     """A part of a step's circuit."""
     return part_of(units.part, (r for r in rows if units.threshold in (None, r.get("threshold"))))
@@ -174,10 +186,10 @@ def _turn(target: Target) -> tuple[int, bool, int, str]:
 
 
 def _distinct(units: Iterable[Unit]) -> tuple[Unit, ...]:
-    """Each set of targets once, at its first place."""
-    kept: dict[frozenset[Target], Unit] = {}
+    """Each set of targets once, at its first place; of points, each point."""
+    kept: dict[Unit | frozenset[Target], Unit] = {}
     for unit in units:
-        kept.setdefault(frozenset(unit.targets), unit)
+        kept.setdefault(unit if isinstance(unit, Point) else frozenset(unit.targets), unit)
     return tuple(kept.values())
 
 

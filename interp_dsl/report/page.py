@@ -20,11 +20,11 @@ from interp_dsl.plan.explain import explain
 from interp_dsl.report.highlight import highlighted
 from interp_dsl.report.prompts import kept_pairs
 from interp_dsl.report.provenance import command, provenance
-from interp_dsl.report.reading import Reading, short
+from interp_dsl.report.reading import Reading
 from interp_dsl.report.steps import steps
 from interp_dsl.runs.folder import RunFolder
-from interp_dsl.runs.select import interval
-from interp_dsl.runs.text import decimals, number, printable
+from interp_dsl.runs.select import found_by
+from interp_dsl.runs.text import printable, short_duration
 
 SCRIPTS = ("page.js", "tables.js", "graph.js", "patterns.js")
 
@@ -108,7 +108,7 @@ def _facts(reading: Reading) -> list[str]:
     created = str(manifest.get("created", ""))[:16].replace("T", " ")
     device = manifest.get("device")
     work = (manifest.get("seconds") or {}).get("work")
-    took = f"{short(work)} of work" if work is not None else ""
+    took = f"{short_duration(work)} of work" if work is not None else ""
     return [fact for fact in (created, device and f"on {device}", took) if fact]
 
 
@@ -118,19 +118,8 @@ def _claims(reading: Reading) -> list[Claim]:
     for claim in reading.folder.claims:
         file = str(claim.get("file") or "").replace("\\", "/").rpartition("/")[2]
         line = claim.get("line") if file == name else None
-        said = str(claim.get("message") or _value(claim))
-        found.append(Claim(str(claim["text"]), bool(claim["ok"]), said, line))
+        found.append(Claim(str(claim["text"]), bool(claim["ok"]), found_by(claim), line))
     return found
-
-
-def _value(claim: dict[str, Any]) -> str:
-    """The value found with its interval."""
-    value, low, high = claim.get("value"), claim.get("low"), claim.get("high")
-    if not isinstance(value, int | float):
-        return ""
-    places = decimals([value, low, high])
-    bounds = "" if low is None else f" {interval(low, high, places)}"
-    return f"found {number(value, places)}{bounds}"
 
 
 def _plan(reading: Reading) -> str:
@@ -141,5 +130,5 @@ def _plan(reading: Reading) -> str:
     for event in reading.events:
         if event["event"] == "task_finished":
             seconds = float(event["seconds"])
-            took[event["task"]] = "taken over" if event["reused"] else short(seconds)
+            took[event["task"]] = "taken over" if event["reused"] else short_duration(seconds)
     return explain(reading.plan, took)

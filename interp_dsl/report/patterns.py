@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from interp_dsl.runs.prompts import vocabulary
 from interp_dsl.runs.text import printable
 
 MOST = 400_000
@@ -49,9 +50,7 @@ def fitting(examples: Iterable[Example]) -> tuple[tuple[Example, ...], bool]:
     return tuple(found), False
 
 
-def recorded(
-    arrays: Arrays, side: str, text: Callable[[int], str]
-) -> tuple[tuple[Example, ...], bool]:
+def recorded(arrays: Arrays, side: str) -> tuple[tuple[Example, ...], bool]:
     """The whole patterns that a `record` step keeps, as `fitting` gives them; none where it
     recorded only some queries. Heads that were not recorded are empty."""
     heads = {(int(m[1]), int(m[2])): m[0] for n in arrays if (m := _HEAD.fullmatch(n))}
@@ -59,14 +58,14 @@ def recorded(
     if not whole:
         return (), False
     layers = sorted({layer for layer, _ in whole})
-    width = 1 + max(head for _, head in whole)
+    width, texts = 1 + max(head for _, head in whole), vocabulary(arrays)
 
     def example(i: int) -> Example:
         size = int(arrays["lengths"][i])
         held = np.zeros((len(layers), width, size, size), np.float32)
         for (layer, head), name in whole.items():
             held[layers.index(layer), head] = arrays[name][i, :size, :size]
-        tokens = [text(int(token)) for token in arrays["tokens"][i, :size]]
+        tokens = [texts.get(int(t), f"#{t}") for t in arrays["tokens"][i, :size]]
         return {"example": i, "sides": {side: packed(held, layers, tokens)}}
 
     return fitting(map(example, range(len(arrays["lengths"]))))

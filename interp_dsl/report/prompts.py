@@ -1,50 +1,46 @@
-"""The pairs of prompts that a run has kept: tokens side by side, labels, what the model would say,
-and attention patterns."""
+"""The pairs of prompts that a run has kept, for a page: tokens side by side, labels, what the model
+would say, attention patterns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from interp_dsl.data.tokenizer import load_tokenizer
-from interp_dsl.language.diagnostics import InterpError
-from interp_dsl.models.facts import facts
-from interp_dsl.plan.tasks import BuildData, LoadModel, Plan
 from interp_dsl.report.patterns import Example, fitting, packed
 from interp_dsl.report.reading import Reading, is_name
+from interp_dsl.runs import prompts
+from interp_dsl.runs.prompts import aligned, differs, pair_names, read_pairs
 
 SHOWN = 3
 """Pairs of a dataset in a page."""
 TOP = 5
 
-Arrays = Mapping[str, NDArray[np.generic]]
+Column = tuple[int | None, int | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token as it stands in the text. `differs` where the other side has another one there;
-    `is_read` where the answer is read."""
+    """A token as it stands in the text, or a gap where the other side alone has one. `differs`
+    where the sides do, `is_read` where the answer is read."""
 
     text: str
-    labels: tuple[str, ...]
+    label: str
     differs: bool
     is_read: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A token that the model may say next, and its logit."""
+    """A token that the model may say next, its logit, and what it is: answer, wrong or neither."""
 
     text: str
     logit: float
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class Line:
     """One side of a pair, with the likeliest next tokens where the answer is read."""
 
     side: str
@@ -54,12 +50,12 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Pairs:
-    """The first examples of a dataset. `patterns` is what the page's script draws: of each example
-    the sides with their tokens and patterns; empty where none are kept. `of` counts what is
-    kept; `has_text` is false where no tokenizer is at hand and tokens are shown by number."""
+    """The first examples of a dataset, of the `of` that are kept; `has_text` is false where tokens
+    are shown by number. `patterns` is what the page's script draws, `left_out` whether there are
+    more of them."""
 
     data: str
-    examples: tuple[tuple[Prompt, ...], ...]
+    examples: tuple[tuple[Line, ...], ...]
     of: int
     has_text: bool
     patterns: tuple[Example, ...]
@@ -68,97 +64,60 @@ class Pairs:
 
 def kept_pairs(reading: Reading) -> list[Pairs]:
     """The pairs of every dataset that the run has kept some of."""
-    paths = sorted((reading.folder.path / "tensors").glob("pairs.*.safetensors"))
-    datas = [path.name.removeprefix("pairs.").removesuffix(".safetensors") for path in paths]
-    found = []
-    for data in filter(is_name, datas):
-        arrays = reading.folder.read_tensors(f"pairs.{data}")
-        found.append(_pairs(data, arrays, token_texts(reading.plan, data)))
-    return found
+    folder = reading.folder
+    return [_pairs(read_pairs(folder, data)) for data in pair_names(folder) if is_name(data)]
 
 
-def token_texts(plan: Plan | None, data: str) -> Callable[[int], str] | None:
-    """What tokens of a dataset's model read; None where its tokenizer is not on this machine."""
-    tasks = plan.tasks if plan else ()
-    built = next((t for t in tasks if isinstance(t, BuildData) and t.name == data), None)
-    model = next(
-        (t for t in tasks if isinstance(t, LoadModel) and built and t.id == built.model), None
-    )
-    try:
-        known = facts(model.spec) if model else None
-        return load_tokenizer(known).token_text if known and known.tokenizer else None
-    except InterpError:
-        return None
+def _pairs(held: prompts.Pairs) -> Pairs:
+    shown = range(min(SHOWN, len(held)))
+    patterns, left_out = fitting(map(lambda i: _patterns(held, i), shown if held.heads else ()))
+    examples = tuple(_example(held, i) for i in shown)
+    return Pairs(held.dataset, examples, len(held), held.has_texts, patterns, left_out)
 
 
-def _pairs(data: str, arrays: Arrays, text: Callable[[int], str] | None) -> Pairs:
-    sides = [name.removesuffix(".tokens") for name in arrays if name.endswith(".tokens")]
-    sides.sort(key=lambda side: (side != "clean", side))
-    count = len(arrays[f"{sides[0]}.tokens"]) if sides else 0
-    said = text or str
-    examples = tuple(
-        tuple(_prompt(arrays, side, _other(sides, side), i, said) for side in sides)
-        for i in range(min(SHOWN, count))
-    )
-    patterns, left_out = _patterns(arrays, sides, examples)
-    return Pairs(data, examples, count, text is not None, patterns, left_out)
-
-
-def _other(sides: list[str], side: str) -> str | None:
-    return next((name for name in sides if name != side), None)
-
-
-def _prompt(
-    arrays: Arrays, side: str, other: str | None, i: int, said: Callable[[int], str]
-) -> Prompt:
-    ids, read = arrays[f"{side}.tokens"][i], int(arrays[f"{side}.read"][i])
-    ids = ids[: int(arrays[f"{side}.lengths"][i])]
-    theirs = arrays[f"{other}.tokens"][i] if other else ids
-    labels: dict[int, list[str]] = {}
-    start = f"{side}.label."
-    for name in sorted(n for n in arrays if n.startswith(start)):
-        first, last = arrays[name][i]
-        for at in range(int(first), int(last)):
-            labels.setdefault(at, []).append(name.removeprefix(start))
-    tokens = tuple(
-        Token(
-            said(int(token)),
-            tuple(labels.get(at, ())),
-            at >= len(theirs) or token != theirs[at],
-            at == read,
+def _example(held: prompts.Pairs, i: int) -> tuple[Line, ...]:
+    sides = [held.prompt(side, i) for side in held.sides]
+    left, right = sides[0], sides[1] if len(sides) > 1 else None
+    columns = aligned(left, right)
+    unlike = [right is not None and differs(left, right, column) for column in columns]
+    return tuple(
+        Line(
+            prompt.side,
+            tuple(
+                _token(prompt, column[place], marked)
+                for column, marked in zip(columns, unlike, strict=True)
+            ),
+            _guesses(held, prompt, i),
         )
-        for at, token in enumerate(ids)
+        for place, prompt in enumerate(sides[:2])
     )
-    return Prompt(side, tokens, _guesses(arrays, side, i, read, said))
 
 
-def _guesses(
-    arrays: Arrays, side: str, i: int, read: int, said: Callable[[int], str]
-) -> tuple[Guess, ...]:
-    ids, logits = arrays.get(f"{side}.top_ids"), arrays.get(f"{side}.top_logits")
-    if ids is None or logits is None:
+def _token(prompt: prompts.Prompt, at: int | None, marked: bool) -> Token:
+    if at is None:
+        return Token("", "", True, False)
+    return Token(prompt.texts[at], prompt.label_at(at), marked, at == prompt.read)
+
+
+def _guesses(held: prompts.Pairs, prompt: prompts.Prompt, i: int) -> tuple[Guess, ...]:
+    if prompt.top_ids is None or prompt.top_logits is None:
         return ()
-    best = zip(ids[i, read, :TOP], logits[i, read, :TOP], strict=True)
-    return tuple(Guess(said(int(token)), float(logit)) for token, logit in best)
-
-
-def _patterns(
-    arrays: Arrays, sides: list[str], examples: tuple[tuple[Prompt, ...], ...]
-) -> tuple[tuple[Example, ...], bool]:
-    """The patterns of the first examples, as many as fit, and whether some had to be left out."""
-    layers = 0
-    while all(f"{side}.pattern.{layers}" in arrays for side in sides):
-        layers += 1
-    if not layers:
-        return (), False
-    return fitting(
-        {"example": i, "sides": {p.side: _packed(arrays, p, i, layers) for p in example}}
-        for i, example in enumerate(examples)
+    kinds = {token: kind for kind in ("wrong", "answer") for token in held.answers(kind, i)}
+    ids, logits = prompt.top_ids[prompt.read, :TOP], prompt.top_logits[prompt.read, :TOP]
+    return tuple(
+        Guess(held.text(int(token)), float(logit), kinds.get(int(token), ""))
+        for token, logit in zip(ids, logits, strict=True)
     )
 
 
-def _packed(arrays: Arrays, prompt: Prompt, i: int, layers: int) -> dict[str, Any]:
-    """The patterns of a prompt, without its padding."""
-    size = len(prompt.tokens)
-    held = [arrays[f"{prompt.side}.pattern.{n}"][i, :, :size, :size] for n in range(layers)]
-    return packed(np.stack(held), range(layers), [token.text for token in prompt.tokens])
+def _patterns(held: prompts.Pairs, i: int) -> Example:
+    """The patterns of an example, without its padding."""
+    layers = sorted({layer for layer, _ in held.heads})
+    heads = 1 + max(head for _, head in held.heads)
+    sides = {}
+    for side in held.sides:
+        found = [held.pattern(side, i, (layer, h)) for layer in layers for h in range(heads)]
+        values = np.stack([pattern.grid.values for pattern in found if pattern is not None])
+        whole = values.reshape(len(layers), heads, *values.shape[1:])
+        sides[side] = packed(whole, layers, held.prompt(side, i).texts)
+    return {"example": i, "sides": sides}

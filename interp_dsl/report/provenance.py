@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from interp_dsl.report.reading import Reading, as_json, short
+from interp_dsl.report.reading import Reading, as_json
+from interp_dsl.runs.text import short_duration
 
 Fact = tuple[str, str]
 
@@ -47,7 +48,7 @@ def _run(reading: Reading) -> Iterator[Fact]:
         if manifest.get(name):
             yield name, str(manifest[name]).replace("T", " ")
     for name, seconds in (manifest.get("seconds") or {}).items():
-        yield f"time of {name}", short(seconds)
+        yield f"time of {name}", short_duration(seconds)
     for kind, what in (("params", "parameter"), ("seeds", "seed of")):
         for name, value in (manifest.get(kind) or {}).items():
             yield f"{what} {name}", as_json(value)

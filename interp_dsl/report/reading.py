@@ -13,7 +13,6 @@ from interp_dsl.plan.tasks import CircuitOf, EvaluateCircuit, Plan, Record
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.names import safe
-from interp_dsl.runs.text import duration
 
 
 @dataclass(frozen=True)
@@ -109,11 +108,6 @@ def is_name(step: str) -> bool:
 def step_of(task: object) -> str | None:
     """The step that a task leaves the results of."""
     return getattr(task, "step", None)
-
-
-def short(seconds: float) -> str:
-    """Seconds as a person reads them, milliseconds below one."""
-    return duration(seconds) if seconds >= 1 else f"{max(0.0, 1000 * seconds):.3g} ms"
 
 
 def as_json(value: Any) -> str:

@@ -14,10 +14,9 @@ from interp_dsl.report.figures.lines import lines
 from interp_dsl.report.highlight import Piece, highlighted, statement
 from interp_dsl.report.maps import maps
 from interp_dsl.report.patterns import Example, recorded
-from interp_dsl.report.prompts import token_texts
 from interp_dsl.report.quantities import units
 from interp_dsl.report.ranking import ranking
-from interp_dsl.report.reading import Reading, short
+from interp_dsl.report.reading import Reading
 from interp_dsl.report.tables import Table, table, values
 from interp_dsl.runs.circuit import Circuit
 from interp_dsl.runs.circuit_file import circuits_of
@@ -26,11 +25,13 @@ from interp_dsl.runs.draw.marks import strength_column
 from interp_dsl.runs.draw.svg import svg
 from interp_dsl.runs.rank import metrics, ranked, ranking_column
 from interp_dsl.runs.schema import is_score_table
-from interp_dsl.runs.text import count
+from interp_dsl.runs.text import count, short_duration
 
 if TYPE_CHECKING:
     import polars as pl
 
+HELPERS = (".positions", ".keys", "vocabulary", "vocabulary.text", "vocabulary.end")
+"""What the names of arrays end in that say where and of what others are."""
 DRAWN = 300
 """Edges of a drawn circuit."""
 
@@ -75,7 +76,7 @@ def _step(reading: Reading, name: str) -> Step:
     tasks = reading.plan.tasks if reading.plan else ()
     ids = [task.id for task in tasks if getattr(task, "step", None) == name]
     seconds = reading.seconds(ids[0]) if ids else None
-    took = "" if seconds is None else short(seconds)
+    took = "" if seconds is None else short_duration(seconds)
     return Step(name, highlighted(written) if written else [], took, list(_panels(reading, name)))
 
 
@@ -155,14 +156,13 @@ def _recording(reading: Reading, name: str) -> Panel:
     import polars as pl
 
     arrays = reading.folder.read_tensors(name)
-    shown = {n: arrays[n] for n in sorted(arrays) if not n.endswith((".positions", ".keys"))}
+    shown = {n: arrays[n] for n in sorted(arrays) if not n.endswith(HELPERS)}
     shapes = [" × ".join(map(str, array.shape)) for array in shown.values()]
     kinds = [str(array.dtype) for array in shown.values()]
     rows = pl.DataFrame({"recorded": list(shown), "shape": shapes, "type": kinds})
     held = table(rows, f"{count(len(rows), 'array')} in {_file(reading, name)}")
     run = reading.recorded_run(name)
-    text = token_texts(reading.plan, run.data.removeprefix("data:")) if run else None
-    patterns, left_out = recorded(arrays, run.side if run else "prompt", text or str)
+    patterns, left_out = recorded(arrays, run.side if run else "prompt")
     more = f"further patterns are in {_file(reading, name)}: they are too large for a page"
     return Panel("recording", table=held, patterns=patterns, notes=[more] if left_out else [])
 

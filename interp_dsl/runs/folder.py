@@ -277,9 +277,20 @@ class RunFolder:
     def merge(
         self, step: str, key: str, order: Sequence[int] | None = None, **facts: Any
     ) -> pl.DataFrame:
-        """Make the parts of a key the step's one table and tensors, note the step as finished and
-        remove the parts. `order` are the numbers of the parts' rows, shard after shard, as the
-        table has them."""
+        """Make the parts of a key the step's one table and tensors (`joined`), note the step as
+        finished and remove the parts."""
+        table, tensors = self.joined(step, key, order)
+        self.write_tensors(step, tensors)
+        self.write_table(step, table)
+        self.finish_step(step, key, **facts)
+        self.drop_parts(step)
+        return table
+
+    def joined(
+        self, step: str, key: str, order: Sequence[int] | None = None
+    ) -> tuple[pl.DataFrame, dict[str, NDArray[np.generic]]]:
+        """The parts of a key as one. `order` are the numbers of the parts' rows, shard after shard,
+        as the table has them."""
         import numpy as np
         import polars as pl
 
@@ -290,11 +301,7 @@ class RunFolder:
         tensors = {n: np.concatenate([t[n] for _, t in held]) for n in held[0][1]}
         if order is not None:
             table, tensors = table[order], {n: x[order] for n, x in tensors.items()}
-        self.write_tensors(step, tensors)
-        self.write_table(step, table)
-        self.finish_step(step, key, **facts)
-        self.drop_parts(step)
-        return table
+        return table, tensors
 
     def drop_parts(self, step: str) -> None:
         self._parts(step).drop()

@@ -91,8 +91,11 @@ def is_score_table(table: pl.DataFrame) -> bool:
 
 
 def extra_columns(table: pl.DataFrame) -> list[str]:
-    """The columns of a score table beyond the common ones: a sweep's parameters and the like."""
-    known = SCORE_COLUMNS.keys() | ESTIMATE_COLUMNS.keys()
+    """The columns of a score table beyond the common ones that tell its rows apart: a sweep's
+    parameters, points of curves and the like."""
+    from interp_dsl.runs.curves import MEASURED
+
+    known = SCORE_COLUMNS.keys() | ESTIMATE_COLUMNS.keys() | MEASURED
     return [name for name in table.columns if name not in known]
 
 

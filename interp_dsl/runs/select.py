@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.language.suggest import suggest
 from interp_dsl.runs.circuit_rows import edge_columns, is_edge_table, kept_edges, strength
+from interp_dsl.runs.curve_rows import curve_columns, curve_rows
+from interp_dsl.runs.curves import is_curve_table
 from interp_dsl.runs.rank import metrics, ranked, ranking_column
 from interp_dsl.runs.schema import extra_columns, is_estimated, is_score_table
 from interp_dsl.runs.text import Column, count, decimals, number, printable
@@ -38,6 +41,11 @@ def select(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.Dat
         rows = _sorted(table, step, selection.by) if selection.by else table
         return rows, count(len(table), "row")
     names = metrics(table)
+    if is_curve_table(table) and not selection.by:
+        metric = selection.metric or names[0]
+        if metric not in names:
+            raise _no_such("metric", metric, step, names)
+        return curve_rows(table, metric)
     if selection.metric is None and len(table) == len(names) and selection.by is None:
         return table, count(len(names), "metric")
     metric = selection.metric or (names[0] if names else "")
@@ -61,6 +69,8 @@ def columns_of(rows: pl.DataFrame) -> list[Column]:
     """The columns of a step's rows as a person reads them."""
     if is_edge_table(rows):
         return edge_columns(rows)
+    if is_curve_table(rows):
+        return curve_columns(rows)
     return score_columns(rows) if is_score_table(rows) else plain_columns(rows)
 
 
@@ -102,6 +112,16 @@ def interval(low: float | None, high: float | None, places: int) -> str:
     if low is None or high is None:
         return "·"
     return f"[{number(low, places)}, {number(high, places)}]"
+
+
+def found_by(claim: Mapping[str, Any]) -> str:
+    """What was found of a claim: its message, else the value with its interval."""
+    value, low, high = claim.get("value"), claim.get("low"), claim.get("high")
+    if claim.get("message") or not isinstance(value, float):
+        return str(claim.get("message") or f"found {value}")
+    places = decimals([value, low, high])
+    bounds = "" if low is None else f" {interval(low, high, places)}"
+    return f"found {number(value, places)}{bounds}"
 
 
 def _bounds(rows: pl.DataFrame) -> list[tuple[float | None, float | None, bool]]:

@@ -79,6 +79,11 @@ def file_size(n: float) -> str:
     return f"{n:.1f} TB"
 
 
+def short_duration(seconds: float) -> str:
+    """Seconds as a person reads them, milliseconds below one."""
+    return duration(seconds) if seconds >= 1 else f"{max(0.0, 1000 * seconds):.3g} ms"
+
+
 def duration(seconds: float) -> str:
     """Seconds as a person reads them."""
     if seconds < 60:

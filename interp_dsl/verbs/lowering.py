@@ -23,6 +23,7 @@ from interp_dsl.plan.algebra import (
     Metric,
     OfCircuit,
     Placed,
+    Points,
     Resample,
     Run,
     Source,
@@ -32,7 +33,7 @@ from interp_dsl.plan.algebra import (
     Vector,
 )
 from interp_dsl.plan.metrics import needs
-from interp_dsl.plan.places import Site
+from interp_dsl.plan.places import Site, Target
 from interp_dsl.plan.tasks import (
     BuildData,
     DataSize,
@@ -169,6 +170,10 @@ class Lowering:
 
     def intervention(self, change: Change, model: Model, into: Side) -> Intervention:
         """A change bound to a model, its forward passes asked for."""
+        if change.source.kind == "moved":
+            from interp_dsl.verbs.curves import moved
+
+            return moved(change, model, into, self)
         self.require(depends(change.units.units))
         source = self.source(change.source, model, sites(change.units.units, self.steps))
         along = tuple(self.vector(v, model) for v in change.along)
@@ -212,9 +217,13 @@ class Lowering:
     # ---- forward passes
 
     def forward(
-        self, run: Run, sites: tuple[Site, ...] = (), metrics: tuple[Metric, ...] = ()
+        self,
+        run: Run,
+        sites: tuple[Site, ...] = (),
+        metrics: tuple[Metric, ...] = (),
+        moments: tuple[Target, ...] = (),
     ) -> None:
-        self.add(Forward(f"forward:{len(self.tasks)}", run, sites, metrics))
+        self.add(Forward(f"forward:{len(self.tasks)}", run, sites, metrics, moments=moments))
 
     def measured(self, run: Run, metrics: tuple[Metric, ...], reference: Run) -> None:
         """The passes that a measurement of `run` needs: itself, and the reference where a metric
@@ -295,5 +304,7 @@ def _sites(units: Units, steps: dict[str, Step]) -> list[Site]:
         case Top(step=step):
             ranked = steps[step].units
             return _sites(ranked, steps) if ranked is not None else []
-        case Filtered(units=inner) | Grouped(units=inner) | Placed(units=inner):
+        case (
+            Filtered(units=inner) | Grouped(units=inner) | Placed(units=inner) | Points(units=inner)
+        ):
             return _sites(inner, steps)

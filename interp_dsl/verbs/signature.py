@@ -33,6 +33,11 @@ Kind = Literal[
     "estimate",
     "travel",
     "factoring",
+    "direction",
+    "path",
+    "length",
+    "share",
+    "options",
 ]
 
 REQUIRED: Any = object()
@@ -41,9 +46,9 @@ REQUIRED: Any = object()
 @dataclass(frozen=True)
 class Parameter:
     """An argument of a function. `type` is int, number, numbers (one or a list), string, word,
-    bool, path, texts (one or a list of strings), paths, answers, metric, ranking or top (how many
-    of the largest); `choices` lists the words or strings that it may be, `least` and `most` bound
-    a number."""
+    bool, path, texts (one or a list of strings), paths, answers, metric, ranking, side, source or
+    top (how many of the largest); `choices` lists the words or strings that it may be, `least` and
+    `most` bound a number."""
 
     type: str
     default: Any = REQUIRED
@@ -65,28 +70,36 @@ class Function:
     doc: str
     parameters: dict[str, Parameter] = field(default_factory=dict)
 
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """What its parameters are where nothing is said."""
+        return {name: parameter.default for name, parameter in self.parameters.items()}
+
 
 @dataclass(frozen=True)
 class Clause:
     """A clause of a verb: the kind of its values, whether it must stand, whether it may have
-    several values."""
+    several values; or the options that it takes by name."""
 
     kind: Kind
     doc: str
     required: bool = False
     many: bool = False
+    options: Function | None = None
 
 
 class Checks(Protocol):
     """What the checker lends a verb: errors, the model, checks against the data at hand. All but
-    `error`, `warn`, `shared` and `count` raise where the step is wrong beyond use. `source`, `into`
-    and `word` name the clauses that messages point to."""
+    `error`, `warn`, `shared`, `n_prompts` and `count` raise where the step is wrong beyond use.
+    `source`, `into` and `word` name the clauses that messages point to."""
 
     def error(self, code: str, message: str, span: Span, **parts: Any) -> None: ...
 
     def warn(self, code: str, message: str, span: Span, **parts: Any) -> None: ...
 
     def shared(self, one: Side, other: Side, model: Model) -> tuple[int, int] | None: ...
+
+    def n_prompts(self, side: Side, model: Model) -> int | None: ...
 
     def model_of(self, call: Call) -> Model: ...
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from interp_dsl.language.source import Span
 from interp_dsl.models.shape import ModelFacts
-from interp_dsl.plan.algebra import Edges, Expression, Finding, Metric, Units
-from interp_dsl.plan.places import Positions, Target
+from interp_dsl.plan.algebra import Edges, Expression, FileVector, Finding, Metric, Units
+from interp_dsl.plan.places import Length, Positions, Target
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class UnitSet:
 @dataclass(frozen=True)
 class SourceTerm:
     """A source before its model is known: `kind` is side, zero, mean, resample, noise, constant,
-    vector or blocked."""
+    vector, blocked or moved (along directions by lengths; `side` is whose norm is typical)."""
 
     kind: str
     side: Side | None = None
@@ -80,6 +80,36 @@ class SourceTerm:
     seed: int = 0
     number: float = 0.0
     vector: VectorTerm | None = None
+    directions: tuple[DirectionTerm, ...] = ()
+    lengths: tuple[Length, ...] = ()
+
+
+@dataclass(frozen=True)
+class DirectionTerm:
+    """A direction before its model is known: `kind` is a function of directions.py, vector, or (of
+    `interpolate`) line or arc. `of` is whose activations it is drawn from, None for the step's own
+    side; `source` what it leads to; `metric` up whose slope it leads."""
+
+    name: str
+    kind: str
+    n: int = 1
+    seed: int = 0
+    of: Side | None = None
+    source: SourceTerm | None = None
+    vector: VectorTerm | None = None
+    metric: Metric | None = None
+    file: FileVector | None = None
+
+
+@dataclass(frozen=True)
+class CurveTerm:
+    """The rows of a step of curves: `paths` and how many directions each has; lengths; the sides
+    that it starts from, where these are told apart; whether they go from end to end."""
+
+    paths: tuple[tuple[str, int], ...]
+    lengths: tuple[Length, ...]
+    sides: tuple[str, ...] = ()
+    has_ends: bool = False
 
 
 @dataclass(frozen=True)
@@ -224,6 +254,7 @@ class Step:
     contexts: tuple[str, ...] = ()
     keyed: tuple[Keyed, ...] = ()
     n_rows: int | None = None
+    curves: CurveTerm | None = None
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,11 @@ from interp_dsl.language.render import render
 from interp_dsl.language.source import Source
 from interp_dsl.models.sites import FAMILIES
 from interp_dsl.plan.metrics import METRICS
+from interp_dsl.runs.curves import CURVE_COLUMNS, REACH_COLUMNS, REGION_COLUMNS
 from interp_dsl.runs.factored import TABLES
 from interp_dsl.runs.schema import ESTIMATE_COLUMNS, SCORE_COLUMNS
 from interp_dsl.verbs import verbs
+from interp_dsl.verbs.directions import DIRECTIONS, PATHS
 from interp_dsl.verbs.estimates import ESTIMATES
 from interp_dsl.verbs.evidence import FINDINGS
 from interp_dsl.verbs.factors import FACTORINGS
@@ -236,6 +238,28 @@ def test_ways_to_factor_and_their_findings() -> None:
     assert {f"STEP.{name}" for name in TABLES} <= set(
         re.findall(r"STEP\.\w+", section("Factoring"))
     )
+
+
+def test_directions_and_their_arguments() -> None:
+    rows = [re.findall(r"\w+", row["direction"]) for row in table(section("Curves"), "direction")]
+    assert rows[:-1] == [[name, *f.parameters] for name, f in DIRECTIONS.items()]
+    paths = [re.findall(r"\w+", row["path"]) for row in table(section("Curves"), "path")]
+    assert paths == [[name] for name in PATHS]
+
+
+def test_options_of_curves() -> None:
+    rows = {row["using of"]: row["options"] for row in table(section("Curves"), "using of")}
+    assert rows.keys() == {"perturb", "interpolate"}
+    for name, told in rows.items():
+        options = verbs()[name].clauses["using"].options
+        assert options is not None and options.parameters.keys() <= set(re.findall(r"\w+", told))
+
+
+def test_columns_of_curves() -> None:
+    rows = table(section("Curves"), "column")
+    names = [name for row in rows for name in row["column"].split(", ")]
+    known = {**CURVE_COLUMNS, **REACH_COLUMNS, **REGION_COLUMNS}
+    assert names == [name for name in known if name != "scale"]
 
 
 def test_parts_of_a_circuit() -> None:

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from transformer_lens.utilities.statistics import bootstrap_ci, derive_generator
 from transformer_lens.utilities.statistics import standard_error as theirs
 
-from interp_dsl.engine.statistics import bounds, gap, generator, resampling, standard_error
+from interp_dsl.engine.statistics import (
+    bounds,
+    gap,
+    generator,
+    median_bounds,
+    resampling,
+    standard_error,
+)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 40])
+def test_the_bounds_of_a_median_are_those_of_medians_of_resamples(n: int) -> None:
+    values = torch.randn(n, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
+    counts = (resampling(n, 3) * n).round().long()
+    medians = [np.median(np.repeat(values.numpy(), row)) for row in counts.numpy()]
+    expected = np.quantile(medians, [0.025, 0.975])
+    np.testing.assert_allclose(median_bounds(values, 3), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("n", [1, 2, 17, 128])

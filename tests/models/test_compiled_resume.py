@@ -4,12 +4,14 @@ must."""
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from interp_dsl.language.diagnostics import InterpError
+from interp_dsl.models.compiled import prefix
 from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.edits import Edit
 from interp_dsl.plan.places import Site
@@ -304,3 +306,36 @@ def test_what_a_memory_cannot_do(options: dict[str, object], reason: str) -> Non
             memory, ROWS, asked["layer"], asked["edits"], asked["reads"], asked["position"]
         )
     assert reason in caught.value.diagnostics[0].notes[0]
+
+
+@pytest.mark.parametrize("position", [LENGTH // 2 + 1, LENGTH - 2, LENGTH - 1])
+@pytest.mark.parametrize("name", MODELS)
+def test_rows_that_share_what_comes_before_them(
+    name: str, position: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many rows an example, unevenly many and in any order: as each row by itself."""
+    shared, calls = prefix.shared, []
+
+    def told(q: Tensor, *others: Any) -> Tensor:
+        calls.append(q.shape)
+        return shared(q, *others)
+
+    monkeypatch.setattr(prefix, "shared", told)
+    model = compiled(name)
+    if not model.facts.shape.causal:
+        pytest.skip("a bidirectional model has no earlier positions")
+    tokens = prompts(model, N, LENGTH)
+    memory = model.remember(tokens)
+    rows = torch.tensor([2, 0, 0, 1, 2, 2, 1, 0, 0, 2])
+    for site in (Site("resid_pre", 0), Site("resid_post", 0), Site("z", 1)):
+        other = prompts(model, len(rows), LENGTH, seed=1)
+        source = model.forward(other, None, sites=[site]).sites[site]
+        edit = from_position(scattered(site, 1.1 * source, 0), position)
+        whole = model.forward(tokens[rows], None, [edit]).logits[:, position:]
+        same(model.resume(memory, rows, site.layer or 0, [edit], None, position).logits, whole)
+        last = torch.full((len(rows), 1), LENGTH - 1)
+        late = model.resume(memory, rows, site.layer or 0, [edit], last, position).logits
+        same(late, whole[:, -1:])
+    windows = {layer.window for layer in model.model.description.layers}
+    if model.model.fuses and windows == {None}:
+        assert calls

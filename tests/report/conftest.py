@@ -6,6 +6,7 @@ import pytest
 
 from interp_dsl.report.page import page
 from interp_dsl.runs.folder import RunFolder
+from tests.cli.conftest import interp  # noqa: F401 - a fixture here too
 from tests.report import made
 from tests.report.dom import Node, parse
 

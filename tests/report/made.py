@@ -96,8 +96,19 @@ def circuit_json() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def pairs(path: Path, label: str = "S2") -> None:
-    """Two pairs of five tokens, the second of four; they differ at the third."""
+def vocabulary(texts: dict[int, str]) -> dict[str, np.ndarray[Any, Any]]:
+    """The texts of tokens as a run keeps them."""
+    said = [text.encode() for text in texts.values()]
+    return {
+        "vocabulary": np.array(list(texts), np.int32),
+        "vocabulary.text": np.frombuffer(b"".join(said), np.uint8),
+        "vocabulary.end": np.cumsum([len(text) for text in said]).astype(np.int64),
+    }
+
+
+def pairs(path: Path, label: str = "S2", texts: dict[int, str] | None = None) -> None:
+    """Two pairs of five tokens, the second of four; they differ at the third. The answer is token
+    0, a wrong one 2."""
     clean = np.array([[0, 5, 6, 7, 8], [0, 6, 5, 7, 1]])
     corrupt = clean.copy()
     corrupt[:, 2] = 9
@@ -112,8 +123,9 @@ def pairs(path: Path, label: str = "S2") -> None:
         for layer in range(2):
             raw = rng.random((2, 3, 5, 5))
             held[f"{side}.pattern.{layer}"] = (raw / raw.sum(-1, keepdims=True)).astype(np.float16)
+    held["answer"], held["wrong"] = np.array([[0], [0]]), np.array([[2, -1], [2, -1]])
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(held, path)
+    save_file(held | (vocabulary(texts) if texts else {}), path)
 
 
 CLAIMS: list[dict[str, Any]] = [

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,13 +16,15 @@ from xml.etree import ElementTree
 import pytest
 
 from interp_dsl.cli.app import main
+from interp_dsl.language.diagnostics import InterpError
+from tests.cli.conftest import Interp
 from tests.report import made
 from tests.report.dom import parse
 
-Interp = Callable[..., tuple[int, str, str]]
 PROBE = """
 import sys
 from interp_dsl.cli.app import main
+from interp_dsl.language.diagnostics import InterpError
 code = main(sys.argv[1:])
 print(code, *(name for name in ("torch", "textual", "transformers") if name in sys.modules))
 """
@@ -34,16 +36,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     made.write(tmp_path / "runs" / "made-20261120-101500")
     return tmp_path
-
-
-@pytest.fixture
-def interp(capfd: pytest.CaptureFixture[str]) -> Interp:
-    def call(*arguments: str) -> tuple[int, str, str]:
-        code = main(arguments)
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return call
 
 
 # ** report **
@@ -181,6 +173,20 @@ def test_the_screens_are_served_to_this_machine(
     assert command[4:] == ["runs/made-20261120-101500", "--runs", "runs"]
     assert "anyone" not in capfd.readouterr().err
     assert shlex.split(served("serve")["command"])[4:] == ["--runs", "runs"]
+
+
+def test_the_screens_need_no_terminal_where_a_browser_shows_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """textual-serve names its driver in the environment of the screens."""
+    from interp_dsl.cli.tui import require_terminal
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.delenv("TEXTUAL_DRIVER", raising=False)
+    with pytest.raises(InterpError, match="E717"):
+        require_terminal()
+    monkeypatch.setenv("TEXTUAL_DRIVER", "textual.drivers.web_driver:WebDriver")
+    require_terminal()
 
 
 def test_serving_to_others_is_warned_of(

@@ -56,6 +56,7 @@ def spoiled(folder: Path, text: str) -> RunFolder:
     (folder / "wire.circuit.json").write_text(json.dumps(circuit))
     made.edges().write_parquet(tables / "wire.parquet")
     path = folder / "tensors" / "pairs.ioi.safetensors"
+    made.pairs(path, texts={n: text for n in range(10)})
     named = {k.replace("label.S2", f"label.{text}"): v for k, v in load_file(path).items()}
     save_file(named, path)
     return RunFolder.open(folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from interp_dsl.plan import serialise
 from interp_dsl.plan.tasks import Plan
@@ -87,6 +87,18 @@ def test_metrics_of_one_row_share_a_table(document: Node) -> None:
         ("faithfulness", "0.9000"),
         ("gap", "2.500"),
     ]
+
+
+def test_columns_that_say_nothing_are_left_out(document: Node, tmp_path: Path) -> None:
+    assert list(rows(panel(document, "who", "gap"))[0]) == [
+        "unit", "base", "effect", "drawn", "95% interval", "n",
+    ]  # fmt: skip
+    assert "position" in rows(panel(document, "flow", "gap"))[0]
+    folder = made.write(tmp_path / "made-1")
+    without = made.heads().with_columns(low=None, high=None).cast({"low": float, "high": float})
+    without.write_parquet(folder / "tables" / "who.parquet")
+    shown = rows(panel(parse(page(RunFolder.open(folder))), "who", "gap"))
+    assert list(shown[0]) == ["unit", "base", "effect", "drawn", "n"]
 
 
 def test_a_long_table_is_cut_and_says_how_to_get_the_rest(tmp_path: Path) -> None:
@@ -191,15 +203,15 @@ def test_provenance_has_all_that_a_rerun_needs(document: Node) -> None:
 def test_prompts_stand_token_under_token(document: Node) -> None:
     section = document.by_id("prompts")
     first, second = (t.all("tr") for t in section.all("table", "pair"))
-    assert [td.text for td in first[1].all("td")] == ["0", "5", "6", "7", "8"]
-    assert [td.text for td in second[3].all("td")] == ["0", "6", "9", "7"]
+    assert [td.text for td in first[1].all("td")] == ["#0", "#5", "#6", "#7", "#8"]
+    assert [td.text for td in second[3].all("td")] == ["#0", "#6", "#9", "#7"]
     for line in (first[1], first[3]):
         assert ["differs" in td.classes for td in line.all("td")] == [0, 0, 1, 0, 0]
         assert ["read" in td.classes for td in line.all("td")] == [0, 0, 0, 0, 1]
     assert [td.text for td in first[0].all("td")] == ["", "", "S2", "", ""]
-    assert "tokenizer is not on the machine" in section.text
+    assert "Tokens are shown by number" in section.text
     guesses = section.all("dl")[0].all("dd")[0]
-    assert guesses.said == "0 +9.0 1 +8.0 2 +7.0 3 +6.0 4 +5.0"
+    assert guesses.said == "#0 +9.0 answer #1 +8.0 #2 +7.0 wrong #3 +6.0 #4 +5.0"
 
 
 def test_patterns_are_those_of_the_tensors(run: RunFolder, document: Node) -> None:
@@ -229,29 +241,35 @@ def test_a_recording_shows_its_patterns_and_lists_the_rest(tmp_path: Path) -> No
     section = step(parse(page(RunFolder.open(folder))), "seen")
     assert [r["recorded"].text for r in rows(section)] == sorted(held | about)
     second = json.loads(section.one("script").text)[1]["sides"]["clean"]
-    assert (second["layers"], second["heads"], second["tokens"]) == (["L3"], 2, ["5", "6", "7"])
+    assert (second["layers"], second["heads"], second["tokens"]) == (["L3"], 2, ["#5", "#6", "#7"])
     data = np.frombuffer(base64.b64decode(second["data"]), np.uint8).reshape(1, 2, 3, 3)
     assert not data[0, 0].any(), "L3H0 was recorded at one query alone"
     truth = held["L3H1.pattern"][1, :3, :3]
     assert np.abs(data[0, 1] / 255 - truth).max() <= 0.5 / 255 + 1e-6
 
 
-def test_tokens_read_as_the_models_own_tokenizer_writes_them(tmp_path: Path) -> None:
-    from interp_dsl.models.files import bundled_files
-
+def test_tokens_read_as_the_run_keeps_them(tmp_path: Path) -> None:
     folder = made.write(tmp_path / "made-1")
-    tasks = [
-        {"is": "LoadModel", "id": "model:m", "name": "m",
-         "spec": {"kind": "bundled", "name": "ioi-3l"}},
-        {"is": "BuildData", "id": "data:ioi", "name": "ioi", "spec": {"kind": "task"},
-         "model": "model:m"},
-    ]  # fmt: skip
-    (folder / "plan.json").write_text(json.dumps({"is": "Plan", "tasks": tasks}))
+    texts = {n: f" w{n}é" for n in range(10)}
+    made.pairs(folder / "tensors" / "pairs.ioi.safetensors", texts=texts)
     section = parse(page(RunFolder.open(folder))).by_id("prompts")
-    settings = json.loads((bundled_files("ioi-3l").folder / "tokenizer.json").read_text())
-    words = {number: word for word, number in settings["model"]["vocab"].items()}
     line = section.all("table", "pair")[0].all("tr")[1]
-    assert [td.text.strip() for td in line.all("td")] == [words[n] for n in (0, 5, 6, 7, 8)]
+    assert [td.text for td in line.all("td")] == [texts[n] for n in (0, 5, 6, 7, 8)]
+    assert "by number" not in section.text
+
+
+def test_prompts_of_different_lengths_stand_at_their_counterparts(tmp_path: Path) -> None:
+    folder = made.write(tmp_path / "made-1")
+    path = folder / "tensors" / "pairs.ioi.safetensors"
+    held = load_file(path)
+    held["corrupt.tokens"][0] = [0, 6, 7, 8, 1]
+    held["corrupt.lengths"][0], held["corrupt.read"][0] = 4, 3
+    save_file(held, path)
+    first = parse(page(RunFolder.open(folder))).by_id("prompts").all("table", "pair")[0]
+    clean, corrupt = (first.all("tr")[row].all("td") for row in (1, 3))
+    assert [td.text for td in clean] == ["#0", "#5", "#6", "#7", "#8"]
+    assert [td.text for td in corrupt] == ["#0", "", "#6", "#7", "#8"]
+    assert ["differs" in td.classes for td in clean] == [0, 1, 0, 0, 0]
 
 
 def test_the_plan_is_that_of_explain(tmp_path: Path) -> None:

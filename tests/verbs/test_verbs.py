@@ -30,6 +30,7 @@ from interp_dsl.plan.tasks import (
     Variant,
 )
 from interp_dsl.verbs import verbs
+from interp_dsl.verbs.directions import DIRECTIONS, PATHS
 from interp_dsl.verbs.estimates import ESTIMATES
 from interp_dsl.verbs.evidence import CIRCUIT, FINDINGS
 from interp_dsl.verbs.factors import FACTORINGS
@@ -96,7 +97,9 @@ def test_functions_are_called_by_their_names_and_documented() -> None:
     findings = {name: evidence.function for name, evidence in FINDINGS.items()}
     factorings = {name: factoring.function for name, factoring in FACTORINGS.items()}
     own = {function.name: function for function in (EDGES, CIRCUIT)}
-    tables = (MODELS, DATASETS, SOURCES, findings, searches, estimates, factorings, own)
+    curves = (DIRECTIONS, PATHS)
+    found = (findings, searches, estimates, factorings, own)
+    tables = (MODELS, DATASETS, SOURCES, *curves, *found)
     for table in tables:
         for name, function in table.items():
             assert function.name == name

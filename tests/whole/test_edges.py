@@ -20,6 +20,7 @@ from interp_dsl.plan.passes import optimise
 from interp_dsl.plan.tasks import Sweep
 from interp_dsl.plan.units import expand
 from tests.devices import here
+from tests.docs.reference import REPOSITORY
 
 from .test_optimised import NAMES, PRELUDE, executors, plain, table
 
@@ -126,6 +127,11 @@ def test_edges_by_their_names(tmp_path: Path) -> None:
     heads = ", ".join(f"L0H{a} -> L1H3.k" for a in range(4))
     assert list(scores("sender"))[2] == f"together({keys})"
     assert list(scores("reader"))[3] == f"together({heads})"
+
+
+def test_the_example_holds(tmp_path: Path) -> None:
+    found = interp_dsl.run(REPOSITORY / "examples" / "paths.interp", out=tmp_path / "run")
+    assert found.claims and all(claim["ok"] for claim in found.claims), found.claims
 
 
 def test_no_more_is_run_than_the_plan_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,14 +176,15 @@ class CompiledExecutor:
         return Walk(self.model, taps, length, mask, reads, start, record)
 
     def _pass(self, walk: Walk, x: Tensor, reads: Tensor | None, outputs: Tensor | None) -> Pass:
-        logits = walk.logits(x, outputs)
+        x = walk.read(x)
+        logits = self.model.logits(x, outputs)
         captured = walk.taps.captured
         if walk.taps.wants("logits", None):
             logits = walk.taps.at("logits", None, logits, "flat")
             if reads is not None:
                 slots = moved(reads - walk.taps.window.start, self.device)
                 logits = logits.gather(1, slots[..., None].expand(-1, -1, logits.shape[-1]))
-        return Pass(logits.float(), captured)
+        return Pass(logits.float(), captured, x)
 
     def _check_start(self, memory: Memory, layer: int, places: Collection[Place]) -> None:
         if not 0 <= layer < self.facts.shape.n_layers:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from interp_dsl.models.compiled.prefix import Groups
 from interp_dsl.models.edits import entries, moved
 from interp_dsl.models.shape import Shape
 
@@ -78,6 +80,16 @@ class Start:
     from_z: bool
     changed: Tensor | None = None
     is_local: bool = False
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The rows by example."""
+        return Groups.of(self.rows)
+
+    def earlier(self, part: str, layer: int) -> Tensor:
+        """A part of a layer of all examples at the positions that are not computed again,
+        [n, position, …]."""
+        return self._kept(part)[layer][:, : self.position]
 
     def all(self, part: str, layer: int) -> Tensor:
         """A part of a layer at all positions, [R, T, …]."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from interp_dsl.models.compiled import attention, heads
+from interp_dsl.models.compiled import attention, heads, prefix
 from interp_dsl.models.compiled.description import LayerKind
 from interp_dsl.models.compiled.forward import Compiled, added
 from interp_dsl.models.compiled.memory import Memory, Start
@@ -83,12 +83,11 @@ class Walk:
             x = self._block(x, number)
         return x if stop == self.shape.n_layers else self.taps.at("resid_pre", stop, x, "flat")
 
-    def logits(self, x: Tensor, outputs: Tensor | None) -> Tensor:
-        """The residual stream after the last block -> logits [B, r, d_vocab_out], or [B, r, u] of
-        the tokens `outputs` [u]."""
+    def read(self, x: Tensor) -> Tensor:
+        """The residual stream after the last block, at the positions read [B, r, d_model]."""
         if self.reads is not None and self.taps.window.picked is None:
             x = _gathered(x, self.reads - self.taps.window.start)
-        return self.model.logits(x, outputs)
+        return x
 
     def _stop(self, layer: int) -> int:
         if self.record is not None or self.reads is None or self.reads.shape[1]:
@@ -134,9 +133,31 @@ class Walk:
             q, k, v = self.projections("qkv", x, layer)
             q, (k, v) = self._queries(q, layer), self._keys_values(k, v, layer)
         if start and start.position:
+            if self._shares(start, layer):
+                return x, self._shared(start, q, k, v, layer)
             k = torch.cat([start.before("keys", layer), k], 1)
             v = torch.cat([start.before("values", layer), v], 1)
         return x, self._mixed(q, k, v, layer)
+
+    def _shares(self, start: Start, layer: int) -> bool:
+        """Do many rows attend to the same earlier keys, and to all of them?"""
+        t, kind = self.length - start.position, self._kind(layer)
+        return (
+            self.model.fuses
+            and self.mask is None
+            and not self.taps.touches("pattern", layer)
+            and self._covers(kind.window)
+            and t <= start.position
+            and 2 * len(start.groups.examples) <= len(start.rows)
+        )
+
+    def _shared(self, start: Start, q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
+        """z [B, t, head, d_head], the earlier keys and values read once an example."""
+        self.model.work["pairs"] += q.shape[0] * q.shape[1] * self.length
+        keys = torch.arange(start.position, self.length, device=q.device)
+        seen = self.positions.reshape(-1, q.shape[1], 1) >= keys
+        before = start.earlier("keys", layer), start.earlier("values", layer)
+        return prefix.shared(q, (k, v), before, start.groups, seen, self._kind(layer).scale)
 
     def _widened(self, x: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         """Attention in which all later positions see what the changed ones have become: theirs is

@@ -1,0 +1,278 @@
+"""Where paths lead: by how much places move, for many rows at once.
+
+A direction is made once for all examples, and serves every length along it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from interp_dsl.engine.means import behind_first
+from interp_dsl.engine.sources import Address, values_of
+from interp_dsl.engine.state import State
+from interp_dsl.engine.vectors import vector
+from interp_dsl.geometry import directions
+from interp_dsl.geometry.moments import Moments
+from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.models.edits import entries, moved
+from interp_dsl.models.sites import width as site_width
+from interp_dsl.plan.algebra import (
+    AlongSlope,
+    AlongVector,
+    Between,
+    Components,
+    Drawn,
+    FromRun,
+    Metric,
+    Moved,
+    Run,
+    Source,
+    Toward,
+)
+from interp_dsl.plan.places import Point, Positions, Site, Target, Unit
+
+HELD = 2
+"""Directions of all examples that are kept at hand."""
+
+Direction = tuple[Tensor, Tensor]
+"""Of all examples vectors and unit vectors [n, k, width]."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One index of a site at named positions."""
+
+    site: Site
+    index: int
+    positions: Positions
+
+
+class Paths:
+    """Values of a Moved source: what is added to places of `into`. `shares` are the lengths of
+    points that are each example's own, [n] by point."""
+
+    def __init__(self, state: State, source: Moved, into: Run) -> None:
+        self.state, self.into = state, into
+        self.device = state.device(into)
+        self.paths = {path.name: path for path in source.paths}
+        self.norm_of = source.run
+        self.shares: dict[Unit, Tensor] = {}
+        self._held: OrderedDict[tuple[Place, str, int], Direction] = OrderedDict()
+
+    def __call__(self, at: Address) -> Tensor:
+        """By how much rows move [R, k, width]. Rows of one unit stand together, in the units'
+        order."""
+        assert at.which is not None
+        points = [unit for unit in at.units if isinstance(unit, Point)]
+        counts = torch.bincount(at.which, minlength=len(points)).tolist()
+        fixed, own = self._lengths(points, at)
+        parts, row = [], 0
+        for (path, number), group in groupby(
+            range(len(points)), lambda i: (points[i].path, points[i].number)
+        ):
+            rows = slice(row, row + sum(counts[i] for i in group))
+            row = rows.stop
+            if rows.stop > rows.start:
+                index = int(at.index[rows.start])
+                place = Place(at.site, index, at.positions)
+                parts.append(
+                    self._moved(place, path, number, at.examples[rows], fixed[rows], own[rows])
+                )
+        return torch.cat(parts)
+
+    def _lengths(self, points: Sequence[Point], at: Address) -> tuple[Tensor, Tensor]:
+        """Of rows the lengths in L2 and those as multiples of the direction's own [R, 1, 1]; one of
+        the two is 0."""
+        assert at.which is not None
+        scales = {"l2": 1.0, "own": 0.0}
+        if any(p.length.scale == "norm" for p in points):
+            assert self.norm_of is not None
+            place = Place(at.site, int(at.index[0]), at.positions)
+            scales["norm"] = self._moments(self.norm_of, place).norm
+        fixed = torch.tensor([p.length.value * scales[p.length.scale] for p in points])
+        own = torch.tensor([p.length.value * (p.length.scale == "own") for p in points])
+        fixed, own = fixed.nan_to_num()[at.which], own[at.which]
+        for i, point in enumerate(points):
+            if point in self.shares:
+                rows = at.which == i
+                own[rows] = self.shares[point][at.examples[rows]].to(own.dtype)
+        return _column(fixed, self.device), _column(own, self.device)
+
+    def _moved(
+        self, place: Place, path: str, number: int, examples: Tensor, fixed: Tensor, own: Tensor
+    ) -> Tensor:
+        found = self.paths[path]
+        if isinstance(found, Toward | Between) and found.how == "arc":
+            start, end = (entries(x, examples) for x in self._ends(place, found))
+            return directions.along_arc(start, end, own) - start
+        v, unit = (entries(x, examples) for x in self._direction(place, path, number))
+        return unit * fixed + v * own
+
+    def _direction(self, place: Place, path: str, number: int) -> Direction:
+        key = (place, path, number)
+        if key not in self._held:
+            v = self._vectors(place, path, number)
+            self._held[key] = v, directions.unit(v)[0]
+        self._held.move_to_end(key)
+        while len(self._held) > HELD:
+            self._held.popitem(last=False)
+        return self._held[key]
+
+    def _vectors(self, place: Place, path: str, number: int) -> Tensor:
+        """The directions of all examples [n, k, width]."""
+        match self.paths[path]:
+            case Drawn() as drawn:
+                return self._drawn(place, drawn, number)
+            case Components(run=run):
+                _, vectors = self._components(run, place)
+                if number >= vectors.shape[1]:
+                    raise _too_few_components(place, number, vectors.shape[1])
+                return self._everywhere(vectors[:, number], place)
+            case AlongVector(vector=wanted):
+                return self._everywhere(vector(wanted, self.state), place)
+            case AlongSlope(metric=metric):
+                return self._slopes(place, metric)
+            case Toward() | Between() as found:
+                start, end = self._ends(place, found)
+                return directions.apart(end, start)
+
+    # ---- what directions are made of
+
+    def _drawn(self, place: Place, drawn: Drawn, number: int) -> Tensor:
+        where = moved(self._where(place), self.device)
+        examples = torch.arange(len(where), device=self.device)[:, None].expand_as(where)
+        counters, seed = (torch.full_like(where, number), examples, where), drawn.seed
+        if drawn.run is None:
+            width = site_width(place.site, self.state.executor(self.into).facts.shape)
+            assert width is not None, "the checker lets no hook be moved"
+            return directions.isotropic(seed, counters, width)
+        match drawn.how:
+            case "covariance":
+                return directions.covariance_mixture(seed, counters, self._factor(drawn.run, place))
+            case "toward_random":
+                moments, factor = self._moments(drawn.run, place), self._factor(drawn.run, place)
+                mean = moments.mean.to(self.device, factor.dtype)
+                return directions.sampled(seed, counters, mean, factor) - self._own(place)
+        pool, numbers = self._pool(drawn.run, place)
+        own = torch.full_like(where, -1)
+        if (drawn.run.data, drawn.run.side) == (self.into.data, self.into.side):
+            own = numbers[examples, where]
+        try:
+            if drawn.how == "difference":
+                return directions.real_mixture(seed, counters, pool, own)
+            return directions.apart(directions.another(seed, counters, pool, own), self._own(place))
+        except ValueError as error:
+            raise _too_few(place, str(error)) from None
+
+    def _slopes(self, place: Place, metric: Metric) -> Tensor:
+        """The slopes of a metric at the places of all examples [n, k, width]."""
+        from interp_dsl.engine.slopes import slopes_of
+
+        key = ("slopes", self.into, place.site, metric)
+        found = self.state.once(key, lambda: slopes_of(metric, place.site, self.into, self.state))
+        where = self._where(place)
+        return entries(found, torch.arange(len(where))[:, None], where)[:, :, place.index]
+
+    def _where(self, place: Place) -> Tensor:
+        """Token positions [n, k]."""
+        return self.state.slots(self.into, place.positions).index
+
+    def _own(self, place: Place) -> Tensor:
+        """What the places are before they are moved [n, k, width]."""
+        where = self._where(place)
+        captured = self.state.captured(self.into, place.site)
+        return entries(captured, torch.arange(len(where))[:, None], where)[:, :, place.index]
+
+    def _everywhere(self, v: Tensor, place: Place) -> Tensor:
+        return v.float().to(self.device).expand(*self._where(place).shape, len(v))
+
+    def _sources(self, place: Place, source: Source) -> Tensor:
+        """What a source would set the places to."""
+        examples = torch.arange(len(self._where(place)))
+        index = torch.full_like(examples, place.index)
+        values = values_of(source, self.into, self.state)
+        return values(Address(place.site, place.positions, examples, index))
+
+    def _ends(self, place: Place, path: Toward | Between) -> tuple[Tensor, Tensor]:
+        """Where a path begins and where it leads to [n, k, width] each."""
+        own = self._own(place)
+        match path:
+            case Toward(source=source):
+                found = source
+            case Between():
+                found = FromRun(other_end(path, self.into))
+        return own, self._sources(place, found).expand_as(own)
+
+    def _moments(self, run: Run, place: Place) -> Moments:
+        found = self.state.kept(run).moments[Target(place.site, place.index)]
+        if not found.n:
+            raise _too_few(place, "no prompt has a token behind its first")
+        return found
+
+    def _components(self, run: Run, place: Place) -> tuple[Tensor, Tensor]:
+        key = ("components", run, place.site, place.index)
+        return self.state.once(key, lambda: self._moments(run, place).components())
+
+    def _factor(self, run: Run, place: Place) -> Tensor:
+        values, vectors = self._components(run, place)
+        if not len(values):
+            raise _too_few(place, "they are all the same")
+        return (vectors * values.sqrt()).float().to(self.device)
+
+    def _pool(self, run: Run, place: Place) -> tuple[Tensor, Tensor]:
+        """The activations of a run [m, width], all real tokens but the first, and the number of
+        each token among them [n, T], −1 for none."""
+
+        def gathered() -> tuple[Tensor, Tensor]:
+            captured = self.state.captured(run, place.site)[:, :, place.index]
+            counted = behind_first(self.state.side(run), self.device)
+            numbers = torch.full(counted.shape, -1, device=self.device)
+            numbers[counted] = torch.arange(int(counted.sum()), device=self.device)
+            return captured[counted], numbers
+
+        return self.state.once(("pool", run, place.site, place.index), gathered)
+
+
+def _column(x: Tensor, device: torch.device) -> Tensor:
+    return moved(x, device)[:, None, None]
+
+
+def other_end(between: Between, run: Run) -> Run:
+    """The run to which a path leads from another, which may hold further interventions."""
+    one, other = between.runs
+    ours = [r for r in between.runs if (r.data, r.side) == (run.data, run.side)]
+    ours = [r for r in ours if run.under[: len(r.under)] == r.under]
+    start = max(ours, key=lambda r: len(r.under))
+    return other if start == one else one
+
+
+def _too_few(place: Place, why: str) -> InterpError:
+    target = Target(place.site, place.index)
+    return InterpError(
+        Diagnostic(
+            "E660",
+            f"no direction can be drawn from the activations of {target.place}",
+            notes=(why, "the first token of a prompt is not counted"),
+            help="use more prompts, or name others: covariance(of=DATA)",
+        ),
+        exit_code=1,
+    )
+
+
+def _too_few_components(place: Place, number: int, rank: int) -> InterpError:
+    target = Target(place.site, place.index)
+    return InterpError(
+        Diagnostic(
+            "E661",
+            f"the activations of {target.place} have {rank} principal components, and number "
+            f"{number} of them is asked for",
+            notes=("they span no more dimensions",),
+            help=f"write components(n={rank}), or use more prompts",
+        ),
+        exit_code=1,
+    )

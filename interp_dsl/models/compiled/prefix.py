@@ -1,0 +1,81 @@
+"""Attention of rows that share what comes before them.
+
+Rows of one example that are taken up at a position differ from it on and in nothing before: the
+earlier keys and values are read once an example, not once a row. Two softmaxes, over the earlier
+keys and over the row's own, make one by their sums of exponentials (as Milakov & Gimelshein 2018,
+arXiv 1805.02867)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from interp_dsl.models.edits import entries, moved
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The distinct examples [m] of rows [R], and where each row stands among m × `most` places,
+    those of one example together. In the processor's memory."""
+
+    examples: Tensor
+    places: Tensor
+    most: int
+
+    @classmethod
+    def of(cls, rows: Tensor) -> Groups:
+        examples, which, counts = torch.unique(rows, return_inverse=True, return_counts=True)
+        order = which.argsort(stable=True)
+        firsts = counts.cumsum(0) - counts
+        within = torch.empty_like(which)
+        within[order] = torch.arange(len(rows)) - firsts[which[order]]
+        most = int(counts.max())
+        return cls(examples, which * most + within, most)
+
+    def gathered(self, x: Tensor) -> Tensor:
+        """x [R, …] as [m, most, …], zeros where an example has fewer rows."""
+        room = x.new_zeros(len(self.examples) * self.most, *x.shape[1:])
+        room.index_copy_(0, moved(self.places, x.device), x)
+        return room.view(len(self.examples), self.most, *x.shape[1:])
+
+
+def shared(
+    q: Tensor,
+    own: tuple[Tensor, Tensor],
+    before: tuple[Tensor, Tensor],
+    groups: Groups,
+    seen: Tensor,
+    scale: float,
+) -> Tensor:
+    """z [R, t, head, d_head] of queries q [R, t, head, d_head] over all of the earlier keys and
+    values `before` [n, P, kv head, d_head], by example, and the row's `own` [R, s, kv head,
+    d_head], of which each query sees `seen` [R or 1, t, s]."""
+    (k, v), share = own, q.shape[2] // own[0].shape[2]
+    earlier, weight = _earlier(q, before, groups, scale)
+    k, v = (x.repeat_interleave(share, 2) for x in (k, v))
+    scores = torch.einsum("rthd,rshd->rths", q, k) * scale
+    scores = scores.masked_fill(~seen[:, :, None], -torch.inf)
+    late = torch.einsum("rths,rshd->rthd", scores.softmax(-1), v)
+    part = (scores.logsumexp(-1) - weight).sigmoid()[..., None]
+    return torch.lerp(earlier, late, part)
+
+
+def _earlier(
+    q: Tensor, before: tuple[Tensor, Tensor], groups: Groups, scale: float
+) -> tuple[Tensor, Tensor]:
+    """z over the earlier keys alone [R, t, head, d_head], and the log of the sum of their scores'
+    exponentials [R, t, head]."""
+    k, v = (entries(x, groups.examples).transpose(1, 2) for x in before)  # [m, kv, P, d]
+    m, kv, _, size = k.shape
+    t, heads = q.shape[1:3]
+    queries = groups.gathered(q).view(m, groups.most, t, kv, heads // kv, size)
+    queries = queries.permute(0, 3, 1, 2, 4, 5).reshape(m, kv, -1, size)
+    scores = queries @ k.transpose(-1, -2) * scale
+
+    def by_row(x: Tensor) -> Tensor:
+        x = x.view(m, kv, groups.most, t, heads // kv, -1).permute(0, 2, 3, 1, 4, 5)
+        return entries(x.reshape(m * groups.most, t, heads, -1), groups.places)
+
+    return by_row(scores.softmax(-1) @ v), by_row(scores.logsumexp(-1, keepdim=True))[..., 0]

@@ -1,0 +1,240 @@
+"""What `perturb` and `interpolate` share: places that are moved along paths, and how they lower."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from interp_dsl.plan.algebra import (
+    AlongSlope,
+    AlongVector,
+    Between,
+    Components,
+    Drawn,
+    Explicit,
+    Intervention,
+    Moved,
+    Path,
+    Points,
+    Toward,
+    Units,
+)
+from interp_dsl.plan.places import Length, Target
+from interp_dsl.plan.tasks import Reach, Regions, Sweep, Variant
+from interp_dsl.verbs.directions import PATHS
+from interp_dsl.verbs.lowering import Lowering, place_of, sites
+from interp_dsl.verbs.signature import Checks
+from interp_dsl.verbs.values import (
+    Call,
+    Change,
+    Context,
+    CurveTerm,
+    DirectionTerm,
+    Model,
+    Side,
+    SourceTerm,
+    Step,
+    UnitSet,
+)
+
+FEW = 8
+NO_VECTOR = ("pattern", "neuron", "logits", "edge", "hook")
+OWN = ("toward_random", "toward_real", "toward_zero", "toward", "line", "arc")
+"""Directions that begin at the activation itself."""
+
+
+def check_places(call: Call, checks: Checks) -> None:
+    """Each object is one place that holds a vector, known before the run."""
+    units: UnitSet = call.objects[0]
+    explicit = units.units.units if isinstance(units.units, Explicit) else None
+    if explicit is None or any(len(unit.targets) != 1 for unit in explicit):
+        checks.error(
+            "E306",
+            f"`{call.verb}` moves one place at a time",
+            call.spans["objects"],
+            help=f"name places: {call.verb} L1.resid_pre",
+        )
+    wrong = sorted({s.kind for s in checks.sites(units.units)} & {*NO_VECTOR})
+    if wrong:
+        checks.error(
+            "E306",
+            f"{wrong[0]} holds no vector to move",
+            call.spans["objects"],
+            help="name a residual stream, what a layer's part writes, or a head's q, k, v or z",
+        )
+
+
+def check_directions(call: Call, checks: Checks, model: Model) -> tuple[DirectionTerm, ...]:
+    """The directions under names of their own, each of this model and as wide as the places."""
+    found = named(call.clauses["along"])
+    for one in found:
+        if one.of is not None:
+            checks.check_side(call, one.of, model, "along")
+        if one.source is not None and one.source.kind == "blocked":
+            checks.error("E306", "nothing leads to `blocked`", call.spans["along"])
+    return found
+
+
+def named(terms: Sequence[DirectionTerm]) -> tuple[DirectionTerm, ...]:
+    """Terms of one name told apart by a number."""
+    names = [term.name for term in terms]
+    return tuple(
+        replace(t, name=f"{t.name}.{names[:i].count(t.name) + 1}") if names.count(t.name) > 1 else t
+        for i, t in enumerate(terms)
+    )
+
+
+def check_lengths(call: Call, checks: Checks) -> tuple[Length, ...]:
+    """The lengths in order, each once, counted in one thing."""
+    found = [length for part in call.clauses["by"] for length in part]
+    if len({length.scale for length in found if length.value}) > 1:
+        checks.error(
+            "E302",
+            "the lengths of a curve are counted in one thing",
+            call.spans["by"],
+            help="ask for lengths in L2, in % of the typical norm or in x in steps of their own",
+        )
+    scale = next((length.scale for length in found if length.value), found[0].scale)
+    return tuple(Length(value, scale) for value in sorted({length.value for length in found}))
+
+
+def check_few(call: Call, checks: Checks, step: Step, side: Side, word: str) -> None:
+    """Lint 25: too few prompts for an interval that says anything."""
+    assert step.model is not None
+    n = checks.n_prompts(side, step.model)
+    if n is not None and n < FEW:
+        checks.warn(
+            "W25",
+            "a curve over few prompts says little",
+            call.spans[word],
+            label=f"{n} prompt{'' if n == 1 else 's'}",
+            help=f"use {FEW} or more: the interval of fewer is hardly one",
+        )
+
+
+def check_first(call: Call, checks: Checks) -> None:
+    """Lint 27: a change of the first token alone."""
+    units: UnitSet = call.objects[0]
+    explicit = units.units.units if isinstance(units.units, Explicit) else ()
+    places = [t.positions for unit in explicit for t in unit.targets]
+    if any(p.kind == "first" or p.index == 0 for p in places):
+        checks.warn(
+            "W27",
+            "this moves the first token",
+            call.spans.get("at", call.spans["objects"]),
+            help="its activation is unlike all others: name another position, or all - first",
+        )
+
+
+def step_of(
+    call: Call, checks: Checks, change: Change, model: Model, side: Side, term: CurveTerm
+) -> Step:
+    """The checked step of a measured curve."""
+    units = change.units.units
+    step = Step(
+        call.name,
+        call.verb,
+        "scores",
+        model,
+        call.clauses["measure"],
+        units,
+        change,
+        lacks=("normalized",),
+        contexts=tuple(c.name for c in call.clauses.get("under", ())),
+        n_rows=checks.count(units, model, side),
+        curves=term,
+    )
+    return step
+
+
+# ---- lowering
+
+
+def moved(change: Change, model: Model, into: Side, lowering: Lowering) -> Intervention:
+    """A change along directions bound to a model, the passes that it is made from asked for."""
+    term, units = change.source, change.units.units
+    home = term.side or into
+    paths = tuple(_path(one, model, home, units, lowering) for one in term.directions)
+    counts = tuple((p.name, p.n if isinstance(p, Drawn | Components) else 1) for p in paths)
+    run = None
+    if any(length.scale == "norm" for length in term.lengths):
+        run = lowering.run(home, model)
+        lowering.forward(run, moments=_places(units))
+    return Intervention(Points(units, counts, term.lengths), Moved(paths, run))
+
+
+def _path(term: DirectionTerm, model: Model, side: Side, units: Units, lowering: Lowering) -> Path:
+    touched = sites(units, {})
+    match term.kind:
+        case "vector":
+            assert term.vector is not None
+            return AlongVector(term.name, lowering.vector(term.vector, model))
+        case "file":
+            assert term.file is not None
+            return AlongVector(term.name, term.file)
+        case "gradient":
+            assert term.metric is not None
+            return AlongSlope(term.name, term.metric)
+        case "toward" | "toward_zero" | "line" | "arc":
+            source = term.source or SourceTerm("zero")
+            if term.kind in PATHS and source.kind == "side" and source.side is not None:
+                ends = lowering.run(side, model), lowering.run(source.side, model)
+                for run in ends:
+                    lowering.forward(run, sites=touched)
+                return Between(term.name, ends, term.kind)
+            how = term.kind if term.kind in PATHS else "line"
+            return Toward(term.name, lowering.source(source, model, touched), how)
+        case "random":
+            return Drawn(term.name, "random", term.n, term.seed)
+    run = lowering.run(term.of or side, model)
+    if term.kind in ("difference", "toward_real"):
+        lowering.forward(run, sites=touched)
+    else:
+        lowering.forward(run, moments=_places(units))
+    if term.kind == "components":
+        return Components(term.name, run, term.n)
+    return Drawn(term.name, term.kind, term.n, term.seed, run)
+
+
+def _places(units: Units) -> tuple[Target, ...]:
+    """The places of units, whatever their positions."""
+    assert isinstance(units, Explicit)
+    found = (Target(t.site, t.index or 0) for unit in units.units for t in unit.targets)
+    return tuple(dict.fromkeys(found))
+
+
+def lower(
+    call: Call, step: Step, lowering: Lowering, sides: Sequence[Side], curves: Reach | Regions
+) -> None:
+    """The passes of the runs that are moved, and the sweep over the points."""
+    assert step.model is not None and step.change is not None and step.curves is not None
+    model, first = step.model, sides[0]
+    change = lowering.intervention(step.change, model, first)
+    reference = lowering.reference(first, model)
+    starts_at_itself = any(term.kind in OWN for term in step.change.source.directions)
+    contexts: tuple[Context, ...] = call.clauses.get("under", ())
+    variants: list[Variant] = []
+    labels = step.curves.sides or ("",) * len(sides)
+    for side, label in zip(sides, labels, strict=True):
+        for context in contexts or (Context("", ()),):
+            run = lowering.variant_run(side, context.changes, model)
+            lowering.measured(run, step.metrics, reference)
+            if starts_at_itself:
+                lowering.forward(run, sites=sites(step.change.units.units, {}))
+            columns: tuple[tuple[str, float | str], ...] = ()
+            columns += (("under", context.name),) if contexts else ()
+            columns += (("side", label),) if label else ()
+            variants.append(Variant(run, None, columns))
+    lowering.checks(first, model)
+    lowering.add(
+        Sweep(
+            f"sweep:{step.name}",
+            step.name,
+            tuple(variants),
+            change,
+            step.metrics,
+            reference,
+            curves=curves,
+            place=place_of(call.verb_span),
+        )
+    )

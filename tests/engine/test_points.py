@@ -1,0 +1,527 @@
+"""Points of paths against passes by hand: one prompt, one direction, one length at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from torch import Tensor
+
+from interp_dsl.data.types import Data
+from interp_dsl.engine.statistics import resampling
+from interp_dsl.geometry import directions
+from interp_dsl.geometry.curves import reached
+from interp_dsl.geometry.moments import Moments
+from interp_dsl.language.diagnostics import InterpError
+from interp_dsl.plan.algebra import (
+    AlongSlope,
+    AlongVector,
+    Between,
+    Components,
+    Drawn,
+    FromRun,
+    Intervention,
+    MeanVector,
+    Metric,
+    MetricCall,
+    Moved,
+    Points,
+    Resample,
+    Toward,
+    Zero,
+)
+from interp_dsl.plan.algebra import (
+    Path as Way,
+)
+from interp_dsl.plan.places import ALL, Length, Positions, Site, Target, Unit
+from interp_dsl.plan.tasks import Forward, Plan, Reach, Regions, Sweep, Variant
+
+from . import loop
+from .plans import CLEAN, CORRUPT, END, GAP, LOADS, packed, run
+from .planted import Plateaus, prompts
+from .tiny import Tiny, pairs, side, singles
+
+SITE = Site("resid_pre", 1)
+KL, DISTANCE = Metric("kl", MetricCall("kl")), Metric("distance", MetricCall("distance"))
+LENGTHS = (0.0, 0.5, 2.0)
+HALF = Reach((0.5,))
+
+
+def unit(site: Site = SITE, at: Positions = ALL, index: int | None = None) -> Unit:
+    return Unit((Target(site, index, at),))
+
+
+def plan(
+    *paths: Way,
+    units: tuple[Unit, ...] = (unit(),),
+    lengths: tuple[float, ...] = LENGTHS,
+    scale: str = "l2",
+    metrics: tuple[Metric, ...] = (GAP,),
+    curves: Reach | Regions = HALF,
+    variants: tuple[Variant, ...] = (Variant(CLEAN, None),),
+    rows: int | None = 7,
+    shard: int | None = None,
+) -> Plan:
+    """A step of curves and the forwards that it reads."""
+    from interp_dsl.plan.algebra import Explicit
+
+    counts = tuple((p.name, getattr(p, "n", 1)) for p in paths)
+    points = Points(Explicit(units), counts, tuple(Length(x, scale) for x in lengths))
+    change = Intervention(points, Moved(paths, CLEAN))
+    places = tuple(Target(t.site, t.index or 0) for u in units for t in u.targets)
+    sites = tuple({t.site: None for t in places})
+    step = Sweep("s", "who", variants, change, metrics, CLEAN, packed(rows, shard), curves=curves)
+    forwards = [
+        Forward(f"f{i}", r, sites, metrics, moments=places) for i, r in enumerate((CLEAN, CORRUPT))
+    ]
+    return Plan((*LOADS, *forwards, step))
+
+
+def activations(model: Tiny, data: Any, side: str, site: Site = SITE) -> list[Tensor]:
+    """Of each prompt [T, width]."""
+    n = len(data.sides[side].tokens)
+    return [loop.activations(model, data.sides[side], i)[site][0, :, 0] for i in range(n)]
+
+
+def counters(number: int, example: int, position: int) -> tuple[Tensor, Tensor, Tensor]:
+    return tuple(torch.tensor([[i]]) for i in (number, example, position))  # type: ignore[return-value]
+
+
+class ByHand:
+    """Directions of single places, from the passes of single prompts."""
+
+    def __init__(self, model: Tiny, data: Any, site: Site = SITE) -> None:
+        self.model, self.data = model, data
+        self.clean = activations(model, data, "clean", site)
+        self.corrupt = activations(model, data, "corrupt", site)
+        self.pool = torch.cat([x[1:] for x in self.clean])
+        self.moments = Moments.of(self.pool)
+        starts = np.cumsum([0] + [len(x) - 1 for x in self.clean])
+        self.own = {
+            (i, p): int(starts[i]) + p - 1 if p else -1
+            for i, x in enumerate(self.clean)
+            for p in range(len(x))
+        }
+
+    def factor(self) -> Tensor:
+        values, vectors = self.moments.components()
+        return (vectors * values.sqrt()).float()
+
+    def random(self, number: int, i: int, p: int) -> Tensor:
+        return directions.isotropic(0, counters(number, i, p), 8)[0, 0]
+
+    def covariance(self, number: int, i: int, p: int) -> Tensor:
+        return directions.covariance_mixture(0, counters(number, i, p), self.factor())[0, 0]
+
+    def difference(self, number: int, i: int, p: int) -> Tensor:
+        own = torch.tensor([[self.own[i, p]]])
+        return directions.real_mixture(0, counters(number, i, p), self.pool, own)[0, 0]
+
+    def toward_real(self, number: int, i: int, p: int) -> Tensor:
+        own = torch.tensor([[self.own[i, p]]])
+        return (
+            directions.another(0, counters(number, i, p), self.pool, own)[0, 0] - self.clean[i][p]
+        )
+
+    def toward_random(self, number: int, i: int, p: int) -> Tensor:
+        mean = self.moments.mean.float()
+        drawn = directions.sampled(0, counters(number, i, p), mean, self.factor())[0, 0]
+        return drawn - self.clean[i][p]
+
+    def toward_zero(self, number: int, i: int, p: int) -> Tensor:
+        return -self.clean[i][p]
+
+    def toward(self, number: int, i: int, p: int) -> Tensor:
+        return directions.apart(self.corrupt[i][p], self.clean[i][p])
+
+    def components(self, number: int, i: int, p: int) -> Tensor:
+        return self.moments.components()[1][:, number]
+
+    def vector(self, number: int, i: int, p: int) -> Tensor:
+        return torch.cat(self.clean).mean(0)
+
+    def gradient(self, number: int, i: int, p: int) -> Tensor:
+        """By central differences of passes of one prompt."""
+        step, side = 1e-4, self.data.sides["clean"]
+
+        def gap(coordinate: int, size: float) -> float:
+            def change(site: Site, x: Tensor) -> Tensor:
+                if site != SITE:
+                    return x
+                x = x.clone()
+                x[0, p, 0, coordinate] += size
+                return x
+
+            at = self.double(side, i, change)
+            right, wrong = (a[i].alternatives[0][0] for a in (self.data.answers, self.data.wrongs))
+            return float(at[right] - at[wrong])
+
+        return torch.tensor([(gap(c, step) - gap(c, -step)) / (2 * step) for c in range(8)])
+
+    def double(self, side: Any, i: int, change: Any) -> Tensor:
+        """Logits at the answer in float64."""
+        last: list[Tensor] = []
+
+        def keep(site: Site, x: Tensor) -> Tensor:
+            x = change(site, x)
+            if site == Site("resid_post", 1):
+                last.append(x[0, side.read[i], 0])
+            return x
+
+        self.model.run(loop.prompt(side, i), keep)
+        return last[0] @ self.model.unembed
+
+
+WAYS: dict[str, Way] = {
+    "random": Drawn("random", "random", 2),
+    "covariance": Drawn("covariance", "covariance", 2, 0, CLEAN),
+    "difference": Drawn("difference", "difference", 2, 0, CLEAN),
+    "toward_real": Drawn("toward_real", "toward_real", 2, 0, CLEAN),
+    "toward_random": Drawn("toward_random", "toward_random", 1, 0, CLEAN),
+    "toward_zero": Toward("toward_zero", Zero()),
+    "toward": Toward("toward", FromRun(CORRUPT)),
+    "components": Components("components", CLEAN, 3),
+    "vector": AlongVector("vector", MeanVector(CLEAN, Target(SITE))),
+    "gradient": AlongSlope("gradient", GAP),
+}
+
+
+@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("at", [ALL, END, Positions("label", label="S")], ids=str)
+@pytest.mark.parametrize("scale", ["l2", "norm", "own"])
+def test_points_are_what_passes_by_hand_give(
+    name: str, at: Positions, scale: str, tmp_path: Path
+) -> None:
+    model, data = Tiny(), pairs()
+    hand, way = ByHand(model, data), WAYS[name]
+    of: Callable[[int, int, int], Tensor] = getattr(hand, name)
+    found = run(plan(way, units=(unit(at=at),), scale=scale), model, tmp_path, d=data)
+    n = getattr(way, "n", 1)
+    for number in range(n):
+        for length in LENGTHS:
+
+            def new(
+                i: int,
+                target: Target,
+                k: int,
+                p: int,
+                old: Tensor,
+                t: float = length,
+                number: int = number,
+            ) -> Tensor:
+                v = of(number, i, p).double()
+                by = {"l2": t, "norm": t * hand.moments.norm, "own": t * float(v.norm())}[scale]
+                return old + by * v / v.norm().clamp(min=1e-30)
+
+            expected = loop.gaps(model, data, data.sides["clean"], unit(at=at), new)
+            where = (pl.col("length") == length) & (
+                (pl.col("number") == number) if n > 1 else pl.col("number").is_null()
+            )
+            row = found.table.with_row_index("row").filter(where).to_dicts()[0]
+            np.testing.assert_allclose(found.values[row["row"]], expected, atol=2e-5)
+            assert row["value"] == pytest.approx(np.mean(expected), abs=2e-5)
+
+
+@pytest.mark.parametrize("name", ["random", "difference", "covariance", "toward_zero"])
+def test_prompts_of_different_lengths_are_moved_at_their_own_tokens(
+    name: str, tmp_path: Path
+) -> None:
+    model, clean = Tiny(), [[3, 1, 4, 1, 5], [9, 2, 6], [5, 3, 5, 8, 9, 7]]
+    answers = (singles(1, 2, 3), singles(4, 5, 6))
+    sides = {k: side(k, x) for k, x in (("clean", clean), ("corrupt", clean))}
+    data = Data("ragged", sides, *answers)
+    hand = ByHand(model, data)
+    of: Callable[[int, int, int], Tensor] = getattr(hand, name)
+    found = run(plan(WAYS[name], lengths=(2.0,)), model, tmp_path, d=data)
+
+    def new(i: int, target: Target, k: int, p: int, old: Tensor) -> Tensor:
+        v = of(0, i, p).double()
+        return old + 2 * v / v.norm()
+
+    expected = loop.gaps(model, data, sides["clean"], unit(), new)
+    first = pl.col("number") == 0 if getattr(WAYS[name], "n", 1) > 1 else pl.col("length") == 2
+    row = found.table.with_row_index("row").filter(first).row(0, named=True)
+    np.testing.assert_allclose(found.values[row["row"]], expected, atol=2e-5)
+
+
+def test_directions_do_not_depend_on_batches_or_shards(tmp_path: Path) -> None:
+    ways = (WAYS["random"], WAYS["difference"], WAYS["covariance"], WAYS["toward"])
+    tables = [
+        run(plan(*ways, rows=rows, shard=shard), Tiny(), tmp_path / f"{rows}{shard}", d=pairs())
+        for rows, shard in ((None, None), (3, 2), (7, 5), (1, 1))
+    ]
+    for other in tables[1:]:
+        np.testing.assert_allclose(other.values, tables[0].values, atol=1e-6, equal_nan=True)
+        assert other.table.columns == tables[0].table.columns
+
+
+def test_all_directions_together_are_each_examples_mean(tmp_path: Path) -> None:
+    found = run(plan(WAYS["difference"]), Tiny(), tmp_path, d=pairs())
+    table = found.table.with_row_index("row").filter(pl.col("length") == 2)
+    together, *each = (found.values[r["row"]] for r in table.to_dicts())
+    np.testing.assert_allclose(together, np.mean(each, axis=0), atol=1e-6)
+    effects = np.stack(each) - found.folder.read_tensors("who")["base"][table["row"][0]]
+    row = table.row(0, named=True)
+    assert row["number"] is None
+    for column, share in (("q25", 0.25), ("median", 0.5), ("q75", 0.75)):
+        assert row[column] == pytest.approx(np.quantile(effects, share), abs=1e-6)
+
+
+def test_where_a_curve_reaches_a_threshold_and_how_it_compares(tmp_path: Path) -> None:
+    lengths = (0.0, 1.0, 2.0, 3.0, 4.0)
+    found = run(
+        plan(
+            WAYS["covariance"],
+            WAYS["random"],
+            lengths=lengths,
+            metrics=(KL,),
+            curves=Reach((1e-2, 1e9), "covariance"),
+        ),
+        Tiny(),
+        tmp_path,
+        d=pairs(12),
+    )
+    table = found.table.with_row_index("row")
+    curve = table.filter(pl.col("number").is_null(), pl.col("direction") == "random")
+    points = curve.filter(pl.col("length").is_not_null())
+    values = torch.from_numpy(found.values[points["row"].to_numpy()]).double()
+    at = reached(torch.tensor(lengths).double(), values.mean(1), 1e-2)
+    row = curve.filter(pl.col("threshold") == 1e-2).row(0, named=True)
+    assert 0 < row["reached"] < 4 and row["reached"] == pytest.approx(float(at), abs=1e-6)
+    resampled = reached(torch.tensor(lengths).double(), resampling(12, 0) @ values.T, 1e-2)
+    inside = ((resampled >= row["low"]) & (resampled <= row["high"])).double().mean()
+    assert float(inside) == pytest.approx(0.95, abs=0.01)
+    never = curve.filter(pl.col("threshold") == 1e9).row(0, named=True)
+    assert never["reached"] is None and never["low"] is None
+    base = table.filter(
+        pl.col("number").is_null(), pl.col("direction") == "covariance", pl.col("length") == 3
+    ).row(0, named=True)
+    three = points.filter(pl.col("length") == 3).row(0, named=True)
+    assert three["ratio"] == pytest.approx(three["effect"] / base["effect"])
+    assert three["ratio_low"] < three["ratio"] < three["ratio_high"]
+    assert base["ratio"] == pytest.approx(1) and base["ratio_low"] == pytest.approx(1)
+    assert points.filter(pl.col("length") == 0)["ratio"].item() is None
+
+
+def test_a_read_out_that_is_linear_has_fishers_curve(tmp_path: Path) -> None:
+    """Behind the last block the tiny model is a softmax of a linear map: KL → t²/2 uᵀFu."""
+    model, data, last = Tiny(), pairs(40), Site("resid_post", 1)
+    lengths = (0.0, 0.05, 0.1)
+    way = Drawn("covariance", "covariance", 1, 0, CLEAN)
+    found = run(
+        plan(way, units=(unit(last, END),), lengths=lengths, metrics=(KL, DISTANCE)),
+        model,
+        tmp_path,
+        d=data,
+    )
+    hand = ByHand(model, data, last)
+    forms = []
+    for i, x in enumerate(hand.clean):
+        u = directions.unit(hand.covariance(0, i, len(x) - 1).double())[0] @ model.unembed
+        p = (x[-1] @ model.unembed).softmax(0)
+        forms.append(float((p * u**2).sum() - (p * u).sum() ** 2))
+    points = found.table.filter(pl.col("length") == 0.1)
+    kl, distance = (
+        points.filter(pl.col("metric") == m)["value"].item() for m in ("kl", "distance")
+    )
+    assert kl == pytest.approx(0.1**2 / 2 * np.mean(forms), rel=1e-2)
+    assert distance == pytest.approx(0.1, abs=1e-6)
+
+
+def test_no_direction_moves_nothing(tmp_path: Path) -> None:
+    """Toward itself there is no direction: effects are 0 and no ratio to it is one."""
+    itself = Toward("itself", FromRun(CLEAN))
+    found = run(
+        plan(itself, WAYS["random"], metrics=(KL,), curves=Reach((0.1,), "itself")),
+        Tiny(),
+        tmp_path,
+        d=pairs(),
+    )
+    rows = found.table.filter(pl.col("direction") == "itself", pl.col("length").is_not_null())
+    assert rows["effect"].abs().max() < 1e-7
+    assert found.table["ratio"].is_null().all()
+
+
+def test_length_nought_is_not_run(tmp_path: Path) -> None:
+    model = Tiny()
+    run(plan(WAYS["random"], lengths=(0.0,)), model, tmp_path / "a", d=pairs())
+    rows = model.rows
+    run(plan(WAYS["random"], lengths=(0.0, 1.0)), Tiny(), tmp_path / "b", d=pairs())
+    other = Tiny()
+    plain = plan(WAYS["random"], lengths=(0.0,))
+    task = plain.tasks[-1]
+    assert isinstance(task, Sweep)
+    skipping = Plan((*plain.tasks[:-1], Sweep("s", "who", task.variants, task.intervention,
+        task.metrics, CLEAN, task.packing, skips=True, curves=task.curves)))  # fmt: skip
+    run(skipping, other, tmp_path / "c", d=pairs())
+    assert other.rows == 5 < rows
+
+
+@pytest.mark.parametrize(
+    ("way", "code"),
+    [
+        (Drawn("difference", "difference", 1, 0, CLEAN), "E660"),
+        (Drawn("covariance", "covariance", 1, 0, CLEAN), "E660"),
+        (Components("components", CLEAN, 2), "E661"),
+    ],
+)
+def test_too_few_activations_are_refused(way: Way, code: str, tmp_path: Path) -> None:
+    data = pairs(1, 5)
+    for held in data.sides.values():
+        object.__setattr__(held, "tokens", held.tokens[:, :2])
+        object.__setattr__(held, "lengths", np.array([2]))
+        object.__setattr__(held, "read", np.array([1]))
+    with pytest.raises(InterpError) as raised:
+        run(plan(way), Tiny(), tmp_path, d=data)
+    assert raised.value.diagnostics[0].code == code
+
+
+# ---- from end to end
+
+
+def regions(
+    model: Plateaus,
+    tmp_path: Path,
+    *ways: Way,
+    rounds: int = 8,
+    floor: float = 1e-2,
+    metrics: tuple[Metric, ...] = (DISTANCE,),
+    data: Any = None,
+) -> Any:
+    return run(
+        plan(
+            *(ways or (Between("line", (CLEAN, CORRUPT)),)),
+            units=(unit(Site("resid_post", 0), Positions("last")),),
+            lengths=tuple(i / 20 for i in range(21)),
+            scale="own",
+            metrics=metrics,
+            curves=Regions(rounds, floor=floor),
+            variants=(
+                Variant(CLEAN, None, (("side", "clean"),)),
+                Variant(CORRUPT, None, (("side", "corrupt"),)),
+            ),
+            rows=50,
+        ),
+        model,
+        tmp_path,
+        d=data or prompts(),
+    )
+
+
+def ends(model: Plateaus, data: Any = None) -> tuple[Tensor, Tensor]:
+    data = data or prompts()
+    return tuple(  # type: ignore[return-value]
+        model.embed[torch.from_numpy(data.sides[s].tokens[:, -1])] @ model.w
+        for s in ("clean", "corrupt")
+    )
+
+
+@pytest.mark.parametrize("steepness", [0.5, 8.0])
+def test_a_planted_plateau_has_its_slope_place_and_width(steepness: float, tmp_path: Path) -> None:
+    """F = tanh(k w·x) v: what r is between tanh(k a) and tanh(k c), in closed form."""
+    model = Plateaus(steepness)
+    found = regions(model, tmp_path)
+    start, end = ends(model)
+    k = (steepness * (end - start)).abs().numpy()
+    a, c = ((steepness * x).tanh().numpy() for x in (start, end))
+    span = np.abs(c - a)
+    crosses = (start * end < 0).numpy()
+    inner = np.where(crosses, 1.0, 1 - np.minimum(a**2, c**2))
+    slope, place = k * inner / span, np.abs(start.numpy()) / np.abs((end - start).numpy())
+    sign = np.sign(c - a)
+    tenth, ninth = (np.arctanh(np.clip(a + s * (c - a), -1 + 1e-12, 1 - 1e-12)) for s in (0.1, 0.9))
+    width = (ninth - tenth) * sign / k
+    kept = span * float(model.v.norm()) > 1e-2
+    tensors = found.folder.read_tensors("who")
+    rows = found.table.with_row_index("row").filter(pl.col("length").is_null()).to_dicts()
+    assert [r["side"] for r in rows] == ["clean", "corrupt"]
+    for row in rows:
+        slopes, places, widths = (tensors[x][row["row"]] for x in ("slope", "location", "width"))
+        np.testing.assert_allclose(slopes[kept], slope[kept], rtol=1e-2)
+        np.testing.assert_allclose(widths[kept], width[kept], rtol=1e-2)
+        there = place if row["side"] == "clean" else 1 - place
+        np.testing.assert_allclose(places[crosses], there[crosses], atol=2e-2)
+        assert row["slope"] == pytest.approx(np.median(slope[kept]), rel=1e-2)
+        assert (row["n"], row["dropped"]) == (kept.sum(), (~kept).sum())
+        assert np.isnan(slopes[~kept]).all() and kept.sum() >= 6
+
+
+def test_a_straight_read_out_has_slope_one(tmp_path: Path) -> None:
+    found = regions(Plateaus(1e-3), tmp_path, floor=1e-6)
+    whole = found.table.filter(pl.col("length").is_null())
+    assert whole["slope"].to_list() == pytest.approx([1, 1], abs=1e-3)
+    assert whole["jumps"].to_list() == [0, 0]
+    points = found.table.filter(pl.col("length").is_not_null())
+    np.testing.assert_allclose(points["relative"], points["length"], atol=1e-4)
+
+
+def test_looks_find_what_the_grid_clips(tmp_path: Path) -> None:
+    model = Plateaus(200.0)
+    coarse = regions(model, tmp_path / "a", rounds=0)
+    close = regions(model, tmp_path / "b", rounds=8)
+    a, b = (t.table.filter(pl.col("length").is_null())["slope"][0] for t in (coarse, close))
+    assert a <= 20.0001 < b
+
+
+def test_two_borders_are_two_jumps(tmp_path: Path) -> None:
+    """Paths across both of two borders: two jumps, the steepest place on a border, flat between."""
+    model = Plateaus(60.0, (-0.5, 0.5))
+    order = (model.embed @ model.w)[1:].argsort() + 1
+    data = prompts(6)
+    for name, tokens in (("clean", order[:6]), ("corrupt", order[-6:])):
+        data.sides[name].tokens[:, -1] = tokens.numpy()
+    start, end = ends(model, data)
+    assert (start < -0.7).all() and (end > 0.7).all()
+    found = regions(model, tmp_path, data=data)
+    row = found.table.with_row_index("row").filter(pl.col("length").is_null()).to_dicts()[0]
+    assert row["side"] == "clean" and row["jumps"] == 2 and row["plateau"] > 0.6
+    tensors = found.folder.read_tensors("who")
+    at = (start + torch.from_numpy(tensors["location"][row["row"]]) * (end - start)).abs()
+    np.testing.assert_allclose(at, 0.5, atol=2e-2)
+    across = (tensors["width"][row["row"]] * (end - start).numpy()).astype(float)
+    np.testing.assert_allclose(across, 1 + 2 * np.arctanh(0.6) / 60, rtol=2e-2)
+
+
+def test_ends_that_are_alike_are_left_out(tmp_path: Path) -> None:
+    found = regions(Plateaus(8.0), tmp_path, Toward("line", FromRun(CLEAN)))
+    clean = found.table.filter(pl.col("length").is_null(), pl.col("side") == "clean").to_dicts()[0]
+    assert (clean["n"], clean["dropped"], clean["slope"]) == (0, 12, None)
+
+
+def test_an_arc_keeps_its_norm_and_ends_where_the_line_does(tmp_path: Path) -> None:
+    model = Plateaus(3.0)
+    pair = (CLEAN, CORRUPT)
+    found = regions(model, tmp_path, Between("line", pair), Between("arc", pair, "arc"))
+    clean = found.table.filter(pl.col("side") == "clean", pl.col("length").is_not_null())
+    line, arc = (
+        clean.filter(pl.col("direction") == d)["value"].to_numpy() for d in ("line", "arc")
+    )
+    np.testing.assert_allclose(line[[0, -1]], arc[[0, -1]], atol=1e-5)
+    assert np.abs(line - arc).max() > 1e-3
+    data = prompts()
+    a, b = (
+        model.embed[torch.from_numpy(data.sides[s].tokens[:, -1])] for s in ("clean", "corrupt")
+    )
+    half = directions.along_arc(a, b, torch.tensor(0.5))
+    expected = (model.stream(half) - model.stream(a)).norm(dim=1)
+    assert arc[10] == pytest.approx(float(expected.mean()), rel=1e-4)
+
+
+def test_paths_to_drawn_examples(tmp_path: Path) -> None:
+    """From each prompt to another of its side, drawn once."""
+    from interp_dsl.engine.sources import draws
+    from interp_dsl.engine.state import State
+
+    model, data = Plateaus(3.0), prompts()
+    found = regions(model, tmp_path, Toward("line", Resample(CLEAN, 4)))
+    state = State(0, data={"d": data})
+    other = draws(CLEAN, CLEAN, 4, state)
+    x = model.embed[torch.from_numpy(data.sides["clean"].tokens[:, -1])]
+    expected = (model.stream(x[other]) - model.stream(x)).norm(dim=1).mean()
+    end = found.table.filter(pl.col("side") == "clean", pl.col("length") == 1)
+    assert end["value"].item() == pytest.approx(float(expected), rel=1e-4)
