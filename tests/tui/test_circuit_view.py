@@ -15,8 +15,9 @@ from interp_dsl.runs.circuit_table import KEY
 from interp_dsl.runs.cuts import Curve, Point
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.tui.app import InterpApp
-from interp_dsl.tui.place import Place
 from interp_dsl.tui.screens.circuit import CircuitScreen
+from interp_dsl.tui.screens.maps import MapsScreen
+from interp_dsl.tui.screens.prompt import PromptScreen
 from interp_dsl.tui.widgets.chart import plot
 from interp_dsl.tui.widgets.graph import Graph
 from interp_dsl.tui.widgets.listing import Listing
@@ -92,11 +93,23 @@ def test_arrows_walk_and_edges_are_gone_along(place: Path) -> None:
         await typed(app, pilot, ["c"])
         assert graph(app).node == "logits"
         await typed(app, pilot, ["down", "down"])
-        assert graph(app).node == "L1H1" and app.place == Place(unit="L1H1")
+        assert graph(app).node == "L1H1" and app.place.unit == "L1H1"
         await typed(app, pilot, ["tab", "enter"])  # the first edge: from L0H2, by keys
         assert graph(app).node == "L0H2"
         await typed(app, pilot, ["shift+tab", "down", "right", "left", "up"])
         assert graph(app).node == "L0H2"
+
+    driven(folder.path, drive)
+
+
+def test_a_head_of_the_circuit_is_where_maps_and_prompt_open(place: Path) -> None:
+    folder = viewed.viewed(Path("runs"))
+
+    async def drive(app: App, pilot: P) -> None:
+        await typed(app, pilot, ["m", "c", "down", "down", "p"])
+        assert isinstance(app.screen, PromptScreen) and app.screen.head == (1, 1)
+        await typed(app, pilot, ["m"])
+        assert isinstance(app.screen, MapsScreen) and app.screen.map.cursor == (1, 1)
 
     driven(folder.path, drive)
 

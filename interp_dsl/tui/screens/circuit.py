@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,7 +25,6 @@ from interp_dsl.runs.text import MISSING, count, decimals, exact, number, printa
 from interp_dsl.runs.turns import Judged, undecided
 from interp_dsl.tui.base import RunScreen
 from interp_dsl.tui.found import Found
-from interp_dsl.tui.place import Place
 from interp_dsl.tui.widgets.cells import bar
 from interp_dsl.tui.widgets.chart import Chart
 from interp_dsl.tui.widgets.graph import Graph
@@ -250,7 +250,7 @@ class CircuitScreen(RunScreen):
             self._show_edges()
         node = parse_node(message.node)
         if node is not None and node.layer is not None:
-            self.place = Place(unit=node.name)
+            self.place = replace(self.place, unit=node.name, position=None)
 
     @on(Listing.Chosen, "#edges")
     def _edge_chosen(self, message: Listing.Chosen) -> None:
