@@ -21,17 +21,14 @@ from interp_dsl.geometry.moments import Moments
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.edits import entries, moved
 from interp_dsl.models.sites import width as site_width
-from interp_dsl.plan.algebra import (
+from interp_dsl.plan.algebra import FromRun, Metric, Run, Source
+from interp_dsl.plan.paths import (
     AlongSlope,
     AlongVector,
     Between,
     Components,
     Drawn,
-    FromRun,
-    Metric,
     Moved,
-    Run,
-    Source,
     Toward,
 )
 from interp_dsl.plan.places import Point, Positions, Site, Target, Unit

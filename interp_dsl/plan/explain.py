@@ -11,7 +11,6 @@ from interp_dsl.plan.algebra import (
     FromRun,
     Intervention,
     Mean,
-    Moved,
     Noise,
     Resample,
     Run,
@@ -23,6 +22,7 @@ from interp_dsl.plan.cost import Cost, Sizes, starts_late, units_of
 from interp_dsl.plan.edges import bounds
 from interp_dsl.plan.estimates import Estimates, estimates, readers
 from interp_dsl.plan.passes import PASSES
+from interp_dsl.plan.paths import Moved
 from interp_dsl.plan.starts import Packing, acts_everywhere, start
 from interp_dsl.plan.tasks import (
     Attribute,
