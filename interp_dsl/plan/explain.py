@@ -132,8 +132,8 @@ def _title(task: Task, known: Sizes) -> str:
         case KeepPairs(pairs=pairs, data=data):
             return f"keep the first {pairs} examples of {data.removeprefix('data:')}"
         case Sweep(step=step, intervention=change):
-            units = units_of(task, known)
-            count = "units known at run time" if units is None else _count(len(units), "unit")
+            units, what = units_of(task, known), "point" if task.curves else "unit"
+            count = f"{what}s known at run time" if units is None else _count(len(units), what)
             return f"step {step}: {count}, {show_change(change)}"
         case Evaluate(step=step):
             return f"step {step}: evaluate"
