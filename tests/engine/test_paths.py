@@ -20,6 +20,7 @@ from interp_dsl.geometry.moments import Moments
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.plan.algebra import (
     FromRun,
+    LinearVector,
     MeanVector,
     Zero,
 )
@@ -318,6 +319,16 @@ def test_length_nought_is_not_run(tmp_path: Path) -> None:
         task.metrics, CLEAN, task.packing, skips=True, curves=task.curves)))  # fmt: skip
     run(skipping, other, tmp_path / "c", d=pairs())
     assert other.rows == 5 < rows
+
+
+def test_a_vector_that_is_nothing_leads_nowhere(tmp_path: Path) -> None:
+    """The means of both sides where their prompts are the same, which rounding may tell apart."""
+    first = Target(SITE, None, Positions("first"))
+    terms = ((3.0, MeanVector(CLEAN, first)), (-3.0, MeanVector(CORRUPT, first)))
+    way = AlongVector("nothing", LinearVector(terms))
+    with pytest.raises(InterpError) as raised:
+        run(plan(way), Tiny(), tmp_path, d=pairs())
+    assert raised.value.diagnostics[0].code == "E633"
 
 
 @pytest.mark.parametrize(
