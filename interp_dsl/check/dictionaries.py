@@ -11,7 +11,7 @@ from interp_dsl.language.tree import Argument, Call, Expr, Index, ListOf, Number
 from interp_dsl.plan.algebra import Explicit
 from interp_dsl.plan.dictionaries import Fitted
 from interp_dsl.plan.places import Target, Unit
-from interp_dsl.verbs.fit import said
+from interp_dsl.verbs.dictionaries import said
 from interp_dsl.verbs.values import DictionaryTerm, FeaturesTerm, Step, UnitSet
 
 

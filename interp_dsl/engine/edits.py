@@ -22,7 +22,8 @@ from interp_dsl.engine.vectors import basis
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.edits import Edit, moved
 from interp_dsl.models.sites import n_indices
-from interp_dsl.plan.algebra import Blocked, FromRun, Intervention, Moved, Noise, Run
+from interp_dsl.plan.algebra import Blocked, FromRun, Intervention, Noise, Run
+from interp_dsl.plan.paths import Moved
 from interp_dsl.plan.places import Positions, Site, Target, Unit
 from interp_dsl.plan.rewrite import parts
 

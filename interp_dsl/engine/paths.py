@@ -21,17 +21,14 @@ from interp_dsl.geometry.moments import Moments
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.edits import entries, moved
 from interp_dsl.models.sites import width as site_width
-from interp_dsl.plan.algebra import (
+from interp_dsl.plan.algebra import FromRun, Metric, Run, Source
+from interp_dsl.plan.paths import (
     AlongSlope,
     AlongVector,
     Between,
     Components,
     Drawn,
-    FromRun,
-    Metric,
     Moved,
-    Run,
-    Source,
     Toward,
 )
 from interp_dsl.plan.places import Point, Positions, Site, Target, Unit
@@ -133,12 +130,15 @@ class Paths:
                 if number >= vectors.shape[1]:
                     raise _too_few_components(place, number, vectors.shape[1])
                 return self._everywhere(vectors[:, number], place)
-            case AlongVector(vector=wanted):
-                return self._everywhere(vector(wanted, self.state), place)
+            case AlongVector(name=name, vector=wanted):
+                found = vector(wanted, self.state)
+                if not bool(found.any()):
+                    raise _nowhere(name)
+                return self._everywhere(found, place)
             case AlongSlope(metric=metric):
                 return self._slopes(place, metric)
-            case Toward() | Between() as found:
-                start, end = self._ends(place, found)
+            case Toward() | Between() as way:
+                start, end = self._ends(place, way)
                 return directions.apart(end, start)
 
     # ---- what directions are made of
@@ -249,6 +249,18 @@ def other_end(between: Between, run: Run) -> Run:
     ours = [r for r in ours if run.under[: len(r.under)] == r.under]
     start = max(ours, key=lambda r: len(r.under))
     return other if start == one else one
+
+
+def _nowhere(name: str) -> InterpError:
+    return InterpError(
+        Diagnostic(
+            "E633",
+            f"`{name}` is zero and leads nowhere",
+            notes=("a difference of means is zero where both are of the same activations",),
+            help="look at how it was made, or leave it out",
+        ),
+        exit_code=1,
+    )
 
 
 def _too_few(place: Place, why: str) -> InterpError:

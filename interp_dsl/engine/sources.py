@@ -24,7 +24,6 @@ from interp_dsl.plan.algebra import (
     Constant,
     FromRun,
     Mean,
-    Moved,
     Noise,
     Resample,
     Run,
@@ -32,6 +31,7 @@ from interp_dsl.plan.algebra import (
     ToVector,
     Zero,
 )
+from interp_dsl.plan.paths import Moved
 from interp_dsl.plan.places import Positions, Site, Unit
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from interp_dsl.engine.state import State
+from interp_dsl.geometry.directions import SAME
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.edits import entries
 from interp_dsl.plan.algebra import FileVector, LinearVector, MeanVector, Run, Vector
@@ -17,14 +18,18 @@ _RANK = 1e-4
 
 
 def vector(wanted: Vector, state: State) -> Tensor:
-    """A vector [width], float32."""
+    """A vector [width], float32; zero where its terms cancel but for rounding."""
     match wanted:
         case MeanVector(run=run, target=target):
             return activations(run, target, state).mean(0)
         case FileVector(path=path, name=name):
             return _of_file(path, name)
         case LinearVector(terms=terms):
-            return torch.stack([c * vector(v, state) for c, v in terms]).sum(0)
+            parts = torch.stack([c * vector(v, state) for c, v in terms])
+            total = parts.sum(0)
+            # What rounding leaves of terms that cancel is no direction.
+            cancels = float(total.norm()) <= SAME * float(parts.norm(dim=1).sum())
+            return torch.zeros_like(total) if cancels else total
 
 
 def _of_file(path: str, name: str) -> Tensor:

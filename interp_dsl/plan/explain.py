@@ -11,7 +11,6 @@ from interp_dsl.plan.algebra import (
     FromRun,
     Intervention,
     Mean,
-    Moved,
     Noise,
     Resample,
     Run,
@@ -24,6 +23,7 @@ from interp_dsl.plan.cost import Cost, Sizes, starts_late, units_of
 from interp_dsl.plan.edges import bounds
 from interp_dsl.plan.estimates import Estimates, estimates, readers
 from interp_dsl.plan.passes import PASSES
+from interp_dsl.plan.paths import Moved
 from interp_dsl.plan.starts import Packing, acts_everywhere, start
 from interp_dsl.plan.tasks import (
     Attribute,
@@ -138,8 +138,8 @@ def _title(task: Task, known: Sizes) -> str:
         case KeepPairs(pairs=pairs, data=data):
             return f"keep the first {pairs} examples of {data.removeprefix('data:')}"
         case Sweep(step=step, intervention=change):
-            units = units_of(task, known)
-            count = "units known at run time" if units is None else _count(len(units), "unit")
+            units, what = units_of(task, known), "point" if task.curves else "unit"
+            count = f"{what}s known at run time" if units is None else _count(len(units), what)
             return f"step {step}: {count}, {show_change(change)}"
         case Evaluate(step=step):
             return f"step {step}: evaluate"

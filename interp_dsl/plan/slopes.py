@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from interp_dsl.plan.algebra import AlongSlope, Intervention, Moved, Run
+from interp_dsl.plan.algebra import Intervention, Run
 from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, units_of, whole
+from interp_dsl.plan.paths import AlongSlope, Moved
 from interp_dsl.plan.rewrite import parts
 from interp_dsl.plan.tasks import Attribute, AttributeEdges, Attribution, ModelSize, Sweep
 from interp_dsl.plan.touched import sites_in

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from interp_dsl.plan.algebra import (
+from interp_dsl.plan.algebra import Explicit, Intervention, Points, Units
+from interp_dsl.plan.paths import (
     AlongSlope,
     AlongVector,
     Between,
     Components,
     Drawn,
-    Explicit,
-    Intervention,
     Moved,
     Path,
-    Points,
     Toward,
-    Units,
 )
 from interp_dsl.plan.places import Length, Target
 from interp_dsl.plan.tasks import Reach, Regions, Sweep, Variant

@@ -172,6 +172,11 @@ UNTIL = Function(
 )
 
 
+def said(value: Any) -> str:
+    """A value as a label has it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def variants(given: dict[str, Any]) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
     """The options of each dictionary, one for each combination of lists, with the names of those
     that vary. Tuples of one are no lists."""

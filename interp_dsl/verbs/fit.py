@@ -8,7 +8,7 @@ from interp_dsl.models.sites import n_indices, width
 from interp_dsl.plan.algebra import Explicit
 from interp_dsl.plan.dictionaries import Fit, Fitted
 from interp_dsl.plan.places import ALL, Target
-from interp_dsl.verbs.dictionaries import UNTIL, settled, variants
+from interp_dsl.verbs.dictionaries import UNTIL, said, settled, variants
 from interp_dsl.verbs.lowering import Lowering, frozen, place_of
 from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.sweeps import NARROWING
@@ -148,11 +148,6 @@ def _short(target: Target, targets: tuple[Target, ...]) -> str:
     if len(kinds) == 1 and target.site.layer is not None:
         return f"L{target.site.layer}"
     return target.place
-
-
-def said(value: Any) -> str:
-    """A value as a label has it."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _width(target: Target, model: Model) -> int | None:

@@ -110,7 +110,10 @@ def test_optimised_equals_plain(
     naive = lower(checked.experiment)
     ours = table(optimise(naive), compiled, work / "a")
     reference = table(plain(naive), hooked, work / "b")
-    assert isinstance(ours, pl.DataFrame) and isinstance(reference, pl.DataFrame), (ours, reference)
+    if isinstance(ours, tuple) or isinstance(reference, tuple):
+        # The two sides have the same activations there, so that their difference is no direction.
+        assert ours == reference == ("E633",)
+        return
     keys = ["unit", "position", "metric", "direction", "number", "length"]
     assert ours.select(keys).equals(reference.select(keys), null_equal=True)
     scale = max(1.0, float(reference["value"].abs().max()))  # type: ignore[arg-type]

@@ -1,0 +1,78 @@
+"""Paths along which places are moved: part of the algebra of interventions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from interp_dsl.plan.algebra import Metric, Run, Source, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """`n` directions drawn for each example and position. `how`: random, covariance, difference,
+    toward_random or toward_real (geometry/directions.py); all but the first by the site's
+    activations in `run`."""
+
+    name: str
+    how: str
+    n: int = 1
+    seed: int = 0
+    run: Run | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """The first n principal components of the site's activations in a run."""
+
+    name: str
+    run: Run
+    n: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Toward:
+    """Toward what a source would set the place to: `how` by a straight line or, the norm going
+    from one to the other, by an arc."""
+
+    name: str
+    source: Source
+    how: str = "line"
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """From the changed one of two runs toward the same place in the other, likewise."""
+
+    name: str
+    runs: tuple[Run, Run]
+    how: str = "line"
+
+
+@dataclass(frozen=True, slots=True)
+class AlongVector:
+    """Along one vector, the same everywhere."""
+
+    name: str
+    vector: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class AlongSlope:
+    """Up the slope of a metric, at every place its own."""
+
+    name: str
+    metric: Metric
+
+
+Path = Drawn | Components | Toward | Between | AlongVector | AlongSlope
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The base value moved along a path. Every unit is a Point, which says along which, by the
+    path's name, and how far. `run`: whose activations' median norm lengths are shares of."""
+
+    paths: tuple[Path, ...]
+    run: Run | None = None
