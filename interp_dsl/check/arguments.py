@@ -12,6 +12,7 @@ from interp_dsl.verbs.signature import Function, Parameter
 
 _TYPE_NAMES = {
     "int": "a whole number",
+    "ints": "a whole number or a list of whole numbers",
     "number": "a number",
     "numbers": "a number or a list of numbers",
     "string": "a string",
@@ -128,6 +129,8 @@ def typed(expr: Expr, parameter: Parameter, name: str, scope: Scope) -> Any:
     _allowed(value, parameter, name, expr, scope)
     if kind == "int":
         return int(value)
+    if kind == "ints":
+        return tuple(map(int, value if isinstance(value, list) else [value]))
     if kind == "numbers":
         return tuple(map(float, value if isinstance(value, list) else [value]))
     if kind in ("texts", "paths", "answers") and not isinstance(value, list):
@@ -183,6 +186,9 @@ def _fits(value: Any, kind: str) -> bool:
             return isinstance(value, int | float) and is_number(value) and value == value // 1
         case "number":
             return is_number(value)
+        case "ints":
+            items = value if isinstance(value, list) else [value]
+            return bool(items) and all(is_number(v) and v == v // 1 for v in items)
         case "numbers":
             items = value if isinstance(value, list) else [value]
             return bool(items) and all(map(is_number, items))

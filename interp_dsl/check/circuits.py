@@ -6,6 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from interp_dsl.check.arguments import arguments
+from interp_dsl.check.dictionaries import dictionaries
 from interp_dsl.check.literals import literal
 from interp_dsl.check.models import declared_model, find_model, known_model, model, which_model
 from interp_dsl.check.paths import inside
@@ -16,7 +17,7 @@ from interp_dsl.language.tree import Attribute, Call, Expr, Index, Name
 from interp_dsl.plan.algebra import Edges, OfCircuit
 from interp_dsl.verbs.evidence import CIRCUIT
 from interp_dsl.verbs.methods import EDGES
-from interp_dsl.verbs.values import CircuitTerm, EdgeSet, Model, Step, UnitSet
+from interp_dsl.verbs.values import CircuitTerm, DictionaryTerm, EdgeSet, Model, Step, UnitSet
 
 PARTS = ("heads", "nodes", "edges")
 
@@ -66,8 +67,9 @@ def circuit_file(given: str, span: Span, scope: Scope) -> tuple[Path, str]:
     return path, sha256(held).hexdigest()
 
 
-def subject(expr: Expr, scope: Scope) -> Model | CircuitTerm:
-    """What `evaluate` looks at: a model, a step's circuit or circuits, or a file's."""
+def subject(expr: Expr, scope: Scope) -> Model | CircuitTerm | DictionaryTerm:
+    """What `evaluate` looks at: a model, a step's circuit or circuits, a file's, or a fit's
+    dictionaries."""
     declared = scope.lookup(expr, "let")
     if declared is not None:
         from interp_dsl.check.lets import let_as
@@ -79,6 +81,9 @@ def subject(expr: Expr, scope: Scope) -> Model | CircuitTerm:
     root = expr.value if isinstance(expr, Index) else expr
     if scope.lookup(root, "step") is None:
         return model(expr, scope)
+    step = step_of(root, scope, "a circuit or a dictionary")
+    if step.result == "dictionary":
+        return dictionaries(expr, step, scope)
     step = circuit_step(root, scope)
     chosen = threshold_of(expr, step, scope)
     return CircuitTerm(step, step.thresholds if chosen is None else (chosen,))

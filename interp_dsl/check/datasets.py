@@ -11,6 +11,7 @@ from interp_dsl.check.paths import inside, require_trust
 from interp_dsl.check.scope import Declared, Scope
 from interp_dsl.language.source import Span
 from interp_dsl.language.tree import Attribute, Binary, Call, Expr, Index, Name, Phrase
+from interp_dsl.models.files import bundled_text
 from interp_dsl.verbs.functions import DATASETS
 from interp_dsl.verbs.values import Dataset
 
@@ -98,6 +99,8 @@ def _paths(spec: dict[str, Any], span: Span, scope: Scope) -> None:
 
 def _sides(name: str, spec: dict[str, Any]) -> tuple[str, ...]:
     """The sides that a dataset may have, from its text alone."""
+    if spec["kind"] == "task" and bundled_text(spec["name"]):
+        return (name,)
     if spec["kind"] in _PAIRED or spec.get("corrupt"):
         return ("clean", "corrupt")
     if spec["kind"] in _OPEN:

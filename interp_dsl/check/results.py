@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from interp_dsl.check.dictionaries import one_of
 from interp_dsl.check.literals import literal
 from interp_dsl.check.models import read_as
 from interp_dsl.check.scope import Rejected, Scope
@@ -169,6 +170,9 @@ def _row(
 ) -> tuple[str | None, str | None, tuple[tuple[str, float | str], ...]]:
     """The unit, position and further columns that the brackets fix; together one row."""
     scope = reading.scope
+    if step.dictionaries:
+        one = one_of(index, step, span, scope)
+        return None, None, (("dictionary", one.label),)
     places: list[Argument] = []
     where: list[tuple[str, float | str]] = []
     for argument in index.arguments if index else ():

@@ -12,6 +12,7 @@ from interp_dsl.check.scope import Scope
 from interp_dsl.language.tree import Call, Expr, Name
 from interp_dsl.plan.metrics import METRICS
 from interp_dsl.verbs.evidence import FINDINGS
+from interp_dsl.verbs.judging import MEASURES
 from interp_dsl.verbs.lowering import sites
 from interp_dsl.verbs.methods import SEARCHES, Method
 from interp_dsl.verbs.values import FindingTerm, RankingTerm, SearchTerm
@@ -89,15 +90,18 @@ def ranking(expr: Expr, scope: Scope) -> RankingTerm:
 
 def finding(expr: Expr, scope: Scope) -> FindingTerm:
     """What `evaluate` measures: a metric, or a function of a circuit."""
-    if isinstance(expr, Name) and expr.id in FINDINGS and scope.find(expr.id) is None:
+    if isinstance(expr, Name) and expr.id in (*FINDINGS, *MEASURES) and scope.find(expr.id) is None:
         raise scope.reject(
             "E300", f"`{expr.id}` is a function", expr.span, help=f"write {expr.id}()"
         )
+    if isinstance(expr, Call) and expr.function in MEASURES:
+        given = arguments(expr, MEASURES[expr.function], scope)
+        return FindingTerm(expr.function, None, expr.function, tuple(sorted(given.items())))
     if not isinstance(expr, Call) or expr.function in METRICS:
         found = metric(expr, scope)
         return FindingTerm(found.name, found)
     if expr.function not in FINDINGS:
-        known = [*METRICS, *FINDINGS]
+        known = [*METRICS, *FINDINGS, *MEASURES]
         raise scope.unknown_function(expr.function, expr.name_span, "a metric", known)
     function = FINDINGS[expr.function].function
     given = arguments(expr, function, scope)

@@ -6,7 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from interp_dsl.check import circuits, estimates, factorings, searches, sides, sources, units
+from interp_dsl.check import (
+    circuits,
+    dictionaries,
+    estimates,
+    factorings,
+    fits,
+    searches,
+    sides,
+    sources,
+    units,
+)
 from interp_dsl.check.literals import values_of, whole
 from interp_dsl.check.metrics import metric
 from interp_dsl.check.scope import Declared, Rejected, Scope
@@ -49,7 +59,7 @@ def evaluate_call(declared: Declared) -> tuple[Verb, Call]:
     assert isinstance(phrase, Phrase) and phrase.verb is not None
     verb, verb_span = _verb(phrase, scope), phrase.verb.span
     _swapped(phrase, verb, scope)
-    phrase = _with_chosen(phrase, verb)
+    phrase = _with_places(_with_chosen(phrase, verb), verb)
     spans: dict[str, Span] = {}
     clauses: dict[str, tuple[Any, ...]] = {}
     narrowing: list[tree.Clause] = []
@@ -114,6 +124,18 @@ def _with_chosen(phrase: Phrase, verb: Verb) -> Phrase:
     data = Phrase(verb=None, objects=on.values, clauses=chosen, span=on.values[0].span)
     joined = replace(on, values=(data,))
     others = (c for c in phrase.clauses if c is not on and c.word != "where")
+    return replace(phrase, clauses=(joined, *others))
+
+
+def _with_places(phrase: Phrase, verb: Verb) -> Phrase:
+    """`on PLACES layers 0..3` of a verb whose places stand there, as `on (PLACES layers 0..3)`."""
+    on = next((c for c in phrase.clauses if c.word == "on"), None)
+    narrowing = tuple(c for c in phrase.clauses if c.word in _NARROWING)
+    if on is None or not narrowing or verb.clauses.get("on", verb.objects).kind != "units":
+        return phrase
+    places = Phrase(verb=None, objects=on.values, clauses=narrowing, span=on.span)
+    joined = replace(on, values=(places,))
+    others = (c for c in phrase.clauses if c is not on and c not in narrowing)
     return replace(phrase, clauses=(joined, *others))
 
 
@@ -206,6 +228,8 @@ def _objects(
 
 def _values(clause: tree.Clause, signature: Clause, scope: Scope) -> tuple[Any, ...]:
     """The values of a clause; all of them are looked at before the first wrong one stops it."""
+    if signature.kind == "options":
+        return (fits.options(clause, signature, scope),)
     values, failed = [], False
     for expr in values_of(clause, scope):
         try:
@@ -232,4 +256,7 @@ _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "finding": searches.finding,
     "estimate": estimates.estimate,
     "factoring": factorings.factoring,
+    "method": fits.method,
+    "features": dictionaries.features,
+    "reading": fits.reading,
 }

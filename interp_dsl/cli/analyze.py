@@ -8,8 +8,8 @@ from typing import Any
 from interp_dsl.language.diagnostics import Diagnostic
 from interp_dsl.plan.cost import Cost
 from interp_dsl.plan.estimates import estimates
-from interp_dsl.plan.explain import quantity
 from interp_dsl.plan.tasks import Plan
+from interp_dsl.plan.written import quantity
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.text import duration

@@ -16,8 +16,9 @@ from interp_dsl.data.python import build_python
 from interp_dsl.data.records import read_records
 from interp_dsl.data.templates import build_template
 from interp_dsl.data.tokenizer import load_tokenizer
-from interp_dsl.data.tokens import build_corpus, build_tokens, expand
+from interp_dsl.data.tokens import build_corpus, build_heldout, build_tokens, expand
 from interp_dsl.data.types import Answer, Data, Ints, Side
+from interp_dsl.models.files import bundled_text
 from interp_dsl.models.shape import ModelFacts
 
 __all__ = ["KINDS", "build", "matches", "select"]
@@ -156,6 +157,10 @@ def _spread(answers: Any, n: int) -> list[Any] | None:
 
 def _task(name: str, spec: Spec, facts: ModelFacts | None) -> Data:
     seed = int(spec.get("seed") or 0)
+    text = bundled_text(str(spec["name"])) if spec["kind"] == "task" else None
+    if text is not None:
+        n, split = int(spec.get("n") or 64), str(spec.get("split") or "heldout")
+        return build_heldout(name, str(spec["name"]), text, n, seed, split)
     try:
         if spec["kind"] == "task":
             split = str(spec.get("split") or "heldout")

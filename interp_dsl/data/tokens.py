@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from interp_dsl.data.drawn import BOS
 from interp_dsl.data.faults import closest, count, fault, listed
 from interp_dsl.data.prompts import assemble, own_side
 from interp_dsl.data.records import read_records, unreadable
@@ -132,6 +133,36 @@ def build_corpus(
     lengths = np.full(len(rows), context)
     side = Side(own_side(name), tokens, lengths, lengths - 1)
     return Data(name, {side.name: side})
+
+
+CONTEXT = 128
+"""Tokens of a context of a bundled model's text, BOS first."""
+
+
+def build_heldout(name: str, model: str, path: Path, n: int, seed: int, split: str) -> Data:
+    """n contexts of the text that a bundled model brings, which it was not trained on: BOS and the
+    tokens that follow each other, in an order by the seed. One side. E443 for another split, or
+    more contexts than there are."""
+    if split != "heldout":
+        raise fault(
+            "E443",
+            f"the package holds no text that {model} was trained on",
+            help="leave out split: the text is held out",
+        )
+    held = _load(path)["tokens"].astype(np.int64)
+    room = CONTEXT - 1
+    rows = held[: len(held) // room * room].reshape(-1, room)
+    if n > len(rows):
+        raise fault(
+            "E443",
+            f"the text of {model} has {len(rows):,} contexts, and n is {n:,}",
+            help=f"take n={len(rows)}",
+        )
+    chosen = rows[np.random.default_rng(seed).permutation(len(rows))[:n]]
+    tokens = np.concatenate([np.full((n, 1), BOS), chosen], axis=1)
+    lengths = np.full(n, CONTEXT)
+    side = Side(own_side(name), tokens, lengths, lengths - 1)
+    return Data(name, {side.name: side}, seed=seed)
 
 
 def _documents(paths: Sequence[Path], column: str | None) -> Iterator[str]:

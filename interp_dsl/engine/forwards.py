@@ -80,8 +80,10 @@ class Bench:
         sites: Sequence[Site] = (),
         reading: Reading = "metrics",
         memory: Memory | None = None,
+        more: Sequence[Edit] = (),
     ) -> Pass:
-        """One pass of rows of a variant: the run's own interventions, then those of `batch`.
+        """One pass of rows of a variant: the run's own interventions, then those of `batch` and
+        `more`.
         Logits come from where the metrics read, from all positions or, with the pass ending after
         the last of `sites`, from none. What later passes start from goes into `memory`, whose
         consecutive examples these are."""
@@ -91,6 +93,7 @@ class Bench:
         edits = self._context(examples, tokens.shape[1])
         if editor is not None and batch is not None:
             edits += editor.edits(batch, tokens.shape[1])
+        edits += more
         reads = prompt.reads_of(examples) if reading == "metrics" else None
         wanted = reads if self.reads_few else None
         if reading == "nothing":

@@ -35,6 +35,10 @@ class Report:
         about = {"done": done, "total": total, "kept": kept, "score": score}
         self.folder.event("edges", step=step, threshold=threshold, **about)
 
+    def event(self, kind: str, **fields: Any) -> None:
+        """Tell what a method has of its own (runs/events.py lists the kinds)."""
+        self.folder.event(kind, **fields)
+
     def note(self, text: str) -> None:
         self.folder.event("note", text=text)
 

@@ -16,8 +16,11 @@ from interp_dsl.engine.attribution import attribute
 from interp_dsl.engine.clock import Clock
 from interp_dsl.engine.edge_sweep import EdgeSweeper
 from interp_dsl.engine.factors import factor
+from interp_dsl.engine.fit import fit
 from interp_dsl.engine.forwards import run_forward
+from interp_dsl.engine.inspect import inspect
 from interp_dsl.engine.interrupts import Stop
+from interp_dsl.engine.judge import judge
 from interp_dsl.engine.kept import keep_pairs, record, self_test
 from interp_dsl.engine.keys import step_key
 from interp_dsl.engine.needs import Needs
@@ -36,8 +39,11 @@ from interp_dsl.plan.tasks import (
     BuildData,
     Evaluate,
     EvaluateCircuit,
+    EvaluateDictionary,
     Factor,
+    Fit,
     Forward,
+    Inspect,
     KeepPairs,
     LoadModel,
     Plan,
@@ -116,9 +122,13 @@ class Walk:
 
     def _total(self, task: Task) -> int | None:
         """What `progress` counts up to: examples of a forward, examples that are attributed, units
-        of a sweep, edges of a search that goes from one to the next."""
+        of a sweep, tokens of a fit, edges of a search that goes from one to the next."""
         if isinstance(task, Forward):
             return self.state.data[task.run.data].n
+        if isinstance(task, EvaluateDictionary | Inspect):
+            return self.state.data[task.run.data].n
+        if isinstance(task, Fit):
+            return task.steps * task.inputs
         if isinstance(task, Sweep):
             return sum(len(s.units) for s in self._shards(task))
         if isinstance(task, Attribute | AttributeEdges):
@@ -224,6 +234,15 @@ class Walk:
                     scored, about = attribute(task, self.state, report)
                     self._write(task.step, scored, key, **about)
                     report.top(task.step, scored.table.to_dicts())
+                case Fit():
+                    fit(task, key, self.state, self.folder, report, self.stop)
+                case Inspect():
+                    table = inspect(task, self.state, self.folder, report)
+                    self.folder.write_table(task.step, table)
+                    self.folder.finish_step(task.step, key)
+                case EvaluateDictionary():
+                    scored = judge(task, self.state, self.folder, report)
+                    self._write(task.step, scored, key)
                 case EvaluateCircuit():
                     scored = circuits.evaluate(task, self.state, self.folder, report)
                     self._write(task.step, scored, key)

@@ -78,6 +78,12 @@ def bundled_files(name: str, step: int | None = None) -> Files:
     return Files(files.config, _steps(name) / f"step-{step}.safetensors", files.tokenizer)
 
 
+def bundled_text(name: str) -> Path | None:
+    """The held-out text, as token ids, that a bundled model brings; None where it has none."""
+    found = bundled_root() / name / "heldout.safetensors"
+    return found if name in bundled_names() and found.is_file() else None
+
+
 def _steps(name: str) -> Path:
     return bundled_root() / name / "steps"
 

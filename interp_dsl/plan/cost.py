@@ -22,7 +22,7 @@ from interp_dsl.plan.algebra import (
 )
 from interp_dsl.plan.memory import batch_bytes, remembered_bytes, site_bytes
 from interp_dsl.plan.metrics import METRICS, calls
-from interp_dsl.plan.places import Positions, Unit
+from interp_dsl.plan.places import Positions, Site, Unit
 from interp_dsl.plan.starts import (
     WHOLE,
     Late,
@@ -41,8 +41,11 @@ from interp_dsl.plan.tasks import (
     DataSize,
     Evaluate,
     EvaluateCircuit,
+    EvaluateDictionary,
     Factor,
+    Fit,
     Forward,
+    Inspect,
     KeepPairs,
     LoadModel,
     ModelSize,
@@ -169,6 +172,18 @@ def cost(task: Task, known: Sizes) -> Cost:
             from interp_dsl.plan.factors import factor_cost
 
             return factor_cost(task, known)
+        case Fit():
+            from interp_dsl.plan.training import fit_cost
+
+            return fit_cost(task, known)
+        case EvaluateDictionary():
+            from interp_dsl.plan.training import judging_cost
+
+            return judging_cost(task, known)
+        case Inspect():
+            from interp_dsl.plan.training import reading_cost
+
+            return reading_cost(task, known)
         case SelfTest():
             return _self_test(task, known)
         case KeepPairs(runs=runs, pairs=pairs):
@@ -231,12 +246,19 @@ def forward_reads(task: Forward, known: Sizes) -> Reads:
 
 def _stopped(task: Forward, model: ModelSize, data: DataSize) -> Cost:
     """A pass that ends at the last site that is kept, and reads nothing."""
-    layers = [s.layer + (s.kind != "resid_pre") for s in task.sites if s.layer is not None]
+    return stopped(task.sites, model, data.n, data.width, task.batch)
+
+
+def stopped(
+    sites: Sequence[Site], model: ModelSize, rows: int, width: int, batch: int | None
+) -> Cost:
+    """`rows` of `width` tokens up to the last of the sites."""
+    layers = [s.layer + (s.kind != "resid_pre") for s in sites if s.layer is not None]
     part = replace(model, n_layers=max(layers, default=0))
-    work = passes(part, data.n, data.width, Reads(0), trims=False)
-    rows = min(data.n, task.batch or data.n)
-    peak = batch_bytes(model, rows, rows * data.width, 0)
-    return Cost(data.n, data.n * data.width, work.flops(model), 0, peak=peak)
+    work = passes(part, rows, width, Reads(0), trims=False)
+    largest = min(rows, batch or rows)
+    peak = batch_bytes(model, largest, largest * width, 0)
+    return Cost(rows, rows * width, work.flops(model), 0, peak=peak)
 
 
 def _self_test(task: SelfTest, known: Sizes) -> Cost:

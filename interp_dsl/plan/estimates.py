@@ -18,7 +18,10 @@ from interp_dsl.plan.tasks import (
     AttributeEdges,
     Evaluate,
     EvaluateCircuit,
+    EvaluateDictionary,
     Factor,
+    Fit,
+    Inspect,
     KeepPairs,
     Plan,
     Record,
@@ -27,6 +30,7 @@ from interp_dsl.plan.tasks import (
     Step,
     Sweep,
 )
+from interp_dsl.plan.training import fit_plain
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,10 @@ def _plain(task: Step, known: Sizes) -> Cost:
         return attribution_plain(task, known)
     if isinstance(task, Factor):
         return factor_plain(task, known)
+    if isinstance(task, Fit):
+        return fit_plain(task, known)
+    if isinstance(task, EvaluateDictionary | Inspect):
+        return cost(task, known)
     total = sum((whole(run, None, known) for run in runs_of(task)), Cost())
     if isinstance(task, Sweep):
         units = units_of(task, known)
@@ -107,6 +115,8 @@ def runs_of(task: Step) -> tuple[Run, ...]:
             found = [*parts(variant, Run), *parts(change, Run)]
         case AttributeEdges(variant=variant):  # it runs its source itself
             found = [*parts(variant, Run)]
+        case Fit() | EvaluateDictionary() | Inspect():  # these run their data themselves
+            return ()
         case Search() | EvaluateCircuit() | Factor():  # these run their sides themselves
             found = []
     if any("reference" in needs(m.term) for m in task.metrics):

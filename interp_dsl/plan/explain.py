@@ -32,8 +32,11 @@ from interp_dsl.plan.tasks import (
     CircuitOf,
     Evaluate,
     EvaluateCircuit,
+    EvaluateDictionary,
     Factor,
+    Fit,
     Forward,
+    Inspect,
     KeepPairs,
     LoadModel,
     Plan,
@@ -43,7 +46,8 @@ from interp_dsl.plan.tasks import (
     Sweep,
     Task,
 )
-from interp_dsl.plan.written import written_ranking
+from interp_dsl.plan.told import fitted, title
+from interp_dsl.plan.written import quantity, written_ranking
 
 NAMED = 5
 """Steps that are named of those that share a forward."""
@@ -148,6 +152,12 @@ def _title(task: Task, known: Sizes) -> str:
         case AttributeEdges(step=step, n_edges=n):
             count = "edges known at run time" if n is None else _count(n, "edge")
             return f"step {step}: {count}, estimated by {task.method}({_arguments(task)})"
+        case Fit():
+            return title(task)
+        case EvaluateDictionary(step=step, of=of):
+            return f"step {step}: evaluate {of.step}"
+        case Inspect(step=step, of=of, method=method):
+            return f"step {step}: features of {of.step} by {method}({_arguments(task)})"
         case EvaluateCircuit(step=step, circuit=circuit):
             return f"step {step}: evaluate the circuit {_origin(circuit)}"
         case Factor(step=step, method=method):
@@ -183,6 +193,16 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
             yield _cost(estimate) + (
                 f", {quantity(estimate.bytes)}B held" if estimate.bytes else ""
             )
+        case Inspect(run=run):
+            yield f"on {show_run(run)}"
+            yield _cost(estimate)
+        case EvaluateDictionary(run=run, measures=measures):
+            yield f"on {show_run(run)}: {', '.join(m.name for m in measures)}"
+            yield _cost(estimate)
+        case Fit():
+            yield f"on {show_run(task.run)}: one pass for all, which ends after the last site"
+            yield from fitted(task, found.sizes)
+            yield _cost(estimate)
         case SelfTest(corrupt=corrupt):
             second = "; the whole residual stream from the other side gives its outputs"
             yield "a side patched into itself changes nothing" + (second if corrupt else "")
@@ -241,7 +261,7 @@ def _passes(task: Search, known: Sizes) -> str:
     return f"; tests of {found.least:,.1f} to {found.most:,.1f} passes of all examples"
 
 
-def _arguments(task: Search | Attribution | Factor) -> str:
+def _arguments(task: Search | Attribution | Inspect | Factor) -> str:
     held = {name: value for name, value in task.options if value is not None}
     said = [f"{name}={_said(value)}" for name, value in held.items()]
     by = task.by if isinstance(task, Search) else None
@@ -350,11 +370,3 @@ def _cost(estimate: Cost) -> str:
     most = "at most " if estimate.is_bound else ""
     tokens, flops = quantity(estimate.tokens).rstrip(), quantity(estimate.flops)
     return f"{most}{_count(estimate.passes, 'row')}, {tokens} tokens, {flops}FLOP"
-
-
-def quantity(value: float) -> str:
-    """A number in thousands, millions, … with one decimal: 1.2 M."""
-    for size, suffix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.1f} {suffix}"
-    return f"{value:.0f} "

@@ -25,8 +25,19 @@ from interp_dsl.plan.memory import edge_token_bytes, read_bytes, token_bytes
 from interp_dsl.plan.places import Site, Unit
 from interp_dsl.plan.rewrite import parts, rewritten
 from interp_dsl.plan.starts import PARTS, WHOLE, Packing, acts_everywhere, fitting, start
-from interp_dsl.plan.tasks import Forward, LoadModel, Plan, Record, Sweep, Task
+from interp_dsl.plan.tasks import (
+    EvaluateDictionary,
+    Fit,
+    Forward,
+    Inspect,
+    LoadModel,
+    Plan,
+    Record,
+    Sweep,
+    Task,
+)
 from interp_dsl.plan.touched import touched
+from interp_dsl.plan.training import COMPARED
 from interp_dsl.plan.work import Work, reads
 
 LINEAR = (FromRun, Mean, Resample, Zero)
@@ -185,13 +196,36 @@ def pack(plan: Plan) -> Plan:
     """As much at once as keeps the device busy within its memory; shards of a few seconds."""
     known, device = sizes(plan), expected(plan.device)
     plan = _each(plan, Forward, lambda t: replace(t, batch=_batch(t, known, device)))
+    plan = _each(plan, Fit, lambda t: replace(t, batch=_streamed(t, known, device)))
+    plan = _each(plan, EvaluateDictionary, lambda t: replace(t, batch=_judged(t, known, device)))
+    plan = _each(plan, Inspect, lambda t: replace(t, batch=_judged(t, known, device)))
     return _each(plan, Sweep, lambda t: _packed(t, known, device))
+
+
+def _streamed(task: Fit, known: Sizes, device: Device) -> int:
+    """Prompts that go through the model at once where only activations are kept."""
+    model = known.models.get(task.run.model)
+    if model is None or task.width is None:
+        return UNKNOWN_ROWS
+    tokens = max(1, min(device.tokens, device.budget // token_bytes(model)))
+    return fitting(tokens, WHOLE.rows, task.width, 0)
 
 
 def _batch(task: Forward, known: Sizes, device: Device) -> int:
     packing = _limits(task, task.run, known, device)
     data = known.data.get(task.run.data)
     return UNKNOWN_ROWS if data is None else fitting(packing.tokens, packing.rows, data.width, 0)
+
+
+def _judged(task: EvaluateDictionary | Inspect, known: Sizes, device: Device) -> int:
+    """Prompts at once where logits of several passes are compared at every position."""
+    found = known.of(task.run)
+    if found is None:
+        return UNKNOWN_ROWS
+    model, data = found
+    tokens = max(1, min(device.tokens, device.budget // token_bytes(model)))
+    rows = max(1, device.budget // (COMPARED * read_bytes(model) * data.width))
+    return fitting(tokens, rows, data.width, 0)
 
 
 def _limits(task: Forward | Sweep, run: Run, known: Sizes, device: Device) -> Packing:
@@ -231,7 +265,7 @@ def _packed(task: Sweep, known: Sizes, device: Device) -> Sweep:
     return replace(task, packing=replace(limits, shard=shard))
 
 
-K = TypeVar("K", Forward, Sweep, LoadModel)
+K = TypeVar("K", Forward, Sweep, LoadModel, Fit, EvaluateDictionary, Inspect)
 
 
 def _each(plan: Plan, kind: type[K], change: Callable[[K], K]) -> Plan:

@@ -98,7 +98,9 @@ class Target:
         if kind == "head":
             return f"L{layer}H{self.index}"
         if kind == "neuron":
-            return f"L{layer}.mlp[{self.index}]"
+            return (
+                f"neurons layers {layer}" if self.index is None else f"L{layer}.mlp[{self.index}]"
+            )
         if kind == "mlp_out":
             return f"L{layer}.mlp"
         if kind in HEAD_SITES:

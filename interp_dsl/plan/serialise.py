@@ -7,11 +7,11 @@ import dataclasses
 import json
 from typing import Any
 
-from interp_dsl.plan import algebra, places, tasks
+from interp_dsl.plan import algebra, dictionaries, places, tasks
 
 _CLASSES: dict[str, type] = {
     name: value
-    for module in (places, algebra, tasks)
+    for module in (places, algebra, dictionaries, tasks)
     for name, value in vars(module).items()
     if dataclasses.is_dataclass(value) and isinstance(value, type)
 }

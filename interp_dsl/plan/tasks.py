@@ -14,19 +14,54 @@ from interp_dsl.plan.algebra import (
     ScoreOf,
     Source,
 )
+from interp_dsl.plan.dictionaries import (
+    DictionaryOf,
+    DictionaryTask,
+    EvaluateDictionary,
+    Fit,
+    Fitted,
+    Inspect,
+    Judged,
+)
+from interp_dsl.plan.origin import Json, Place
 from interp_dsl.plan.places import ALL, Positions, Site, Target
 from interp_dsl.plan.starts import Packing
 
-Json = None | bool | int | float | str | tuple["Json", ...] | dict[str, "Json"]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in the text a task comes from."""
-
-    file: str
-    line: int
-    column: int
+__all__ = [
+    "Attribute",
+    "AttributeEdges",
+    "Attribution",
+    "BuildData",
+    "CircuitFile",
+    "CircuitOf",
+    "Claim",
+    "DataSize",
+    "DictionaryOf",
+    "DictionaryTask",
+    "Evaluate",
+    "EvaluateCircuit",
+    "EvaluateDictionary",
+    "Factor",
+    "Fit",
+    "Fitted",
+    "Forward",
+    "Inspect",
+    "Json",
+    "Judged",
+    "KeepPairs",
+    "LoadModel",
+    "ModelSize",
+    "Place",
+    "Plan",
+    "Record",
+    "Search",
+    "SelfTest",
+    "Step",
+    "Sweep",
+    "Task",
+    "Variant",
+    "View",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +354,17 @@ class Factor:
     place: Place | None = None
 
 
-Step = Sweep | Evaluate | Record | Search | EvaluateCircuit | Attribute | AttributeEdges | Factor
+Step = (
+    Sweep
+    | Evaluate
+    | Record
+    | Search
+    | EvaluateCircuit
+    | Attribute
+    | AttributeEdges
+    | Factor
+    | DictionaryTask
+)
 """Tasks that leave the results of a step."""
 Task = LoadModel | BuildData | Forward | SelfTest | KeepPairs | Step
 

@@ -16,7 +16,16 @@ from interp_dsl.plan.algebra import (
     Units,
 )
 from interp_dsl.plan.places import Site
-from interp_dsl.plan.tasks import Attribute, Evaluate, Forward, Plan, Sweep
+from interp_dsl.plan.tasks import (
+    Attribute,
+    Evaluate,
+    EvaluateDictionary,
+    Fit,
+    Forward,
+    Inspect,
+    Plan,
+    Sweep,
+)
 
 
 def touched(plan: Plan) -> Iterator[tuple[Run, Site]]:
@@ -34,6 +43,9 @@ def touched(plan: Plan) -> Iterator[tuple[Run, Site]]:
                     yield from _under(variant.into)
             case Attribute(variant=variant, intervention=change):
                 yield from ((variant.into, site) for site in _explicit(change.units))
+            case Fit(run=run) | EvaluateDictionary(run=run) | Inspect(run=run):
+                yield from ((run, site) for site in task.sites)
+                yield from _under(run)
             case Evaluate(variants=variants):
                 for variant in variants:
                     yield from _under(variant.into)

@@ -42,3 +42,11 @@ def written_side(run: Run) -> str:
     """The side of a run, of data with one side its name."""
     name = run.data.removeprefix("data:").partition("@")[0]
     return name if run.side == name else f"{name}.{run.side}"
+
+
+def quantity(value: float) -> str:
+    """A number in thousands, millions, … with one decimal: 1.2 M."""
+    for size, suffix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.1f} {suffix}"
+    return f"{value:.0f} "

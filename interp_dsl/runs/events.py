@@ -12,6 +12,8 @@ top            step, rows: [{unit, metric, effect, low, high}], the leading ones
 edges          step, threshold, done, total, kept, score: a search has judged `done` of its
                `total` edges for a threshold (null where the method has none), `kept` are left of
                all, and `score` is the first metric with these
+fit            step, dictionary: its label, null where it stands alone, at, total: training steps,
+               tokens, loss, mse, penalty, l0, fvu, dead, lr: of the batch of step `at`
 claim          text, ok, value, low, high, message, file, line
 note           text
 failed         diagnostics

@@ -286,6 +286,10 @@ class RunFolder:
         self.drop_parts(step)
         return table
 
+    def keep_part(self, step: str, shard: int, key: str) -> None:
+        """Remove all parts of a step but one, which holds what they held and more."""
+        self._parts(step).keep_only(shard, key)
+
     def drop_parts(self, step: str) -> None:
         self._parts(step).drop()
 

@@ -44,6 +44,14 @@ class Parts:
         path = self._path(shard, key)
         return read_frame(path), read_arrays(path.with_suffix(".safetensors"))
 
+    def keep_only(self, shard: int, key: str) -> None:
+        """Remove all parts but one, which holds what they held and more."""
+        kept = self._path(shard, key)
+        for suffix in (".parquet", ".safetensors"):  # the table first: it says that a shard is done
+            for path in self.folder.glob(f"*{suffix}"):
+                if path != kept.with_suffix(suffix):
+                    path.unlink()
+
     def drop(self) -> None:
         """Remove the parts of every key."""
         shutil.rmtree(self.folder, ignore_errors=True)

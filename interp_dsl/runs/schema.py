@@ -49,6 +49,46 @@ SCORE_COLUMNS: dict[str, Kind] = {
     "skipped": "truth",
 }
 
+FIT_COLUMNS: dict[str, Kind] = {
+    "dictionary": "text",
+    "step": "integer",
+    "tokens": "integer",
+    "loss": "number",
+    "mse": "number",
+    "penalty": "number",
+    "l0": "number",
+    "fvu": "number",
+    "dead": "integer",
+    "lr": "number",
+}
+"""What a fit leaves: points of its training curves, in the order in which they were reached;
+`dictionary` is its label, null where it stands alone."""
+
+EXAMPLE_COLUMNS: dict[str, Kind] = {
+    "feature": "integer",
+    "interval": "integer",
+    "activation": "number",
+    "share": "number",
+    "prompt": "integer",
+    "position": "integer",
+    "before": "text",
+    "token": "text",
+    "after": "text",
+}
+"""What `inspect … by examples()` leaves: where features fire. `interval` counts from 1, at 0, up to
+the feature's maximum, null for its largest activations; `share` is of that maximum."""
+
+DENSITY_COLUMNS: dict[str, Kind] = {
+    "feature": "integer",
+    "density": "number",
+    "mean": "number",
+    "maximum": "number",
+    "alignment": "number",
+    "n": "integer",
+}
+"""What `inspect … by density()` leaves: on which share of the n tokens a feature fires, its mean
+there and its maximum (null where it never does), the cosine of its encoder and decoder."""
+
 ESTIMATE_COLUMNS: dict[str, Kind] = {"verified": "number"}
 
 
@@ -88,6 +128,11 @@ def score_table(
 def is_score_table(table: pl.DataFrame) -> bool:
     """Whether a table has all the score columns (a circuit's edge table, say, has not)."""
     return SCORE_COLUMNS.keys() <= set(table.columns)
+
+
+def is_curve_table(table: pl.DataFrame) -> bool:
+    """Whether a table holds the training curves of a fit."""
+    return table.columns == [*FIT_COLUMNS]
 
 
 def extra_columns(table: pl.DataFrame) -> list[str]:

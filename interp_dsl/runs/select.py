@@ -9,7 +9,7 @@ from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.language.suggest import suggest
 from interp_dsl.runs.circuit_rows import edge_columns, is_edge_table, kept_edges, strength
 from interp_dsl.runs.rank import metrics, ranked, ranking_column
-from interp_dsl.runs.schema import extra_columns, is_estimated, is_score_table
+from interp_dsl.runs.schema import extra_columns, is_curve_table, is_estimated, is_score_table
 from interp_dsl.runs.text import Column, count, decimals, number, printable
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ def select(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.Dat
         if by not in table.columns:
             raise _no_such("column", by, step, table.columns)
         return kept_edges(table, by)
+    if is_curve_table(table) and selection.by is None:
+        newest = table.sort("step", descending=True, maintain_order=True)
+        return newest, f"{count(len(table), 'point')} of training, the newest first"
     if not is_score_table(table):
         rows = _sorted(table, step, selection.by) if selection.by else table
         return rows, count(len(table), "row")

@@ -12,7 +12,17 @@ if TYPE_CHECKING:
 @cache
 def verbs() -> dict[str, Verb]:
     """Every verb by name."""
-    from interp_dsl.verbs import ablate, attribute, evaluate, factor, patch, record, search
+    from interp_dsl.verbs import (
+        ablate,
+        attribute,
+        evaluate,
+        factor,
+        fit,
+        inspect,
+        patch,
+        record,
+        search,
+    )
 
-    modules = (patch, ablate, attribute, search, record, evaluate, factor)
+    modules = (patch, ablate, attribute, search, fit, inspect, record, evaluate, factor)
     return {m.VERB.name: m.VERB for m in modules}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from interp_dsl.plan.algebra import Edges, Finding, Metric, OfCircuit, Units
 from interp_dsl.plan.tasks import CircuitFile, CircuitOf, EvaluateCircuit
 from interp_dsl.verbs.evidence import FINDINGS, Evidence
+from interp_dsl.verbs.judging import MEASURES
 from interp_dsl.verbs.lowering import Lowering, place_of
 from interp_dsl.verbs.search import check_edges, edge_counts, graph_of
 from interp_dsl.verbs.signature import Checks
@@ -106,6 +107,13 @@ def _findings(call: Call, checks: Checks, circuit: CircuitTerm) -> tuple[Finding
     """What is measured, each of a metric: its own, or the one that drove the search."""
     found = []
     for term in call.clauses["measure"]:
+        if term.function in MEASURES:
+            checks.error(
+                "E306",
+                f"`{term.name}` is measured of a dictionary, and this is a circuit",
+                call.spans["measure"],
+            )
+            continue
         if circuit.step is None and term.function and FINDINGS[term.function].is_shared:
             checks.error(
                 "E306",

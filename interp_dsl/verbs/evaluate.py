@@ -1,19 +1,31 @@
-"""`evaluate MODEL on DATA measure …`: the plain baseline, values only; and
-`evaluate CIRCUIT on DATA measure …`: how good a circuit is."""
+"""`evaluate MODEL on DATA measure …`: the plain baseline, values only;
+`evaluate CIRCUIT on DATA measure …`: how good a circuit is; and
+`evaluate DICTIONARY on DATA measure …`: how well a dictionary does."""
 
 from __future__ import annotations
 
 from interp_dsl.plan.tasks import Evaluate, Variant
-from interp_dsl.verbs import circuits
+from interp_dsl.verbs import circuits, judging
 from interp_dsl.verbs.lowering import Lowering, place_of
 from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.sweeps import MEASURING
-from interp_dsl.verbs.values import Call, CircuitTerm, Context, FindingTerm, Model, Side, Step
+from interp_dsl.verbs.values import (
+    Call,
+    CircuitTerm,
+    Context,
+    DictionaryTerm,
+    FindingTerm,
+    Model,
+    Side,
+    Step,
+)
 
 
 def _check(call: Call, checks: Checks) -> Step:
     if isinstance(call.objects[0], CircuitTerm):
         return circuits.check(call, checks, call.objects[0])
+    if isinstance(call.objects[0], DictionaryTerm):
+        return judging.check(call, checks, call.objects[0])
     side: Side = call.one("on")
     model: Model = call.objects[0]
     findings: tuple[FindingTerm, ...] = call.clauses["measure"]
@@ -22,9 +34,13 @@ def _check(call: Call, checks: Checks) -> Step:
         if finding.function is not None:
             checks.error(
                 "E306",
-                f"`{finding.name}` is measured of a circuit, and `{model.name}` is a model",
+                f"`{finding.name}` is measured of a "
+                f"{'dictionary' if finding.function in judging.MEASURES else 'circuit'}, and "
+                f"`{model.name}` is a model",
                 call.spans["measure"],
-                help="search one first: step circuit = search edges by acdc(…) …",
+                help="fit one first: step sae = fit topk(…) …"
+                if finding.function in judging.MEASURES
+                else "search one first: step circuit = search edges by acdc(…) …",
             )
     if "with" in call.clauses:
         checks.error(
@@ -55,6 +71,9 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     if isinstance(call.objects[0], CircuitTerm):
         circuits.lower(call, step, lowering, call.objects[0])
         return
+    if isinstance(call.objects[0], DictionaryTerm):
+        judging.lower(call, step, lowering, call.objects[0])
+        return
     side: Side = call.one("on")
     assert step.model is not None
     reference = lowering.reference(side, step.model)
@@ -79,8 +98,8 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
 
 VERB = Verb(
     "evaluate",
-    "Measure a model on data, plain or under interventions; or a circuit.",
-    Clause("subject", "the model or the circuit", required=True),
+    "Measure a model on data, plain or under interventions; a circuit; or dictionaries.",
+    Clause("subject", "the model, the circuit or the dictionary", required=True),
     {
         "on": Clause("data", "the data: a side, or the clean side of a pair", required=True),
         "where": Clause("data", "only the examples that pass a test"),

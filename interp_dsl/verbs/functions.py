@@ -119,7 +119,8 @@ DATASETS: dict[str, Function] = {
         ),
         Function(
             "task",
-            "The task that a bundled model was trained on, from its own generator.",
+            "The task that a bundled model was trained on, from its own generator; of "
+            "text-1l-512 contexts of its held-out text.",
             {
                 "name": Parameter("string", doc="the bundled model's name"),
                 "n": Parameter("int", 64, "how many examples", least=1),

@@ -32,6 +32,10 @@ Kind = Literal[
     "places",
     "estimate",
     "factoring",
+    "method",
+    "options",
+    "features",
+    "reading",
 ]
 
 REQUIRED: Any = object()
@@ -39,10 +43,10 @@ REQUIRED: Any = object()
 
 @dataclass(frozen=True)
 class Parameter:
-    """An argument of a function. `type` is int, number, numbers (one or a list), string, word,
-    bool, path, texts (one or a list of strings), paths, answers, metric, ranking or top (how many
-    of the largest); `choices` lists the words or strings that it may be, `least` and `most` bound
-    a number."""
+    """An argument of a function. `type` is int, number, ints, numbers (one or a list), string,
+    word, bool, path, texts (one or a list of strings), paths, answers, metric, ranking or top (how
+    many of the largest); `choices` lists the words or strings that it may be, `least` and `most`
+    bound a number."""
 
     type: str
     default: Any = REQUIRED
@@ -68,12 +72,13 @@ class Function:
 @dataclass(frozen=True)
 class Clause:
     """A clause of a verb: the kind of its values, whether it must stand, whether it may have
-    several values."""
+    several values. One of options has `named` ones, as `until tokens=50M`, and no values."""
 
     kind: Kind
     doc: str
     required: bool = False
     many: bool = False
+    named: dict[str, Parameter] = field(default_factory=dict)
 
 
 class Checks(Protocol):

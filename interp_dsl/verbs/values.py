@@ -9,6 +9,7 @@ from typing import Any
 from interp_dsl.language.source import Span
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.plan.algebra import Edges, Expression, Finding, Metric, Units
+from interp_dsl.plan.dictionaries import Fitted
 from interp_dsl.plan.places import Positions, Target
 
 
@@ -155,6 +156,14 @@ class FactorTerm:
 
 
 @dataclass(frozen=True)
+class FitTerm:
+    """What is to be fitted, and with which options; those that are lists are tuples."""
+
+    architecture: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Keyed:
     """A column of words that tells the rows of some metrics of one unit apart, and its values."""
 
@@ -196,10 +205,11 @@ class Searched:
 
 @dataclass(frozen=True)
 class Step:
-    """A checked step. `result` is scores, circuit, recording or intervention. `n_rows` counts the
-    rows of each metric and context, None where a result decides. `lacks`: columns of its scores
-    that are null; `more`: further ones. `thresholds`: of circuits, where there are several; metrics
-    in `shared` have one row for all of them. `keyed`: columns of words that rows differ in."""
+    """A checked step. `result` is scores, circuit, dictionary, features, recording or intervention.
+    `n_rows` counts the rows of each metric and context, None where a result decides. `lacks`:
+    columns of its scores that are null; `more`: further ones. `thresholds`: of circuits, where
+    there are several; metrics in `shared` have one row for all of them. `dictionaries`: what a fit
+    leaves, or what is judged of one. `keyed`: columns of words that rows differ in."""
 
     name: str
     verb: str
@@ -212,12 +222,38 @@ class Step:
     lacks: tuple[str, ...] = ()
     more: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = ()
+    dictionaries: tuple[Fitted, ...] = ()
     searched: Searched | None = None
     findings: tuple[Finding, ...] = ()
     shared: tuple[str, ...] = ()
     contexts: tuple[str, ...] = ()
     keyed: tuple[Keyed, ...] = ()
     n_rows: int | None = None
+
+
+@dataclass(frozen=True)
+class DictionaryTerm:
+    """Dictionaries that a step has fitted."""
+
+    step: Step
+    fitted: tuple[Fitted, ...]
+
+
+@dataclass(frozen=True)
+class FeaturesTerm:
+    """Features of one dictionary; all of them where `numbers` is None."""
+
+    step: Step
+    fitted: Fitted
+    numbers: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ReadingTerm:
+    """A way to look at features, with all its options."""
+
+    method: str
+    options: dict[str, Any]
 
 
 @dataclass(frozen=True)

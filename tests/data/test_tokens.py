@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from interp_dsl.data.build import build
 from interp_dsl.data.types import Data
+from interp_dsl.language.diagnostics import InterpError
+from interp_dsl.models.facts import facts as known
+from interp_dsl.models.files import bundled_text
 from interp_dsl.models.shape import ModelFacts
 from tests.data.conftest import Raises
 
@@ -176,3 +179,24 @@ def test_code_runs_only_when_trusted(tmp_path: Path, words: ModelFacts, raises: 
     with raises("E435") as found:
         python(tmp_path, words, "text", trusted=False)
     assert found[0].help == "read the code, then run with --trust"
+
+
+def test_the_text_of_a_bundled_model_is_packed_behind_bos() -> None:
+    facts = known({"kind": "bundled", "name": "text-1l-512"})
+    spec = {"kind": "task", "name": "text-1l-512"}
+    every = build("text", {**spec, "n": 7874}, facts).sides["text"]
+    path = bundled_text("text-1l-512")
+    assert path is not None
+    held = load_file(path)["tokens"].astype(np.int64)
+    assert every.tokens.shape == (7874, 128) and (every.tokens[:, 0] == 0).all()
+    order = np.lexsort(every.tokens.T[::-1])
+    rows = held[: 7874 * 127].reshape(-1, 127)
+    np.testing.assert_array_equal(every.tokens[order, 1:], rows[np.lexsort(rows.T[::-1])])
+    some = build("text", {**spec, "n": 5}, facts).sides["text"]
+    np.testing.assert_array_equal(some.tokens, every.tokens[:5])
+    other = build("t", {**spec, "n": 5, "seed": 1}, facts).sides["t"]
+    assert not np.array_equal(some.tokens, other.tokens)
+    for wrong in ({"n": 7875}, {"split": "train"}):
+        with pytest.raises(InterpError) as caught:
+            build("text", {**spec, **wrong}, facts)
+        assert caught.value.diagnostics[0].code == "E443"

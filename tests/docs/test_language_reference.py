@@ -20,12 +20,20 @@ from interp_dsl.language.source import Source
 from interp_dsl.models.sites import FAMILIES
 from interp_dsl.plan.metrics import METRICS
 from interp_dsl.runs.factored import TABLES
-from interp_dsl.runs.schema import ESTIMATE_COLUMNS, SCORE_COLUMNS
+from interp_dsl.runs.schema import (
+    DENSITY_COLUMNS,
+    ESTIMATE_COLUMNS,
+    EXAMPLE_COLUMNS,
+    FIT_COLUMNS,
+    SCORE_COLUMNS,
+)
 from interp_dsl.verbs import verbs
+from interp_dsl.verbs.dictionaries import ARCHITECTURES, READINGS, SWEPT
 from interp_dsl.verbs.estimates import ESTIMATES
 from interp_dsl.verbs.evidence import FINDINGS
 from interp_dsl.verbs.factors import FACTORINGS
 from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
+from interp_dsl.verbs.judging import MEASURES, RAW
 from interp_dsl.verbs.methods import EDGES, SEARCHES
 from interp_dsl.verbs.signature import Function
 
@@ -236,6 +244,33 @@ def test_ways_to_factor_and_their_findings() -> None:
     assert {f"STEP.{name}" for name in TABLES} <= set(
         re.findall(r"STEP\.\w+", section("Factoring"))
     )
+
+
+def test_architectures_of_dictionaries_and_their_arguments() -> None:
+    rows = [r["architecture"] for r in table(section("Dictionaries"), "architecture")]
+    told = {name: set(rest) for name, *rest in (re.findall(r"\w+", row) for row in rows)}
+    assert told == {name: set(f.parameters) for name, f in ARCHITECTURES.items()}
+    assert (
+        {name for f in ARCHITECTURES.values() for name in SWEPT if name in f.parameters}
+        == {*SWEPT}
+        <= code_words(section("Dictionaries"))
+    )
+
+
+def test_measures_of_dictionaries_and_columns_of_training() -> None:
+    rows = [r["measure"] for r in table(section("Dictionaries"), "measure")]
+    told = re.findall(r"(\w+)(?:\((\w+)\))?", " ".join(rows))
+    wanted = {(name, "".join(f.parameters)) for name, f in MEASURES.items()}
+    assert set(told) == wanted
+    words = code_words(section("Dictionaries"))
+    assert {*FIT_COLUMNS, *(raw for names in RAW.values() for raw in names)} <= words
+
+
+def test_ways_to_look_at_features_and_their_columns() -> None:
+    rows = table(section("Dictionaries"), "reading")
+    told = {name: rest for name, *rest in (re.findall(r"\w+", r["reading"]) for r in rows)}
+    assert told == {name: list(f.parameters) for name, f in READINGS.items()}
+    assert {*EXAMPLE_COLUMNS, *DENSITY_COLUMNS} <= code_words(section("Dictionaries"))
 
 
 def test_parts_of_a_circuit() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from interp_dsl.plan.explain import explain, explain_passes, quantity
+from interp_dsl.plan.explain import explain, explain_passes
 from interp_dsl.plan.passes import PASSES, optimise
 from interp_dsl.plan.places import Positions, Site, Unit
 from interp_dsl.plan.starts import Packing
 from interp_dsl.plan.tasks import Evaluate, Forward, KeepPairs, Sweep, Variant
+from interp_dsl.plan.written import quantity
 from tests.plan.test_cost import CLEAN, GAP, LOADS, at, plan, sweep
 
 FORWARD = Forward("f", CLEAN, (Site("z", 2),), (GAP,), batch=64, reads_few=True)

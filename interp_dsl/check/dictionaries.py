@@ -1,0 +1,129 @@
+"""Dictionaries by name: `sae`, `sae[L8]`, `sae[L8, k=32]`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from interp_dsl.check.literals import is_whole, literal
+from interp_dsl.check.scope import Rejected, Scope
+from interp_dsl.language.source import Span
+from interp_dsl.language.tree import Argument, Call, Expr, Index, ListOf, Number, Range
+from interp_dsl.plan.dictionaries import Fitted
+from interp_dsl.verbs.fit import said
+from interp_dsl.verbs.values import DictionaryTerm, FeaturesTerm, Step
+
+
+def dictionaries(expr: Expr, step: Step, scope: Scope) -> DictionaryTerm:
+    """All dictionaries of a fit, or those that the brackets name."""
+    if not isinstance(expr, Index):
+        return DictionaryTerm(step, step.dictionaries)
+    return DictionaryTerm(step, chosen(expr, step, scope))
+
+
+def chosen(index: Index, step: Step, scope: Scope) -> tuple[Fitted, ...]:
+    """The dictionaries of which all that the brackets say is true."""
+    parts = [_part(argument, scope) for argument in index.arguments]
+    found = [d for d in step.dictionaries if set(parts) <= {*d.label.split(", ")}]
+    if not found:
+        raise scope.reject(
+            "E311",
+            f"`{step.name}` has no dictionary [{', '.join(parts)}]",
+            index.span,
+            label=f"it has {_listed(step)}" if step.dictionaries[0].label else "it has one",
+            help=f"write {step.name}[{step.dictionaries[0].label}]"
+            if step.dictionaries[0].label
+            else f"write {step.name} alone",
+        )
+    return tuple(found)
+
+
+def one_of(index: Index | None, step: Step, span: Span, scope: Scope) -> Fitted:
+    """The one dictionary that the brackets name."""
+    found = step.dictionaries if index is None else chosen(index, step, scope)
+    if len(found) > 1:
+        raise which(step, span, scope)
+    return found[0]
+
+
+def which(step: Step, span: Span, scope: Scope) -> Rejected:
+    return scope.reject(
+        "E310",
+        f"`{step.name}` has {len(step.dictionaries)} dictionaries",
+        span,
+        label="which of them?",
+        help=f"name it: {step.name}[{step.dictionaries[0].label}]",
+    )
+
+
+FEATURES = "features"
+
+
+def features(expr: Expr, scope: Scope) -> FeaturesTerm:
+    """`features(sae)`, `features(sae[k=32])`, or some by number: `sae[12]`, `sae[L8, 0..9]`."""
+    if isinstance(expr, Call) and expr.function == FEATURES:
+        if len(expr.arguments) != 1 or expr.arguments[0].name is not None:
+            raise scope.reject("E301", "features of what?", expr.span, help="write features(sae)")
+        step, index = _fit(expr.arguments[0].value, scope)
+        return FeaturesTerm(step, one_of(index, step, expr.span, scope))
+    if not isinstance(expr, Index):
+        raise scope.reject(
+            "E300",
+            "features of a dictionary are wanted here",
+            expr.span,
+            help="write features(sae), or sae[12]",
+        )
+    step, _ = _fit(expr, scope)
+    counted = [(a, _numbers(a, scope)) for a in expr.arguments]
+    others = tuple(a for a, numbers in counted if numbers is None)
+    numbers = tuple(n for _, held in counted for n in held or ())
+    if not numbers:
+        raise scope.reject(
+            "E300", "which features?", expr.span, help=f"write features({expr.span.text})"
+        )
+    index = replace(expr, arguments=others) if others else None
+    found = one_of(index, step, expr.span, scope)
+    wrong = [n for n in numbers if not 0 <= n < found.option("width")]
+    if wrong:
+        raise scope.reject(
+            "E311",
+            f"`{step.name}` has no feature {wrong[0]}",
+            expr.span,
+            label=f"it has features 0..{found.option('width') - 1}",
+        )
+    return FeaturesTerm(step, found, numbers)
+
+
+def _fit(expr: Expr, scope: Scope) -> tuple[Step, Index | None]:
+    """The step of a fit, and the brackets behind its name."""
+    from interp_dsl.check.results import step_of
+
+    index = expr if isinstance(expr, Index) else None
+    step = step_of(expr.value if isinstance(expr, Index) else expr, scope, "a dictionary")
+    if step.result != "dictionary":
+        raise scope.reject(
+            "E300", f"`{step.name}` has no features", expr.span, label=f"a step of `{step.verb}`"
+        )
+    return step, index
+
+
+def _numbers(argument: Argument, scope: Scope) -> list[int] | None:
+    """The numbers of features that an argument names; None where it names a dictionary."""
+    if argument.name is not None or not isinstance(argument.value, Number | Range | ListOf):
+        return None
+    value = literal(argument.value, scope)
+    values = value if isinstance(value, list) else [value]
+    if not all(map(is_whole, values)):
+        raise scope.reject("E302", "a feature's number is a whole number", argument.span)
+    return values
+
+
+def _part(argument: Argument, scope: Scope) -> str:
+    if argument.name is None:
+        return " ".join(argument.value.span.text.split())
+    return f"{argument.name}={said(literal(argument.value, scope))}"
+
+
+def _listed(step: Step) -> str:
+    labels = [d.label for d in step.dictionaries]
+    more = f" and {len(labels) - 6} more" if len(labels) > 6 else ""
+    return "; ".join(labels[:6]) + more

@@ -1,0 +1,69 @@
+"""An endless, shuffled stream of a dataset's tokens: which rows a block of it holds, in which
+order.
+
+A pass over the data goes through all examples, in an order of its own. The stream is cut into
+blocks, and each block's rows are shuffled as a whole: so a row's place within its block is uniform,
+and a block of a prompt's neighbours holds prompts from anywhere. A block depends on the seed and
+its number alone: nothing but a number need be kept to take the stream up again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interp_dsl.data.types import Ints, Side
+
+
+def tokens_kept(side: Side, bos: int | None) -> NDArray[np.bool_]:
+    """Which tokens [n, T] are text: neither padding nor BOS."""
+    real: NDArray[np.bool_] = np.arange(side.tokens.shape[1])[None] < side.lengths[:, None]
+    if side.mask is not None:
+        real = real & side.mask
+    return real if bos is None else real & (side.tokens != bos)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Examples of one pass, in order, whose kept tokens from `start` to `stop` are wanted, counted
+    through all of them."""
+
+    examples: Ints
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Stream:
+    """`counts` [n] of kept tokens an example, at least one in all."""
+
+    counts: Ints
+    seed: int
+
+    @property
+    def a_pass(self) -> int:
+        """Tokens of one pass over the data."""
+        return int(self.counts.sum())
+
+    def stretches(self, start: int, stop: int) -> Iterator[Stretch]:
+        """The tokens `start` to `stop` of the stream, a stretch a pass."""
+        while start < stop:
+            number, first = divmod(start, self.a_pass)
+            last = min(self.a_pass, first + stop - start)
+            order = self.order(number)
+            ends = self.counts[order].cumsum()
+            begin = int(np.searchsorted(ends, first, side="right"))
+            end = int(np.searchsorted(ends, last, side="left")) + 1
+            before = int(ends[begin - 1]) if begin else 0
+            yield Stretch(order[begin:end], first - before, last - before)
+            start += last - first
+
+    def order(self, number: int) -> Ints:
+        """The order of the examples in a pass, counted from 0."""
+        return np.random.default_rng((self.seed, 0, number)).permutation(len(self.counts))
+
+    def shuffled(self, block: int, size: int) -> Ints:
+        """The order [size] in which a block's rows are used."""
+        return np.random.default_rng((self.seed, 1, block)).permutation(size)

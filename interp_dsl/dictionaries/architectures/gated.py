@@ -1,0 +1,70 @@
+"""Gated dictionaries (Rajamanoharan et al. 2024, arXiv 2404.16014).
+
+    π_gate = seen encoderᵀ + b_gate,   π_mag = seen encoderᵀ · exp(r_mag) + b_mag
+    f = H(π_gate) · ReLU(π_mag)
+    loss: mean over the batch of mean (x - x̂)² + l1 Σ ReLU(π_gate) + mean (x - x̂_gate)²
+where x̂_gate decodes ReLU(π_gate) by a frozen copy of decoder and b_dec."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from interp_dsl.dictionaries.architectures.base import (
+    Found,
+    Now,
+    Params,
+    blank,
+    chunks,
+    count_on,
+    share,
+    squared,
+    tied,
+    where_on,
+)
+
+
+@dataclass(frozen=True)
+class Gated:
+    l1: float
+    name = "gated"
+    has_unit_norm = True
+    convention = "mean"
+
+    def initial(self, d: int, width: int, generator: torch.Generator) -> Params:
+        params = tied(d, width, generator)
+        b_gate = params.pop("b_enc")
+        more = {"b_gate": b_gate, "b_mag": b_gate.clone(), "r_mag": b_gate.clone()}
+        return {**params, **more}
+
+    def loss(self, params: Params, x: Tensor, now: Now) -> Found:
+        """Seven products: those of ReLU, and decoding the gate and its gradient."""
+        encoder, decoder, width = params["encoder"], params["decoder"], len(params["decoder"])
+        l1, weight, scale = self.l1 * now.warmth / len(x), share(x), params["r_mag"].exp()
+        fired, gates = torch.zeros_like(scale), torch.zeros_like(scale)
+        mse, aux = x.new_zeros(()), x.new_zeros(())
+        gradients, errors = blank(params), []
+        for part in chunks(x, width):
+            seen = part - params["b_dec"]
+            shared = seen @ encoder.T
+            gate = (shared + params["b_gate"]).clamp_min_(0)
+            f = torch.addcmul(params["b_mag"], shared, scale).clamp_min_(0)
+            f = where_on(f, gate)
+            errors.append(torch.addmm(params["b_dec"], f, decoder) - part)
+            loss, g = squared(errors[-1], weight)
+            loss_gate, g_gate = squared(torch.addmm(params["b_dec"], gate, decoder) - part, weight)
+            d_mag = where_on(g @ decoder.T, f)
+            d_gate = where_on((g_gate @ decoder.T).add_(l1), gate)
+            d_shared = torch.addcmul(d_gate, d_mag, scale)
+            gradients["decoder"].addmm_(f.T, g)
+            gradients["encoder"].addmm_(d_shared.T, seen)
+            gradients["b_dec"] += g.sum(0) - d_shared.sum(0) @ encoder
+            gradients["b_gate"] += d_gate.sum(0)
+            gradients["b_mag"] += d_mag.sum(0)
+            gradients["r_mag"] += d_mag.mul_(shared).sum(0) * scale
+            mse, aux, gates = mse + loss, aux + loss_gate, gates + gate.sum(0)
+            fired += count_on(f)
+        terms = {"mse": mse, "l1": l1 * gates.sum(), "gate": aux}
+        return Found(terms, gradients, torch.cat(errors), fired)

@@ -1,0 +1,177 @@
+"""TopK and its kin: the number of features that are on is given, not paid for.
+
+    topk        the k largest of each input (Gao et al. 2024, arXiv 2406.04093)
+    batch_topk  the B·k largest of a batch (Bussmann et al. 2024, arXiv 2412.06410); what is left
+                encodes by a threshold, the moving average of the smallest value that was on
+    matryoshka  batch_topk whose first features must do alone too: the squared error is summed over
+                nested prefixes of the dictionary (Bussmann et al. 2025, arXiv 2503.17547)
+
+The loss is the mean over the batch of mean (x - x̂)², and alpha times AuxK: the same of the error e,
+held constant, rebuilt by the k_aux dead features of largest pre-activation (Gao et al., A.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from interp_dsl.dictionaries.architectures.base import (
+    Found,
+    Now,
+    Params,
+    affine,
+    chunks,
+    share,
+    squared,
+    tied,
+)
+from interp_dsl.dictionaries.codes import SPARSE, Codes, batch_top_k, of_rows, top_k
+from interp_dsl.dictionaries.selection import largest
+
+ALPHA = 1 / 32
+_MEMORY = 100
+"""Batches that a threshold is averaged over."""
+
+
+@dataclass(frozen=True)
+class TopK:
+    """`k_aux` None is half of d. `sparse` None chooses by the share of features on."""
+
+    k: int
+    alpha: float = ALPHA
+    k_aux: int | None = None
+    sparse: bool | None = None
+    name = "topk"
+    has_unit_norm = True
+    convention = "mean"
+
+    def initial(self, d: int, width: int, generator: torch.Generator) -> Params:
+        return tied(d, width, generator)
+
+    def encode(self, params: Params, seen: Tensor, dead: Tensor) -> tuple[Codes, Tensor]:
+        """The features of a batch that are on, and the pre-activations of the dead ones."""
+        width, found, left = len(params["encoder"]), [], []
+        for part in chunks(seen, width):
+            pre = affine(params, part)
+            found.append(largest(pre, self.k))
+            left.append(pre[:, dead])
+        values, index = (torch.cat(x) for x in zip(*found, strict=True))
+        return of_rows(values, index, width, self._is_sparse(width)), torch.cat(left)
+
+    def levels(self, width: int) -> tuple[int, ...]:
+        """How many features each of the nested dictionaries has."""
+        return (width,)
+
+    def loss(self, params: Params, x: Tensor, now: Now) -> Found:
+        """One dense product, encode; the rest of the features that are on alone."""
+        seen = x - params["b_dec"]
+        dead = _numbers(now.dead if self.alpha else None, x)
+        codes, left = self.encode(params, seen, dead)
+        mse, error, gradients = self._nested(params, x, seen, codes)
+        terms = {"mse": mse}
+        if len(dead):
+            terms["auxk"] = self._revive(params, seen, left, dead, -error, gradients)
+        fired = codes.total((codes.values > 0).to(x.dtype))
+        return Found(terms, gradients, error, fired, self.held(codes, now))
+
+    def held(self, codes: Codes, now: Now) -> Params:
+        return {}
+
+    def _is_sparse(self, width: int) -> bool:
+        return self.k / width <= SPARSE if self.sparse is None else self.sparse
+
+    def _nested(
+        self, params: Params, x: Tensor, seen: Tensor, codes: Codes
+    ) -> tuple[Tensor, Tensor, Params]:
+        """The squared error, a mean over the levels; the last level's error; the gradients. A
+        feature learns from the levels that hold it: from its own to the last."""
+        decoder, encoder = params["decoder"], params["encoder"]
+        bounds = list(pairwise((0, *self.levels(len(decoder)))))
+        parts = [codes.part(*b) for b in bounds]
+        error, mse, slopes = params["b_dec"] - x, x.new_zeros(()), []
+        for part, (start, stop) in zip(parts, bounds, strict=True):
+            error = error + part.decode(decoder[start:stop])
+            loss, slope = squared(error, share(x) / len(bounds))
+            mse = mse + loss
+            slopes.append(slope)
+        g, learned = slopes.pop(), []
+        for part, (start, stop) in reversed([*zip(parts, bounds, strict=True)]):
+            d_pre = part.slopes(g, decoder[start:stop]) * (part.values > 0)
+            learned.append(
+                {
+                    "decoder": part.outer(part.values, g),
+                    "encoder": part.outer(d_pre, seen),
+                    "b_enc": part.total(d_pre),
+                }
+            )
+            if slopes:
+                g = g + slopes.pop()
+        gradients = learned[0] if len(learned) == 1 else _joined(learned[::-1])
+        gradients["b_dec"] = g.sum(0) - gradients["b_enc"] @ encoder
+        return mse, error, gradients
+
+    def _revive(
+        self,
+        params: Params,
+        seen: Tensor,
+        pre: Tensor,
+        dead: Tensor,
+        target: Tensor,
+        gradients: Params,
+    ) -> Tensor:
+        """AuxK, of the dead features' pre-activations; its gradients are added to those at hand."""
+        k = min(self.k_aux or seen.shape[1] // 2, len(dead))
+        codes = top_k(pre, k, k / len(dead) <= SPARSE)
+        encoder, decoder = params["encoder"][dead], params["decoder"][dead]
+        loss, g = squared(codes.decode(decoder) - target, self.alpha * share(seen))
+        d_pre = codes.slopes(g, decoder) * (codes.values > 0)
+        d_bias = codes.total(d_pre)
+        gradients["decoder"][dead] += codes.outer(codes.values, g)
+        gradients["encoder"][dead] += codes.outer(d_pre, seen)
+        gradients["b_enc"][dead] += d_bias
+        gradients["b_dec"] -= d_bias @ encoder
+        return loss
+
+
+@dataclass(frozen=True)
+class BatchTopK(TopK):
+    name = "batch_topk"
+
+    def encode(self, params: Params, seen: Tensor, dead: Tensor) -> tuple[Codes, Tensor]:
+        width = len(params["encoder"])
+        pre = torch.cat([affine(params, part) for part in chunks(seen, width)])
+        return batch_top_k(pre, self.k, self._is_sparse(width)), pre[:, dead]
+
+    def held(self, codes: Codes, now: Now) -> Params:
+        """The threshold: the mean of the smallest values so far, of about the last hundred
+        batches."""
+        on = torch.where(codes.values > 0, codes.values, torch.inf).amin()
+        count = now.held.get("batches", on.new_zeros(())) + 1
+        old = now.held.get("threshold", on)
+        threshold = old + (on - old) * (1 / count).clamp_min(1 / _MEMORY)
+        return {"threshold": torch.where(on.isfinite(), threshold, old), "batches": count}
+
+
+@dataclass(frozen=True)
+class Matryoshka(BatchTopK):
+    """`prefixes`: the shares of the features that each nested dictionary has, the last of them 1.
+    The squared error is the mean over the dictionaries, so that lr means the same."""
+
+    prefixes: tuple[float, ...] = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+    name = "matryoshka"
+
+    def levels(self, width: int) -> tuple[int, ...]:
+        return tuple(max(1, round(share * width)) for share in self.prefixes)
+
+
+def _joined(parts: list[Params]) -> Params:
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _numbers(dead: Tensor | None, x: Tensor) -> Tensor:
+    """The dead features' numbers."""
+    if dead is None:
+        return torch.empty(0, dtype=torch.int64, device=x.device)
+    return dead.nonzero()[:, 0]

@@ -1,0 +1,141 @@
+"""Feature activations of a batch, dense or sparse, and the products that training takes of them.
+
+With F [B, m] the activations and D [m, d] the decoder there are three: F D, what is decoded; G Dᵀ,
+the gradient of the activations that are on; Vᵀ G [m, d], a weight's gradient, V shaped as F. Where
+few are on, each is a weighted sum of gathered rows, without any tensor [B, m] and without atomic
+additions, so that equal runs give equal numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from interp_dsl.dictionaries.selection import largest, largest_of_batch
+
+SPARSE = 1 / 64
+"""The largest share of features on at which gathering is quicker than dense products (CPU)."""
+
+
+@dataclass(frozen=True)
+class Dense:
+    """All of them: values [B, m]."""
+
+    values: Tensor
+
+    def decode(self, decoder: Tensor) -> Tensor:
+        """F D [B, d]."""
+        return self.values @ decoder
+
+    def slopes(self, gradient: Tensor, decoder: Tensor) -> Tensor:
+        """G Dᵀ, shaped as `values`."""
+        return gradient @ decoder.T
+
+    def outer(self, values: Tensor, gradient: Tensor) -> Tensor:
+        """Vᵀ G [m, d]."""
+        return values.T @ gradient
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sums [m] of V over the batch."""
+        return values.sum(0)
+
+    def part(self, start: int, stop: int) -> Dense:
+        """The features start to stop alone, counted from there."""
+        return Dense(self.values[:, start:stop])
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """Those that may be on, row after row: values, index (which feature) and row [n]; offsets [B]
+    where each row begins; `width` m."""
+
+    values: Tensor
+    index: Tensor
+    row: Tensor
+    offsets: Tensor
+    width: int
+
+    def decode(self, decoder: Tensor) -> Tensor:
+        """F D [B, d]."""
+        return _sums(self.index, decoder, self.offsets, self.values)
+
+    def slopes(self, gradient: Tensor, decoder: Tensor) -> Tensor:
+        """G Dᵀ at the places of `values`."""
+        slopes: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+            gradient, decoder, self.index, self.offsets, self.row, 0
+        )
+        return slopes
+
+    def outer(self, values: Tensor, gradient: Tensor) -> Tensor:
+        """Vᵀ G [m, d]."""
+        order, starts = self._by_feature
+        return _sums(self.row[order], gradient, starts, values[order])
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sums [m] of V over the batch."""
+        order, starts = self._by_feature
+        ends = torch.cat([starts, starts.new_tensor([len(order)])])
+        sums: Tensor = torch.segment_reduce(values[order], "sum", offsets=ends)
+        return sums
+
+    def part(self, start: int, stop: int) -> Sparse:
+        """The features start to stop alone, counted from there."""
+        if stop - start == self.width:
+            return self
+        here = (self.index >= start) & (self.index < stop)
+        row = self.row[here]
+        counts = torch.bincount(row, minlength=len(self.offsets))
+        offsets = counts.cumsum(0) - counts
+        return Sparse(self.values[here], self.index[here] - start, row, offsets, stop - start)
+
+    @cached_property
+    def _by_feature(self) -> tuple[Tensor, Tensor]:
+        """The entries' order by feature, and where each feature begins in it."""
+        order = torch.argsort(self.index.int(), stable=True)
+        counts = torch.bincount(self.index, minlength=self.width)
+        return order, counts.cumsum(0) - counts
+
+
+Codes = Dense | Sparse
+
+
+def _sums(index: Tensor, table: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+    """A row for each offset: the weighted sum of the table's rows at the indices from there on."""
+    return embedding_bag(index, table, offsets, mode="sum", per_sample_weights=weights)
+
+
+def of_rows(values: Tensor, index: Tensor, width: int, sparse: bool) -> Codes:
+    """Codes of features [B, k] with values that count where they are above 0."""
+    values = values.clamp_min(0)
+    if not sparse:
+        return Dense(values.new_zeros(len(values), width).scatter_(1, index, values))
+    count, k = index.shape
+    rows = torch.arange(count, device=values.device)
+    return Sparse(values.flatten(), index.flatten(), rows.repeat_interleave(k), rows * k, width)
+
+
+def of_entries(
+    values: Tensor, row: Tensor, index: Tensor, shape: tuple[int, int], sparse: bool
+) -> Codes:
+    """Codes [B, m] of single entries, row after row."""
+    if not sparse:
+        dense = values.new_zeros(shape)
+        dense[row, index] = values
+        return Dense(dense)
+    counts = torch.bincount(row, minlength=shape[0])
+    return Sparse(values, index, row, counts.cumsum(0) - counts, shape[1])
+
+
+def top_k(pre: Tensor, k: int, sparse: bool) -> Codes:
+    """The k largest of each row of pre [B, m], none below 0."""
+    return of_rows(*largest(pre, k), pre.shape[1], sparse)
+
+
+def batch_top_k(pre: Tensor, k: int, sparse: bool) -> Codes:
+    """The B·k largest of the whole batch pre [B, m], none below 0 (Bussmann et al. 2024,
+    arXiv 2412.06410)."""
+    found = largest_of_batch(pre, len(pre) * k)
+    return of_entries(*found, (pre.shape[0], pre.shape[1]), sparse)

@@ -1,0 +1,86 @@
+"""A fitted dictionary: what encodes and decodes, whatever it was trained as."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from interp_dsl.dictionaries.codes import top_k
+
+MATRICES = ("W_enc", "W_dec")
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """tensors: W_enc [d_in, d_sae], W_dec [d_sae, d_in], b_dec [d_in], and by architecture b_enc,
+    threshold (jumprelu), b_gate, b_mag, r_mag (gated) [d_sae]. `activation`: relu, topk, jumprelu
+    or gated. `about` tells how it was fitted: architecture, coefficients, their convention."""
+
+    activation: str
+    tensors: Mapping[str, Tensor]
+    k: int | None = None
+    about: Mapping[str, Any] | None = None
+
+    @property
+    def d_in(self) -> int:
+        return self.tensors["W_enc"].shape[0]
+
+    @property
+    def d_sae(self) -> int:
+        return self.tensors["W_enc"].shape[1]
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Feature activations [..., d_sae] of x [..., d_in]."""
+        t = self.tensors
+        shared = (x - t["b_dec"]) @ t["W_enc"]
+        if self.activation == "gated":
+            magnitude = shared * t["r_mag"].exp() + t["b_mag"]
+            return magnitude.clamp_min(0) * (shared + t["b_gate"] > 0)
+        pre = shared + t["b_enc"]
+        match self.activation:
+            case "relu":
+                return pre.clamp_min(0)
+            case "jumprelu":
+                return pre * (pre > t["threshold"])
+            case "topk":
+                assert self.k is not None
+                codes = top_k(pre.reshape(-1, self.d_sae), self.k, sparse=False)
+                return codes.values.reshape(pre.shape)
+        raise ValueError(f"no activation {self.activation!r}")
+
+    def decode(self, f: Tensor) -> Tensor:
+        """The reconstruction [..., d_in] of feature activations."""
+        return f @ self.tensors["W_dec"] + self.tensors["b_dec"]
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        return self.decode(self.encode(x))
+
+    def to(self, device: torch.device) -> Dictionary:
+        return replace(self, tensors={k: v.to(device) for k, v in self.tensors.items()})
+
+
+def finished(
+    name: str, params: Mapping[str, Tensor], held: Mapping[str, Tensor], k: int | None, scale: float
+) -> Dictionary:
+    """The dictionary that training leaves. It was fitted to activations times `scale`, and is one
+    of the activations themselves: with all activations on one scale, only the biases and
+    thresholds change (f becomes f / scale)."""
+    bias = {n: v / scale for n, v in params.items() if n in ("b_enc", "b_gate", "b_mag", "b_dec")}
+    tensors = {
+        "W_enc": params["encoder"].T.contiguous(),
+        "W_dec": params["decoder"].contiguous(),
+        **bias,
+    }
+    match name:
+        case "batch_topk" | "matryoshka":
+            tensors["threshold"] = (held["threshold"] / scale).expand_as(params["b_enc"]).clone()
+            return Dictionary("jumprelu", tensors)
+        case "jumprelu":
+            tensors["threshold"] = params["log_threshold"].exp() / scale
+        case "gated":
+            tensors["r_mag"] = params["r_mag"].clone()
+    return Dictionary(name, tensors, k if name == "topk" else None)

@@ -1,0 +1,200 @@
+"""One training step of any architecture, once: gradients, clipping, Adam, unit norms, counters.
+
+Equal states and equal batches give equal next states: `state()` is all that a step depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from interp_dsl.dictionaries.architectures.base import Architecture, Found, Now, Params, unit
+from interp_dsl.dictionaries.dictionary import Dictionary, finished
+from interp_dsl.dictionaries.resampling import drawn, resample
+from interp_dsl.dictionaries.schedules import Schedule
+from interp_dsl.dictionaries.starting import begin_at
+
+BETAS = (0.9, 0.999)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`lr` of Adam; `clip`: the largest norm of all gradients together, 0 for any; `dead_after`
+    inputs without firing a feature counts as dead; `bias`: where b_dec begins (starting.py);
+    `seed` of the first parameters."""
+
+    width: int
+    lr: float
+    clip: float = 1.0
+    dead_after: int = 10_000_000
+    bias: str = "mean"
+    seed: int = 0
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one step: what was found of its batch x [B, d], and which features were dead. The figures
+    are computed where they are asked for."""
+
+    found: Found
+    x: Tensor
+    dead: Tensor
+
+    @property
+    def loss(self) -> float:
+        return float(torch.stack(list(self.found.terms.values())).sum())
+
+    @property
+    def terms(self) -> dict[str, float]:
+        return {name: float(value) for name, value in self.found.terms.items()}
+
+    @property
+    def l0(self) -> float:
+        """Features on for an input."""
+        return float(self.found.fired.sum() / len(self.x))
+
+    @property
+    def fvu(self) -> float:
+        """The fraction of variance unexplained."""
+        total = (self.x - self.x.mean(0)).square().sum()
+        return float(self.found.error.square().sum() / total)
+
+    @property
+    def n_dead(self) -> int:
+        return int(self.dead.sum())
+
+
+class Trainer:
+    """A dictionary being fitted to activations times `settings.scale`."""
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        settings: Settings,
+        schedule: Schedule,
+        first: Tensor,
+    ) -> None:
+        """`first` [n, d]: activations that say where b_dec begins."""
+        self.architecture, self.settings, self.schedule = architecture, settings, schedule
+        generator = torch.Generator().manual_seed(settings.seed)
+        start = architecture.initial(first.shape[1], settings.width, generator)
+        self.params: Params = {name: x.to(first.device) for name, x in start.items()}
+        self.params["b_dec"] = begin_at(first * settings.scale, settings.bias)
+        self.held: Params = {}
+        self.silent = torch.zeros(settings.width, dtype=torch.int64, device=first.device)
+        self.n_steps = 0
+        self._adam = torch.optim.Adam(self.params.values(), settings.lr, BETAS, fused=True)
+        self._begin_moments()
+
+    def step(self, x: Tensor) -> Figures:
+        """Learn from a batch x [B, d]."""
+        x = x * self.settings.scale
+        dead = self.dead
+        now = Now(self.schedule.warmth(self.n_steps), dead, self.held)
+        found = self.architecture.loss(self.params, x, now)
+        self._learn(found.gradients)
+        self.held = found.held
+        self.silent = torch.where(found.fired > 0, 0, self.silent + len(x))
+        self.n_steps += 1
+        return Figures(found, x, dead)
+
+    @property
+    def dead(self) -> Tensor:
+        """Which features [m] have not fired for `dead_after` inputs."""
+        return self.silent >= self.settings.dead_after
+
+    def resample(self, batches: Iterable[Tensor], window: int, generator: torch.Generator) -> int:
+        """New directions for the features that were silent for the last `window` inputs, drawn
+        from batches of activations; how many were changed."""
+        dead = self.silent >= window
+        n = int(dead.sum())
+        if not n:
+            return 0
+        inputs = drawn(self._losses(batches), n, generator)
+        changed = resample(self.params, self._moments(), dead, inputs)
+        self.silent[changed] = 0
+        return len(changed)
+
+    def dictionary(self) -> Dictionary:
+        """What has been learned, for activations as they are."""
+        k: int | None = getattr(self.architecture, "k", None)
+        return finished(self.architecture.name, self.params, self.held, k, self.settings.scale)
+
+    # ---- state
+
+    def state(self) -> Params:
+        """All that the next steps depend on, by name."""
+        first, second = self._moments()
+        return {
+            **{f"param.{k}": v for k, v in self.params.items()},
+            **{f"first.{k}": v for k, v in first.items()},
+            **{f"second.{k}": v for k, v in second.items()},
+            **{f"held.{k}": v for k, v in self.held.items()},
+            "silent": self.silent,
+            "n_steps": torch.tensor(self.n_steps),
+        }
+
+    def restore(self, state: Params) -> None:
+        """Go on from a state."""
+        for kind, kept in zip(("param", "first", "second"), self._kept(), strict=True):
+            for name, value in kept.items():
+                value.copy_(state[f"{kind}.{name}"])
+        device = self.silent.device
+        prefix = "held."
+        self.held = {
+            k.removeprefix(prefix): v.to(device) for k, v in state.items() if k.startswith(prefix)
+        }
+        self.silent = state["silent"].to(device)
+        self.n_steps = int(state["n_steps"])
+        for value in self.params.values():
+            self._adam.state[value]["step"].fill_(float(self.n_steps))
+
+    def _kept(self) -> tuple[Params, Params, Params]:
+        return (self.params, *self._moments())
+
+    def _begin_moments(self) -> None:
+        """Moments of zero before the first step, so that a state always has all its parts."""
+        for value in self.params.values():
+            self._adam.state[value] = {
+                "step": torch.zeros((), device=value.device),
+                "exp_avg": torch.zeros_like(value),
+                "exp_avg_sq": torch.zeros_like(value),
+            }
+
+    def _moments(self) -> tuple[Params, Params]:
+        first, second = (
+            {name: self._adam.state[value][key] for name, value in self.params.items()}
+            for key in ("exp_avg", "exp_avg_sq")
+        )
+        return first, second
+
+    def _learn(self, gradients: Params) -> None:
+        """Adam. The decoder's gradient loses what would change its rows' lengths, which are then
+        set to 1 again."""
+        decoder = self.params["decoder"]
+        if self.architecture.has_unit_norm:
+            g = gradients["decoder"]
+            g.addcmul_((g * decoder).sum(1, keepdim=True), decoder, value=-1)
+        for name, value in self.params.items():
+            value.grad = gradients[name]
+        if self.settings.clip:
+            torch.nn.utils.clip_grad_norm_(self.params.values(), self.settings.clip, foreach=True)
+        for group in self._adam.param_groups:
+            group["lr"] = self.settings.lr * self.schedule.rate(self.n_steps)
+        self._adam.step()
+        if self.architecture.has_unit_norm:
+            decoder.copy_(unit(decoder))
+
+    def _losses(self, batches: Iterable[Tensor]) -> Iterable[tuple[Tensor, Tensor]]:
+        """Each batch, scaled, with the loss of each input: its squared error and its L1."""
+        weight = getattr(self.architecture, "l1", 0.0)
+        fit = finished(self.architecture.name, self.params, self.held, None, 1.0)
+        for batch in batches:
+            x = batch * self.settings.scale
+            f = fit.encode(x)
+            squares = (fit.decode(f) - x).square()
+            error = squares.mean(1) if self.architecture.convention == "mean" else squares.sum(1)
+            yield x, error + weight * f.sum(1)

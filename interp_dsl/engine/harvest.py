@@ -1,0 +1,135 @@
+"""Activations in shuffled blocks, from passes that end after the last site that is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interp_dsl.data.stream import Stream, Stretch, tokens_kept
+from interp_dsl.engine.batches import default_rows, in_batches
+from interp_dsl.engine.forwards import Bench
+from interp_dsl.engine.state import State, canonical
+from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.models.edits import Edit
+from interp_dsl.plan.algebra import Run
+from interp_dsl.plan.places import Site, Target
+
+Block = dict[Target, Tensor]
+
+
+class Harvest:
+    """The activations of a run at some targets, each [rows, width]; BOS and padding are left
+    out."""
+
+    def __init__(
+        self,
+        run: Run,
+        targets: Sequence[Target],
+        state: State,
+        seed: int,
+        rows: int | None,
+        note: Callable[[str], None],
+    ) -> None:
+        """`rows` prompts go through the model at once."""
+        self.targets, self.note = tuple(targets), note
+        self._sites = tuple(dict.fromkeys(t.site for t in targets))
+        self._bench = Bench(run, (), {}, state)
+        self._rows = rows or default_rows(self._bench.width)
+        facts = state.executor(run).facts
+        self._tokens = torch.from_numpy(state.side(run).tokens)
+        self._kept = torch.from_numpy(tokens_kept(state.side(run), facts.bos))
+        self.stream = Stream(self._kept.sum(1).numpy(), seed)
+        if self.stream.a_pass == 0:
+            raise InterpError(
+                Diagnostic(
+                    "E670",
+                    f"{state.data[run.data].name} holds no token besides BOS and padding",
+                    help="give the dataset text",
+                ),
+                exit_code=1,
+            )
+
+    @property
+    def device(self) -> torch.device:
+        return self._bench.device
+
+    @property
+    def width(self) -> int:
+        """Tokens of the longest prompt."""
+        return self._bench.width
+
+    @property
+    def predictions(self) -> Tensor:
+        """How many tokens of text are predicted in each example."""
+        return self._kept[:, 1:].sum(1)
+
+    def predicted(self, examples: Tensor) -> tuple[Tensor, Tensor]:
+        """Of examples [B] the next tokens [B, T-1], and which of these are text."""
+        held, kept = self._tokens[examples, 1:], self._kept[examples, 1:]
+        return kept.to(self.device), held.to(self.device)
+
+    def kept(self, examples: Tensor) -> Tensor:
+        """Which tokens [B, T] of examples are text."""
+        return self._kept[examples]
+
+    def of(self, examples: Tensor) -> tuple[Tensor, Block]:
+        """The activations of examples, and of which example each is."""
+        found = self._bench.forward("plain", examples, sites=self._sites, reading="nothing")
+        return self._owners(examples), self._activations(found.sites, examples)
+
+    def whole(self, examples: Tensor) -> tuple[Tensor, Block]:
+        """The logits [B, T, V] of examples, and their activations."""
+        found = self._bench.forward("plain", examples, sites=self._sites, reading="everywhere")
+        return found.logits, self._activations(found.sites, examples)
+
+    def logits(self, examples: Tensor, edits: Sequence[Edit]) -> Tensor:
+        """The logits [B, T, V] of examples under edits."""
+        return self._bench.forward("plain", examples, reading="everywhere", more=edits).logits
+
+    def _owners(self, examples: Tensor) -> Tensor:
+        return examples.repeat_interleave(self._kept[examples].sum(1))
+
+    def _activations(self, sites: Mapping[Site, Tensor], examples: Tensor) -> Block:
+        """The captured activations of text, float32."""
+        places = self._kept[examples].to(self.device)
+        held: Block = {}
+        for target in self.targets:
+            x = canonical(sites[target.site])[places]
+            held[target] = (x.flatten(1) if target.index is None else x[:, target.index]).float()
+        return held
+
+    def block(self, start: int, stop: int) -> Block:
+        """The stream's rows start to stop, in their order."""
+        held: Block = {}
+        place = 0
+        for stretch in self.stream.stretches(start, stop):
+            place = self._stretch(stretch, held, place, stop - start)
+        return held
+
+    def order(self, number: int, size: int) -> Tensor:
+        """The order in which the rows of block `number` are used."""
+        return torch.from_numpy(self.stream.shuffled(number, size)).to(self.device)
+
+    def _stretch(self, stretch: Stretch, held: Block, place: int, size: int) -> int:
+        """Write a stretch's rows to the block from `place` on; where they end."""
+        seen, examples = 0, torch.from_numpy(np.ascontiguousarray(stretch.examples))
+
+        def work(first: int, last: int) -> None:
+            nonlocal seen, place
+            some = examples[first:last]
+            count = int(self._kept[some].sum())
+            begin, end = max(0, stretch.start - seen), min(count, stretch.stop - seen)
+            seen += count
+            if end <= begin:
+                return
+            for target, x in self.of(some)[1].items():
+                if target not in held:
+                    held[target] = x.new_empty((size, x.shape[1]))
+                held[target][place : place + end - begin] = x[begin:end]
+            place += end - begin
+
+        in_batches(len(examples), self._rows, work, self.note)
+        return place

@@ -1,0 +1,187 @@
+"""How well fitted dictionaries do: what they make of activations, and what the model makes of
+what they make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interp_dsl.dictionaries.measures import (
+    Ratio,
+    Reconstruction,
+    Spread,
+    divergences,
+    losses,
+    score,
+)
+from interp_dsl.engine.batches import default_rows, in_batches
+from interp_dsl.engine.harvest import Harvest
+from interp_dsl.engine.kept_dictionaries import read_dictionaries
+from interp_dsl.engine.report import Report
+from interp_dsl.engine.scores import Scored
+from interp_dsl.engine.splice import splice
+from interp_dsl.engine.state import State
+from interp_dsl.engine.statistics import ratio_bounds
+from interp_dsl.plan.dictionaries import EvaluateDictionary, Judged
+from interp_dsl.plan.places import Target
+from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.schema import score_table
+
+GROUPS = 1000
+"""Examples are drawn anew in so many groups at most, neighbours together."""
+DENSITIES = {"freq_over_1_percent": 0.01, "freq_over_10_percent": 0.1}
+
+Losses = dict[str, dict[Any, Tensor]]
+
+
+def judge(task: EvaluateDictionary, state: State, folder: RunFolder, report: Report) -> Scored:
+    """A row a dictionary and measure, with the values that a score is made of; the tensors hold
+    each feature's `density`."""
+    harvest = Harvest(task.run, task.targets, state, 0, task.batch, report.note)
+    n = state.data[task.run.data].n
+    found = read_dictionaries(folder, task.of, harvest.device)
+    held = [Reconstruction(d, n) for d in found]
+    spreads: dict[Target, Spread] = {}
+
+    def seen(first: int, last: int) -> None:
+        examples = torch.arange(first, last)
+        owner, block = harvest.of(examples)
+        for target, x in block.items():
+            spreads.setdefault(target, Spread(n, x.shape[1])).add(owner, x)
+        for one, made in zip(task.of.fitted, held, strict=True):
+            made.add(owner, block[one.target])
+        report.progress(last, n)
+
+    rows = task.batch or default_rows(harvest.width)
+    in_batches(n, rows, seen, report.note)
+    means = {t: s.mean for t, s in spreads.items()}
+    passed = _passed(task, harvest, held, means, rows, report) if task.splices else {}
+    return _scored(task, held, spreads, passed, state.seed)
+
+
+def _passed(
+    task: EvaluateDictionary,
+    harvest: Harvest,
+    held: Sequence[Reconstruction],
+    means: dict[Target, Tensor],
+    rows: int,
+    report: Report,
+) -> Losses:
+    """Sums over each example's predictions of text: cross-entropies `ce` and divergences `kl` from
+    the clean run, of the clean run, of each target under zero and under its mean, and of each
+    dictionary by its number."""
+    n = len(harvest.stream.counts)
+    found: Losses = {"ce": {}, "kl": {}, "tokens": {"": harvest.predictions.double()}}
+    ablations = {str(dict(m.arguments)["ablation"]) for m in task.measures if m.arguments}
+    has_kl = any(m.function == "kl_div_score" for m in task.measures)
+
+    def add(kind: str, name: Any, values: Tensor, predicted: Tensor, examples: Tensor) -> None:
+        sums = found[kind].setdefault(name, torch.zeros(n, dtype=torch.float64))
+        sums[examples] = (values * predicted).sum(1).double().cpu()
+
+    def work(first: int, last: int) -> None:
+        examples = torch.arange(first, last)
+        predicted, targets = harvest.predicted(examples)
+        logits, block = harvest.whole(examples)
+        clean = logits[:, :-1].log_softmax(-1)
+        add("ce", "clean", losses(clean, targets), predicted, examples)
+
+        def under(name: Any, target: Target, values: Tensor) -> None:
+            edits = splice(target, harvest.kept(examples), values)
+            log = harvest.logits(examples, edits)[:, :-1].log_softmax(-1)
+            add("ce", name, losses(log, targets), predicted, examples)
+            if has_kl:
+                add("kl", name, divergences(clean, log), predicted, examples)
+
+        for target, x in block.items():
+            if "zero" in ablations:
+                under((target, "zero"), target, torch.zeros_like(x))
+            if "mean" in ablations:
+                mean = means[target].to(x.device, x.dtype)
+                under((target, "mean"), target, mean.expand_as(x))
+        for i, (one, made) in enumerate(zip(task.of.fitted, held, strict=True)):
+            under(i, one.target, made.dictionary.reconstruct(block[one.target]))
+        report.progress(last, n)
+
+    in_batches(n, rows, work, report.note)
+    return found
+
+
+# ---- the table
+
+
+def _scored(
+    task: EvaluateDictionary,
+    held: Sequence[Reconstruction],
+    spreads: dict[Target, Spread],
+    passed: Losses,
+    seed: int,
+) -> Scored:
+    rows: list[dict[str, Any]] = []
+    tensors = {}
+    several = len(task.of.fitted) > 1
+    for i, (one, made) in enumerate(zip(task.of.fitted, held, strict=True)):
+        ratios = made.ratios(spreads[one.target])
+        about = {"unit": "dictionary", "position": "all", "n": len(spreads[one.target].count)}
+        about |= {"dictionary": one.label} if several else {}
+        for measure in task.measures:
+            if measure.function in ratios:
+                told = {measure.name: ratios[measure.function]}
+            elif passed and measure.function in SCORES:
+                told = _by_passes(measure, i, one.target, passed)
+            else:
+                value = _of_density(measure.function, made.density)
+                rows.append({**about, "metric": measure.name, "value": value})
+                continue
+            rows += [{**about, "metric": k, **_told(r, seed)} for k, r in told.items()]
+        tensors[f"{one.label}/density" if several else "density"] = made.density.float().numpy()
+    extra = {"dictionary": "text"} if several else {}
+    return Scored(score_table(rows, extra), tensors)  # type: ignore[arg-type]
+
+
+SCORES = ("ce_loss_score", "loss_recovered", "kl_div_score")
+
+
+def _by_passes(measure: Judged, i: int, target: Target, passed: Losses) -> dict[str, Ratio]:
+    """A score, and the mean losses that it is made of."""
+    tokens = passed["tokens"][""]
+    ablation = (target, str(dict(measure.arguments)["ablation"]))
+    if measure.function == "kl_div_score":
+        kl = passed["kl"]
+        return {
+            measure.name: score(kl[ablation], kl[i], torch.zeros_like(tokens)),
+            "kl_div_with_sae": Ratio(kl[i], tokens),
+            "kl_div_with_ablation": Ratio(kl[ablation], tokens),
+        }
+    ce = passed["ce"]
+    found = {measure.name: score(ce[ablation], ce[i], ce["clean"])}
+    if measure.function == "ce_loss_score":
+        raw = {"without_sae": "clean", "with_sae": i, "with_ablation": ablation}
+        found |= {f"ce_loss_{k}": Ratio(ce[name], tokens) for k, name in raw.items()}
+    return found
+
+
+def _of_density(function: str, density: Tensor) -> float:
+    match function:
+        case "dead":
+            return float((density == 0).double().mean())
+        case "frac_alive":
+            return float((density > 0).double().mean())
+    return float((density > DENSITIES[function]).double().mean())
+
+
+def _told(ratio: Ratio, seed: int) -> dict[str, float]:
+    over, under = (_grouped(x) for x in (ratio.over, ratio.under))
+    low, high = ratio_bounds(over, under, seed)
+    return {"value": ratio.value, "low": low, "high": high}
+
+
+def _grouped(values: Tensor) -> Tensor:
+    """Sums of neighbours, in so many groups that the draws stay small."""
+    groups = min(len(values), GROUPS)
+    owner = torch.from_numpy(np.arange(len(values)) * groups // len(values))
+    return torch.zeros(groups, dtype=values.dtype).index_add_(0, owner, values)

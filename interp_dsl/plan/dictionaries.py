@@ -1,0 +1,141 @@
+"""Tasks about sparse dictionaries: fitting them, judging them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from interp_dsl.plan.algebra import Run
+from interp_dsl.plan.origin import Json, Place
+from interp_dsl.plan.places import Site, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """One dictionary of a fit: of all of a target's site, or of its index alone. `label` tells it
+    from its neighbours (`L8`, `k=32`), empty where it stands alone. `options` are all of its
+    architecture's, none left open. `d_in` is None where the model's sizes are not at hand."""
+
+    label: str
+    target: Target
+    architecture: str
+    options: tuple[tuple[str, Json], ...]
+    d_in: int | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options by name."""
+        return dict(self.options)
+
+    def option(self, name: str) -> Any:
+        """The value of an option that this architecture has."""
+        return self.given[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Fit dictionaries to `tokens` activations of a run, all from one pass that ends after the last
+    of their sites: the result is a table of the training curves and the dictionaries' tensors.
+
+    Activations come in blocks of `buffer` rows that are shuffled as a whole and used `inputs` at a
+    time; `batch` prompts go through the model at once. `width`: the tokens of a prompt, where the
+    text says it."""
+
+    id: str
+    step: str
+    run: Run
+    dictionaries: tuple[Fitted, ...]
+    tokens: int
+    inputs: int
+    buffer: int
+    seed: int = 0
+    width: int | None = None
+    batch: int | None = None
+    key: str | None = None
+    place: Place | None = None
+
+    @property
+    def steps(self) -> int:
+        """Training steps; what does not fill the last of them is left out."""
+        return self.tokens // self.inputs
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        return tuple(dict.fromkeys(d.target.site for d in self.dictionaries))
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """The activations that dictionaries are fitted to, each once."""
+        return tuple(dict.fromkeys(d.target for d in self.dictionaries))
+
+
+@dataclass(frozen=True, slots=True)
+class DictionaryOf:
+    """Dictionaries that a step has fitted."""
+
+    step: str
+    fitted: tuple[Fitted, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A measure of a dictionary, under the name that the tables use."""
+
+    name: str
+    function: str
+    arguments: tuple[tuple[str, Json], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateDictionary:
+    """How well dictionaries do on a run: a score table named `step`, a row a dictionary and
+    measure. `batch` prompts go through the model at once; `splices`: measures ask for passes with
+    the reconstruction in the activation's place."""
+
+    id: str
+    step: str
+    run: Run
+    of: DictionaryOf
+    measures: tuple[Judged, ...]
+    splices: bool = False
+    batch: int | None = None
+    key: str | None = None
+    place: Place | None = None
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        return tuple(dict.fromkeys(d.target.site for d in self.of.fitted))
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return tuple(dict.fromkeys(d.target for d in self.of.fitted))
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect:
+    """On what features of a dictionary fire: a table named `step`. `features`: these alone, None
+    for all. `options` are all of the method's. `batch` prompts go through the model at once."""
+
+    id: str
+    step: str
+    run: Run
+    of: DictionaryOf
+    features: tuple[int, ...] | None
+    method: str
+    options: tuple[tuple[str, Json], ...]
+    batch: int | None = None
+    key: str | None = None
+    place: Place | None = None
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        return tuple(d.target.site for d in self.of.fitted)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options by name."""
+        return dict(self.options)
+
+
+DictionaryTask = Fit | EvaluateDictionary | Inspect
+"""Steps that pass their data through the model themselves."""

@@ -1,0 +1,56 @@
+"""How a plan tells of fitting dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from interp_dsl.plan.cost import Sizes
+from interp_dsl.plan.dictionaries import Fit, Fitted
+from interp_dsl.plan.training import buffer_bytes, parameter_bytes, step_bytes
+from interp_dsl.plan.written import quantity
+
+MAIN = ("k", "l1", "l0", "target", "norm", "lr", "seed")
+"""Options that are told; the manifest has all of them."""
+
+
+def title(task: Fit) -> str:
+    count = len(task.dictionaries)
+    noun = "dictionary" if count == 1 else "dictionaries"
+    return f"step {task.step}: fit {count} {noun} to {quantity(task.tokens).rstrip()} tokens"
+
+
+def fitted(task: Fit, known: Sizes) -> Iterator[str]:
+    """Each dictionary; how often the data is passed, where its size is known; what is held."""
+    for one in task.dictionaries:
+        d_in = "?" if one.d_in is None else f"{one.d_in:,}"
+        yield f"{one.target.place}: {d_in} → {one.option('width'):,}, {_architecture(one)}"
+    repeats = _passes(task, known)
+    yield (
+        f"{task.steps:,} steps of {task.inputs:,} activations, shuffled in blocks of "
+        f"{task.buffer:,}{repeats}"
+    )
+    if all(one.d_in is not None for one in task.dictionaries):
+        parameters = sum(map(parameter_bytes, task.dictionaries))
+        step = max(step_bytes(one, task.inputs) for one in task.dictionaries)
+        yield (
+            f"buffer {quantity(buffer_bytes(task))}B, parameters with their moments "
+            f"{quantity(parameters)}B, a step {quantity(step)}B"
+        )
+
+
+def _architecture(one: Fitted) -> str:
+    options = one.given
+    told = [f"{k}={_said(options[k])}" for k in MAIN if options.get(k) is not None]
+    return f"{one.architecture}({', '.join(told)})"
+
+
+def _said(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _passes(task: Fit, known: Sizes) -> str:
+    data = known.data.get(task.run.data)
+    if data is None:
+        return ""
+    times = task.steps * task.inputs / (data.n * max(1, data.width - 1))
+    return "" if times <= 1 else f"; the data is passed {times:.1f} times"

@@ -1,0 +1,111 @@
+"""`evaluate DICTIONARY on DATA measure …`: how well a dictionary does."""
+
+from __future__ import annotations
+
+from interp_dsl.plan.algebra import Literal, Metric
+from interp_dsl.plan.dictionaries import DictionaryOf, EvaluateDictionary, Judged
+from interp_dsl.verbs.lowering import Lowering, frozen, place_of
+from interp_dsl.verbs.signature import Checks, Function, Parameter
+from interp_dsl.verbs.values import Call, DictionaryTerm, Side, Step
+
+_AGAINST = Parameter("word", "zero", "what stands for losing the site", ("zero", "mean"))
+
+MEASURES: dict[str, Function] = {
+    f.name: f
+    for f in (
+        Function("l0", "Features on for an activation."),
+        Function("l1", "The sum of the features for an activation."),
+        Function("mse", "The mean squared error of an element."),
+        Function("fvu", "The fraction of variance unexplained."),
+        Function("explained_variance", "1 - fvu."),
+        Function("cosine", "The mean cosine of activation and reconstruction."),
+        Function("l2_ratio", "The mean ratio of the reconstruction's length to the activation's."),
+        Function("dead", "The share of features that never fire on the data."),
+        Function("frac_alive", "The share of features that fire on the data."),
+        Function("freq_over_1_percent", "The share of features that fire on more than 1% of it."),
+        Function("freq_over_10_percent", "The share of features that fire on more than 10% of it."),
+        Function(
+            "ce_loss_score",
+            "The part of the cross-entropy lost by ablation that the reconstruction keeps.",
+            {"ablation": _AGAINST},
+        ),
+        Function("loss_recovered", "The same.", {"ablation": _AGAINST}),
+        Function(
+            "kl_div_score",
+            "The part of the divergence made by ablation that the reconstruction avoids.",
+            {"ablation": _AGAINST},
+        ),
+    )
+}
+SPLICED = ("ce_loss_score", "loss_recovered", "kl_div_score")
+RAW: dict[str, tuple[str, ...]] = {
+    "ce_loss_score": ("ce_loss_without_sae", "ce_loss_with_sae", "ce_loss_with_ablation"),
+    "kl_div_score": ("kl_div_with_sae", "kl_div_with_ablation"),
+}
+"""The values that a score is made of, which have rows of their own beside it."""
+
+
+def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
+    """The checked step of judged dictionaries."""
+    model = term.step.model
+    assert model is not None
+    side: Side = call.one("on")
+    for word in ("under", "with"):
+        if word in call.clauses:
+            checks.error(
+                "E306",
+                f"a dictionary is judged without `{word}`",
+                call.spans[word],
+                help="evaluate on (DATA under …)" if word == "under" else None,
+            )
+    checks.check_side(call, side, model, "on")
+    checks.check_contexts(call, model, side, "on")
+    names: list[str] = []
+    for finding in call.clauses["measure"]:
+        if finding.function not in MEASURES:
+            checks.error(
+                "E306",
+                f"`{finding.name}` is not measured of a dictionary",
+                call.spans["measure"],
+                label=f"what is: {', '.join(MEASURES)}",
+            )
+            continue
+        names += [finding.name, *RAW.get(finding.name, ())]
+    for name in dict.fromkeys(n for n in names if names.count(n) > 1):
+        checks.error(
+            "E309",
+            f"`{name}` is measured twice",
+            call.spans["measure"],
+            help="measure one of them in a step of its own",
+        )
+    return Step(
+        call.name,
+        "evaluate",
+        "scores",
+        model,
+        tuple(Metric(name, Literal(0.0)) for name in names),
+        has_effect=False,
+        lacks=("base", "effect", "normalized"),
+        dictionaries=term.fitted if len(term.fitted) > 1 else (),
+        n_rows=1,
+    )
+
+
+def lower(call: Call, step: Step, lowering: Lowering, term: DictionaryTerm) -> None:
+    assert step.model is not None
+    lowering.require([term.step.name])
+    measures = tuple(
+        Judged(f.name, str(f.function), tuple(sorted(frozen(dict(f.arguments)).items())))
+        for f in call.clauses["measure"]
+    )
+    lowering.add(
+        EvaluateDictionary(
+            f"evaluate:{step.name}",
+            step.name,
+            lowering.run(call.one("on"), step.model),
+            DictionaryOf(term.step.name, term.fitted),
+            measures,
+            any(m.function in SPLICED for m in measures),
+            place=place_of(call.verb_span),
+        )
+    )

@@ -1,0 +1,54 @@
+"""Sparse codes give what dense ones give."""
+
+import torch
+
+from interp_dsl.dictionaries.codes import Dense, Sparse, batch_top_k, top_k
+
+
+def _values(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_products_of_sparse_codes_are_those_of_dense_ones() -> None:
+    pre, decoder, gradient = _values(0, 9, 30), _values(1, 30, 5), _values(2, 9, 5)
+    for select in (top_k, batch_top_k):
+        dense, sparse = select(pre, 4, False), select(pre, 4, True)
+        assert isinstance(dense, Dense) and isinstance(sparse, Sparse)
+        spread = torch.zeros(9, 30)
+        spread[sparse.row, sparse.index] = sparse.values
+        assert torch.equal(spread, dense.values)
+        torch.testing.assert_close(sparse.decode(decoder), dense.decode(decoder))
+        slopes = dense.slopes(gradient, decoder)[sparse.row, sparse.index]
+        torch.testing.assert_close(sparse.slopes(gradient, decoder), slopes)
+        torch.testing.assert_close(
+            sparse.outer(sparse.values, gradient), dense.outer(dense.values, gradient)
+        )
+        torch.testing.assert_close(sparse.total(sparse.values), dense.total(dense.values))
+        part, few = dense.part(3, 17), sparse.part(3, 17)
+        torch.testing.assert_close(few.decode(decoder[3:17]), part.decode(decoder[3:17]))
+        torch.testing.assert_close(
+            few.outer(few.values, gradient), part.outer(part.values, gradient)
+        )
+
+
+def test_rows_without_any_feature_decode_to_nothing() -> None:
+    pre = _values(3, 6, 8)
+    pre[2] = -1
+    sparse = batch_top_k(pre, 2, True)
+    assert isinstance(sparse, Sparse) and 2 not in sparse.row
+    assert sparse.decode(_values(4, 8, 3))[2].abs().sum() == 0
+
+
+def test_a_batch_that_is_all_below_zero() -> None:
+    pre = -_values(5, 6, 8).abs()
+    for sparse in (True, False):
+        codes = batch_top_k(pre, 2, sparse)
+        assert codes.decode(_values(4, 8, 3)).abs().sum() == 0
+        assert codes.total(codes.values).tolist() == [0] * 8
+
+
+def test_k_beyond_the_width_takes_all_that_is_positive() -> None:
+    pre = _values(6, 5, 4)
+    for select in (top_k, batch_top_k):
+        codes = select(pre, 9, False)
+        assert isinstance(codes, Dense) and torch.equal(codes.values, pre.clamp_min(0))

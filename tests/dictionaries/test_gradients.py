@@ -1,0 +1,222 @@
+"""Each architecture's loss and gradients against autograd on the formula as it is published."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from interp_dsl.dictionaries.architectures import (
+    Architecture,
+    BatchTopK,
+    Found,
+    Gated,
+    JumpRelu,
+    Matryoshka,
+    Now,
+    Params,
+    Relu,
+    TopK,
+)
+
+D, M, B = 7, 20, 12
+Plain = Callable[[Params, Tensor], Tensor]
+
+
+def _params(architecture: Architecture) -> Params:
+    """Parameters away from the beginning, where no bias is 0 and nothing is tied."""
+    generator = torch.Generator().manual_seed(1)
+    start = architecture.initial(D, M, generator)
+    noise = {k: torch.randn(v.shape, generator=generator) * 0.3 for k, v in start.items()}
+    return {k: (v + noise[k]).double() for k, v in start.items()}
+
+
+def _x() -> Tensor:
+    return torch.randn(B, D, generator=torch.Generator().manual_seed(2)).double()
+
+
+def _compare(
+    architecture: Architecture, plain: Plain, now: Now | None = None, params: Params | None = None
+) -> Found:
+    params, x = params or _params(architecture), _x()
+    found = architecture.loss(params, x, now or Now())
+    leaves = {k: v.clone().requires_grad_() for k, v in params.items()}
+    loss = plain(leaves, x)
+    wanted = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
+    torch.testing.assert_close(torch.stack([*found.terms.values()]).sum(), loss.detach())
+    assert found.gradients.keys() == wanted.keys()
+    for name, gradient in wanted.items():
+        assert gradient.abs().max() > 1e-4, f"the test says nothing of {name}"
+        torch.testing.assert_close(found.gradients[name], gradient, msg=lambda m, n=name: n + m)
+    return found
+
+
+def _pre(p: Params, x: Tensor) -> Tensor:
+    return (x - p["b_dec"]) @ p["encoder"].T + p["b_enc"]
+
+
+def _squares(p: Params, f: Tensor, x: Tensor) -> Tensor:
+    return (f @ p["decoder"] + p["b_dec"] - x).square()
+
+
+def test_relu_with_unit_norms() -> None:
+    def plain(p: Params, x: Tensor) -> Tensor:
+        f = _pre(p, x).relu()
+        return _squares(p, f, x).mean() + 0.03 * f.sum(1).mean()
+
+    _compare(Relu(0.03), plain)
+
+
+def test_relu_with_weighted_norms_and_a_coefficient_that_warms_up() -> None:
+    def plain(p: Params, x: Tensor) -> Tensor:
+        f = _pre(p, x).relu()
+        penalty = (f * p["decoder"].norm(dim=1)).sum(1).mean()
+        return _squares(p, f, x).sum(1).mean() + 0.5 * 0.3 * penalty
+
+    _compare(Relu(0.3, "weighted"), plain, Now(warmth=0.5))
+
+
+def _top(values: Tensor, k: int) -> Tensor:
+    """The k largest along the last axis, none below 0; by sorting."""
+    least = values.sort(dim=-1, descending=True).values[..., k - 1 : k]
+    return values.relu() * (values >= least)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_topk(sparse: bool) -> None:
+    def plain(p: Params, x: Tensor) -> Tensor:
+        return _squares(p, _top(_pre(p, x), 3), x).mean()
+
+    found = _compare(TopK(3, sparse=sparse), plain)
+    params, x = _params(TopK(3)), _x()
+    assert torch.equal(found.fired, (_top(_pre(params, x), 3) > 0).sum(0).double())
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("k_aux", [2, 50])
+def test_topk_with_an_auxiliary_loss(sparse: bool, k_aux: int) -> None:
+    dead = torch.zeros(M, dtype=torch.bool)
+    dead[[1, 4, 9, 15]] = True
+
+    def plain(p: Params, x: Tensor) -> Tensor:
+        pre = _pre(p, x)
+        f = _top(pre, 3)
+        error = (x - f @ p["decoder"] - p["b_dec"]).detach()
+        few = torch.zeros_like(pre)
+        few[:, dead] = _top(pre[:, dead], min(k_aux, 4))
+        revived = (few @ p["decoder"] - error).square().mean()
+        return _squares(p, f, x).mean() + revived / 32
+
+    found = _compare(TopK(3, k_aux=k_aux, sparse=sparse), plain, Now(dead=dead))
+    assert found.terms["auxk"] > 0
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_batch_topk(sparse: bool) -> None:
+    def plain(p: Params, x: Tensor) -> Tensor:
+        pre = _pre(p, x)
+        return _squares(p, _top(pre.flatten(), 3 * B).view_as(pre), x).mean()
+
+    found = _compare(BatchTopK(3, sparse=sparse), plain)
+    params, x = _params(BatchTopK(3)), _x()
+    on = _top(_pre(params, x).flatten(), 3 * B)
+    torch.testing.assert_close(found.held["threshold"], on[on > 0].min())
+
+
+def test_batch_topk_looks_again_where_one_row_holds_most() -> None:
+    architecture = BatchTopK(1)
+    params = _params(architecture)
+    x = _x() * 0.01
+    x[3] *= 5000
+    found = architecture.loss(params, x, Now())
+    pre = _pre(params, x)
+    wanted = _top(pre.flatten(), B).view_as(pre)
+    assert (wanted[3] > 0).sum() > 4
+    assert torch.equal(found.fired, (wanted > 0).sum(0).double())
+
+
+def test_the_threshold_is_a_moving_average() -> None:
+    architecture = BatchTopK(3)
+    params, x = _params(architecture), _x()
+    first = architecture.loss(params, x, Now())
+    second = architecture.loss(params, 2 * x, Now(held=first.held))
+    alone = architecture.loss(params, 2 * x, Now())
+    mean = (first.held["threshold"] + alone.held["threshold"]) / 2
+    torch.testing.assert_close(second.held["threshold"], mean)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_matryoshka(sparse: bool) -> None:
+    def plain(p: Params, x: Tensor) -> Tensor:
+        pre = _pre(p, x)
+        f = _top(pre.flatten(), 3 * B).view_as(pre)
+        levels = [
+            (f[:, :n] @ p["decoder"][:n] + p["b_dec"] - x).square().mean() for n in (5, 10, 20)
+        ]
+        return torch.stack(levels).mean()
+
+    _compare(Matryoshka(3, sparse=sparse, prefixes=(0.25, 0.5, 1.0)), plain)
+
+
+def test_gated() -> None:
+    def plain(p: Params, x: Tensor) -> Tensor:
+        shared = (x - p["b_dec"]) @ p["encoder"].T
+        gate = (shared + p["b_gate"]).relu()
+        f = (gate > 0) * (shared * p["r_mag"].exp() + p["b_mag"]).relu()
+        frozen = {k: p[k].detach() for k in ("decoder", "b_dec")}
+        aux = _squares(frozen, gate, x).mean()
+        return _squares(p, f, x).mean() + 0.2 * gate.sum(1).mean() + aux
+
+    _compare(Gated(0.2), plain)
+
+
+class _Jump(torch.autograd.Function):
+    """JumpReLU with the published pseudo-derivative of its threshold."""
+
+    @staticmethod
+    def forward(ctx, a, threshold, width):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(a, threshold)
+        ctx.width = width
+        return a * (a > threshold)
+
+    @staticmethod
+    def backward(ctx, slope):  # type: ignore[no-untyped-def]
+        a, threshold = ctx.saved_tensors
+        inside = (((a - threshold) / ctx.width).abs() < 0.5).to(a.dtype)
+        return slope * (a > threshold), (-threshold / ctx.width * inside * slope).sum(0), None
+
+
+class _Step(torch.autograd.Function):
+    """The Heaviside step with the published pseudo-derivative of its threshold."""
+
+    @staticmethod
+    def forward(ctx, a, threshold, width):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(a, threshold)
+        ctx.width = width
+        return (a > threshold).to(a.dtype)
+
+    @staticmethod
+    def backward(ctx, slope):  # type: ignore[no-untyped-def]
+        a, threshold = ctx.saved_tensors
+        inside = (((a - threshold) / ctx.width).abs() < 0.5).to(a.dtype)
+        return None, (-1 / ctx.width * inside * slope).sum(0), None
+
+
+@pytest.mark.parametrize("target", [None, 4.0])
+def test_jumprelu(target: float | None) -> None:
+    width = 0.4
+
+    def plain(p: Params, x: Tensor) -> Tensor:
+        a, threshold = _pre(p, x), p["log_threshold"].exp()
+        f = _Jump.apply(a, threshold, width)
+        count = _Step.apply(a, threshold, width).sum(1).mean()
+        penalty = count if target is None else (count / target - 1).square()
+        return _squares(p, f, x).mean() + 0.1 * penalty
+
+    architecture = JumpRelu(0.1, target, bandwidth=width, threshold=0.3)
+    _compare(architecture, plain)
+
+
+def test_no_dead_feature_costs_nothing() -> None:
+    found = TopK(3).loss(_params(TopK(3)), _x(), Now(dead=torch.zeros(M, dtype=torch.bool)))
+    assert found.terms.keys() == {"mse"}

@@ -1,0 +1,198 @@
+"""Dictionaries fitted from a file: the plan says what is done, a killed run ends as if nobody had
+disturbed it, and what is refused is refused before the run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import interp_dsl
+from interp_dsl.check import check_source, plan_experiment
+from interp_dsl.language.source import Source
+from interp_dsl.plan.explain import explain
+from interp_dsl.plan.tasks import Fit
+from interp_dsl.runs.folder import RunFolder
+
+HEAD = """model m = bundled("text-1l-512")
+dataset text = task("text-1l-512", n=300)
+"""
+TEXT = f"""{HEAD}
+step sae = fit batch_topk(width=[256, 320], k=8, batch=256, buffer=2048, lr=2e-3)
+           on neurons layers 0 of text until tokens=40k
+"""
+COMMAND = ["run", "x.interp", "--device", "cpu", "--out", "killed"]
+PATIENCE = 60.0
+
+
+def _start(place: Path) -> subprocess.Popen[bytes]:
+    with (place / "said").open("w") as said:
+        return subprocess.Popen(
+            [sys.executable, "-m", "interp_dsl", *COMMAND],
+            cwd=place,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=said,
+            stderr=said,
+        )
+
+
+def _checkpoints(place: Path) -> list[int]:
+    found = (place / "killed" / "parts" / "sae").glob("*.parquet")
+    return [int(p.name.split("-")[0]) for p in found if not p.name.startswith(".")]
+
+
+def test_a_killed_fit_goes_on_and_ends_as_if_nothing_had_been(tmp_path: Path) -> None:
+    (tmp_path / "x.interp").write_text(TEXT)
+    process = _start(tmp_path)
+    until = time.monotonic() + PATIENCE
+    try:
+        while not _checkpoints(tmp_path):
+            assert process.poll() is None, (tmp_path / "said").read_text()
+            assert time.monotonic() < until, "no checkpoint was written in time"
+            time.sleep(0.005)
+        time.sleep(0.05)  # into the next block
+    finally:
+        process.send_signal(signal.SIGKILL)
+        code = process.wait()
+    assert code == -signal.SIGKILL
+    folder = RunFolder.open(tmp_path / "killed")
+    assert folder.status == "interrupted" and not folder.step_keys
+    done = _checkpoints(tmp_path)
+    assert done and min(done) > 0
+
+    assert _start(tmp_path).wait(PATIENCE) == 0, (tmp_path / "said").read_text()
+    started = [e["resumed"] for e in folder.events() if e["event"] == "run_started"]
+    assert started == [False, True] and folder.status == "done"
+    events = list(folder.events())
+    second = [i for i, e in enumerate(events) if e["event"] == "run_started"][1]
+    assert min(e["at"] for e in events[second:] if e["event"] == "fit") >= min(done)
+    fresh = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "fresh", device="cpu").folder
+    assert folder.read_table("sae").equals(fresh.read_table("sae"))
+    ours, theirs = folder.read_tensors("sae"), fresh.read_tensors("sae")
+    assert ours.keys() == theirs.keys() and "width=320/threshold" in ours
+    for name, values in ours.items():
+        np.testing.assert_array_equal(values, theirs[name])
+
+
+def test_the_plan_tells_tokens_batches_and_memory() -> None:
+    experiment = check_source(Source(TEXT)).experiment
+    assert experiment is not None
+    plan = plan_experiment(experiment, "cpu")
+    (fit,) = (t for t in plan.tasks if isinstance(t, Fit))
+    assert (fit.steps, fit.inputs, fit.buffer, fit.width, fit.batch) == (156, 256, 2048, 128, 16)
+    text = explain(plan)
+    assert "fit 2 dictionaries to 40.0 k tokens" in text
+    assert "neurons layers 0: 512 → 320, batch_topk(k=8, lr=0.002, seed=0)" in text
+    assert (
+        "156 steps of 256 activations, shuffled in blocks of 2,048; the data is passed 1.0" in text
+    )
+    # 2,048 x 512 floats; four copies of 512 x (256 + 320) matrices, twice, and biases
+    assert "buffer 4.2 MB, parameters with their moments 9.5 MB" in text
+
+
+@pytest.mark.parametrize(
+    ("step", "code", "told"),
+    [
+        ("topk(width=64, k=65) on L0.mlp of text until tokens=10k", "E302", "64 features"),
+        ("topk(width=64) on L0.mlp of text until tokens=10k", "E301", "needs `k`"),
+        ("topk(width=64, k=8) on L0.mlp of text until tokens=1k", "E302", "no batch of 4,096"),
+        ("topk(width=64, k=8) on L0.mlp of text", "E303", "needs `until`"),
+        ("topk(width=64, k=8) on L0.mlp of text until steps=9", "E205", "no option `steps`"),
+        ("topk(width=64, k=8) on L0.mlp of text until 10k", "E304", "no plain value"),
+        ("topk(width=[64, 64], k=8) on L0.mlp of text until tokens=9k", "E302", "twice"),
+        ("topk(width=64, k=8) on L0.mlp[3] of text until tokens=10k", "E306", "all neurons"),
+        ("topk(width=64, k=8) on L0H1.pattern of text until tokens=10k", "E306", "no dictionary"),
+        ("topk(width=64, k=8) on L3.mlp of text until tokens=10k", "E201", "no place L3.mlp"),
+        ("top_k(width=64, k=8) on L0.mlp of text until tokens=10k", "E203", "topk"),
+        ("relu(width=64, l1=1, norm=weighted, resample=10) on L0.mlp of text until tokens=10k",
+         "E306", "norms are 1"),
+        ("matryoshka(width=64, k=8, prefixes=[0.5, 0.25, 1]) on L0.mlp of text until tokens=9k",
+         "E302", "rise to 1"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_fitted_is_refused(step: str, code: str, told: str) -> None:
+    found = check_source(Source(f"{HEAD}step sae = fit {step}\n")).diagnostics
+    assert [d.code for d in found] == [code]
+    assert told in f"{found[0].message} {found[0].label} {found[0].help}"
+
+
+JUDGED = f"""{HEAD}
+dataset held = task("text-1l-512", n=8, seed=1)
+step sae = fit topk(width=128, k=[4, 16], batch=256, lr=5e-3) 
+           on neurons layers 0 of text until tokens=12k
+step both = evaluate sae on held measure fvu(), l0(), ce_loss_score(), loss_recovered(ablation=mean)
+step one = evaluate sae[k=16] on held measure fvu(), dead()
+expect both[k=16].fvu.value < both[k=4].fvu.value
+expect both[k=4].l0.value <= 4
+expect both[k=16].ce_loss_with_ablation.value > both[k=16].ce_loss_with_sae.value
+expect one.fvu.value == both[k=16].fvu.value
+"""
+
+
+def test_dictionaries_are_judged_one_by_one_and_together(tmp_path: Path) -> None:
+    (tmp_path / "x.interp").write_text(JUDGED)
+    run = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "run", device="cpu")
+    assert [c["ok"] for c in run.claims] == [True] * 4
+    table = run.scores("both")
+    assert table["dictionary"].unique(maintain_order=True).to_list() == ["k=4", "k=16"]
+    assert run.tensors("both")["k=4/density"].shape == (128,)
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "told"),
+    [
+        ("step j = evaluate sae[k=5] on text measure l0()", "E311", "k=4; k=16"),
+        ("step j = evaluate sae on text measure faithfulness()", "E306", "not measured"),
+        ("step j = evaluate m on text measure fvu()", "E306", "is a model"),
+        ("step j = evaluate sae on text measure fvu(), fvu()", "E309", "twice"),
+        ("step j = evaluate sae on text measure fvu()\nexpect j.fvu.value < 1", "E310", "[k=4]"),
+        ("step j = evaluate sae on text measure fvu\nexpect j.fvu.value < 1", "E300", "fvu()"),
+        ("step j = evaluate sae on text measure ce_loss_score(ablation=none)", "E302", "ablation"),
+        ("step j = evaluate sae on text measure fvu() under sae", "E300", "intervention"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(line: str, code: str, told: str) -> None:
+    fit = "step sae = fit topk(width=64, k=[4, 16]) on L0.mlp of text until tokens=10k"
+    found = check_source(Source(f"{HEAD}{fit}\n{line}\n")).diagnostics
+    assert code in [d.code for d in found]
+    assert any(told in f"{d.message} {d.label} {d.help}" for d in found), found
+
+
+READ = f"""{HEAD}
+step sae = fit topk(width=64, k=[4, 8], batch=256, lr=5e-3) on L0.mlp of text until tokens=4k
+step seen = inspect sae[k=8, 3, 10..12] by examples(top=2, intervals=3, context=4) on text
+step dense = inspect features(sae[k=4]) by density() on text
+"""
+
+
+def test_features_are_read(tmp_path: Path) -> None:
+    (tmp_path / "x.interp").write_text(READ)
+    run = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "run", device="cpu")
+    seen, dense = run.folder.read_table("seen"), run.folder.read_table("dense")
+    assert set(seen["feature"]) <= {3, 10, 11, 12} and len(dense) == 64
+    assert seen["share"].max() == 1 and seen["token"].str.len_chars().min() > 0
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "told"),
+    [
+        ("inspect features(sae) by density() on text", "E310", "sae[k=4]"),
+        ("inspect sae[k=4, 64] by density() on text", "E311", "0..63"),
+        ("inspect sae[k=4] by density() on text", "E300", "features(sae[k=4])"),
+        ("inspect sae by density() on text", "E300", "features(sae)"),
+        ("inspect features(m) by density() on text", "E300", "dictionary"),
+        ("inspect sae[k=4, 1] by induction() on text", "E300", "examples()"),
+        ("inspect sae[k=4, 1] on text", "E303", "needs `by`"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(line: str, code: str, told: str) -> None:
+    fit = "step sae = fit topk(width=64, k=[4, 8]) on L0.mlp of text until tokens=10k"
+    found = check_source(Source(f"{HEAD}{fit}\nstep seen = {line}\n")).diagnostics
+    assert [d.code for d in found] == [code], found
+    assert told in f"{found[0].message} {found[0].label} {found[0].help} {found[0].span}", found
