@@ -123,11 +123,13 @@ mask."""
 @dataclass(frozen=True)
 class Keep:
     """Which pairs are kept: those that reach `least` in one of the measures named, but of each
-    lower feature the `top` greatest at most; with `support` tokens that both are on."""
+    lower feature the `top` greatest at most; and those that reach `always`; with `support` tokens
+    that both are on."""
 
     least: Mapping[str, float] = field(default_factory=lambda: {"pearson": 0.1})
     top: int | None = 16
     support: int = 20
+    always: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -262,6 +264,8 @@ def _kept(joint: Joint, keep: Keep) -> tuple[Tensor, Tensor]:
         if keep.top is not None and keep.top < values.shape[1]:
             reached &= values >= values.topk(keep.top, dim=1).values[:, -1:]
         mask |= reached
+    for name, least in keep.always.items():
+        mask |= measured(name, joint) >= least
     mask &= joint.both >= keep.support
     i, j = mask.nonzero(as_tuple=True)
     return i, j

@@ -22,6 +22,7 @@ from interp_dsl.plan.dictionaries import (
     Fitted,
     Inspect,
     Judged,
+    Relate,
 )
 from interp_dsl.plan.origin import Json, Place
 from interp_dsl.plan.places import ALL, Positions, Site, Target
@@ -54,6 +55,7 @@ __all__ = [
     "Place",
     "Plan",
     "Record",
+    "Relate",
     "Search",
     "SelfTest",
     "Step",

@@ -21,8 +21,9 @@ def verbs() -> dict[str, Verb]:
         inspect,
         patch,
         record,
+        relate,
         search,
     )
 
-    modules = (patch, ablate, attribute, search, fit, inspect, record, evaluate, factor)
+    modules = (patch, ablate, attribute, search, fit, inspect, relate, record, evaluate, factor)
     return {m.VERB.name: m.VERB for m in modules}

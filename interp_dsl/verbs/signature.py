@@ -32,6 +32,8 @@ Kind = Literal[
     "places",
     "estimate",
     "factoring",
+    "dictionary",
+    "relation",
     "method",
     "options",
     "features",

@@ -129,6 +129,12 @@ def test_the_sparse_result_is_the_dense_one_cut() -> None:
         assert kept == ([best] if table[i, best] >= 0.1 and support[i, best] >= 20 else [])
 
 
+def test_pairs_of_gates_are_kept_beside_the_greatest() -> None:
+    found = related(Keep({"pearson": 2.0}, 1, 20, {"necessity": 0.999}))
+    pairs = set(zip(found.below.tolist(), found.above.tolist(), strict=True))
+    assert pairs == {(0, 0), (1, 1), (2, 1), (0, 3), (5, 3)}
+
+
 @pytest.mark.parametrize("rows", [1, 3, 8])
 def test_blocks_of_rows_give_the_same(rows: int) -> None:
     whole, parts = related(), related(rows=rows)

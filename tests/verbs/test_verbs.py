@@ -35,6 +35,7 @@ from interp_dsl.verbs.evidence import CIRCUIT, FINDINGS
 from interp_dsl.verbs.factors import FACTORINGS
 from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
 from interp_dsl.verbs.methods import EDGES, SEARCHES
+from interp_dsl.verbs.relations import RELATIONS
 from interp_dsl.verbs.signature import Verb
 
 HEAD = """model m = bundled("induction-2l")
@@ -96,7 +97,7 @@ def test_functions_are_called_by_their_names_and_documented() -> None:
     findings = {name: evidence.function for name, evidence in FINDINGS.items()}
     factorings = {name: factoring.function for name, factoring in FACTORINGS.items()}
     own = {function.name: function for function in (EDGES, CIRCUIT)}
-    tables = (MODELS, DATASETS, SOURCES, findings, searches, estimates, factorings, own)
+    tables = (MODELS, DATASETS, SOURCES, findings, searches, estimates, factorings, RELATIONS, own)
     for table in tables:
         for name, function in table.items():
             assert function.name == name
