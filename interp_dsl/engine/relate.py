@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from interp_dsl.dictionaries.dictionary import Dictionary
+from interp_dsl.engine.ablation import Ablation
 from interp_dsl.engine.batches import default_rows
 from interp_dsl.engine.factors import Factored, write
 from interp_dsl.engine.harvest import Harvest
@@ -71,11 +72,13 @@ class _Study:
         self._passage(at, related)
         for kind in gates.KINDS:
             self._gates(at, kind, related, stream, thresholds)
+        rows = self._verified(at, related)
+        self.found.rows("verified", rows)
+        self.found.score(self.fitted[at].target, None, "verified", _correlation(rows))
 
     def _stream(self, at: int) -> Stream:
         """Features of a dictionary and the next, block after block of prompts."""
-        pair = tuple(d.target for d in self.fitted[at : at + 2])
-        harvest = Harvest(self.task.run, pair, self.state, 0, self.task.batch, self.report.note)
+        harvest, pair = self._harvest(at), [d.target for d in self.fitted[at : at + 2]]
         rows = self.task.batch or default_rows(harvest.width)
 
         def stream() -> Iterator[tuple[Tensor, Tensor]]:
@@ -88,6 +91,10 @@ class _Study:
                 yield below, above
 
         return stream
+
+    def _harvest(self, at: int) -> Harvest:
+        pair = [d.target for d in self.fitted[at : at + 2]]
+        return Harvest(self.task.run, pair, self.state, 0, self.task.batch, self.report.note)
 
     def _thresholds(self, at: int, stream: Stream) -> tuple[Tensor | float, Tensor | float]:
         share = self.options["active"]
@@ -158,6 +165,22 @@ class _Study:
         self.found.score(self.fitted[at].target, None, f"{kind}_gates", len(better))
         self.found.rows("gates", [_gate(self.fitted[at + 1], one) for one in scored])
 
+    def _verified(self, at: int, related: Related) -> list[dict[str, Any]]:
+        """Pairs over the whole range of the measure, with what ablating the lower feature does."""
+        values = related.values[self.options["measure"]]
+        if not self.options["verify"] or not len(values):
+            return []
+        below, above = self.fitted[at : at + 2]
+        ablation = Ablation(self._harvest(at), below, above, self.dictionaries[at : at + 2])
+        examples = torch.arange(min(self.n, self.options["prompts"]))
+        ablation.see(examples)
+        found = []
+        for pair in similarity.spread(values, self.options["verify"]).tolist():
+            i, j = int(related.below[pair]), int(related.above[pair])
+            about = {"below": below.target.place, "i": i, "above": above.target.place, "j": j}
+            found.append({**about, "measure": float(values[pair]), **ablation.of(i, j)})
+        return found
+
     def _communities(self) -> None:
         """Communities of features of all layers."""
         sizes = [d.d_sae for d in self.dictionaries]
@@ -180,6 +203,15 @@ class _Study:
                 if counts[label] > 1
             ],
         )
+
+
+def _correlation(rows: list[dict[str, Any]]) -> float | None:
+    """Pearson's, of the measure with the share that is lost."""
+    pairs = [(row["measure"], row["lost"]) for row in rows if row["n"]]
+    if len(pairs) < 3:
+        return None
+    found = float(torch.corrcoef(torch.tensor(pairs, dtype=torch.float64).T)[0, 1])
+    return None if found != found else found
 
 
 def _decoders(below: Dictionary, above: Dictionary, related: Related) -> Tensor:

@@ -304,6 +304,15 @@ def specialising(related: Related, high: float = 0.95, low: float = 0.5) -> tupl
     return (needed >= high) & (enough <= low), (enough >= high) & (needed <= low)
 
 
+def spread(values: Tensor, count: int) -> Tensor:
+    """At most `count` of the values [m], by number: those nearest to even steps over their range,
+    rising."""
+    steps = torch.linspace(float(values.min()), float(values.max()), count, dtype=torch.float64)
+    nearest = (values.double().cpu() - steps[:, None]).abs().argmin(1)
+    found: Tensor = torch.unique_consecutive(nearest)
+    return found
+
+
 def decoder_cosine(below: Tensor, above: Tensor, i: Tensor, j: Tensor) -> Tensor:
     """Of the decoders' directions [d1, d], [d2, d] of single pairs [m]; no data is needed."""
     unit: Sequence[Tensor] = [x / x.norm(dim=1, keepdim=True) for x in (below, above)]

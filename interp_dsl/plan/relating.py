@@ -43,4 +43,7 @@ def relate_cost(task: Relate, known: Sizes) -> Cost:
         total += replace(
             passes, flops=(passes.flops or 0) + tokens * (encoding + 2 * 2.0 * lower * upper)
         )
+        verified = task.given["verify"] and task.given["verify"] + 1
+        prompts = min(data.n, task.given["prompts"])
+        total += stopped(sites, model, prompts * verified, data.width, task.batch)
     return replace(total, bytes=held_bytes(task), is_bound=True)

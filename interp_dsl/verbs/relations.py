@@ -34,6 +34,10 @@ RELATIONS: dict[str, Function] = {
                 ),
                 "inputs": Parameter("int", 2, "of a gate, at most", least=2),
                 "joined": Parameter("number", 0.95, "from which value on pairs form communities"),
+                "verify": Parameter(
+                    "int", 0, "pairs of each two layers whose lower feature is ablated", least=0
+                ),
+                "prompts": Parameter("int", 32, "on how many of them that is done", least=1),
                 "resolution": Parameter("number", 1, "of the modularity", least=0),
                 "seed": Parameter("int", 0, "of the communities", least=0),
             },
@@ -50,6 +54,7 @@ FINDINGS = {
     "generalising": "kept pairs whose lower feature is a special case of the upper",
     "and_gates": "upper features that are on where two and more lower ones are",
     "or_gates": "upper features that are on where one of two and more lower ones is",
+    "verified": "correlation of the measure with what the upper feature loses by ablation",
     "communities": "communities of two features and more, of all layers",
     "modularity": "of these communities",
 }

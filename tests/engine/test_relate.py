@@ -36,6 +36,8 @@ GIVEN = {
     "gate": 0.999,
     "inputs": 2,
     "joined": 0.9,
+    "verify": 0,
+    "prompts": 3,
     "resolution": 1,
     "seed": 0,
 }
@@ -135,6 +137,46 @@ def test_a_share_of_the_largest_activation_is_the_threshold(tmp_path: Path) -> N
     for row in folder.read_table("graph.pairs").to_dicts():
         both = (on[0][:, row["i"]] & on[1][:, row["j"]]).sum()
         assert row["support"] == int(both) > 0
+
+
+def upper(prompt: torch.Tensor, ablated: int | None) -> torch.Tensor:
+    """The upper features of a prompt's text, a lower one taken out of the stream by hand."""
+    kept, found = prompt[0] != 0, []
+
+    def change(site: Site, x: torch.Tensor) -> torch.Tensor:
+        if site == LOW.site and ablated is not None:
+            held = x[0, kept, 0].float()
+            f = SAES["low"].encode(held)[:, ablated : ablated + 1]
+            x = x.clone()
+            x[0, kept, 0] = (held - f * SAES["low"].tensors["W_dec"][ablated]).double()
+        if site == HIGH.site:
+            found.append(SAES["high"].encode(x[0, kept, 0].float()))
+        return x
+
+    Tiny().run(prompt, change)
+    return found[0]
+
+
+def test_verified_pairs_are_real_ablations(tmp_path: Path) -> None:
+    folder = run(tmp_path, verify=4)
+    rows = folder.read_table("graph.verified").to_dicts()
+    values = folder.read_table("graph.pairs")["pearson"]
+    assert [r["measure"] for r in rows] == sorted(r["measure"] for r in rows)
+    assert rows[0]["measure"] == values.min() and rows[-1]["measure"] == values.max()
+    side = _text().sides["text"]
+    for row in rows:
+        before, after = [], []
+        for tokens, length in zip(side.tokens[:3], side.lengths[:3], strict=True):
+            prompt = torch.from_numpy(tokens[:length])[None]
+            before.append(upper(prompt, None)[:, row["j"]])
+            after.append(upper(prompt, row["i"])[:, row["j"]])
+        one, two = torch.cat(before), torch.cat(after)
+        on = one > 0.01 * one.max()
+        assert row["n"] == int(on.sum()) > 0
+        assert row["effect"] == pytest.approx(float((two - one)[on].mean()), abs=1e-5)
+        assert row["lost"] == pytest.approx(-row["effect"] / float(one[on].mean()), rel=1e-4)
+    table = {r["metric"]: r["value"] for r in folder.read_table("graph").to_dicts()}
+    assert table["verified"] is not None and -1 <= table["verified"] <= 1
 
 
 def test_the_plan_counts_what_a_pass_holds() -> None:

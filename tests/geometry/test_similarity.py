@@ -182,6 +182,13 @@ def test_special_cases_and_general_ones() -> None:
     assert pairs == {(1, 1), (2, 1), (0, 3), (5, 3)}
 
 
+def test_pairs_are_spread_over_the_range_of_their_measure() -> None:
+    values = torch.tensor([0.9, 0.1, 0.11, 0.5, 0.12, 1.0])
+    assert similarity.spread(values, 3).tolist() == [1, 3, 5]
+    assert similarity.spread(values, 1).tolist() == [1]
+    assert similarity.spread(values, 50).tolist() == [1, 4, 3, 0, 5]
+
+
 def test_decoder_cosines() -> None:
     below, above = torch.eye(3) * 2, torch.tensor([[0.0, 3.0, 0.0], [1.0, 1.0, 0.0]])
     i, j = torch.tensor([1, 0, 2]), torch.tensor([0, 1, 1])
