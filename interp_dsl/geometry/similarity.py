@@ -244,9 +244,10 @@ def _summed(
         held = []
         a, b = a.to(zero.device), b.to(zero.device)
         for x, threshold, sums in zip((a, b), thresholds, sides, strict=True):
-            on = x > threshold
-            sums += torch.stack([x.sum(0), x.square().sum(0), on.sum(0)]).double()
-            held.append(on.to(x.dtype))
+            on = (x > threshold).to(x.dtype)
+            squares = torch.linalg.vector_norm(x, dim=0).double().square()
+            sums += torch.stack([x.sum(0).double(), squares, on.sum(0).double()])
+            held.append(on)
         product += a[:, block].T @ b
         both += held[0][:, block].T @ held[1]
     below, above = (Side(*sums) for sums in sides)
