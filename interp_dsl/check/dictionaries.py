@@ -8,9 +8,11 @@ from interp_dsl.check.literals import is_whole, literal
 from interp_dsl.check.scope import Rejected, Scope
 from interp_dsl.language.source import Span
 from interp_dsl.language.tree import Argument, Call, Expr, Index, ListOf, Number, Range
+from interp_dsl.plan.algebra import Explicit
 from interp_dsl.plan.dictionaries import Fitted
+from interp_dsl.plan.places import Target, Unit
 from interp_dsl.verbs.fit import said
-from interp_dsl.verbs.values import DictionaryTerm, FeaturesTerm, Step
+from interp_dsl.verbs.values import DictionaryTerm, FeaturesTerm, Step, UnitSet
 
 
 def dictionaries(expr: Expr, step: Step, scope: Scope) -> DictionaryTerm:
@@ -91,6 +93,22 @@ def features(expr: Expr, scope: Scope) -> FeaturesTerm:
             label=f"it has features 0..{found.option('width') - 1}",
         )
     return FeaturesTerm(step, found, numbers)
+
+
+def feature_units(expr: Expr, scope: Scope) -> UnitSet:
+    """Features as units, each a place of its own."""
+    term = features(expr, scope)
+    site = term.fitted.features(term.step.name)
+    numbers = range(term.fitted.option("width")) if term.numbers is None else term.numbers
+    return UnitSet(Explicit(tuple(Unit((Target(site, n),)) for n in numbers)), term.step.model)
+
+
+def is_fit(expr: Expr, scope: Scope) -> bool:
+    """Whether this names a step that fits dictionaries."""
+    from interp_dsl.check.results import step_of
+
+    declared = scope.lookup(expr, "step")
+    return declared is not None and step_of(expr, scope).result == "dictionary"
 
 
 def _fit(expr: Expr, scope: Scope) -> tuple[Step, Index | None]:

@@ -10,6 +10,7 @@ from interp_dsl.check.literals import is_whole, literal, only
 from interp_dsl.check.scope import Rejected, Scope
 from interp_dsl.language.tree import Call, Expr, Phrase
 from interp_dsl.plan.algebra import Explicit, Expression, Grouped, Top
+from interp_dsl.verbs.lowering import sites
 from interp_dsl.verbs.values import UnitSet
 
 if TYPE_CHECKING:
@@ -117,6 +118,13 @@ def _top(expr: Call, scope: Scope) -> UnitSet:
             f"`{step.name}` ranks no places",
             values[0].span,
             label=f"a step of `{step.verb}`" + " without `measure`" * (step.result != "scores"),
+        )
+    if any(site.kind == "feature" for site in sites(step.units, scope.session.steps)):
+        raise scope.reject(
+            "E306",
+            f"`{step.name}` ranks features, which are no places to go on with yet",
+            values[0].span,
+            help="name those that its table shows: sae[3, 17]",
         )
     if len(step.contexts) > 1:
         raise _several_contexts(step.name, values[0], scope)

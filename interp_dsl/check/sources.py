@@ -134,7 +134,15 @@ def _change_of(step: Step, expr: Expr, scope: Scope) -> Change:
             expr.span,
             label=f"a step of `{step.verb}`",
         )
-    if any(site.kind == "edge" for site in sites(step.change.units.units, scope.session.steps)):
+    kinds = {site.kind for site in sites(step.change.units.units, scope.session.steps)}
+    if "feature" in kinds:
+        raise scope.reject(
+            "E306",
+            "features do not hold throughout yet",
+            expr.span,
+            help="measure what each does: ablate … measure …",
+        )
+    if "edge" in kinds:
         raise scope.reject(
             "E306",
             f"`{step.name}` changes edges, and holds under no other step",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from interp_dsl.check.dictionaries import feature_units, is_fit
 from interp_dsl.check.groups import GROUPS, group
 from interp_dsl.check.literals import is_whole, literal, values_of
 from interp_dsl.check.models import carry, find_model, known_model
@@ -71,6 +72,10 @@ def _units(expr: Expr, scope: Scope) -> UnitSet:
             return _attribute(expr, scope)
         case Hook():
             return prefixed_hook(expr, scope)
+        case Index(value=value) if is_fit(value, scope):
+            return feature_units(expr, scope)
+        case Call(function="features"):
+            return feature_units(expr, scope)
         case Index():
             return union(neurons(expr, scope, None), expr.span, scope)
         case SetOf(items=items):
@@ -86,7 +91,7 @@ def _units(expr: Expr, scope: Scope) -> UnitSet:
         case Call(function="edges"):
             return _edges(expr, scope)
         case Call():
-            known = [*GROUPS, "edges"]
+            known = [*GROUPS, "edges", "features"]
             raise scope.unknown_function(
                 expr.function, expr.name_span, "a function of places", known
             )

@@ -88,6 +88,10 @@ class Live(Quiet):
                 self._bars.update(
                     self._tasks[f"search:{event['step']}"], description=printable(told)
                 )
+            case "fit" if f"fit:{event['step']}" in self._tasks:
+                told = f"{event['step']}: loss {event['loss']:.3g}, l0 {event['l0']:.1f}, "
+                told += f"fvu {event['fvu']:.3f}, {event['dead']:,} dead"
+                self._bars.update(self._tasks[f"fit:{event['step']}"], description=printable(told))
             case "task_finished":
                 self._finish(event)
             case "top":

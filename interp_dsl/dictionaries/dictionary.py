@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,12 +17,11 @@ MATRICES = ("W_enc", "W_dec")
 class Dictionary:
     """tensors: W_enc [d_in, d_sae], W_dec [d_sae, d_in], b_dec [d_in], and by architecture b_enc,
     threshold (jumprelu), b_gate, b_mag, r_mag (gated) [d_sae]. `activation`: relu, topk, jumprelu
-    or gated. `about` tells how it was fitted: architecture, coefficients, their convention."""
+    or gated."""
 
     activation: str
     tensors: Mapping[str, Tensor]
     k: int | None = None
-    about: Mapping[str, Any] | None = None
 
     @property
     def d_in(self) -> int:
@@ -32,6 +30,23 @@ class Dictionary:
     @property
     def d_sae(self) -> int:
         return self.tensors["W_enc"].shape[1]
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> Dictionary:
+        """The dictionary of tensors as they are saved: what is among them says how it encodes. `k`
+        is how many features of topk are on."""
+        held = dict(tensors)
+        k = held.pop("k", None)
+        if k is not None:
+            return cls("topk", held, int(k))
+        if "r_mag" in held:
+            return cls("gated", held)
+        return cls("jumprelu" if "threshold" in held else "relu", held)
+
+    def saved(self) -> dict[str, Tensor]:
+        """The tensors that say all of it."""
+        more = {} if self.k is None else {"k": torch.tensor(self.k)}
+        return {**self.tensors, **more}
 
     def encode(self, x: Tensor) -> Tensor:
         """Feature activations [..., d_sae] of x [..., d_in]."""

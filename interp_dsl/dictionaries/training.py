@@ -185,6 +185,7 @@ class Trainer:
         for group in self._adam.param_groups:
             group["lr"] = self.settings.lr * self.schedule.rate(self.n_steps)
         self._adam.step()
+        self._adam.zero_grad()
         if self.architecture.has_unit_norm:
             decoder.copy_(unit(decoder))
 

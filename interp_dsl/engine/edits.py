@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from interp_dsl.data.positions import check_aligned
+from interp_dsl.engine.features import FeatureEdits
 from interp_dsl.engine.packed import Packed
 from interp_dsl.engine.slots import ends
 from interp_dsl.engine.sources import Address, values_of
@@ -23,6 +24,7 @@ from interp_dsl.models.edits import Edit, moved
 from interp_dsl.models.sites import n_indices
 from interp_dsl.plan.algebra import Blocked, FromRun, Intervention, Noise, Run
 from interp_dsl.plan.places import Positions, Site, Target, Unit
+from interp_dsl.plan.rewrite import parts
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,16 @@ class Editor:
         self.blocks = isinstance(self.source, Blocked)
         self.values = None if self.blocks else values_of(self.source, into, state)
         self.basis = basis(intervention.along, state)
+        has_features = any(s.feature for s in parts(intervention.units, Site))
+        self.features = None
+        if has_features and self.values is not None:
+            self.features = FeatureEdits(self.values, into, state)
 
     def edits(self, batch: Packed, width: int) -> list[Edit]:
         """The edits of a batch of prompts of `width` tokens. Rows whose prompt has no token at a
         unit's positions are left as they are."""
+        if self.features is not None:
+            return self.features.edits(batch)
         held: dict[Site, list[_Piece]] = defaultdict(list)
         for (site, positions), members in self._grouped(batch.units).items():
             rows, which = batch.rows([number for number, _ in members])
@@ -61,6 +69,9 @@ class Editor:
     def check(self, units: Iterable[Unit]) -> None:
         """Raise InterpError where units have positions that the prompts lack, or that those of the
         source do not correspond to (E410 to E414)."""
+        units = list(units)
+        if self.features is not None:
+            self.features.prepare(units)
         side = self.state.side(self.into)
         other = self.state.side(self.source.run) if isinstance(self.source, FromRun) else side
         describe = token_text(self.state.executor(self.into).facts)

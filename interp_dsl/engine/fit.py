@@ -34,7 +34,7 @@ POINTS = 200
 """Points of a training curve, about."""
 SHARE = 20
 """Checkpoints take at most one part in so many of the time."""
-FIRST = 65_536
+FIRST = 8_192
 """Activations that say their scale and where biases begin, at most."""
 
 RESAMPLED, CHUNK = 819_200, 8_192
@@ -252,7 +252,7 @@ def _finish(task: Fit, key: str, fitting: _Fitting, folder: RunFolder) -> None:
     for one, trainer in zip(task.dictionaries, fitting.trainers, strict=True):
         found = trainer.dictionary()
         prefix = f"{one.label}/" if one.label else ""
-        tensors |= {f"{prefix}{k}": v.cpu().numpy() for k, v in found.tensors.items()}
+        tensors |= {f"{prefix}{k}": v.cpu().numpy() for k, v in found.saved().items()}
         about.append(_about(one, trainer, found))
     folder.write_tensors(task.step, tensors)
     folder.write_table(task.step, pl.DataFrame(fitting.rows, schema=polars_types(FIT_COLUMNS)))

@@ -40,7 +40,7 @@ Losses = dict[str, dict[Any, Tensor]]
 
 def judge(task: EvaluateDictionary, state: State, folder: RunFolder, report: Report) -> Scored:
     """A row a dictionary and measure, with the values that a score is made of; the tensors hold
-    each feature's `density`."""
+    `value` of single examples, NaN where there is none, and each feature's `density`."""
     harvest = Harvest(task.run, task.targets, state, 0, task.batch, report.note)
     n = state.data[task.run.data].n
     found = read_dictionaries(folder, task.of, harvest.device)
@@ -122,6 +122,7 @@ def _scored(
     seed: int,
 ) -> Scored:
     rows: list[dict[str, Any]] = []
+    values: list[Tensor] = []
     tensors = {}
     several = len(task.of.fitted) > 1
     for i, (one, made) in enumerate(zip(task.of.fitted, held, strict=True)):
@@ -136,9 +137,12 @@ def _scored(
             else:
                 value = _of_density(measure.function, made.density)
                 rows.append({**about, "metric": measure.name, "value": value})
+                values.append(torch.full_like(spreads[one.target].count, torch.nan))
                 continue
             rows += [{**about, "metric": k, **_told(r, seed)} for k, r in told.items()]
+            values += [r.over / r.under for r in told.values()]
         tensors[f"{one.label}/density" if several else "density"] = made.density.float().numpy()
+    tensors["value"] = torch.stack(values).float().numpy()
     extra = {"dictionary": "text"} if several else {}
     return Scored(score_table(rows, extra), tensors)  # type: ignore[arg-type]
 

@@ -1,12 +1,28 @@
-"""Dictionaries as a run folder keeps them."""
+"""Dictionaries as a run's tensors keep them: behind a label where a step has several."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
+from numpy.typing import NDArray
 
 from interp_dsl.dictionaries.dictionary import Dictionary
 from interp_dsl.plan.dictionaries import DictionaryOf
 from interp_dsl.runs.folder import RunFolder
+
+
+def labelled(tensors: Mapping[str, NDArray[Any]], label: str) -> Dictionary:
+    """The dictionary of a label, empty where it stands alone."""
+    prefix = f"{label}/" if label else ""
+    return Dictionary.of(
+        {
+            name.removeprefix(prefix): torch.from_numpy(value)
+            for name, value in tensors.items()
+            if name.startswith(prefix)
+        }
+    )
 
 
 def read_dictionaries(
@@ -14,15 +30,4 @@ def read_dictionaries(
 ) -> list[Dictionary]:
     """The dictionaries of a finished step, in the order wanted."""
     tensors = folder.read_tensors(of.step)
-    known = {one["label"]: one for one in folder.step_facts(of.step)["dictionaries"]}
-    found = []
-    for fitted in of.fitted:
-        prefix = f"{fitted.label}/" if fitted.label else ""
-        held = {
-            name.removeprefix(prefix): torch.from_numpy(value)
-            for name, value in tensors.items()
-            if name.startswith(prefix)
-        }
-        about = known[fitted.label]
-        found.append(Dictionary(about["activation"], held, about["k"], about).to(device))
-    return found
+    return [labelled(tensors, fitted.label).to(device) for fitted in of.fitted]

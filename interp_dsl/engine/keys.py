@@ -41,4 +41,6 @@ def _resolved(data: Any, ids: Mapping[str, str], keys: Mapping[str, str]) -> Any
         names = {"model": ids.__getitem__, "data": ids.__getitem__}
     elif data.get("is") in ("ScoreOf", "Top", "OfCircuit", "CircuitOf", "DictionaryOf"):
         names = {"step": keys.__getitem__}
+    elif data.get("is") == "Site" and data.get("feature"):
+        names = {"feature": lambda name: keys[name.partition("[")[0]] + name.partition("[")[2]}
     return {k: names[k](v) if k in names else _resolved(v, ids, keys) for k, v in data.items()}

@@ -18,7 +18,12 @@ def per_example(ref: ScoreOf, n: int, state: State) -> NDArray[np.float64]:
     row = Tables(state.rows, expand).row(ref)
     result = state.results[ref.step]
     at = result.rows.index(row)
-    tensors = {k: np.asarray(v[at], dtype=np.float64) for k, v in result.tensors.items()}
+    names: tuple[str, ...] = ("base", "value")
+    tensors = {
+        name: np.asarray(result.tensors[name][at], dtype=np.float64)
+        for name in names
+        if name in result.tensors
+    }
     if {"base", "value"} <= tensors.keys():
         tensors["effect"] = tensors["value"] - tensors["base"]
     if ref.column not in tensors:

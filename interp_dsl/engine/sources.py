@@ -54,9 +54,9 @@ def values_of(source: Source, into: Run, state: State) -> Values:
     match source:
         case FromRun(run=run):
             n = state.data[into.data].n
-            return _Elsewhere(state, run, into, torch.arange(n))
+            return Elsewhere(state, run, into, torch.arange(n))
         case Resample(run=run, seed=seed):
-            return _Elsewhere(state, run, into, draws(run, into, seed, state))
+            return Elsewhere(state, run, into, draws(run, into, seed, state))
         case Mean():
             return Means(state, source, into)
         case Zero():
@@ -90,7 +90,7 @@ def draws(run: Run, into: Run, seed: int, state: State) -> Tensor:
     return drawn + (drawn >= torch.arange(n))
 
 
-class _Elsewhere:
+class Elsewhere:
     """Values of another run: example i of the changed side takes those of example pairs[i]."""
 
     def __init__(self, state: State, run: Run, into: Run, pairs: Tensor) -> None:
@@ -109,14 +109,17 @@ class _Elsewhere:
     def __call__(self, at: Address) -> Tensor:
         captured = self.state.captured(self.run, at.site)
         queries, keys = ends(at.positions)
-        mine = self.pairs[at.examples]
-        where = self._paired(queries)[at.examples]
+        mine, where = self.places(queries, at.examples)
         values = entries(captured, mine[:, None], where, at.index[:, None])
         if keys is None:
             return values
         theirs = self._paired(keys)[at.examples]
         ours = self.state.slots(self.into, keys).index[at.examples]
         return place_keys(values, theirs, ours, self.state.side(self.into).tokens.shape[1])
+
+    def places(self, positions: Positions, examples: Tensor) -> tuple[Tensor, Tensor]:
+        """Of changed examples [R] those that answer to them, and their positions [R, k]."""
+        return self.pairs[examples], self._paired(positions)[examples]
 
     def _paired(self, positions: Positions) -> Tensor:
         """The source's positions [n, k] that answer to each changed prompt's."""

@@ -6,25 +6,23 @@ import torch
 from torch import Tensor
 
 from interp_dsl.models.edits import Edit
-from interp_dsl.plan.places import Target
+from interp_dsl.models.points import point
+from interp_dsl.plan.places import Site, Target
 
 
 def splice(target: Target, kept: Tensor, values: Tensor) -> list[Edit]:
     """Edits that set a target's activations at the kept positions [B, T] to values [R, width], in
     the order of these positions."""
     rows, positions = kept.nonzero(as_tuple=True)
-    if target.site.kind == "neuron":  # an index a neuron, each of width 1
-        count = values.shape[1]
-        return [
-            Edit(
-                target.site,
-                rows.repeat_interleave(count),
-                torch.arange(count).repeat(len(rows)),
-                positions.repeat_interleave(count)[:, None],
-                torch.ones(len(rows) * count, 1, dtype=torch.bool),
-                values.reshape(-1, 1, 1),
-            )
-        ]
-    index = torch.full_like(rows, target.index or 0)
     valid = torch.ones(len(rows), 1, dtype=torch.bool)
-    return [Edit(target.site, rows, index, positions[:, None], valid, values[:, None])]
+    site, part = row_of(target.site, target.index)
+    index = torch.full_like(rows, part)
+    return [Edit(site, rows, index, positions[:, None], valid, values[:, None])]
+
+
+def row_of(site: Site, part: int | None) -> tuple[Site, int]:
+    """The site and index at which a position's activation is one row: of neurons, which are an
+    index each, the hook's own tensor."""
+    if site.kind == "neuron":
+        return Site("hook", hook=point("neuron", site.layer).hook), 0
+    return site, part or 0

@@ -196,7 +196,7 @@ class Intervention:
         """The site at which a target is changed, and at which its source is captured."""
         if self.through_z and target.site.kind == "head":
             return Site("z", target.site.layer)
-        return target.site
+        return target.site.own
 
 
 # ---- expressions over results: claims, filters

@@ -22,6 +22,12 @@ class Fitted:
     options: tuple[tuple[str, Json], ...]
     d_in: int | None = None
 
+    def features(self, step: str) -> Site:
+        """The site of its features, of the dictionary that `step` fits."""
+        name = f"{step}[{self.label}]" if self.label else step
+        own, part = self.target.site, self.target.index
+        return Site("feature", own.layer, feature=name, of=own.kind, part=part)
+
     @property
     def given(self) -> dict[str, Any]:
         """The options by name."""
@@ -89,8 +95,8 @@ class Judged:
 @dataclass(frozen=True, slots=True)
 class EvaluateDictionary:
     """How well dictionaries do on a run: a score table named `step`, a row a dictionary and
-    measure. `batch` prompts go through the model at once; `splices`: measures ask for passes with
-    the reconstruction in the activation's place."""
+    measure. `splices`: measures ask for passes with the reconstruction in the activation's place.
+    `width` and `batch` as of a fit."""
 
     id: str
     step: str
@@ -98,6 +104,7 @@ class EvaluateDictionary:
     of: DictionaryOf
     measures: tuple[Judged, ...]
     splices: bool = False
+    width: int | None = None
     batch: int | None = None
     key: str | None = None
     place: Place | None = None
@@ -114,7 +121,7 @@ class EvaluateDictionary:
 @dataclass(frozen=True, slots=True)
 class Inspect:
     """On what features of a dictionary fire: a table named `step`. `features`: these alone, None
-    for all. `options` are all of the method's. `batch` prompts go through the model at once."""
+    for all. `options` are all of the method's. `width` and `batch` as of a fit."""
 
     id: str
     step: str
@@ -123,6 +130,7 @@ class Inspect:
     features: tuple[int, ...] | None
     method: str
     options: tuple[tuple[str, Json], ...]
+    width: int | None = None
     batch: int | None = None
     key: str | None = None
     place: Place | None = None
@@ -142,7 +150,7 @@ class Relate:
     """How the features of dictionaries, from the lowest layer to the highest, go with those of the
     next: a score table named `step`, with further tables behind its name. `options` are all of the
     method's. `rows` lower features are related with all upper ones in one pass over the data;
-    `batch` prompts go through the model at once."""
+    `width` and `batch` as of a fit."""
 
     id: str
     step: str
@@ -151,6 +159,7 @@ class Relate:
     method: str
     options: tuple[tuple[str, Json], ...]
     rows: int
+    width: int | None = None
     batch: int | None = None
     key: str | None = None
     place: Place | None = None

@@ -221,13 +221,12 @@ def _batch(task: Forward, known: Sizes, device: Device) -> int:
 
 def _judged(task: EvaluateDictionary | Inspect | Relate, known: Sizes, device: Device) -> int:
     """Prompts at once where logits of several passes are compared at every position."""
-    found = known.of(task.run)
-    if found is None:
+    model = known.models.get(task.run.model)
+    if model is None or task.width is None:
         return UNKNOWN_ROWS
-    model, data = found
     tokens = max(1, min(device.tokens, device.budget // token_bytes(model)))
-    rows = max(1, device.budget // (COMPARED * read_bytes(model) * data.width))
-    return fitting(tokens, rows, data.width, 0)
+    rows = max(1, device.budget // (COMPARED * read_bytes(model) * task.width))
+    return fitting(tokens, rows, task.width, 0)
 
 
 def _limits(task: Forward | Sweep, run: Run, known: Sizes, device: Device) -> Packing:

@@ -25,12 +25,22 @@ class Site:
     values, before the norm, width d_model);
     neuron (MLP activations after the non-linearity, index = neuron, width 1);
     hook (a TransformerLens hook name in `hook`, layer None);
-    edge (of the model's graph, as the language writes it in `edge`; no tensor of its own)."""
+    edge (of the model's graph, as the language writes it in `edge`; no tensor of its own);
+    feature (of the dictionary `feature`, as the language writes it, index = feature; it has no
+    tensor of its own, but a part of that of the place `of` and its index `part`)."""
 
     kind: str
     layer: int | None = None
     hook: str | None = None
     edge: str | None = None
+    feature: str | None = None
+    of: str | None = None
+    part: int | None = None
+
+    @property
+    def own(self) -> Site:
+        """The site whose tensor holds this: of a feature, what its dictionary was fitted to."""
+        return Site(self.of, self.layer) if self.of is not None else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,10 @@ class Target:
             return f'"{self.site.hook}"'
         if kind == "edge":
             return str(self.site.edge)
+        if kind == "feature":
+            step, bracket, label = str(self.site.feature).partition("[")
+            inner = f"{label.removesuffix(']')}, " if bracket else ""
+            return f"{step}[{inner}{self.index}]"
         if layer is None:
             return kind
         if kind == "head":

@@ -33,7 +33,7 @@ def fitted(task: Fit, known: Sizes) -> Iterator[str]:
         parameters = sum(map(parameter_bytes, task.dictionaries))
         step = max(step_bytes(one, task.inputs) for one in task.dictionaries)
         yield (
-            f"buffer {quantity(buffer_bytes(task))}B, parameters with their moments "
+            f"buffer {quantity(buffer_bytes(task))}B, parameters, moments and a checkpoint "
             f"{quantity(parameters)}B, a step {quantity(step)}B"
         )
 

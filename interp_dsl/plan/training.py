@@ -12,8 +12,9 @@ from interp_dsl.plan.places import Site
 PRODUCTS = {"relu": 5, "jumprelu": 5, "gated": 7}
 """Dense products of inputs × d_in × width that a step takes; of others the encoder's one, and what
 the features that are on take."""
-COPIES = 4
-"""Of each parameter: itself, its gradient and Adam's two moments."""
+COPIES = 7
+"""Of each parameter: itself, its gradient and Adam's two moments; all but the gradient once more
+while a checkpoint is written."""
 
 
 def fit_cost(task: Fit, known: Sizes) -> Cost:

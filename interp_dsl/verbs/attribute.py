@@ -130,6 +130,13 @@ def _with_units(call: Call, checks: Checks, step: Step, method: Estimate, units:
     model = step.model
     assert model is not None
     change = Change(replace(units, model=model), source, ())
+    if any(site.kind == "feature" for site in checks.sites(units.units)):
+        checks.error(
+            "E306",
+            "features are not attributed yet",
+            call.spans["objects"],
+            help="ablate them, one at a time",
+        )
     if method.has_source:
         _check_change(call, checks, change, model)
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from interp_dsl.models.files import bundled_text
 from interp_dsl.models.sites import n_indices, width
 from interp_dsl.plan.algebra import Explicit
 from interp_dsl.plan.dictionaries import Fit, Fitted
@@ -13,9 +12,9 @@ from interp_dsl.verbs.dictionaries import UNTIL, settled, variants
 from interp_dsl.verbs.lowering import Lowering, frozen, place_of
 from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.sweeps import NARROWING
-from interp_dsl.verbs.values import Call, Dataset, FitTerm, Model, Side, Step, UnitSet
+from interp_dsl.verbs.values import Call, FitTerm, Model, Side, Step, UnitSet
 
-WITHOUT = ("pattern", "edge", "hook", "logits")
+WITHOUT = ("pattern", "edge", "hook", "logits", "feature")
 """Sites that no dictionary is fitted to: their width is the prompt's, or not known."""
 
 
@@ -182,25 +181,10 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
             tokens,
             batch,
             buffer,
-            width=_context(side.dataset, lowering, step.model),
+            width=lowering.width(side, step.model),
             place=place_of(call.verb_span),
         )
     )
-
-
-def _context(found: Dataset, lowering: Lowering, model: Model) -> int | None:
-    """The tokens of a prompt, as far as the text or the data at hand tells."""
-    built = lowering.built(found, model)
-    if built is not None:
-        return max(int(side.tokens.shape[1]) for side in built.sides.values())
-    while found.parent is not None:
-        found = found.parent
-    if found.spec["kind"] == "task" and bundled_text(found.spec["name"]):
-        from interp_dsl.data.tokens import CONTEXT
-
-        return CONTEXT
-    context: int | None = found.spec.get("context")
-    return context
 
 
 VERB = Verb(

@@ -32,6 +32,7 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
             term.numbers,
             how.method,
             tuple(sorted(how.options.items())),
+            lowering.width(call.one("on"), step.model),
             place=place_of(call.verb_span),
         )
     )

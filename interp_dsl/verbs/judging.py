@@ -106,6 +106,7 @@ def lower(call: Call, step: Step, lowering: Lowering, term: DictionaryTerm) -> N
             DictionaryOf(term.step.name, term.fitted),
             measures,
             any(m.function in SPLICED for m in measures),
+            lowering.width(call.one("on"), step.model),
             place=place_of(call.verb_span),
         )
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from interp_dsl.language.source import Span
+from interp_dsl.models.files import bundled_text
 from interp_dsl.models.sites import family
 from interp_dsl.plan import algebra
 from interp_dsl.plan.algebra import (
@@ -131,6 +132,21 @@ class Lowering:
             return self.built(found.parent, model)
         return data
 
+    def width(self, side: Side, model: Model) -> int | None:
+        """The tokens of a side's prompts at most, as far as the text or the data at hand tells."""
+        found = side.dataset
+        built = self.built(found, model)
+        if built is not None:
+            return max(int(held.tokens.shape[1]) for held in built.sides.values())
+        while found.parent is not None:
+            found = found.parent
+        if found.spec["kind"] == "task" and bundled_text(found.spec["name"]):
+            from interp_dsl.data.tokens import CONTEXT
+
+            return CONTEXT
+        context: int | None = found.spec.get("context")
+        return context
+
     def variant_run(self, side: Side, changes: tuple[Change, ...], model: Model) -> Run:
         """A side under the context of a step, on top of its own."""
         base = self.run(side, model)
@@ -142,7 +158,10 @@ class Lowering:
     def intervention(self, change: Change, model: Model, into: Side) -> Intervention:
         """A change bound to a model, its forward passes asked for."""
         self.require(depends(change.units.units))
-        source = self.source(change.source, model, sites(change.units.units, self.steps))
+        wanted = sites(change.units.units, self.steps)
+        self.require(dict.fromkeys(fit_of(s.feature) for s in wanted if s.feature))
+        own = tuple(dict.fromkeys(s.own for s in wanted))
+        source = self.source(change.source, model, own)
         along = tuple(self.vector(v, model) for v in change.along)
         return Intervention(change.units.units, source, along)
 
@@ -210,6 +229,11 @@ class Lowering:
         corrupt = next((r for r in runs if r.side == "corrupt"), None)
         self.add(SelfTest(f"selftest:{clean.data}", clean, corrupt))
         self.add(KeepPairs(f"keep:{clean.data}", clean.data, runs))
+
+
+def fit_of(feature: str) -> str:
+    """The step that fits the dictionary of a feature's site."""
+    return feature.partition("[")[0]
 
 
 def frozen(spec: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,13 @@ def _check(call: Call, checks: Checks) -> Step:
         )
     if any(site.kind == "edge" for site in checks.sites(units.units)):
         checks.error("E306", "an edge holds nothing to record", call.spans["objects"])
+    if any(site.kind == "feature" for site in checks.sites(units.units)):
+        checks.error(
+            "E306",
+            "features are not recorded",
+            call.spans["objects"],
+            help="inspect them: inspect features(sae) by examples() on DATA",
+        )
     if keep is not None and keep < 1:
         checks.error("E302", "keep at least one example", call.spans["keep"])
     seen = Change(replace(units, model=model), SourceTerm("zero"), ())

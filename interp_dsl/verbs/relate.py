@@ -87,6 +87,7 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
             term.method,
             tuple(sorted(term.options.items())),
             rows_of([fitted for _, fitted in chain]),
+            lowering.width(call.one("on"), model),
             place=place_of(call.verb_span),
         )
     )

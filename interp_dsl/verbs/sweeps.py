@@ -24,6 +24,9 @@ MEASURING = {
 }
 
 
+FEATURE_SOURCES = ("zero", "constant", "side", "resample")
+
+
 def check(call: Call, checks: Checks, source_word: str, into_word: str) -> Step:
     """The step of a sweep, its parts tested against each other."""
     units: UnitSet = call.objects[0]
@@ -89,6 +92,12 @@ def check_places(call: Call, checks: Checks, change: Change, word: str) -> None:
             label="takes entries out before the softmax",
             help="name patterns: ablate patterns at S2 -> END with blocked",
         )
+    if "feature" in kinds and change.source.kind not in FEATURE_SOURCES:
+        checks.error(
+            "E306",
+            "a feature is set to zero, to a number, or to what it is in another run",
+            call.spans[word],
+        )
     if "logits" in kinds:
         checks.error(
             "E306",
@@ -96,7 +105,7 @@ def check_places(call: Call, checks: Checks, change: Change, word: str) -> None:
             call.spans["objects"],
             label="nothing comes after them",
         )
-    if change.along and kinds & {"pattern", "neuron"}:
+    if change.along and kinds & {"pattern", "neuron", "feature"}:
         checks.error(
             "E306",
             "`along` needs places that hold vectors",
@@ -122,8 +131,11 @@ def lower(call: Call, step: Step, lowering: Lowering, into_word: str) -> None:
     )
     reference = lowering.reference(into, model)
     variants = []
+    own = tuple(s.own for s in sites(step.change.units.units, lowering.steps) if s.of)
     for context in contexts or (Context("", ()),):
         run = lowering.variant_run(into, context.changes, model)
+        if own:
+            lowering.forward(run, own)
         lowering.measured(run, step.metrics, reference)
         columns = (("under", context.name),) if contexts else ()
         variants.append(Variant(run, other, columns))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -55,9 +56,13 @@ def _judged(
     ]
     folder.finish_step("sae", "key", dictionaries=about)
     task = EvaluateDictionary(
-        "e", "check", Run("m", "d", "text"), DictionaryOf("sae", fitted), EVERY, True, batch
+        "e", "check", Run("m", "d", "text"), DictionaryOf("sae", fitted), EVERY, True, batch=batch
     )
-    rows = judge(task, state, folder, Report(folder, "e")).table.to_dicts()
+    scored = judge(task, state, folder, Report(folder, "e"))
+    rows, values = scored.table.to_dicts(), scored.tensors["value"]
+    assert values.shape == (len(rows), 30)
+    for row, own in zip(rows, values, strict=True):
+        assert (row["low"] is None) is bool(np.isnan(own).all())
     for row in rows:
         assert row["low"] is None or row["low"] <= row["value"] + 1e-9 <= row["high"] + 2e-9
     return {(row.get("dictionary") or labels[0], row["metric"]): row["value"] for row in rows}

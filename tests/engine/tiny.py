@@ -89,6 +89,10 @@ class Tiny:
 
         def change(site: Site, x: Tensor) -> Tensor:
             x = apply(x, [e for e in edits if e.site == site])
+            if site.kind == "neuron":  # the hook's tensor has a position's neurons in one row
+                hook = f"blocks.{site.layer}.mlp.hook_post"
+                raw = [e for e in edits if e.site.hook == hook]
+                x = apply(x.transpose(2, 3), raw).transpose(2, 3)
             if site in sites:
                 held[site] = x
             return x

@@ -92,8 +92,8 @@ def test_the_plan_tells_tokens_batches_and_memory() -> None:
     assert (
         "156 steps of 256 activations, shuffled in blocks of 2,048; the data is passed 1.0" in text
     )
-    # 2,048 x 512 floats; four copies of 512 x (256 + 320) matrices, twice, and biases
-    assert "buffer 4.2 MB, parameters with their moments 9.5 MB" in text
+    # 2,048 x 512 floats; seven copies of 512 x (256 + 320) matrices, twice, and biases
+    assert "buffer 4.2 MB, parameters, moments and a checkpoint 16.6 MB" in text
 
 
 @pytest.mark.parametrize(
@@ -196,3 +196,41 @@ def test_what_cannot_be_read_is_refused(line: str, code: str, told: str) -> None
     found = check_source(Source(f"{HEAD}{fit}\nstep seen = {line}\n")).diagnostics
     assert [d.code for d in found] == [code], found
     assert told in f"{found[0].message} {found[0].label} {found[0].help} {found[0].span}", found
+
+
+ACT = f"""{HEAD}
+dataset held = task("text-1l-512", n=6, seed=1)
+step sae = fit topk(width=64, k=[4, 8], batch=256, lr=5e-3) on neurons layers 0 of text
+           until tokens=6k
+step off = ablate sae[k=8, 0..9] with zero on held measure loss(), kl()
+step pinned = ablate sae[k=8, 3] with 20 on held measure kl()
+step whole = ablate features(sae[k=4]) at last with zero on held measure kl()
+expect pinned.kl.effect > 0
+expect pinned[sae[k=8, 3]].kl.effect > off[sae[k=8, 3]].kl.effect
+"""
+
+
+def test_features_are_units(tmp_path: Path) -> None:
+    (tmp_path / "x.interp").write_text(ACT)
+    run = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "run", device="cpu")
+    assert [c["ok"] for c in run.claims] == [True] * 2
+    assert run.scores("off")["unit"].unique().to_list().count("sae[k=8, 3]") == 1
+    assert len(run.scores("whole")) == 64
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("ablate sae[k=4, 1] with mean(text) on text measure kl()", "E306"),
+        ("record sae[k=4, 1] of text", "E306"),
+        ("patch features(sae) from text into text measure kl()", "E310"),
+        ("ablate sae[k=4, 99] with zero on text measure kl()", "E311"),
+        ("ablate top(off, 2) with zero on text measure kl()", "E306"),
+        ("attribute sae[k=4, 1] by gradient_norm() on text measure loss()", "E203"),
+    ],
+)
+def test_what_features_are_no_units_for_is_refused(line: str, code: str) -> None:
+    fit = "step sae = fit topk(width=64, k=[4, 8]) on L0.mlp of text until tokens=10k"
+    off = "step off = ablate sae[k=4, 1..5] with zero on text measure kl()"
+    found = check_source(Source(f"{HEAD}{fit}\n{off}\nstep seen = {line}\n")).diagnostics
+    assert code in [d.code for d in found], found

@@ -1,0 +1,108 @@
+"""Features changed: the dictionary spliced in with its error added back, so that an activation x
+becomes x + (v - f) d, where d is the feature's decoder row, f what it is in x and v what it is set
+to: a number, or what it is in another run. Features of one unit add up."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from interp_dsl.dictionaries.dictionary import Dictionary
+from interp_dsl.engine.kept_dictionaries import labelled
+from interp_dsl.engine.packed import Packed
+from interp_dsl.engine.sources import Address, Elsewhere, Values
+from interp_dsl.engine.splice import row_of
+from interp_dsl.engine.state import State
+from interp_dsl.models.edits import Edit, entries
+from interp_dsl.plan.algebra import Run
+from interp_dsl.plan.places import Positions, Site, Unit
+
+CHUNK = 4096
+"""Activations whose features are computed at once."""
+
+
+class FeatureEdits:
+    """The edits of units that are features, from what the run's own pass has left."""
+
+    def __init__(self, values: Values, into: Run, state: State) -> None:
+        self.values, self.into, self.state = values, into, state
+        self._held: dict[tuple[Run, Site, int], Tensor] = {}
+
+    def prepare(self, units: Iterable[Unit]) -> None:
+        """Compute the features of units [n, T] in the run, and in that of the source."""
+        wanted: dict[Site, dict[int, None]] = defaultdict(dict)
+        for target in (t for unit in units for t in unit.targets):
+            assert target.index is not None, "a feature has a number"
+            wanted[target.site][target.index] = None
+        runs = {self.into, self.values.run} if isinstance(self.values, Elsewhere) else {self.into}
+        for run in runs:
+            for site, numbers in wanted.items():
+                left = [n for n in numbers if (run, site, n) not in self._held]
+                if left:
+                    self._compute(run, site, left)
+
+    def _compute(self, run: Run, site: Site, numbers: list[int]) -> None:
+        captured = self.state.captured(run, site.own)
+        x = captured.flatten(2) if site.part is None else captured[:, :, site.part]
+        dictionary = self._dictionary(site)
+        rows = torch.split(x.reshape(-1, x.shape[-1]).float(), CHUNK)
+        found = torch.cat([dictionary.encode(part)[:, numbers] for part in rows])
+        for number, column in zip(numbers, found.unbind(1), strict=True):
+            self._held[run, site, number] = column.reshape(x.shape[:2]).contiguous()
+
+    def _dictionary(self, site: Site) -> Dictionary:
+        def read() -> Dictionary:
+            step, _, label = str(site.feature).partition("[")
+            tensors = self.state.results[step].tensors
+            return labelled(tensors, label.removesuffix("]")).to(self.state.device(self.into))
+
+        return self.state.once(("dictionary", site.feature), read)
+
+    def edits(self, batch: Packed) -> list[Edit]:
+        """Edits that add what changes. Features of one unit at one place are each in an edit of
+        their own, made one after another."""
+        turns: dict[tuple[Site, Positions, int], list[tuple[int, int]]] = defaultdict(list)
+        for number, unit in enumerate(batch.units):
+            counted: dict[tuple[Site, Positions], int] = defaultdict(int)
+            for target in unit.targets:
+                assert target.index is not None
+                place = (target.site, target.positions)
+                turns[(*place, counted[place])].append((number, target.index))
+                counted[place] += 1
+        found = [self._edit(site, at, members, batch) for (site, at, _), members in turns.items()]
+        return [edit for edit in found if len(edit.rows)]
+
+    def _edit(
+        self, site: Site, at: Positions, members: list[tuple[int, int]], batch: Packed
+    ) -> Edit:
+        """The edit of features, each in the rows of its unit."""
+        rows, which = batch.rows([number for number, _ in members])
+        feature = torch.tensor([index for _, index in members])[which]
+        slots = self.state.slots(self.into, at)
+        some = slots.some[batch.examples[rows]]
+        rows, feature = rows[some], feature[some]
+        examples = batch.examples[rows]
+        where = slots.index[examples]
+        now = self._features(self.into, site, feature, examples, where)
+        if isinstance(self.values, Elsewhere):
+            mine, theirs = self.values.places(at, examples)
+            then = self._features(self.values.run, site, feature, mine, theirs)
+        else:
+            then = self.values(Address(site.own, at, examples, feature))[..., 0].float()
+        change = (then - now)[..., None] * entries(
+            self._dictionary(site).tensors["W_dec"], feature
+        )[:, None]
+        own, part = row_of(site.own, site.part)
+        index, valid = torch.full_like(rows, part), torch.ones_like(where, dtype=torch.bool)
+        return Edit(own, rows, index, where, valid, change, "add")
+
+    def _features(
+        self, run: Run, site: Site, feature: Tensor, examples: Tensor, where: Tensor
+    ) -> Tensor:
+        """Features [R] of a run at the places [R, k] of examples [R]."""
+        numbers, place = torch.unique(feature, return_inverse=True)
+        held = torch.stack([self._held[run, site, n] for n in numbers.tolist()])
+        return entries(held, place[:, None], examples[:, None], where)
