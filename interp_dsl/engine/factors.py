@@ -59,6 +59,16 @@ def methods() -> dict[str, Method]:
     return {"interaction_basis": interaction_basis, "degeneracy": degeneracy}
 
 
+def note_few(target: Target, f: Tensor, report: Report) -> None:
+    """Say where there are fewer activations [n, p, d] than dimensions, which bounds every rank."""
+    rows, d = f[..., 0].numel(), f.shape[-1]
+    if rows <= d:
+        report.note(
+            f"{target.place} has {d} dimensions and {rows} activations here: no more directions "
+            "than these can be told apart; take more examples"
+        )
+
+
 def factor(task: Factor, key: str, state: State, folder: RunFolder, report: Report) -> None:
     """Run a method and write what it leaves. Raises InterpError E690 to E693."""
     write(methods()[task.method](task, state, report), TABLES, task.step, key, folder)
