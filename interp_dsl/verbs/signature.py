@@ -37,6 +37,8 @@ Kind = Literal[
     "path",
     "length",
     "share",
+    "dictionary",
+    "relation",
     "options",
     "method",
     "features",

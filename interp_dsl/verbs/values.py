@@ -197,6 +197,14 @@ class FitTerm:
 
 
 @dataclass(frozen=True)
+class RelationTerm:
+    """A method of relating features with all its options (relations.py)."""
+
+    method: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Keyed:
     """A column of words that tells the rows of some metrics of one unit apart, and its values."""
 
