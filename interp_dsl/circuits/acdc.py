@@ -11,70 +11,47 @@ stands in suffix.py."""
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from interp_dsl.circuits.circuit import Circuit, Floats, blank, stacked, unstacked
 from interp_dsl.circuits.clean import Clean
-from interp_dsl.circuits.order import edge_order, stages
+from interp_dsl.circuits.order import edge_order, marks, stages
+from interp_dsl.circuits.progress import Progress, Snapshot, Work
 from interp_dsl.circuits.rules import PRESETS, Rules
 from interp_dsl.circuits.suffix import Suffix
 from interp_dsl.models.graph import Bools, Ints
+from interp_dsl.models.paths import reaching
 
-Floats = NDArray[np.float64]
 Number = TypeVar("Number", float, Floats)
 
 
-class Progress(NamedTuple):
-    """After `done` of `total` edges, `kept` of all are left; the running score. The first comes
-    before a search judges an edge itself."""
-
-    threshold: float
-    done: int
-    total: int
-    kept: int
-    score: float
-
-
-@dataclass
-class Circuit:
-    """What a search has found, by the number of an edge [E]: `order` its rank; its `effect`; the
-    running `score` after it was judged; its `margin` effect - τ (of |effect| under `absolute`),
-    below 0 for what is removed; whether it was `evaluated`, or dropped or judged as dead; whether
-    it is `kept`. `tests` counts the candidates run, `again` the edges so near to the threshold that
-    they were measured again."""
-
-    threshold: float
-    start: float
-    order: Ints
-    effect: Floats
-    score: Floats
-    margin: Floats
-    evaluated: Bools
-    kept: Bools
-    tests: int = 0
-    again: int = 0
-
-    @property
-    def final(self) -> float:
-        """The running score at the end."""
-        return float(self.score[self.order.argmax()])
-
-
 def acdc(
-    clean: Clean, thresholds: float | Sequence[float], rules: Rules = PRESETS["original"]
+    clean: Clean,
+    thresholds: float | Sequence[float],
+    rules: Rules = PRESETS["original"],
+    snapshot: Snapshot | None = None,
 ) -> Generator[Progress, None, list[Circuit]]:
     """The circuits of one or more thresholds τ, with progress after each batch of edges. A search
-    takes over what an earlier one has found up to the first edge that the two judge differently."""
+    takes over what an earlier one has found up to the first edge that the two judge differently.
+
+    From a snapshot of the same search it goes on, and ends with the very numbers that it would have
+    ended with: where a snapshot can be made, the search itself begins from nothing but what the
+    snapshot holds."""
     if rules.direct != clean.forward.graph.direct:
         raise ValueError("the graph has direct edges when the rules have, and only then")
+    values = [thresholds] if isinstance(thresholds, int | float) else thresholds
+    begun = unstacked(snapshot or {})
     found: list[Circuit] = []
-    for threshold in [thresholds] if isinstance(thresholds, int | float) else thresholds:
-        search = _Search(clean, rules, float(threshold))
-        yield from search.run(found)
+    for number, threshold in enumerate(values):
+        search = _Search(clean, rules, float(threshold), found, len(values) - number - 1)
+        if number < len(begun):
+            search.take_up(begun[number])
+        else:
+            search.begin()
+        yield from search.run()
         found.append(search.circuit)
     return found
 
@@ -93,17 +70,22 @@ def discover(
 
 
 class _Search:
-    """The state of one search: `circuit.kept` is H, `score` is F(H)."""
+    """The state of one search: `circuit.kept` is H, `score` is F(H). `earlier` thresholds' circuits
+    are finished, as many as `later` are to come."""
 
-    def __init__(self, clean: Clean, rules: Rules, threshold: float) -> None:
+    def __init__(
+        self, clean: Clean, rules: Rules, threshold: float, earlier: Sequence[Circuit], later: int
+    ) -> None:
         self.clean, self.rules, self.graph = clean, rules, clean.forward.graph
+        self.earlier, self.later = earlier, later
         self.order = edge_order(self.graph, rules.order)
-        self.circuit = _blank(threshold, self.order)
+        self.circuit = blank(threshold, self.order)
         self.score = 0.0
         model = clean.forward.model
         self._batch = rules.batch or _suitable(clean)
         self._close = 32 * torch.finfo(model.dtype).eps if rules.close is None else rules.close
         self._stages = stages(self.graph)
+        self._marks = marks(self.graph, self.order)
         self._direct = {
             receiver: self.graph.n_additive + number
             for number, receiver in enumerate(self.graph.direct_receivers)
@@ -112,33 +94,60 @@ class _Search:
         self._guesses: dict[int, float] = {}
         self._anew: Suffix | None = None
 
-    def run(self, earlier: Sequence[Circuit]) -> Generator[Progress, None, None]:
+    def run(self) -> Generator[Progress, None, None]:
         circuit, total = self.circuit, self.graph.n_edges
-        done = self._begin(earlier)
         while True:
-            kept = int(circuit.kept.sum())
-            yield Progress(circuit.threshold, done, total, kept, self.score)
-            if done == total:
+            is_mark = circuit.judged in self._marks
+            if is_mark:
+                self._suffix = self._anew = None
+            kept, made = int(circuit.kept.sum()), self._snapshot if is_mark else None
+            yield Progress(
+                circuit.threshold, circuit.judged, total, kept, self.score, made, self._work
+            )
+            if circuit.judged == total:
                 return
             with torch.no_grad():
-                done += self._step(done)
+                circuit.judged += self._step(circuit.judged)
 
-    def _begin(self, earlier: Sequence[Circuit]) -> int:
-        """Take over what the earlier search that agrees longest has found; how many edges."""
+    def begin(self) -> None:
+        """Take over what the earlier search that agrees longest has found."""
         mine = self.circuit
-        lengths = [self._agreement(other) for other in earlier]
+        lengths = [self._agreement(other) for other in self.earlier]
         if not lengths or not max(lengths):
             if self.rules.start == "measured":
                 self.score = self.clean.start
             mine.start = self.score
-            return 0
-        shared, other = max(lengths), earlier[lengths.index(max(lengths))]
+            return
+        shared, other = max(lengths), self.earlier[lengths.index(max(lengths))]
         edges = self.order[:shared]
         for name in ("effect", "score", "evaluated", "kept"):
             getattr(mine, name)[edges] = getattr(other, name)[edges]
         mine.margin[edges] = self._margin(mine.effect[edges])
-        mine.start, self.score = other.start, float(mine.score[edges[-1]])
-        return shared
+        mine.start, mine.judged = other.start, shared
+        self.score = float(mine.score[edges[-1]])
+
+    def take_up(self, circuit: Circuit) -> None:
+        """Go on where a snapshot was made."""
+        if circuit.threshold != self.circuit.threshold:
+            raise ValueError(f"a snapshot of another threshold: {circuit.threshold}")
+        self.circuit, self.score = circuit, circuit.start
+        if circuit.judged:
+            self.score = float(circuit.score[self.order[circuit.judged - 1]])
+
+    def _snapshot(self) -> Snapshot:
+        return stacked([*self.earlier, self.circuit])
+
+    def _work(self) -> Work:
+        circuit = self.circuit
+        is_judged = circuit.order < circuit.judged
+        stages_left = self._stages.max() - self._stages + 1
+        reach = np.append(reaching(self.graph, circuit.kept & is_judged), True)
+        is_sure = reach[self.graph.node_of[self.graph.receiver_of]]
+        return Work(
+            float(stages_left[is_judged & circuit.evaluated].sum()),
+            float(stages_left[~is_judged & is_sure].sum()),
+            float(stages_left[~is_judged].sum() + self.later * stages_left.sum()),
+        )
 
     def _agreement(self, other: Circuit) -> int:
         """Up to which edge another threshold's search judges as this one would."""
@@ -152,24 +161,23 @@ class _Search:
     def _step(self, done: int) -> int:
         """Judge the next edge or more; how many."""
         edge = int(self.order[done])
-        if self._suffix is None or self._suffix.stage != self._stages[edge]:
+        if self._suffix is None:
             self._suffix = Suffix(self.clean, self.circuit.kept, int(self._stages[edge]))
-            self._anew = None
-        receiver = int(self.graph.receiver_of[edge])
+        receiver, edges = int(self.graph.receiver_of[edge]), self._next(done)
         is_cut = not self.circuit.kept[self._direct.get(receiver, edge)]
         if is_cut or not self._suffix.is_live(receiver):
             removed = self.rules.drop_dead or bool(self._margin(0.0) < 0)
-            self._note(edge, 0.0, self.score, removed, evaluated=False)
-            return 1
-        return self._test(self._suffix, receiver, self._next(done))
+            self._note(edges, 0.0, self.score, removed, evaluated=False)
+            return len(edges)
+        return self._test(self._suffix, receiver, edges[: self._batch].tolist())
 
-    def _next(self, done: int) -> list[int]:
-        """The next edges into the same receiver, at most a batch of them; a direct edge alone."""
-        ahead = self.order[done : done + self._batch]
+    def _next(self, done: int) -> Ints:
+        """The next edges into the same receiver; a direct edge alone."""
+        ahead = self.order[done:][: len(self.graph.senders)]
         alike = self.graph.receiver_of[ahead] == self.graph.receiver_of[ahead[0]]
         alike &= self.graph.sender_of[ahead] >= 0
-        n = len(ahead) if alike.all() else max(1, int(alike.argmin()))
-        return [int(edge) for edge in ahead[:n]]
+        found: Ints = ahead if alike.all() else ahead[: max(1, int(alike.argmin()))]
+        return found
 
     def _test(self, suffix: Suffix, receiver: int, edges: list[int]) -> int:
         """Test edges into one receiver, each where those before it that are guessed to go are gone.
@@ -217,7 +225,7 @@ class _Search:
         if self._is_close(self._margin(effect), score):
             effect, score = self._measured_again(edge)
         removed = bool(self._margin(effect) < 0)
-        self._note(edge, effect, score, removed, evaluated=True)
+        self._note([edge], effect, score, removed, evaluated=True)
         return removed
 
     def _measured_again(self, edge: int) -> tuple[float, float]:
@@ -233,14 +241,20 @@ class _Search:
         return score - (0.0 if is_first else self._anew.score), score
 
     def _note(
-        self, edge: int, effect: float, score: float, removed: bool, *, evaluated: bool
+        self,
+        edges: Ints | list[int],
+        effect: float,
+        score: float,
+        removed: bool,
+        *,
+        evaluated: bool,
     ) -> None:
         circuit = self.circuit
         if removed:
             self.score, self._anew = score, None
-        circuit.effect[edge], circuit.margin[edge] = effect, self._margin(effect)
-        circuit.score[edge], circuit.evaluated[edge] = self.score, evaluated
-        circuit.kept[edge] = not removed
+        circuit.effect[edges], circuit.margin[edges] = effect, self._margin(effect)
+        circuit.score[edges], circuit.evaluated[edges] = self.score, evaluated
+        circuit.kept[edges] = not removed
 
     def _margin(self, effect: Number) -> Number:
         size = abs(effect) if self.rules.absolute else effect
@@ -256,10 +270,3 @@ def _suitable(clean: Clean) -> int:
     size = clean.tokens.numel() * clean.forward.graph.shape.d_model
     most, numbers = (16, 2**20) if clean.tokens.device.type == "cpu" else (32, 2**26)
     return max(1, min(most, numbers // size))
-
-
-def _blank(threshold: float, order: Ints) -> Circuit:
-    """Before the search: all edges kept."""
-    effect, score, margin = np.zeros((3, len(order)))
-    evaluated, kept = np.zeros(len(order), dtype=bool), np.ones(len(order), dtype=bool)
-    return Circuit(threshold, 0.0, np.argsort(order), effect, score, margin, evaluated, kept)

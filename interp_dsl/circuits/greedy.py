@@ -23,8 +23,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from interp_dsl.circuits.acdc import Progress
 from interp_dsl.circuits.found import Found
+from interp_dsl.circuits.progress import Progress, Snapshot
 from interp_dsl.circuits.setting import Floats, Setting
 from interp_dsl.models.graph import Bools
 from interp_dsl.models.paths import on_path
@@ -43,17 +43,30 @@ class Elimination(Found):
 
 
 def greedy(
-    setting: Setting, n: int = 0, limit: float = math.inf, share: float = 0.0
+    setting: Setting,
+    n: int = 0,
+    limit: float = math.inf,
+    share: float = 0.0,
+    snapshot: Snapshot | None = None,
 ) -> Generator[Progress, None, Elimination]:
     """Eliminate until at most n edges are left, or until the next turn would raise F above
-    `limit`."""
+    `limit`. Any turn can be the one to go on from."""
     graph = setting.graph
-    kept = on_path(graph, setting.full)
-    score = float(setting.means(kept))
-    turn, turns, effect = 0, np.zeros(graph.n_edges), np.zeros(graph.n_edges)
-    total = graph.n_edges - n
+    if snapshot is None:
+        kept = on_path(graph, setting.full)
+        score = float(setting.means(kept))
+        turn, turns, effect = 0, np.zeros(graph.n_edges), np.zeros(graph.n_edges)
+    else:
+        kept, turns, effect = (snapshot[name].copy() for name in ("kept", "turns", "effect"))
+        turn, score = int(snapshot["turn"]), float(snapshot["score"])
+
+    def made() -> Snapshot:
+        held = {"kept": kept, "turns": turns, "effect": effect, "turn": turn, "score": score}
+        return {name: np.array(value) for name, value in held.items()}
+
     while True:
-        yield Progress(math.nan, graph.n_edges - int(kept.sum()), total, int(kept.sum()), score)
+        size = int(kept.sum())
+        yield Progress(math.nan, graph.n_edges - size, graph.n_edges - n, size, score, made)
         edges = np.flatnonzero(kept)
         if len(edges) <= n:
             break

@@ -10,7 +10,6 @@ nodes apart as well; here their masks count in the one constraint."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator
 from typing import Any
 
@@ -18,8 +17,9 @@ import torch
 from torch import Tensor
 
 from interp_dsl.circuits import concrete
-from interp_dsl.circuits.acdc import Progress
 from interp_dsl.circuits.found import Found
+from interp_dsl.circuits.learning import Learning
+from interp_dsl.circuits.progress import Progress, Snapshot
 from interp_dsl.circuits.ranked import first_edges, ranking, refuse_direct
 from interp_dsl.circuits.setting import Setting
 from interp_dsl.models.graph import Graph
@@ -34,6 +34,7 @@ def prune_edges(
     warmup: float = 0.7,
     mask: float = 0.9,
     seed: int = 0,
+    snapshot: Snapshot | None = None,
 ) -> Generator[Progress, None, Found]:
     """A circuit of at most n edges: those most likely to be there, log P(z_w > 0) + log P(z_e > 0),
     which are the scores. Adam of a constant rate each for masks, which begin as `mask`, and for
@@ -41,7 +42,6 @@ def prune_edges(
     of the steps; a step is one pass over all examples, each with a draw of its own."""
     graph = setting.graph
     refuse_direct(graph)
-    generator = torch.Generator().manual_seed(seed)
     device = setting.tokens.device
     edges = concrete.logits(graph.n_edges, mask, device)
     writers = concrete.logits(len(graph.senders) - len(graph.embeds), mask, device)
@@ -50,20 +50,21 @@ def prune_edges(
         {"params": [edges, writers], "lr": lr},
         {"params": [multipliers], "lr": multiplier_lr, "maximize": True},
     ]
-    optimizer = torch.optim.Adam(groups)
-    for step in range(steps):
-        draws = [concrete.sampled(x, len(setting.tokens), generator) for x in (edges, writers)]
+    learning = Learning(torch.optim.Adam(groups), seed, snapshot)
+    while learning.step < steps:
+        draws = [
+            concrete.sampled(x, len(setting.tokens), learning.generator) for x in (edges, writers)
+        ]
         value = setting.soft(draws[0] * _of_edges(graph, draws[1], 1.0))
         alive = concrete.log_alive(edges) + _of_edges(graph, concrete.log_alive(writers), 0.0)
-        target = (1 - n / graph.n_edges) * min(1.0, (step + 1) / max(1.0, warmup * steps))
+        share = min(1.0, (learning.step + 1) / max(1.0, warmup * steps))
+        target = (1 - n / graph.n_edges) * share
         short = target - (1 - alive.exp().mean())
         loss = value + multipliers[0] * short + multipliers[1] * short.square()
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        learning.descend(loss)
         settled = concrete.settled(edges) * _of_edges(graph, concrete.settled(writers), 1.0)
         n_kept = int((settled > 0.5).sum())
-        yield Progress(math.nan, step + 1, steps, n_kept, value.item())
+        yield learning.progress(steps, n_kept, value)
     with torch.no_grad():
         edges, writers = edges.double(), writers.double()
         alive = concrete.log_alive(edges) + _of_edges(graph, concrete.log_alive(writers), 0.0)

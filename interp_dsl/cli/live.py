@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from interp_dsl.cli.output import Output, is_colored
-from interp_dsl.cli.watch import Quiet, ending, imported, outcome, task_name
+from interp_dsl.cli.watch import Quiet, ending, imported, outcome, task_name, time_left
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.select import interval
@@ -40,6 +40,14 @@ class Rate(ProgressColumn):
         return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="dim")
 
 
+class Left(TimeRemainingColumn):
+    """Time left: between what a search says of itself, else by the rate."""
+
+    def render(self, task: Task) -> Text:
+        said = task.fields.get("left")
+        return Text(said, style="progress.remaining") if said else super().render(task)
+
+
 class Live(Quiet):
     """A display that events drive; it keeps what is done above and goes when the run ends."""
 
@@ -53,7 +61,7 @@ class Live(Quiet):
             MofNCompleteColumn(),
             Rate(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            Left(),
             console=self.console,
         )
         self._tasks: dict[str, TaskID] = {}
@@ -86,7 +94,9 @@ class Live(Quiet):
             case "edges" if f"search:{event['step']}" in self._tasks:
                 told = f"{event['step']}: {event['kept']:,} edges, score {event['score']:.4g}"
                 self._bars.update(
-                    self._tasks[f"search:{event['step']}"], description=printable(told)
+                    self._tasks[f"search:{event['step']}"],
+                    description=printable(told),
+                    left=time_left(event),
                 )
             case "task_finished":
                 self._finish(event)

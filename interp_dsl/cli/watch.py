@@ -46,6 +46,7 @@ class Lines(Quiet):
         super().__init__(output)
         self._said: dict[str, float] = {}
         self._steps: dict[str, str] = {}
+        self._left: dict[str, str] = {}
 
     def started(self, folder: RunFolder, resumed: bool) -> None:
         self.output.message(f"{'going on in' if resumed else 'running in'} {folder.path}")
@@ -63,6 +64,9 @@ class Lines(Quiet):
                 return None
             case "progress":
                 return self._progress(event)
+            case "edges":
+                self._left[f"search:{event['step']}"] = time_left(event)
+                return None
             case "task_finished":
                 return f"{task_name(event)}: {outcome(event)}"
             case "note":
@@ -81,7 +85,8 @@ class Lines(Quiet):
             return None
         self._said[task] = event["time"]
         share = f" of {total:,} ({done / total:.0%})" if total else ""
-        return f"{self._steps.get(task, task)}: {done:,}{share}"
+        left = f", {said}" if (said := self._left.get(task)) else ""
+        return f"{self._steps.get(task, task)}: {done:,}{share}{left}"
 
 
 class JsonLines(Quiet):
@@ -119,6 +124,15 @@ def outcome(event: Event) -> str:
 def imported(event: Event) -> str:
     """Which libraries were imported, and how long that took."""
     return f"importing {', '.join(event['what'])}: {duration(event['seconds'])}"
+
+
+def time_left(event: Event) -> str:
+    """How long a search still takes, at the least and at the most; empty while that is not
+    known."""
+    if not event.get("left"):
+        return ""
+    least, most = (duration(seconds) for seconds in event["left"])
+    return f"{most} left" if least == most else f"{least} to {most} left"
 
 
 def ending(event: Event) -> str:

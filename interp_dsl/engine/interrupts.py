@@ -26,6 +26,11 @@ class Stop:
         self.folder = folder
         self.interrupted = False
 
+    @property
+    def is_asked(self) -> bool:
+        """Is the run to stop?"""
+        return self.interrupted or self.folder.cancelled
+
     def check(self) -> None:
         """Raise Stopped when the run is to stop; called between shards."""
         if self.interrupted:

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from interp_dsl.circuits import probing, pruning, ranked
-from interp_dsl.circuits.acdc import Progress, acdc
+from interp_dsl.circuits.acdc import acdc
 from interp_dsl.circuits.clean import Clean
 from interp_dsl.circuits.found import Result
 from interp_dsl.circuits.greedy import greedy
+from interp_dsl.circuits.progress import Progress, Snapshot
 from interp_dsl.circuits.rules import Rules
 from interp_dsl.circuits.setting import Floats, Setting
 from interp_dsl.engine.edges import EdgeBench
@@ -35,14 +36,15 @@ class Found:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a method gets: the bench, which way the first metric is worse (1: up), and the ranking
-    [E] that it starts from, where it does."""
+    """What a method gets: the bench, which way the first metric is worse (1: up), who is told of
+    its progress, the ranking [E] that it starts from, where it does, and the snapshot that it goes
+    on from, where there is one."""
 
     bench: EdgeBench
     worse: int
-    progress: Callable[[float | None, int, int, int, float], None]
-    """Of a threshold's search: what is done, all of it, edges kept, the score, to be small."""
+    progress: Callable[[Progress], None]
     ranking: Floats | None = None
+    snapshot: Snapshot | None = None
 
     def clean(self) -> Clean:
         """The clean run of all examples, the first metric signed so that it is to be small."""
@@ -65,8 +67,7 @@ class Problem:
             except StopIteration as end:
                 result: Result = end.value
                 return result
-            threshold = None if math.isnan(at.threshold) else at.threshold
-            self.progress(threshold, at.done, at.total, at.kept, at.score)
+            self.progress(at)
 
 
 Method = Callable[[Problem, Mapping[str, Any], Sequence[float]], list[Found]]
@@ -93,7 +94,7 @@ def _acdc(problem: Problem, options: Mapping[str, Any], thresholds: Sequence[flo
             },
             c.threshold,
         )
-        for c in problem.told(acdc(problem.clean(), thresholds, rules))
+        for c in problem.told(acdc(problem.clean(), thresholds, rules, problem.snapshot))
     ]
 
 
@@ -120,7 +121,7 @@ def _greedy(
 ) -> list[Found]:
     setting, n = problem.setting(), options["n"]
     limit = math.inf if options["limit"] is None else problem.worse * options["limit"]
-    found = problem.told(greedy(setting, n, limit, options["share"]))
+    found = problem.told(greedy(setting, n, limit, options["share"], problem.snapshot))
     tested = on_path(setting.graph, setting.full)
     tested &= bool(tested.sum() > n)
     effect = np.where(tested, problem.worse * found.effect, np.nan)
@@ -132,7 +133,8 @@ def _subnetwork_probing(
     problem: Problem, options: Mapping[str, Any], thresholds: Sequence[float]
 ) -> list[Found]:
     with torch.enable_grad():
-        found = problem.told(probing.probe(problem.setting(), **options))
+        search = probing.probe(problem.setting(), **options, snapshot=problem.snapshot)
+        found = problem.told(search)
     return [Found(found.kept, {"score": found.scores, "evaluated": False})]
 
 
@@ -140,7 +142,8 @@ def _edge_pruning(
     problem: Problem, options: Mapping[str, Any], thresholds: Sequence[float]
 ) -> list[Found]:
     with torch.enable_grad():
-        found = problem.told(pruning.prune_edges(problem.setting(), **options))
+        search = pruning.prune_edges(problem.setting(), **options, snapshot=problem.snapshot)
+        found = problem.told(search)
     return [Found(found.kept, {"score": np.exp(found.scores), "evaluated": False})]
 
 

@@ -1,0 +1,29 @@
+"""How long a search still takes."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+from interp_dsl.circuits.progress import Work
+
+
+class TimeLeft:
+    """Seconds at the least and at the most, from the bounds of the work ahead and what the later
+    half of the work done has taken. The bounds close as the search decides what is left to test."""
+
+    def __init__(self) -> None:
+        self._times: list[float] = []
+        self._done: list[float] = []
+
+    def __call__(self, now: float, work: Work) -> tuple[float, float] | None:
+        """At a time; None while nothing has been measured."""
+        if self._done and work.done < self._done[-1]:  # another threshold counts anew
+            self._times, self._done = [], []
+        self._times.append(now)
+        self._done.append(work.done)
+        half = bisect_left(self._done, (self._done[0] + work.done) / 2)
+        done = work.done - self._done[half]
+        if not done:
+            return None
+        rate = (now - self._times[half]) / done
+        return rate * work.least, rate * work.most
