@@ -10,14 +10,17 @@ stands in suffix.py."""
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Generator, Sequence
 from typing import TypeVar
 
 import numpy as np
 import torch
 
+from interp_dsl.circuits.candidates import Candidates
 from interp_dsl.circuits.circuit import Circuit, Floats, blank, stacked, unstacked
 from interp_dsl.circuits.clean import Clean
+from interp_dsl.circuits.guesses import Guesses
 from interp_dsl.circuits.order import edge_order, marks, stages
 from interp_dsl.circuits.progress import Progress, Snapshot, Work
 from interp_dsl.circuits.rules import PRESETS, Rules
@@ -86,20 +89,20 @@ class _Search:
         self._close = 32 * torch.finfo(model.dtype).eps if rules.close is None else rules.close
         self._stages = stages(self.graph)
         self._marks = marks(self.graph, self.order)
-        self._direct = {
-            receiver: self.graph.n_additive + number
-            for number, receiver in enumerate(self.graph.direct_receivers)
-        }
+        self._direct = np.full(self.graph.n_receivers, -1)
+        self._direct[list(self.graph.direct_receivers)] = self.graph.n_additive + np.arange(
+            len(self.graph.direct_receivers)
+        )
         self._suffix: Suffix | None = None
-        self._guesses: dict[int, float] = {}
-        self._anew: Suffix | None = None
+        self._guesses = Guesses(self.graph, self.circuit, self.order)
 
     def run(self) -> Generator[Progress, None, None]:
         circuit, total = self.circuit, self.graph.n_edges
         while True:
-            is_mark = circuit.judged in self._marks
+            is_mark = circuit.judged == self._marks[bisect_left(self._marks, circuit.judged)]
             if is_mark:
-                self._suffix = self._anew = None
+                self._suffix = None
+                self._guesses = Guesses(self.graph, circuit, self.order)
             kept, made = int(circuit.kept.sum()), self._snapshot if is_mark else None
             yield Progress(
                 circuit.threshold, circuit.judged, total, kept, self.score, made, self._work
@@ -160,36 +163,44 @@ class _Search:
 
     def _step(self, done: int) -> int:
         """Judge the next edge or more; how many."""
-        edge = int(self.order[done])
         if self._suffix is None:
-            self._suffix = Suffix(self.clean, self.circuit.kept, int(self._stages[edge]))
-        receiver, edges = int(self.graph.receiver_of[edge]), self._next(done)
-        is_cut = not self.circuit.kept[self._direct.get(receiver, edge)]
-        if is_cut or not self._suffix.is_live(receiver):
+            self._suffix = self._built(self.order[done])
+        ahead = self.order[done : self._marks[bisect_right(self._marks, done)]]
+        is_tested = self._suffix.live[self.graph.receiver_of[ahead]] & ~self._is_cut(ahead)
+        if not is_tested[0]:
+            dead = ahead[: _run(~is_tested)]
             removed = self.rules.drop_dead or bool(self._margin(0.0) < 0)
-            self._note(edges, 0.0, self.score, removed, evaluated=False)
-            return len(edges)
-        return self._test(self._suffix, receiver, edges[: self._batch].tolist())
+            self._note(dead, 0.0, self.score, removed, evaluated=False)
+            return len(dead)
+        is_direct = self.graph.sender_of[ahead] < 0
+        n = 1 if is_direct[0] else min(self._batch, _run(is_tested & ~is_direct))
+        return self._test(self._suffix, ahead[:n])
 
-    def _next(self, done: int) -> Ints:
-        """The next edges into the same receiver; a direct edge alone."""
-        ahead = self.order[done:][: len(self.graph.senders)]
-        alike = self.graph.receiver_of[ahead] == self.graph.receiver_of[ahead[0]]
-        alike &= self.graph.sender_of[ahead] >= 0
-        found: Ints = ahead if alike.all() else ahead[: max(1, int(alike.argmin()))]
+    def _built(self, edge: int) -> Suffix:
+        """The state of the edges kept, from the stage that an edge leads into."""
+        return Suffix(self.clean, self.circuit.kept, int(self._stages[edge]))
+
+    def _is_cut(self, edges: Ints) -> Bools:
+        """Do they lead into receivers that have lost their direct edges?"""
+        direct = self._direct[self.graph.receiver_of[edges]]
+        found: Bools = (direct >= 0) & (direct != edges) & ~self.circuit.kept[direct]
         return found
 
-    def _test(self, suffix: Suffix, receiver: int, edges: list[int]) -> int:
-        """Test edges into one receiver, each where those before it that are guessed to go are gone.
+    def _test(self, suffix: Suffix, edges: Ints) -> int:
+        """Test edges into this stage, each where those before it that are guessed to go are gone.
         Judge them up to the first that was guessed wrong: its own test is still right."""
-        guesses = [self._guess(edge) for edge in edges]
+        guesses = self._guesses.of(edges)
         before = np.tril(np.tile(guesses, (len(edges), 1)), -1)
-        senders, removed = self._senders(edges, before | np.eye(len(edges), dtype=bool))
-        scores = suffix.test(receiver, senders, removed)
+        scores = suffix.test(self._candidates(edges, before | np.eye(len(edges), dtype=bool)))
         self.circuit.tests += len(edges)
-        accepted, judged = -1, 0
-        for edge, guess in zip(edges, guesses, strict=True):
-            is_removed = self._judge(edge, scores[judged])
+        accepted, judged, start = -1, 0, self.score
+        for edge, guess in zip(edges.tolist(), guesses, strict=True):
+            score, effect = scores[judged], scores[judged] - self.score
+            if self._is_close(self._margin(effect), score):
+                is_current = suffix.is_new and accepted < 0
+                self._test_anew(edge, suffix if is_current else self._built(edge))
+                return judged + 1
+            is_removed = self._judge(edge, effect, score)
             accepted = judged if is_removed else accepted
             judged += 1
             if is_removed != guess:
@@ -198,60 +209,44 @@ class _Search:
             suffix.accept(accepted)
         for late in range(judged, len(edges)):
             gone = np.flatnonzero(before[late])
-            base = scores[gone[-1]] if len(gone) else self.score
-            self._guesses[edges[late]] = scores[late] - base
+            base = scores[gone[-1]] if len(gone) else start
+            self._guesses.tested(int(edges[late]), bool(self._margin(scores[late] - base) < 0))
         return judged
 
-    def _guess(self, edge: int) -> bool:
-        """Will it be removed? As a test told that came too late to count; else yes."""
-        effect = self._guesses.pop(edge, None)
-        return effect is None or bool(self._margin(effect) < 0)
+    def _test_anew(self, edge: int, suffix: Suffix) -> None:
+        """Judge an edge alone, by a state that is new: score and effect then depend on nothing but
+        the edges kept. The search goes on from that state."""
+        alone = self._candidates(np.array([edge]), np.ones((1, 1), dtype=bool))
+        score = suffix.test(alone)[0]
+        self.circuit.again += 1
+        is_first = self.rules.start == "zero" and bool(self.circuit.kept.all())
+        if self._judge(edge, score - (0.0 if is_first else suffix.score), score):
+            suffix.accept(0)
+        self._suffix = suffix
 
-    def _senders(self, edges: list[int], removed: Bools) -> tuple[Ints, Bools]:
-        """The senders that edges come from, ascending, and their columns of `removed`. Without its
-        direct edge, a receiver loses all that it still receives."""
-        senders: Ints = self.graph.sender_of[edges]
-        if senders[0] >= 0:
-            ascending = np.argsort(senders)
-            return senders[ascending], removed[:, ascending]
-        group = self.graph.group_of[self.graph.receiver_of[edges[0]]]
-        member = self.graph.receiver_of[edges[0]] - group.first
-        senders = np.flatnonzero(group.matrix(self.circuit.kept)[member])
-        return senders, np.ones((1, len(senders)), dtype=bool)
+    def _candidates(self, edges: Ints, taken: Bools) -> Candidates:
+        """Those that take the `taken` [n, edges] of some edges. Without its direct edge, a receiver
+        loses all that it still receives."""
+        if self.graph.sender_of[edges[0]] >= 0:
+            return Candidates.of(self.graph, edges, taken)
+        receiver = int(self.graph.receiver_of[edges[0]])
+        group = self.graph.group_of[receiver]
+        kept = group.matrix(self.circuit.kept)[receiver - group.first]
+        return Candidates.cut(receiver, np.flatnonzero(kept))
 
-    def _judge(self, edge: int, score: float) -> bool:
-        """Is the edge removed, given the score without it?"""
-        effect = score - self.score
-        if self._is_close(self._margin(effect), score):
-            effect, score = self._measured_again(edge)
+    def _judge(self, edge: int, effect: float, score: float) -> bool:
+        """Is the edge removed, given its effect and the score without it?"""
         removed = bool(self._margin(effect) < 0)
-        self._note([edge], effect, score, removed, evaluated=True)
+        self._note(edge, effect, score, removed, evaluated=True)
+        self._guesses.judged(edge, removed)
         return removed
 
-    def _measured_again(self, edge: int) -> tuple[float, float]:
-        """Effect and score from a state built anew, an edge alone: they depend on nothing but the
-        edges kept."""
-        kept = self.circuit.kept
-        if self._anew is None:
-            self._anew = Suffix(self.clean, kept, int(self._stages[edge]))
-        senders, removed = self._senders([edge], np.ones((1, 1), dtype=bool))
-        score = self._anew.test(int(self.graph.receiver_of[edge]), senders, removed)[0]
-        self.circuit.again += 1
-        is_first = self.rules.start == "zero" and bool(kept.all())
-        return score - (0.0 if is_first else self._anew.score), score
-
     def _note(
-        self,
-        edges: Ints | list[int],
-        effect: float,
-        score: float,
-        removed: bool,
-        *,
-        evaluated: bool,
+        self, edges: Ints | int, effect: float, score: float, removed: bool, *, evaluated: bool
     ) -> None:
         circuit = self.circuit
         if removed:
-            self.score, self._anew = score, None
+            self.score = score
         circuit.effect[edges], circuit.margin[edges] = effect, self._margin(effect)
         circuit.score[edges], circuit.evaluated[edges] = self.score, evaluated
         circuit.kept[edges] = not removed
@@ -270,3 +265,8 @@ def _suitable(clean: Clean) -> int:
     size = clean.tokens.numel() * clean.forward.graph.shape.d_model
     most, numbers = (16, 2**20) if clean.tokens.device.type == "cpu" else (32, 2**26)
     return max(1, min(most, numbers // size))
+
+
+def _run(flags: Bools) -> int:
+    """How many of them are set before the first that is not."""
+    return len(flags) if flags.all() else int(flags.argmin())

@@ -39,9 +39,9 @@ class Learning:
     def _snapshot(self) -> Snapshot:
         made = {"step": np.array(self.step), "generator": self.generator.get_state().numpy()}
         for number, parameter in enumerate(self._parameters):
-            made[f"{number}"] = np.array(parameter.detach().cpu())
+            made[f"{number}"] = parameter.detach().cpu().numpy().copy()
             for name, value in self.optimizer.state[parameter].items():
-                made[f"{number}.{name}"] = np.array(value.cpu())
+                made[f"{number}.{name}"] = value.cpu().numpy().copy()
         return made
 
     @torch.no_grad()

@@ -26,14 +26,15 @@ def stages(graph: Graph) -> Ints:
     return found
 
 
-def marks(graph: Graph, order: Ints) -> frozenset[int]:
-    """Where a search in this order can be taken up, as numbers of edges judged: before a receiver
-    of another stage, or one at least `APART` edges after the last mark; and at its end."""
+def marks(graph: Graph, order: Ints) -> list[int]:
+    """Where a search in this order can be taken up, as numbers of edges judged, ascending: at its
+    beginning; before a receiver of another stage, or one at least `APART` edges after the last
+    mark; and at its end."""
     stage, found = stages(graph)[order], [0]
     for first in np.flatnonzero(np.diff(graph.receiver_of[order])) + 1:
         if stage[first] != stage[first - 1] or first - found[-1] >= APART:
             found.append(int(first))
-    return frozenset([*found, len(order)])
+    return [*found, len(order)]
 
 
 def edge_order(graph: Graph, order: str | Sequence[int]) -> Ints:

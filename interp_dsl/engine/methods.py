@@ -49,6 +49,7 @@ class Problem:
     def clean(self) -> Clean:
         """The clean run of all examples, the first metric signed so that it is to be small."""
         setting = self.setting()
+        self.bench.forget()
         tokens, ablated, metric = setting.tokens, setting.ablated, setting.metric
         try:
             return Clean(setting.forward, tokens, ablated, metric, setting.reads, setting.mask)

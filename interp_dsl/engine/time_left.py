@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
 
 from interp_dsl.circuits.progress import Work
 
@@ -21,7 +21,7 @@ class TimeLeft:
             self._times, self._done = [], []
         self._times.append(now)
         self._done.append(work.done)
-        half = bisect_left(self._done, (self._done[0] + work.done) / 2)
+        half = bisect_right(self._done, (self._done[0] + work.done) / 2) - 1
         done = work.done - self._done[half]
         if not done:
             return None

@@ -10,10 +10,10 @@ def test_a_rate_of_the_later_half_times_the_work_ahead() -> None:
     left = TimeLeft()
     assert left(10.0, Work(0, 0, 100)) is None
     assert left(12.0, Work(4, 10, 96)) == (10 * 2 / 4, 96 * 2 / 4)
-    # since 12.0, when at least half of the work was done: 2 s for 4
+    # since 12.0, when half of the work was done: 2 s for 4
     assert left(14.0, Work(8, 20, 92)) == (20 * 2 / 4, 92 * 2 / 4)
-    # since 14.0: 6 s for 6
-    assert left(20.0, Work(14, 30, 40)) == (30.0, 40.0)
+    # still since 12.0, the last moment before half of it was: 8 s for 10
+    assert left(20.0, Work(14, 30, 40)) == (30 * 8 / 10, 40 * 8 / 10)
 
 
 def test_what_an_earlier_run_did_sets_no_rate() -> None:

@@ -1,0 +1,177 @@
+"""What changes between a receiver and the logits when edges are taken away, and the inputs that it
+reaches.
+
+Shapes: receivers first, then K candidates (in a flow), then B, t, and d_model D."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from interp_dsl.circuits.candidates import Candidates
+from interp_dsl.circuits.clean import Clean
+from interp_dsl.circuits.rows import Rows, index
+from interp_dsl.models.graph import Bools, Group, Ints
+
+
+class Update(NamedTuple):
+    """What replaces `kept`[rows] when a candidate is accepted: of `new` [n, K, ...] its own; or, by
+    `which` [n, K], rows of `new` [states, ...], none where it says -1."""
+
+    kept: Tensor
+    rows: Ints
+    new: Tensor
+    which: Ints | None = None
+
+    def accept(self, candidate: int) -> None:
+        if self.which is None:
+            self.kept[index(self.rows, self.kept.device)] = self.new[:, candidate]
+            return
+        states = self.which[:, candidate]
+        rows, states = self.rows[states >= 0], states[states >= 0]
+        if len(rows):
+            self.kept[index(rows, self.kept.device)] = self.new[index(states, self.new.device)]
+
+
+class Flow:
+    """One run of K candidates from the receivers of a stage to the logits: what changed senders
+    write, less what they write in the accepted state. Without `given` everything is computed."""
+
+    def __init__(self, clean: Clean, n_senders: int, given: Candidates | None) -> None:
+        self.clean = clean
+        self.given = given
+        self.n_candidates = given.n if given else 1
+        self.updates: list[Update] = []
+        self._senders: tuple[list[int], list[int]] = ([], [])
+        self._differences = (Rows(n_senders), Rows(n_senders))
+
+    def send(self, senders: Ints, difference: Tensor, narrow: bool) -> None:
+        """Of narrow senders only what they write at the reads is known, and needed."""
+        if not narrow:
+            self._senders[False].extend(senders)
+            self._differences[False].add(difference)
+            difference = self.clean.prompts.narrowed(difference)
+        self._senders[True].extend(senders)
+        self._differences[True].add(difference)
+
+    def sent(self, narrow: bool) -> tuple[list[int], Tensor | None]:
+        """Senders, and the differences [s, K, B, t, D] of what they write; None of none."""
+        rows = self._differences[narrow]
+        return self._senders[narrow], rows.first(rows.count) if rows.count else None
+
+    def leaves_clean(self, inputs: Sequence[Inputs]) -> bool:
+        """Is this the first run, and has nothing been removed before or at these inputs?"""
+        return self.given is None and not self._senders[True] and all(i.is_clean for i in inputs)
+
+    def accept(self, candidate: int) -> None:
+        for update in self.updates:
+            update.accept(candidate)
+
+
+class States(NamedTuple):
+    """What candidates leave receivers with: inputs `x` [p, B, t, D] of the receivers in `rows` [p],
+    ascending; and of the rows `touched` [r], ascending, `which` [r, K] of these inputs a candidate
+    leaves them with, or -1 for the accepted one."""
+
+    rows: Ints
+    x: Tensor
+    touched: Ints
+    which: Ints
+
+
+class Inputs:
+    """The inputs of some receivers of one layer, `x` [n, B, t, D]; `present` [n, S] are the kept
+    edges into them. At first the senders behind the receiver of the search count as clean."""
+
+    def __init__(
+        self, clean: Clean, receivers: Sequence[tuple[Group, int]], present: Bools, narrow: bool
+    ) -> None:
+        numbers = [group.first + member for group, member in receivers]
+        self.rows = {number: row for row, number in enumerate(numbers)}
+        self._first, self._last = numbers[0], numbers[-1]
+        self.narrow = narrow
+        group = receivers[0][0]
+        shape = (len(receivers), len(clean.forward.graph.senders))
+        self.present = np.zeros(shape, dtype=bool)
+        for row, (its, member) in enumerate(receivers):
+            self.present[row, : its.senders] = its.matrix(present)[member]
+        differences = clean.differences(narrow)[: group.senders].flatten(1)
+        removed = torch.from_numpy(~self.present[:, : group.senders]).to(differences)
+        stream = clean.stream(group, narrow)
+        self.is_clean = bool(self.present[:, : group.senders].all())
+        self.x = torch.addmm(stream.flatten(), removed, differences).view(-1, *stream.shape)
+
+    def states(self, flow: Flow) -> States | None:
+        """What candidates leave these receivers with, x + Σ_s removed_s (ablated_s - clean_s) from
+        the accepted inputs; noted as what replaces those. None where all is left as it is."""
+        given = flow.given
+        if given is None or given.receiver[-1] < self._first or given.receiver[0] > self._last:
+            return None
+        row_of = np.array([self.rows.get(receiver, -1) for receiver in given.receiver.tolist()])
+        numbers = np.flatnonzero(row_of >= 0)
+        if not len(numbers):
+            return None
+        rows, removed = row_of[numbers], given.removed[numbers]
+        differences, old = flow.clean.differences(self.narrow), self.x[index(rows, self.x.device)]
+        if (removed.sum(1) == 1).all():
+            x = old + differences[index(given.senders[removed.argmax(1)], old.device)]
+        else:
+            mine = differences[index(given.senders, old.device)].flatten(1)
+            x = torch.addmm(old.flatten(1), torch.from_numpy(removed).to(mine), mine).view_as(old)
+        touched = [receiver for receiver in given.state_of if receiver in self.rows]
+        which = np.array([given.state_of[receiver] for receiver in touched])
+        which = np.where(which < 0, -1, np.searchsorted(numbers, which))
+        states = States(rows, x, np.array([self.rows[r] for r in touched]), which)
+        flow.updates.append(Update(self.x, states.touched, x, which))
+        return states
+
+    def changed(self, flow: Flow) -> tuple[Ints, Tensor] | None:
+        """The rows that senders change, ascending, and their new inputs [n, K, B, t, D]; noted as
+        what replaces the accepted ones. None when it changes none."""
+        if flow.given is None:
+            return self._all(flow)
+        senders, sent = flow.sent(self.narrow)
+        edges = self.present[:, senders]
+        found = np.flatnonzero(edges.any(1))
+        if sent is None or not len(found):
+            return None
+        old = self.x[index(found, self.x.device)][:, None]
+        x = old + sent if len(senders) == 1 else _sum(edges[found], sent).add_(old)
+        flow.updates.append(Update(self.x, found, x))
+        return found, x
+
+    def only(self, flow: Flow) -> Tensor | None:
+        """The new input [K, B, t, D] of the one receiver that these are, whether senders change it
+        or the candidates themselves; None where it is left as it is."""
+        states = self.states(flow)
+        if states is not None:
+            return picked(states.x, states.which[0])
+        changed = self.changed(flow)
+        return None if changed is None else changed[1][0]
+
+    def _all(self, flow: Flow) -> tuple[Ints, Tensor]:
+        """All rows, of which there is one where all are alike. What senders write less what they
+        write in the clean run is added for good."""
+        senders, sent = flow.sent(self.narrow)
+        if sent is not None:
+            self.x += _sum(self.present[:, senders], sent)[:, 0]
+        alike = flow.leaves_clean([self])
+        return np.arange(len(self.x)), self.x[: 1 if alike else None, None]
+
+
+def picked(x: Tensor, which: Ints) -> Tensor:
+    """x[which], x itself where that is all of it in order."""
+    if len(which) == len(x) and (which == np.arange(len(x))).all():
+        return x
+    return x[torch.from_numpy(which).to(x.device)]
+
+
+def _sum(edges: Bools, sent: Tensor) -> Tensor:
+    """[n, K, B, t, D]: what each of n receivers gets over `edges` [n, s] of `sent`
+    [s, K, B, t, D]."""
+    found: Tensor = torch.tensordot(torch.from_numpy(edges).to(sent), sent, 1)
+    return found
