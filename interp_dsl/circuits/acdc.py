@@ -85,7 +85,7 @@ class _Search:
         self.circuit = blank(threshold, self.order)
         self.score = 0.0
         model = clean.forward.model
-        self._batch = rules.batch or _suitable(clean)
+        self._batch = self._most = rules.batch or _suitable(clean)
         self._close = 32 * torch.finfo(model.dtype).eps if rules.close is None else rules.close
         self._stages = stages(self.graph)
         self._marks = marks(self.graph, self.order)
@@ -101,7 +101,7 @@ class _Search:
         while True:
             is_mark = circuit.judged == self._marks[bisect_left(self._marks, circuit.judged)]
             if is_mark:
-                self._suffix = None
+                self._suffix, self._batch = None, self._most
                 self._guesses = Guesses(self.graph, circuit, self.order)
             kept, made = int(circuit.kept.sum()), self._snapshot if is_mark else None
             yield Progress(
@@ -207,6 +207,7 @@ class _Search:
                 break
         if accepted >= 0:
             suffix.accept(accepted)
+        self._batch = min(self._most, 2 * judged)
         for late in range(judged, len(edges)):
             gone = np.flatnonzero(before[late])
             base = scores[gone[-1]] if len(gone) else start
