@@ -35,6 +35,7 @@ class Rows:
 
 def index(rows: Ints, device: torch.device) -> slice | Tensor:
     """Row numbers as what indexes a tensor: a slice where each follows the one before."""
-    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+    n = len(rows)
+    if n and rows[-1] - rows[0] == n - 1 and (n < 3 or (np.diff(rows) == 1).all()):
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return torch.from_numpy(rows).to(device)
