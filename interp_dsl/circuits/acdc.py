@@ -29,6 +29,8 @@ from interp_dsl.models.graph import Bools, Ints
 from interp_dsl.models.paths import reaching
 
 Number = TypeVar("Number", float, Floats)
+FIRST = 4
+"""Edges that are tested together at first; later twice as many as could be judged last."""
 
 
 def acdc(
@@ -101,7 +103,7 @@ class _Search:
         while True:
             is_mark = circuit.judged == self._marks[bisect_left(self._marks, circuit.judged)]
             if is_mark:
-                self._suffix, self._batch = None, self._most
+                self._suffix, self._batch = None, min(self._most, FIRST)
                 self._guesses = Guesses(self.graph, circuit, self.order)
             kept, made = int(circuit.kept.sum()), self._snapshot if is_mark else None
             yield Progress(
