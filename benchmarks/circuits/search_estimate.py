@@ -27,10 +27,12 @@ FORWARDS = 5
 
 
 class Watch:
-    """Keeps the events of the step, each with the moment it came."""
+    """Keeps the events of the step, each with the moment it came; and the processor's seconds that
+    its task took."""
 
     def __init__(self) -> None:
         self.events: list[tuple[float, dict[str, Any]]] = []
+        self.cpu = 0.0
 
     def checked(self, diagnostics: Any) -> None:
         pass
@@ -39,8 +41,11 @@ class Watch:
         assert not resumed
 
     def event(self, event: dict[str, Any]) -> None:
-        if event.get("step") == "raced":
-            self.events.append((time.perf_counter(), event))
+        if event.get("step") != "raced":
+            return
+        self.events.append((time.perf_counter(), event))
+        if event["event"] in ("task_started", "task_finished"):
+            self.cpu = time.process_time() - self.cpu
 
     def of(self, kind: str) -> list[tuple[float, dict[str, Any]]]:
         return [one for one in self.events if one[1]["event"] == kind]
@@ -58,18 +63,20 @@ class Plain:
         self._tokens = load_file(folder / "pairs.safetensors")["clean"]
 
     @torch.no_grad()
-    def seconds(self) -> float:
-        return median(self._timed() for _ in range(FORWARDS))
+    def seconds(self) -> tuple[float, float]:
+        """By the clock, and of the processor."""
+        walls, cpus = zip(*(self._timed() for _ in range(FORWARDS)), strict=True)
+        return median(walls), median(cpus)
 
-    def _timed(self) -> float:
-        started = time.perf_counter()
+    def _timed(self) -> tuple[float, float]:
+        started = time.perf_counter(), time.process_time()
         self._executor.forward(self._tokens, None)
-        return time.perf_counter() - started
+        return time.perf_counter() - started[0], time.process_time() - started[1]
 
 
-def searched(job: Job) -> tuple[Watch, list[dict[str, Any]], float]:
-    """What a run told, its edge table, and the seconds of a pass: before and after, in the
-    middle."""
+def searched(job: Job) -> tuple[Watch, list[dict[str, Any]], tuple[float, float]]:
+    """What a run told, its edge table, and the seconds of a pass, by the clock and of the
+    processor: in the middle of before and after."""
     from interp_dsl import session
     from interp_dsl.face import open_run
 
@@ -80,8 +87,8 @@ def searched(job: Job) -> tuple[Watch, list[dict[str, Any]], float]:
         session.run_file(Path(job.folder) / "race.interp", settings, watch)
         rows = open_run(Path(folder) / "run").scores("raced").to_dicts()
     after = plain.seconds()
-    print(f"a plain pass of all examples: {before:.3g} s before, {after:.3g} s after")
-    return watch, rows, (before + after) / 2
+    print(f"a plain pass of all examples: {before[0]:.3g} s before, {after[0]:.3g} s after")
+    return watch, rows, ((before[0] + after[0]) / 2, (before[1] + after[1]) / 2)
 
 
 def planned(job: Job) -> tuple[float, float, int]:
@@ -102,18 +109,20 @@ def planned(job: Job) -> tuple[float, float, int]:
 def report(job: Job) -> None:
     c = job.case
     least, most, held = planned(job)
-    watch, rows, one = searched(job)
+    watch, rows, (one, one_cpu) = searched(job)
     (started, _), (ended, finished) = watch.of("task_started")[0], watch.of("task_finished")[0]
     seconds = ended - started
     evaluated, kept = (sum(row[name] for row in rows) for name in ("evaluated", "kept"))
     print(
         f"{c.layers} layers, {c.heads} heads, d_model {c.width}, vocab {c.vocab}, context "
         f"{c.context}, batch {c.batch} · gain {c.gain:g}, threshold {c.threshold:g} · CPU, "
-        f"{job.threads} threads"
+        f"{job.threads} thread{'s'[: job.threads - 1]}"
     )
     print(
         f"{len(rows):,} edges, {evaluated / len(rows):.1%} evaluated, {kept / len(rows):.1%} kept\n"
         f"{seconds:.1f} s = {seconds / one:,.1f} passes, {seconds / one / len(rows):.4f} an edge\n"
+        f"{watch.cpu:.1f} s of the processor = {watch.cpu / one_cpu:,.1f} passes of "
+        f"{one_cpu:.3g} s, {watch.cpu / one_cpu / len(rows):.4f} an edge\n"
         f"the plan: {least:,.1f} to {most:,.1f} passes = {least * one:,.1f} to {most * one:,.1f} s"
         f" · {'between' if least <= seconds / one <= most else 'NOT between'}\n"
         f"memory: {finished['memory'] / 1e6:,.0f} MB held, the plan says {held / 1e6:,.0f} MB\n\n"

@@ -140,7 +140,7 @@ class Inputs:
         if sent is None or not len(found):
             return None
         old = self.x[index(found, self.x.device)][:, None]
-        x = old + sent if len(senders) == 1 else _sum(edges[found], sent).add_(old)
+        x = old + sent if len(senders) == 1 else _added(old, edges[found], sent)
         flow.updates.append(Update(self.x, found, x))
         return found, x
 
@@ -168,6 +168,18 @@ def picked(x: Tensor, which: Ints) -> Tensor:
     if len(which) == len(x) and (which == np.arange(len(x))).all():
         return x
     return x[torch.from_numpy(which).to(x.device)]
+
+
+def _added(old: Tensor, edges: Bools, sent: Tensor) -> Tensor:
+    """`old` [n, 1, B, t, D] and what each of n receivers gets. Those that get the same share it."""
+    alike, which = np.unique(edges, axis=0, return_inverse=True)
+    if 2 * len(alike) > len(edges):
+        return _sum(edges, sent).add_(old)
+    new = old.new_empty(len(edges), *sent.shape[1:])
+    for number, total in enumerate(_sum(alike, sent)):
+        for row in np.flatnonzero(which == number):
+            torch.add(old[row], total, out=new[row])
+    return new
 
 
 def _sum(edges: Bools, sent: Tensor) -> Tensor:
