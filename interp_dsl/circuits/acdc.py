@@ -145,13 +145,14 @@ class _Search:
     def _work(self) -> Work:
         circuit = self.circuit
         is_judged = circuit.order < circuit.judged
-        stages_left = self._stages.max() - self._stages + 1
+        last = self._stages.max()
+        share = (last - self._stages + 1) / (last + 1)
         reach = np.append(reaching(self.graph, circuit.kept & is_judged), True)
         is_sure = reach[self.graph.node_of[self.graph.receiver_of]]
         return Work(
-            float(stages_left[is_judged & circuit.evaluated].sum()),
-            float(stages_left[~is_judged & is_sure].sum()),
-            float(stages_left[~is_judged].sum() + self.later * stages_left.sum()),
+            float(share[is_judged & circuit.evaluated].sum()),
+            float(share[~is_judged & is_sure].sum()),
+            float(share[~is_judged].sum() + self.later * share.sum()),
         )
 
     def _agreement(self, other: Circuit) -> int:

@@ -12,9 +12,9 @@ Snapshot = Mapping[str, NDArray[Any]]
 
 
 class Work(NamedTuple):
-    """Tests, each counted as often as there are stages from its edge's receiver to the logits:
-    those `done`; those ahead at the `least`, of edges that lead to the logits whatever is decided,
-    and at the `most`, of all edges."""
+    """Tests, each counted as the share of a pass that lies behind its edge's receiver: those
+    `done`; those ahead at the `least`, of edges that lead to the logits whatever is decided, and at
+    the `most`, of all edges. A test runs its whole share only where all of it is alive."""
 
     done: float
     least: float

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -34,6 +35,15 @@ class Found:
     threshold: float | None = None
 
 
+class Told(Protocol):
+    """Who is told how a search goes."""
+
+    def __call__(self, at: Progress) -> None: ...
+
+    def one_pass(self, seconds: float) -> None:
+        """Hear how long a pass of all examples takes."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """What a method gets: the bench, which way the first metric is worse (1: up), who is told of
@@ -42,7 +52,7 @@ class Problem:
 
     bench: EdgeBench
     worse: int
-    progress: Callable[[Progress], None]
+    progress: Told
     ranking: Floats | None = None
     snapshot: Snapshot | None = None
 
@@ -51,10 +61,13 @@ class Problem:
         setting = self.setting()
         self.bench.forget()
         tokens, ablated, metric = setting.tokens, setting.ablated, setting.metric
+        started = time.monotonic()
         try:
-            return Clean(setting.forward, tokens, ablated, metric, setting.reads, setting.mask)
+            clean = Clean(setting.forward, tokens, ablated, metric, setting.reads, setting.mask)
         except ValueError as error:
             raise _uncovered(self.bench.executor.facts.name, str(error)) from None
+        self.progress.one_pass(time.monotonic() - started)
+        return clean
 
     def setting(self) -> Setting:
         """All examples, likewise."""

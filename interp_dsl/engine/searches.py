@@ -96,6 +96,9 @@ class _Told:
             self._tell(at, threshold, now)
         self._saved.offer(at)
 
+    def one_pass(self, seconds: float) -> None:
+        self._time_left.one_pass = seconds
+
     def _tell(self, at: Progress, threshold: float | None, now: float) -> None:
         n_thresholds = max(1, len(self._task.thresholds))
         self._report.edges(

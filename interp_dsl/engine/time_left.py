@@ -8,10 +8,12 @@ from interp_dsl.circuits.progress import Work
 
 
 class TimeLeft:
-    """Seconds at the least and at the most, from the bounds of the work ahead and what the later
-    half of the work done has taken. The bounds close as the search decides what is left to test."""
+    """Seconds: at the least, what is sure to be tested takes as long as the later half of the work
+    done; at the most, every edge ahead is tested with all that lies behind it, as slowly as a whole
+    pass, which takes `one_pass` seconds. The two close as edges are judged."""
 
     def __init__(self) -> None:
+        self.one_pass = 0.0
         self._times: list[float] = []
         self._done: list[float] = []
 
@@ -26,4 +28,4 @@ class TimeLeft:
         if not done:
             return None
         rate = (now - self._times[half]) / done
-        return rate * work.least, rate * work.most
+        return rate * work.least, max(rate, self.one_pass) * work.most

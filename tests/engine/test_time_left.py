@@ -16,6 +16,14 @@ def test_a_rate_of_the_later_half_times_the_work_ahead() -> None:
     assert left(20.0, Work(14, 30, 40)) == (30 * 8 / 10, 40 * 8 / 10)
 
 
+def test_at_the_most_tests_are_as_slow_as_a_pass() -> None:
+    left = TimeLeft()
+    left.one_pass = 2.0
+    left(0.0, Work(0, 0, 100))
+    assert left(1.0, Work(4, 10, 96)) == (10 / 4, 96 * 2.0)
+    assert left(13.0, Work(8, 20, 92)) == (20 * 12 / 4, 92 * 12 / 4)
+
+
 def test_what_an_earlier_run_did_sets_no_rate() -> None:
     left = TimeLeft()
     assert left(0.0, Work(1000, 5, 50)) is None
