@@ -5,7 +5,8 @@ Shapes: receivers first, then K candidates (in a flow), then B, t, and d_model D
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,9 @@ from interp_dsl.circuits.candidates import Candidates
 from interp_dsl.circuits.clean import Clean
 from interp_dsl.circuits.rows import Rows, index
 from interp_dsl.models.graph import Bools, Group, Ints
+
+CACHED = 2**18
+"""Numbers of a tensor that a processor's cache holds beside what is made of it."""
 
 
 class Update(NamedTuple):
@@ -37,6 +41,18 @@ class Update(NamedTuple):
             self.kept[index(rows, self.kept.device)] = self.new[index(states, self.new.device)]
 
 
+class Gain(NamedTuple):
+    """What grows when a candidate is accepted: `kept`[rows], by its own of `gains` [n, K, ...]."""
+
+    kept: Tensor
+    rows: Ints
+    gains: Sequence[Tensor] | Tensor
+
+    def accept(self, candidate: int) -> None:
+        for row, gain in zip(self.rows.tolist(), self.gains, strict=True):
+            self.kept[row] += gain[candidate]
+
+
 class Flow:
     """One run of K candidates from the receivers of a stage to the logits: what changed senders
     write, less what they write in the accepted state. Without `given` everything is computed."""
@@ -45,7 +61,7 @@ class Flow:
         self.clean = clean
         self.given = given
         self.n_candidates = given.n if given else 1
-        self.updates: list[Update] = []
+        self.updates: list[Update | Gain] = []
         self._senders: tuple[list[int], list[int]] = ([], [])
         self._differences = (Rows(n_senders), Rows(n_senders))
 
@@ -81,6 +97,39 @@ class States(NamedTuple):
     x: Tensor
     touched: Ints
     which: Ints
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The `rows` [n] of receivers that changed senders reach, ascending, and how their inputs `x`
+    grow: by `gains` [n, K, B, t, D]; None where they do not, nothing having been accepted yet."""
+
+    rows: Ints
+    x: Tensor
+    gains: Sequence[Tensor] | Tensor | None
+
+    def new(self, some: Ints) -> Tensor:
+        """The new inputs [m, K, B, t, D] of some of them [m]."""
+        old = self.x[index(self.rows[some], self.x.device)][:, None]
+        if self.gains is None:
+            return old
+        if isinstance(self.gains, Tensor):
+            return old + self.gains[index(some, old.device)]
+        gains = [self.gains[i] for i in some.tolist()]
+        if all(gain is gains[0] for gain in gains):
+            alike: Tensor = old + gains[0]
+            return alike
+        found = old.new_empty(len(some), *gains[0].shape)
+        for new, before, gain in zip(found, old, gains, strict=True):
+            torch.add(before, gain, out=new)
+        return found
+
+    def chunks(self, some: Ints) -> Iterator[Ints]:
+        """Some of them [m], as many at a time as a processor keeps in its cache."""
+        n = len(some)
+        if self.gains is not None and self.x.device.type == "cpu":
+            n = max(1, CACHED // self.gains[0].numel())
+        return (some[first : first + n] for first in range(0, len(some), n))
 
 
 class Inputs:
@@ -129,9 +178,8 @@ class Inputs:
         flow.updates.append(Update(self.x, states.touched, x, which))
         return states
 
-    def changed(self, flow: Flow) -> tuple[Ints, Tensor] | None:
-        """The rows that senders change, ascending, and their new inputs [n, K, B, t, D]; noted as
-        what replaces the accepted ones. None when it changes none."""
+    def changed(self, flow: Flow) -> Changed | None:
+        """The receivers that senders change; noted as what is to grow. None when there are none."""
         if flow.given is None:
             return self._all(flow)
         senders, sent = flow.sent(self.narrow)
@@ -139,10 +187,9 @@ class Inputs:
         found = np.flatnonzero(edges.any(1))
         if sent is None or not len(found):
             return None
-        old = self.x[index(found, self.x.device)][:, None]
-        x = old + sent if len(senders) == 1 else _added(old, edges[found], sent)
-        flow.updates.append(Update(self.x, found, x))
-        return found, x
+        gains = _gains(edges[found], sent)
+        flow.updates.append(Gain(self.x, found, gains))
+        return Changed(found, self.x, gains)
 
     def only(self, flow: Flow) -> Tensor | None:
         """The new input [K, B, t, D] of the one receiver that these are, whether senders change it
@@ -151,16 +198,15 @@ class Inputs:
         if states is not None:
             return picked(states.x, states.which[0])
         changed = self.changed(flow)
-        return None if changed is None else changed[1][0]
+        return None if changed is None else changed.new(np.zeros(1, dtype=int))[0]
 
-    def _all(self, flow: Flow) -> tuple[Ints, Tensor]:
+    def _all(self, flow: Flow) -> Changed:
         """All rows, of which there is one where all are alike. What senders write less what they
         write in the clean run is added for good."""
         senders, sent = flow.sent(self.narrow)
         if sent is not None:
             self.x += _sum(self.present[:, senders], sent)[:, 0]
-        alike = flow.leaves_clean([self])
-        return np.arange(len(self.x)), self.x[: 1 if alike else None, None]
+        return Changed(np.arange(len(self.x)), self.x, None)
 
 
 def picked(x: Tensor, which: Ints) -> Tensor:
@@ -170,20 +216,25 @@ def picked(x: Tensor, which: Ints) -> Tensor:
     return x[torch.from_numpy(which).to(x.device)]
 
 
-def _added(old: Tensor, edges: Bools, sent: Tensor) -> Tensor:
-    """`old` [n, 1, B, t, D] and what each of n receivers gets. Those that get the same share it."""
-    alike, which = np.unique(edges, axis=0, return_inverse=True)
-    if 2 * len(alike) > len(edges):
-        return _sum(edges, sent).add_(old)
-    new = old.new_empty(len(edges), *sent.shape[1:])
-    for number, total in enumerate(_sum(alike, sent)):
-        for row in np.flatnonzero(which == number):
-            torch.add(old[row], total, out=new[row])
-    return new
+def _gains(edges: Bools, sent: Tensor) -> Sequence[Tensor] | Tensor:
+    """What each of n receivers gets over `edges` [n, s] of `sent` [s, K, B, t, D]. On a processor,
+    those that get the same share it."""
+    if sent.device.type != "cpu":
+        return _sum(edges, sent)
+    totals: dict[bytes, Tensor] = {}
+    found = []
+    for row in edges:
+        key = row.tobytes()
+        if key not in totals:
+            first, *others = np.flatnonzero(row).tolist()
+            totals[key] = sent[first] if not others else sent[first] + sent[others[0]]
+            for sender in others[1:]:
+                totals[key] += sent[sender]
+        found.append(totals[key])
+    return found
 
 
 def _sum(edges: Bools, sent: Tensor) -> Tensor:
-    """[n, K, B, t, D]: what each of n receivers gets over `edges` [n, s] of `sent`
-    [s, K, B, t, D]."""
+    """The same as one tensor [n, K, B, t, D]."""
     found: Tensor = torch.tensordot(torch.from_numpy(edges).to(sent), sent, 1)
     return found

@@ -156,15 +156,21 @@ class Heads:
             changed = inputs.changed(flow)
             if changed is None:
                 continue
-            rows, h = changed[0], self.layer.normed(changed[1])
-            ends = np.searchsorted(rows, np.arange(len(channels) + 1) * len(self._heads))
+            is_alike = flow.leaves_clean([inputs])
+            channel_of, head_of = np.divmod(changed.rows, len(self._heads))
             for number, channel in enumerate(channels):
-                mine = slice(ends[number], ends[number + 1])
-                heads = rows[mine] - number * len(self._heads)
-                x = h if len(h) == 1 else h[mine]
-                for part in _parts(channel):
-                    if len(heads):
-                        new[part] = heads, self._project(x, part, heads, inputs.narrow, flow)
+                mine = np.flatnonzero(channel_of == number)
+                if not len(mine):
+                    continue
+                made: dict[str, list[Tensor]] = {part: [] for part in _parts(channel)}
+                for some in changed.chunks(mine):
+                    h = self.layer.normed(changed.new(some[:1] if is_alike else some))
+                    for part, pieces in made.items():
+                        heads = head_of[some]
+                        pieces.append(self._project(h, part, heads, inputs.narrow, flow))
+                for part, pieces in made.items():
+                    whole = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+                    new[part] = head_of[mine], whole
         return new
 
     def _project(self, h: Tensor, part: str, heads: Ints, is_narrow: bool, flow: Flow) -> Tensor:
