@@ -191,8 +191,12 @@ class _Search:
 
     def _test(self, suffix: Suffix, edges: Ints) -> int:
         """Test edges into this stage, each where those before it that are guessed to go are gone.
-        Judge them up to the first that was guessed wrong: its own test is still right."""
+        Judge them up to the first that was guessed wrong: its own test is still right. Behind one
+        that is guessed to go no other receiver is begun: it would carry that one along."""
         guesses = self._guesses.of(edges)
+        receivers = self.graph.receiver_of[edges]
+        is_alone = (receivers == receivers[guesses.argmax()]) | ~np.logical_or.accumulate(guesses)
+        edges, guesses = edges[: _run(is_alone)], guesses[: _run(is_alone)]
         before = np.tril(np.tile(guesses, (len(edges), 1)), -1)
         scores = suffix.test(self._candidates(edges, before | np.eye(len(edges), dtype=bool)))
         self.circuit.tests += len(edges)

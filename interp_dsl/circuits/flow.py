@@ -165,12 +165,15 @@ class Inputs:
         if not len(numbers):
             return None
         rows, removed = row_of[numbers], given.removed[numbers]
-        differences, old = flow.clean.differences(self.narrow), self.x[index(rows, self.x.device)]
+        differences = flow.clean.differences(self.narrow)
+        is_one = bool((rows == rows[0]).all())
+        old = self.x[index(rows[:1] if is_one else rows, self.x.device)]
         if (removed.sum(1) == 1).all():
             x = old + differences[index(given.senders[removed.argmax(1)], old.device)]
         else:
             mine = differences[index(given.senders, old.device)].flatten(1)
-            x = torch.addmm(old.flatten(1), torch.from_numpy(removed).to(mine), mine).view_as(old)
+            x = torch.addmm(old.flatten(1), torch.from_numpy(removed).to(mine), mine)
+            x = x.view(-1, *old.shape[1:])
         touched = [receiver for receiver in given.state_of if receiver in self.rows]
         which = np.array([given.state_of[receiver] for receiver in touched])
         which = np.where(which < 0, -1, np.searchsorted(numbers, which))

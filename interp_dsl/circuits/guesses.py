@@ -27,7 +27,7 @@ class Guesses:
         found = np.where(last < 0, self._mostly(), last > 0)
         for place, edge in enumerate(edges.tolist()):
             if edge in self._tested:
-                found[place] = self._tested.pop(edge)
+                found[place] = self._tested[edge]
         return found
 
     def tested(self, edge: int, removed: bool) -> None:
@@ -35,6 +35,7 @@ class Guesses:
         self._tested[edge] = removed
 
     def judged(self, edge: int, removed: bool) -> None:
+        self._tested.pop(edge, None)
         self._last[self._sender_of[edge]] = removed
 
     def _mostly(self) -> bool:
