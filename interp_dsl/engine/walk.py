@@ -232,7 +232,7 @@ class Walk:
                 case Evaluate():
                     self._write(task.step, self._evaluated(task), key)
                 case Search():
-                    circuits.search(task, key, self.state, self.folder, report)
+                    circuits.search(task, key, self.state, self.folder, report, self.stop)
                 case Attribute() | AttributeEdges():
                     scored, about = attribute(task, self.state, report)
                     self._write(task.step, scored, key, **about)
