@@ -192,7 +192,7 @@ class Step:
     `n_rows` counts the rows of each metric and context, None where a result decides. `lacks`:
     columns of its scores that are null; `more`: further ones. `thresholds`: of circuits, where
     there are several; metrics in `shared` have one row for all of them. `dictionaries`: what a fit
-    leaves, or what is judged of one."""
+    leaves, or what is judged of one; `learned_from` its data."""
 
     name: str
     verb: str
@@ -206,6 +206,7 @@ class Step:
     more: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = ()
     dictionaries: tuple[Fitted, ...] = ()
+    learned_from: Side | None = None
     searched: Searched | None = None
     findings: tuple[Finding, ...] = ()
     shared: tuple[str, ...] = ()
