@@ -80,6 +80,9 @@ class TopK:
     def held(self, codes: Codes, now: Now) -> Params:
         return {}
 
+    def thresholds(self, params: Params, held: Params) -> Tensor | None:
+        return None
+
     def _is_sparse(self, width: int) -> bool:
         return self.k / width <= SPARSE if self.sparse is None else self.sparse
 
@@ -153,6 +156,9 @@ class BatchTopK(TopK):
         old = now.held.get("threshold", torch.zeros_like(on))
         threshold = old + (on - old) * (1 / count).clamp_min(1 / _MEMORY)
         return {"threshold": torch.where(on.isfinite(), threshold, old), "batches": count}
+
+    def thresholds(self, params: Params, held: Params) -> Tensor:
+        return held["threshold"].expand_as(params["b_enc"])
 
 
 @dataclass(frozen=True)
