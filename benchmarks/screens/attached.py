@@ -2,9 +2,10 @@
 
     python benchmarks/screens/attached.py [--file examples/ioi.interp] [--rounds 10]
 
-`interp run FILE` in one process, alone and with `interp tui RUN` in another from the moment that the
-run's folder is there, in turns. `alone` and `watched` are the run's seconds of processor, start of
-the interpreter and imports included; `screens` those of the other process. The run has one thread."""
+`interp run FILE` in one process, alone and with `interp tui RUN` in another from the moment that
+the run's folder is there, in turns. `alone` and `watched` are the run's seconds of processor, start
+of the interpreter and imports included; `screens` those of the other process. The run has one
+thread."""
 
 from __future__ import annotations
 

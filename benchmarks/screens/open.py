@@ -3,9 +3,10 @@
     python benchmarks/screens/open.py [--rows 100000] [--rounds 11]
 
 In turns, each in a process of its own: the imports that nothing can go without (`python -c 'import
-polars, textual.app'`), `interp tui RUN` until the first frame is painted in its terminal of 140 × 50
-(the run's status in the head), and until the table is (its count of rows, in the border below it).
-The processes are ended at that moment. Medians; `beyond` is what is more than the imports."""
+polars, textual.app'`), `interp tui RUN` until the first frame is painted in its terminal of
+140 × 50 (the run's status in the head), and until the table is (its count of rows, in the border
+below it). The processes are ended at that moment. Medians; `beyond` is what is more than the
+imports, `cpu` seconds of processor."""
 
 from __future__ import annotations
 

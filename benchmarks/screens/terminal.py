@@ -1,4 +1,4 @@
-"""A program in a terminal of its own (Linux, macOS): what it paints is read, keys are pressed."""
+"""A program in a terminal of its own (Linux): what it paints is read, keys are pressed."""
 
 from __future__ import annotations
 
@@ -62,13 +62,25 @@ class Terminal:
         self.painted = self.painted[at + len(sought) :]
         return time.perf_counter() - start
 
-    def press(self, key: str, answer: str) -> float:
-        """Seconds from a key to the text that answers it."""
+    def press(self, key: str, answer: str) -> tuple[float, float]:
+        """Seconds from a key to the text that answers it, and seconds of processor in them."""
         while self.read(0.0):
             pass
         self.painted = b""
+        before = self.busy()
         os.write(self.tty, key.encode())
-        return self.wait_for(answer)
+        return self.wait_for(answer), self.busy() - before
+
+    def rest(self, seconds: float) -> None:
+        """Take what is painted for a while."""
+        until = time.perf_counter() + seconds
+        while (left := until - time.perf_counter()) > 0:
+            self.read(left)
+
+    def busy(self) -> float:
+        """Seconds of processor that its threads have had so far."""
+        threads = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
+        return sum(int(thread.read_text().split()[0]) for thread in threads) * 1e-9
 
     def kill(self) -> tuple[float, float]:
         """End it here and now: seconds since its start, and seconds of processor it has had."""
