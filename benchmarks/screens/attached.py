@@ -5,7 +5,7 @@
 `interp run FILE` in one process, alone and with `interp tui RUN` in another from the moment that
 the run's folder is there, in turns. `alone` and `watched` are the run's seconds of processor, start
 of the interpreter and imports included; `screens` those of the other process. The run has one
-thread."""
+thread. Each round's three are printed; the first round is not counted."""
 
 from __future__ import annotations
 
