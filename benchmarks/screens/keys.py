@@ -5,8 +5,8 @@
 `interp tui RUN` in a terminal of 140 × 50; another process appends events of progress, leading
 components and a search's edges to the run's log, `--rate` of them a second. A key's time runs from
 its press to the bytes in the terminal that answer it. `quiet`: the median before the other process
-begins; `cpu`: the median of the processor's time that the screens had from press to answer. In
-milliseconds."""
+begins; `cpu`, of each: the median of the processor's time that the screens had from press to
+answer. In milliseconds."""
 
 from __future__ import annotations
 
@@ -112,8 +112,8 @@ def press(screens: Terminal, rounds: int) -> Times:
 def line(name: str, quiet: list[tuple[float, float]], found: list[tuple[float, float]]) -> str:
     times, busy = zip(*found, strict=True)
     p95 = sorted(times)[int(0.95 * len(times))]
-    calm = statistics.median(time for time, _ in quiet)
-    columns = (calm, statistics.median(times), p95, max(times), statistics.median(busy))
+    calm = [statistics.median(column) for column in zip(*quiet, strict=True)]
+    columns = (*calm, statistics.median(times), p95, max(times), statistics.median(busy))
     return f"{name:12}" + "".join(f"{column:9.1f}" for column in columns)
 
 
@@ -142,7 +142,7 @@ def main() -> None:
             writer.wait()
         events = sum(1 for _ in folder.log.read())
         folder.release("cancelled")
-    print("               quiet   median      p95  longest      cpu")
+    print("               quiet      cpu   median      p95  longest      cpu")
     for name in KEYS:
         print(line(name, quiet[name], found[name]))
     together = [[time for times in all_of.values() for time in times] for all_of in (quiet, found)]
