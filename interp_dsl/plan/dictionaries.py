@@ -76,8 +76,21 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadDictionary:
+    """Read a dictionary from the folder of another library: the result is a table of one row that
+    says what it is, and its tensors, as of a fit."""
+
+    id: str
+    step: str
+    folder: str
+    fitted: Fitted
+    key: str | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DictionaryOf:
-    """Dictionaries that a step has fitted."""
+    """Dictionaries that a step has fitted or loaded."""
 
     step: str
     fitted: tuple[Fitted, ...]
@@ -145,5 +158,5 @@ class Inspect:
         return dict(self.options)
 
 
-DictionaryTask = Fit | EvaluateDictionary | Inspect
-"""Steps that pass their data through the model themselves."""
+DictionaryTask = Fit | LoadDictionary | EvaluateDictionary | Inspect
+"""Steps that pass their data, where they have any, through the model themselves."""

@@ -25,6 +25,7 @@ from interp_dsl.plan.dictionaries import (
     Fitted,
     Inspect,
     Judged,
+    LoadDictionary,
 )
 from interp_dsl.plan.origin import Json, Place
 from interp_dsl.plan.places import ALL, Positions, Site, Target
@@ -51,6 +52,7 @@ __all__ = [
     "Json",
     "Judged",
     "KeepPairs",
+    "LoadDictionary",
     "LoadModel",
     "ModelSize",
     "Place",

@@ -46,7 +46,9 @@ def test_features_and_reconstructions_are_the_librarys_own(folder: Path) -> None
     assert 0 < int(on.sum()) < on.numel()
     assert torch.equal(f > 0, on)
     torch.testing.assert_close(f, expected["features"], atol=2e-5, rtol=2e-5)
-    torch.testing.assert_close(dictionary.decode(f), expected["reconstruction"], atol=5e-5, rtol=2e-5)
+    torch.testing.assert_close(
+        dictionary.decode(f), expected["reconstruction"], atol=5e-5, rtol=2e-5
+    )
 
 
 def test_where_a_dictionary_was_fitted_is_read() -> None:

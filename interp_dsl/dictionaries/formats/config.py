@@ -15,11 +15,11 @@ CHUNK = 1 << 20
 
 class NotUnderstood(Exception):
     """A folder that can't be read as a dictionary, or written; the text says which field or file.
-    `help`: what might be done."""
+    `advice`: what might be done."""
 
-    def __init__(self, message: str, help: str | None = None) -> None:
+    def __init__(self, message: str, advice: str | None = None) -> None:
         super().__init__(message)
-        self.help = help
+        self.advice = advice
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,13 @@
 f = act((x - b_dec) W_enc + b_enc) and x̂ = f W_dec + b_dec, all in float32.
 
 What a peer does otherwise is folded into the tensors, exactly: with c = b_dec W_enc, an encoder
-that reads x itself has b_enc + c here; with n the lengths of decoder rows, features that are counted
-in units of them are those of W_enc n, b_enc n and W_dec / n."""
+that reads x itself has b_enc + c here; with n the lengths of decoder rows, features that are
+counted in units of them are those of W_enc n, b_enc n and W_dec / n."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-
 from pickle import UnpicklingError
 
 import torch

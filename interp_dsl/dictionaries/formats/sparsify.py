@@ -17,6 +17,4 @@ def understood(raw: Raw, folder: str) -> Config:
         d_sae = whole(raw, "num_latents")
     else:
         d_sae = d_in * whole(raw, "expansion_factor")
-    return Config(
-        "sparsify", "topk", "topk", d_in, d_sae, whole(raw, "k"), raw, module=folder
-    )
+    return Config("sparsify", "topk", "topk", d_in, d_sae, whole(raw, "k"), raw, module=folder)

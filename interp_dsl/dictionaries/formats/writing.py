@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,8 +20,8 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Origin:
-    """What a file tells besides: the model's name, the TransformerLens hook and its head, the layer,
-    the kind of place (`resid_post`), the architecture that was trained."""
+    """What a file tells besides: the model's name, the TransformerLens hook and its head, the
+    layer, the kind of place (`resid_post`), the architecture that was trained."""
 
     model: str | None = None
     hook: str | None = None
@@ -32,11 +31,11 @@ class Origin:
     trained: str | None = None
 
 
-def encoded(dictionary: Dictionary, format: str, origin: Origin) -> dict[str, bytes]:
+def encoded(dictionary: Dictionary, name: str, origin: Origin) -> dict[str, bytes]:
     """The files of a format, by name. Raises NotUnderstood where it holds no such dictionary."""
-    config, tensors = _WRITERS[format](dictionary, origin)
-    form = formats()[format]
-    whole = {name: t.float().cpu().contiguous() for name, t in tensors.items()}
+    config, tensors = _WRITERS[name](dictionary, origin)
+    form = formats()[name]
+    whole = {key: t.float().cpu().contiguous() for key, t in tensors.items()}
     return {
         form.config: (json.dumps(config, indent=2) + "\n").encode(),
         form.weights: _pickled(tensors) if form.weights.endswith(".pt") else save(whole),
@@ -47,7 +46,7 @@ def _pickled(tensors: Tensors) -> bytes:
     import io
 
     buffer = io.BytesIO()
-    torch.save({name: t.cpu().contiguous() for name, t in tensors.items()}, buffer)
+    torch.save({key: t.cpu().contiguous() for key, t in tensors.items()}, buffer)
     return buffer.getvalue()
 
 

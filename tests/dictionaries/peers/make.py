@@ -48,7 +48,9 @@ def saelens() -> None:
         "standard": s.StandardSAE(s.StandardSAEConfig(**settings())),
         "reads_x": s.StandardSAE(s.StandardSAEConfig(**settings(apply_b_dec_to_input=False))),
         "topk": s.TopKSAE(s.TopKSAEConfig(**settings(k=K))),
-        "topk_rescaled": s.TopKSAE(s.TopKSAEConfig(**settings(k=K, rescale_acts_by_decoder_norm=True))),
+        "topk_rescaled": s.TopKSAE(
+            s.TopKSAEConfig(**settings(k=K, rescale_acts_by_decoder_norm=True))
+        ),
         "jumprelu": s.JumpReLUSAE(s.JumpReLUSAEConfig(**settings())),
         "gated": s.GatedSAE(s.GatedSAEConfig(**settings())),
         "gated_reads_x": s.GatedSAE(s.GatedSAEConfig(**settings(apply_b_dec_to_input=False))),
@@ -70,9 +72,13 @@ def saelens() -> None:
         read = s.SAE.load_from_disk(folder)
         f = read.encode(inputs())
         write(folder, f, read.decode(f))
-    transcoder = s.Transcoder(s.TranscoderConfig(**settings(d_out=D_IN, apply_b_dec_to_input=False)))
+    transcoder = s.Transcoder(
+        s.TranscoderConfig(**settings(d_out=D_IN, apply_b_dec_to_input=False))
+    )
+    randomise(transcoder, 10)
     transcoder.save_model(HERE / "saelens" / "refused_transcoder")
     normed = s.StandardSAE(s.StandardSAEConfig(**settings(normalize_activations="layer_norm")))
+    randomise(normed, 11)
     normed.save_model(HERE / "saelens" / "refused_layer_norm")
 
 
