@@ -57,6 +57,12 @@ def which(step: Step, span: Span, scope: Scope) -> Rejected:
     )
 
 
+def one_dictionary(expr: Expr, scope: Scope) -> DictionaryTerm:
+    """`sae`, or one of several: `sae[k=32]`."""
+    step, index = _fit(expr, scope)
+    return DictionaryTerm(step, (one_of(index, step, expr.span, scope),))
+
+
 FEATURES = "features"
 
 

@@ -98,11 +98,20 @@ class DictionaryOf:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A measure of a dictionary, under the name that the tables use."""
+    """A measure of a dictionary, under the name that the tables use; `reference` is the one that it
+    is compared with."""
 
     name: str
     function: str
     arguments: tuple[tuple[str, Json], ...] = ()
+    reference: DictionaryOf | None = None
+
+    @property
+    def compared(self) -> tuple[Target, ...]:
+        """What is read for the reference's own features."""
+        if self.reference is None or self.function != "universality":
+            return ()
+        return tuple(f.target for f in self.reference.fitted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +133,18 @@ class EvaluateDictionary:
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        return tuple(dict.fromkeys(d.target.site for d in self.of.fitted))
+        return tuple(dict.fromkeys(t.site for t in self.read))
 
     @property
     def targets(self) -> tuple[Target, ...]:
+        """The activations that dictionaries are of, each once."""
         return tuple(dict.fromkeys(d.target for d in self.of.fitted))
+
+    @property
+    def read(self) -> tuple[Target, ...]:
+        """All activations that are read, those of references too."""
+        compared = (t for m in self.measures for t in m.compared)
+        return tuple(dict.fromkeys((*self.targets, *compared)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,3 +133,29 @@ def test_what_a_format_cannot_hold_is_said(place: Path, capsys: pytest.CaptureFi
     told = capsys.readouterr().err
     assert "topk alone, and this is relu" in told and "judged has left no dictionary" in told
     assert not (place / "x").exists()
+
+
+def test_dictionaries_are_compared_by_decoders_and_by_firing(place: Path) -> None:
+    exact, order = _exact(), torch.randperm(128, generator=torch.Generator().manual_seed(1))[:100]
+    w = exact.tensors["W_enc"][:, order].contiguous()
+    zeros = {"b_enc": torch.zeros(100), "b_dec": torch.zeros(64)}
+    _save(Dictionary("relu", {"W_enc": w, "W_dec": w.T.contiguous(), **zeros}), place / "part")
+    (place / "x.interp").write_text(
+        TEXT.partition("step")[0]
+        + 'let part = load("part")\n'
+        + 'let lower = load("part", site=L0.resid_pre)\n'
+        + "step there = evaluate sae on d measure mmcs(part), universality(part)\n"
+        + "step back  = evaluate part on d measure mmcs(sae), universality(sae), l0()\n"
+        + "step other = evaluate part on d measure universality(lower), ce_loss_score()\n"
+    )
+    folder = _run("first")
+    found = {
+        (step, row["metric"]): row["value"]
+        for step in ("there", "back", "other")
+        for row in folder.read_table(step).to_dicts()
+    }
+    assert found["there", "mmcs"] == pytest.approx(1)  # all of the part is in the whole
+    assert found["back", "universality"] == pytest.approx(1)
+    rest = exact.tensors["W_dec"] @ w
+    assert found["back", "mmcs"] == pytest.approx(float(rest.amax(1).mean()), abs=1e-6)
+    assert 0.7 < found["there", "universality"] < 1 and 0 < found["other", "universality"] < 1
