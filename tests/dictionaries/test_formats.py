@@ -155,6 +155,15 @@ def test_wrong_fields_are_named(fields: dict[str, object], message: str, tmp_pat
     assert message in str(found.value)
 
 
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    folder = _changed(tmp_path, "standard")
+    held = load_file(folder / "sae_weights.safetensors")
+    held["b_enc"][3] = torch.nan
+    save_file(held, folder / "sae_weights.safetensors")
+    with pytest.raises(NotUnderstood, match="b_enc holds numbers"):
+        read(folder)
+
+
 def test_folders_that_hold_no_dictionary(tmp_path: Path) -> None:
     with pytest.raises(NotUnderstood, match="holds no dictionary"):
         read(tmp_path)

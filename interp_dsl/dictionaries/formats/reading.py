@@ -33,7 +33,7 @@ def read(folder: Path) -> tuple[Dictionary, Config]:
         tensors = _READERS[config.format](held, config)
     except KeyError as error:
         raise NotUnderstood(f"the tensor {error} is missing") from None
-    _check_shapes(tensors, config)
+    _check(tensors, config)
     return Dictionary(config.architecture, tensors, config.k), config
 
 
@@ -49,7 +49,7 @@ def _tensors(path: Path) -> Tensors:
     return {name: value.float() for name, value in held.items() if isinstance(value, Tensor)}
 
 
-def _check_shapes(tensors: Tensors, config: Config) -> None:
+def _check(tensors: Tensors, config: Config) -> None:
     sizes = {"d_in": config.d_in, "d_sae": config.d_sae}
     for name, tensor in tensors.items():
         wanted = tuple(sizes[axis] for axis in SHAPES.get(name, ("d_sae",)))
@@ -57,6 +57,8 @@ def _check_shapes(tensors: Tensors, config: Config) -> None:
             raise NotUnderstood(
                 f"{name} is {list(tensor.shape)}, and {list(wanted)} by the configuration"
             )
+        if not bool(tensor.isfinite().all()):
+            raise NotUnderstood(f"{name} holds numbers that are not finite")
 
 
 def _saelens(held: Tensors, config: Config) -> Tensors:
