@@ -34,7 +34,7 @@ def test_correlations_are_torchs_own_block_by_block() -> None:
     f[:, 3] = 0
     g[:, 6] = 0
     sums = Correlations()
-    for part in torch.arange(200).split(33):
+    for part in torch.split(torch.arange(200), 33):
         sums.add(f[part], g[part])
     matrix = torch.corrcoef(torch.cat([f, g], 1).T.double())[:5, 5:11]  # the last never changes
     alive = [0, 1, 2, 4]
