@@ -24,6 +24,7 @@ from interp_dsl.engine.interrupts import Stop
 from interp_dsl.engine.judge import judge
 from interp_dsl.engine.kept import keep_pairs, record, self_test
 from interp_dsl.engine.keys import step_key
+from interp_dsl.engine.loaded import load_dictionary
 from interp_dsl.engine.needs import Needs
 from interp_dsl.engine.peak import Peak
 from interp_dsl.engine.per_example import per_example
@@ -47,6 +48,7 @@ from interp_dsl.plan.tasks import (
     Forward,
     Inspect,
     KeepPairs,
+    LoadDictionary,
     LoadModel,
     Plan,
     Record,
@@ -239,6 +241,8 @@ class Walk:
                     report.top(task.step, scored.table.to_dicts())
                 case Fit():
                     fit(task, key, self.state, self.folder, report, self.stop)
+                case LoadDictionary():
+                    load_dictionary(task, key, self.folder)
                 case Inspect():
                     table = inspect(task, self.state, self.folder, report)
                     self.folder.write_table(task.step, table)

@@ -49,6 +49,7 @@ from interp_dsl.plan.tasks import (
     Forward,
     Inspect,
     KeepPairs,
+    LoadDictionary,
     LoadModel,
     ModelSize,
     Plan,
@@ -199,7 +200,7 @@ def cost(task: Task, known: Sizes) -> Cost:
         case KeepPairs(runs=runs, pairs=pairs):
             kept = [whole(run, _least(run, pairs, known), known, EVERYWHERE) for run in runs]
             return replace(sum(kept, Cost()), is_bound=True)
-        case Evaluate() | Record() | LoadModel() | BuildData():
+        case Evaluate() | Record() | LoadModel() | BuildData() | LoadDictionary():
             return Cost()
 
 

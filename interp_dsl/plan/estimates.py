@@ -23,6 +23,7 @@ from interp_dsl.plan.tasks import (
     Fit,
     Inspect,
     KeepPairs,
+    LoadDictionary,
     Plan,
     Record,
     Relate,
@@ -90,7 +91,7 @@ def _plain(task: Step, known: Sizes) -> Cost:
         return factor_plain(task, known)
     if isinstance(task, Fit):
         return fit_plain(task, known)
-    if isinstance(task, EvaluateDictionary | Inspect | Relate):
+    if isinstance(task, LoadDictionary | EvaluateDictionary | Inspect | Relate):
         return cost(task, known)
     total = sum((whole(run, None, known) for run in runs_of(task)), Cost())
     if isinstance(task, Sweep):
@@ -117,6 +118,8 @@ def runs_of(task: Step) -> tuple[Run, ...]:
         case AttributeEdges(variant=variant):  # it runs its source itself
             found = [*parts(variant, Run)]
         case Fit() | EvaluateDictionary() | Inspect() | Relate():  # these run their data themselves
+            return ()
+        case LoadDictionary():
             return ()
         case Search() | EvaluateCircuit() | Factor():  # these run their sides themselves
             found = []

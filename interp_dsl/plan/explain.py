@@ -40,6 +40,7 @@ from interp_dsl.plan.tasks import (
     Forward,
     Inspect,
     KeepPairs,
+    LoadDictionary,
     LoadModel,
     Plan,
     Record,
@@ -49,7 +50,7 @@ from interp_dsl.plan.tasks import (
     Sweep,
     Task,
 )
-from interp_dsl.plan.told import fitted, title
+from interp_dsl.plan.told import fitted, shape, title
 from interp_dsl.plan.written import quantity, written_ranking
 
 NAMED = 5
@@ -157,6 +158,8 @@ def _title(task: Task, known: Sizes) -> str:
             return f"step {step}: {count}, estimated by {task.method}({_arguments(task)})"
         case Fit():
             return title(task)
+        case LoadDictionary(step=step, folder=folder):
+            return f"load dictionary {step} from {folder}"
         case EvaluateDictionary(step=step, of=of):
             return f"step {step}: evaluate {of.step}"
         case Inspect(step=step, of=of, method=method):
@@ -212,6 +215,8 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
         case EvaluateDictionary(run=run, measures=measures):
             yield f"on {show_run(run)}: {', '.join(m.name for m in measures)}"
             yield _cost(estimate)
+        case LoadDictionary(fitted=one):
+            yield shape(one)
         case Fit():
             yield f"on {show_run(task.run)}: one pass for all, which ends after the last site"
             yield from fitted(task, found.sizes)

@@ -25,6 +25,7 @@ from interp_dsl.plan.dictionaries import (
     Fitted,
     Inspect,
     Judged,
+    LoadDictionary,
     Relate,
 )
 from interp_dsl.plan.factoring import Factor
@@ -54,6 +55,7 @@ __all__ = [
     "Json",
     "Judged",
     "KeepPairs",
+    "LoadDictionary",
     "LoadModel",
     "ModelSize",
     "Place",

@@ -22,8 +22,7 @@ def title(task: Fit) -> str:
 def fitted(task: Fit, known: Sizes) -> Iterator[str]:
     """Each dictionary; how often the data is passed, where its size is known; what is held."""
     for one in task.dictionaries:
-        d_in = "?" if one.d_in is None else f"{one.d_in:,}"
-        yield f"{one.target.place}: {d_in} → {one.option('width'):,}, {_architecture(one)}"
+        yield shape(one)
     repeats = _passes(task, known)
     yield (
         f"{task.steps:,} steps of {task.inputs:,} activations, shuffled in blocks of "
@@ -38,10 +37,16 @@ def fitted(task: Fit, known: Sizes) -> Iterator[str]:
         )
 
 
+def shape(one: Fitted) -> str:
+    """`L6.resid_pre: 768 → 24,576, topk(k=32)`"""
+    d_in = "?" if one.d_in is None else f"{one.d_in:,}"
+    return f"{one.target.place}: {d_in} → {one.option('width'):,}, {_architecture(one)}"
+
+
 def _architecture(one: Fitted) -> str:
     options = one.given
     told = [f"{k}={_said(options[k])}" for k in MAIN if options.get(k) is not None]
-    return f"{one.architecture}({', '.join(told)})"
+    return f"{one.architecture}({', '.join(told)})" if told else one.architecture
 
 
 def _said(value: object) -> str:

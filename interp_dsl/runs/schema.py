@@ -64,6 +64,18 @@ FIT_COLUMNS: dict[str, Kind] = {
 """What a fit leaves: points of its training curves, in the order in which they were reached;
 `dictionary` is its label, null where it stands alone."""
 
+LOADED_COLUMNS: dict[str, Kind] = {
+    "site": "text",
+    "format": "text",
+    "named": "text",
+    "architecture": "text",
+    "d_in": "integer",
+    "d_sae": "integer",
+    "k": "integer",
+}
+"""What a loaded dictionary leaves: one row. `named` is the word of its own library for what it
+encodes as here."""
+
 EXAMPLE_COLUMNS: dict[str, Kind] = {
     "feature": "integer",
     "interval": "integer",
