@@ -15,6 +15,7 @@ from interp_dsl.plan.algebra import (
     Resample,
     Run,
     Source,
+    Times,
     ToVector,
     Travel,
     Zero,
@@ -38,6 +39,7 @@ from interp_dsl.plan.tasks import (
     Factor,
     Fit,
     Forward,
+    Generate,
     Inspect,
     KeepPairs,
     LoadModel,
@@ -48,7 +50,7 @@ from interp_dsl.plan.tasks import (
     Sweep,
     Task,
 )
-from interp_dsl.plan.told import fitted, title
+from interp_dsl.plan.told import choosing, fitted, title
 from interp_dsl.plan.written import quantity, written_ranking
 
 NAMED = 5
@@ -160,6 +162,8 @@ def _title(task: Task, known: Sizes) -> str:
             return f"step {step}: evaluate {of.step}"
         case Inspect(step=step, of=of, method=method):
             return f"step {step}: features of {of.step} by {method}({_arguments(task)})"
+        case Generate(step=step, tokens=tokens, continuations=found):
+            return f"step {step}: {tokens:,} tokens behind each prompt, {len(found)} times"
         case EvaluateCircuit(step=step, circuit=circuit):
             return f"step {step}: evaluate the circuit {_origin(circuit)}"
         case Factor(step=step, method=method):
@@ -197,6 +201,10 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
             yield _cost(estimate) + (
                 f", {quantity(estimate.bytes)}B held" if estimate.bytes else ""
             )
+        case Generate(run=run, continuations=continued):
+            yield f"on {show_run(run)}: {', '.join(one.name for one in continued)}"
+            yield choosing(task)
+            yield _cost(estimate) + (f", {task.batch} prompts a batch" if task.batch else "")
         case Inspect(run=run):
             yield f"on {show_run(run)}"
             yield _cost(estimate)
@@ -380,6 +388,8 @@ def show_source(source: Source) -> str:
             return f"itself plus noise of {std}"
         case Constant(value=value):
             return f"{value:g}"
+        case Times(value=value, run=run):
+            return f"{value:g} times its largest on {show_run(run)}"
         case ToVector():
             return "a vector"
         case Blocked():

@@ -26,6 +26,7 @@ from interp_dsl.plan.dictionaries import (
     Inspect,
     Judged,
 )
+from interp_dsl.plan.generation import Continuation, Generate
 from interp_dsl.plan.origin import Json, Place
 from interp_dsl.plan.places import ALL, Positions, Site, Target
 from interp_dsl.plan.starts import Packing
@@ -38,6 +39,7 @@ __all__ = [
     "CircuitFile",
     "CircuitOf",
     "Claim",
+    "Continuation",
     "DataSize",
     "DictionaryOf",
     "DictionaryTask",
@@ -47,6 +49,7 @@ __all__ = [
     "Fit",
     "Fitted",
     "Forward",
+    "Generate",
     "Inspect",
     "Json",
     "Judged",
@@ -410,6 +413,7 @@ Step = (
     | Attribute
     | AttributeEdges
     | Factor
+    | Generate
     | DictionaryTask
 )
 """Tasks that leave the results of a step."""
