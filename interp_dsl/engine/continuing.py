@@ -37,7 +37,7 @@ class Growing:
         self.executor = state.executor(run)
         self.side, self.more = _longer(side, more), more
         self.lengths = torch.from_numpy(side.lengths)
-        self.prompt = side.tokens.shape[1]
+        self.prompt = int(side.tokens.shape[1])
         self._id = f"{run.data} and {more} more"
         held = {name: _labelled(found) for name, found in state.data.items()}
         held[self._id] = replace(data, sides={side.name: self.side})
@@ -131,9 +131,7 @@ def _longer(side: Side, more: int) -> Side:
     if mask is not None:  # what stands behind a prompt is read, where it is written
         mask = np.pad(mask, beside, constant_values=True)
         mask = mask | (np.arange(mask.shape[1]) >= side.lengths[:, None])
-    return replace(
-        side, tokens=np.pad(side.tokens, beside), lengths=side.lengths + more, mask=mask
-    )
+    return replace(side, tokens=np.pad(side.tokens, beside), lengths=side.lengths + more, mask=mask)
 
 
 def _labelled(data: Data) -> Data:

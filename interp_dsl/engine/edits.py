@@ -211,7 +211,8 @@ class Contexts:
         size = shape.d_mlp if site.kind == "hook" else width_of(site, shape)
         assert size is not None, "the checker turns no other hook"
         drawn = torch.randn(size, generator=generator(self.seed, "control", site))
-        return (drawn / drawn.norm()).to(executor.device)
+        unit: Tensor = drawn / drawn.norm()
+        return unit.to(executor.device)
 
 
 def _joined(units: Sequence[Unit]) -> Unit:

@@ -25,6 +25,7 @@ from interp_dsl.models.edits import Edit, entries
 from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.places import Positions, Site, Unit
 
+
 class FeatureEdits:
     """The edits of units that are features, from what the run's own pass has left."""
 

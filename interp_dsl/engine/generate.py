@@ -52,9 +52,7 @@ class Written:
     def measured(self, plain: Written) -> dict[str, Tensor]:
         """The measures of single prompts [n]."""
         count = self.there.sum(1)
-        means = {
-            name: (getattr(self, name) * self.there).sum(1) / count for name in MEASURES[:3]
-        }
+        means = {name: (getattr(self, name) * self.there).sum(1) / count for name in MEASURES[:3]}
         alike = (self.ids == plain.ids) | ~(self.there | plain.there)
         return {**means, "same": (alike & (self.there == plain.there)).all(1).double()}
 
@@ -92,9 +90,15 @@ def generate(task: Generate, key: str, state: State, folder: RunFolder, report: 
     for number, context in enumerate(contexts):
         written = Written.blank(n, task.tokens)
 
-        def work(start: int, stop: int, into: Written = written, own: Contexts = context) -> None:
+        def work(
+            start: int,
+            stop: int,
+            into: Written = written,
+            own: Contexts = context,
+            done: int = number * n,
+        ) -> None:
             _continue(into, torch.arange(start, stop), (own, contexts[0]), growing, chooser)
-            report.progress(number * n + stop, n * len(contexts))
+            report.progress(done + stop, n * len(contexts))
 
         in_batches(n, task.batch or default_rows(growing.width), work, report.note)
         found.append(written)
@@ -136,9 +140,7 @@ def _continue(
 # ---- what it leaves
 
 
-def _write(
-    task: Generate, key: str, found: list[Written], state: State, folder: RunFolder
-) -> None:
+def _write(task: Generate, key: str, found: list[Written], state: State, folder: RunFolder) -> None:
     metrics = [Metric(name, Literal(0.0)) for name in MEASURES]
     kinds: dict[str, Kind] = {"under": "text"}
     tables, texts, tokens, values = [], [], [], []

@@ -12,7 +12,8 @@ entries (row, position, index) of X, computes new from old and writes back out o
 `basis` B [width, m], orthonormal columns, keeps the change inside its span:
 new <- old + B Bᵀ (new − old). `keys` limits the change to some coordinates of the width (the keys
 of a pattern's row). `toward` u [width], of length 1, turns the change: new <- old + |new − old| u,
-another direction and the same length. Entries that are not `valid` (padding, ragged labels) keep their old value.
+another direction and the same length. Entries that are not `valid` (padding, ragged labels) keep
+their old value.
 
 Addresses (rows, index, positions, valid) live in the processor's memory, values on the model's
 device: what is changed where is known without waiting for a device."""

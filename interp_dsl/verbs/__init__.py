@@ -18,6 +18,7 @@ def verbs() -> dict[str, Verb]:
         evaluate,
         factor,
         fit,
+        generate,
         inspect,
         interpolate,
         patch,
@@ -27,5 +28,5 @@ def verbs() -> dict[str, Verb]:
     )
 
     moved = (patch, ablate, perturb, interpolate)
-    modules = (*moved, attribute, search, fit, inspect, record, evaluate, factor)
+    modules = (*moved, attribute, search, fit, inspect, record, generate, evaluate, factor)
     return {m.VERB.name: m.VERB for m in modules}

@@ -93,8 +93,8 @@ class Clause:
 
 class Checks(Protocol):
     """What the checker lends a verb: errors, the model, checks against the data at hand. All but
-    `error`, `warn`, `shared`, `n_prompts` and `count` raise where the step is wrong beyond use.
-    `source`, `into` and `word` name the clauses that messages point to."""
+    `error`, `warn`, `shared`, `n_prompts`, `longest` and `count` raise where the step is wrong
+    beyond use. `source`, `into` and `word` name the clauses that messages point to."""
 
     def error(self, code: str, message: str, span: Span, **parts: Any) -> None: ...
 
@@ -103,6 +103,8 @@ class Checks(Protocol):
     def shared(self, one: Side, other: Side, model: Model) -> tuple[int, int] | None: ...
 
     def n_prompts(self, side: Side, model: Model) -> int | None: ...
+
+    def longest(self, side: Side, model: Model) -> int | None: ...
 
     def model_of(self, call: Call) -> Model: ...
 
