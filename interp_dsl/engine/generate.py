@@ -141,18 +141,21 @@ def _continue(
 
 
 def _write(task: Generate, key: str, found: list[Written], state: State, folder: RunFolder) -> None:
-    metrics = [Metric(name, Literal(0.0)) for name in MEASURES]
+    names = (*MEASURES, *(["words"] if task.words else []))
+    metrics = [Metric(name, Literal(0.0)) for name in names]
     kinds: dict[str, Kind] = {"under": "text"}
     tables, texts, tokens, values = [], [], [], []
     for one, written in zip(task.continuations, found, strict=True):
         measured = written.measured(found[0])
+        rows = _texts(one, written, measured, state)
+        measured["words"] = _counted(rows, task.words)
         variant = Variant(one.run, None, (("under", one.name),))
         scored = score_run(
-            metrics, torch.stack([measured[m] for m in MEASURES]), variant, kinds, state.seed
+            metrics, torch.stack([measured[m] for m in names]), variant, kinds, state.seed
         )
         tables.append(scored.table)
         values.append(scored.tensors["value"])
-        texts += _texts(one, written, measured, state)
+        texts += rows
         tokens += _tokens(one, written, state)
     folder.write_table(f"{task.step}.texts", pl.DataFrame(texts, polars_types(TEXT_COLUMNS)))
     folder.write_table(f"{task.step}.tokens", pl.DataFrame(tokens, polars_types(TOKEN_COLUMNS)))
@@ -181,6 +184,12 @@ def _texts(
             }
         )
     return rows
+
+
+def _counted(rows: list[dict[str, Any]], words: tuple[str, ...]) -> Tensor:
+    """How often any of the words stands in each text [n]."""
+    counts = [sum(row["text"].count(word) for word in words) for row in rows]
+    return torch.tensor(counts, dtype=torch.float64)
 
 
 def _tokens(one: Continuation, written: Written, state: State) -> list[dict[str, Any]]:

@@ -112,8 +112,7 @@ def runs_of(task: Step) -> tuple[Run, ...]:
         case Record(run=run):
             return tuple(dict.fromkeys(parts(run, Run)))
         case Generate(continuations=continued):  # it runs these itself
-            own = {one.run for one in continued}
-            return tuple(dict.fromkeys(r for r in parts(continued, Run) if r not in own))
+            return tuple(dict.fromkeys(parts(tuple(one.run.under for one in continued), Run)))
         case Sweep(variants=variants, intervention=change):
             found = [*parts(variants, Run), *parts(change, Run)]
         case Evaluate(variants=variants):

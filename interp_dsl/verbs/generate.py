@@ -6,7 +6,7 @@ its control: at every place a change of the same length, in a random direction."
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from interp_dsl.plan.algebra import Literal, Metric, Placed, Units
 from interp_dsl.plan.generation import PLAIN, Continuation, Generate
@@ -18,6 +18,8 @@ from interp_dsl.verbs.sweeps import MEASURING
 from interp_dsl.verbs.values import Call, Change, Context, Keyed, Model, Side, SourceTerm, Step
 
 MEASURES = ("logprob", "own_logprob", "kl", "same")
+COUNTED = "words"
+"""A further measure, where words are counted."""
 EVERYWHERE = ("zero", "constant", "times", "vector", "blocked")
 """Sources that are the same at every token, one that is yet to be written too."""
 FEATURES = ("zero", "constant", "times")
@@ -33,6 +35,7 @@ OPTIONS = Function(
             "number", 1, "drawn from the most likely with so much of the probability"
         ),
         "seed": Parameter("int", 0, "the seed of what is drawn, tokens and controls", least=0),
+        "words": Parameter("texts", (), "what is counted in the texts, as the measure words"),
         "control": Parameter("bool", True, "whether steering has its control beside it"),
     },
 )
@@ -73,15 +76,16 @@ def _check(call: Call, checks: Checks) -> Step:
             label="the text without any intervention" if name == PLAIN else "",
             help="name the intervention otherwise" if name == PLAIN else "leave one of them out",
         )
+    measures = (*MEASURES, COUNTED) if _words(call) else MEASURES
     return Step(
         call.name,
         "generate",
         "scores",
         model,
-        tuple(Metric(name, Literal(0.0)) for name in MEASURES),
+        tuple(Metric(name, Literal(0.0)) for name in measures),
         has_effect=False,
         lacks=("base", "effect", "normalized"),
-        keyed=(Keyed("under", tuple(names), MEASURES),) if len(names) > 1 else (),
+        keyed=(Keyed("under", tuple(names), measures),) if len(names) > 1 else (),
     )
 
 
@@ -193,6 +197,11 @@ def _check_options(call: Call, checks: Checks) -> bool:
     return bool(options["control"])
 
 
+def _words(call: Call) -> tuple[str, ...]:
+    words: Sequence[str] | str = (call.one("using") or OPTIONS.defaults)["words"]
+    return (words,) if isinstance(words, str) else tuple(words)
+
+
 def _steers(change: Change, sites_of: Callable[[Units], tuple[Site, ...]]) -> bool:
     """Whether a change has a random direction of the same length beside it."""
     is_feature = any(s.kind == "feature" for s in sites_of(change.units.units))
@@ -229,6 +238,7 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
             float(options["temperature"]),
             float(options["top_p"]),
             options["seed"],
+            _words(call),
             place=place_of(call.verb_span),
         )
     )

@@ -27,8 +27,10 @@ from interp_dsl.runs.schema import (
     EXAMPLE_COLUMNS,
     FIT_COLUMNS,
     SCORE_COLUMNS,
+    TEXT_COLUMNS,
+    TOKEN_COLUMNS,
 )
-from interp_dsl.verbs import verbs
+from interp_dsl.verbs import generate, verbs
 from interp_dsl.verbs.dictionaries import ARCHITECTURES, READINGS, SWEPT
 from interp_dsl.verbs.directions import DIRECTIONS, PATHS
 from interp_dsl.verbs.estimates import ESTIMATES
@@ -295,6 +297,14 @@ def test_ways_to_look_at_features_and_their_columns() -> None:
     told = {name: rest for name, *rest in (re.findall(r"\w+", r["reading"]) for r in rows)}
     assert told == {name: list(f.parameters) for name, f in READINGS.items()}
     assert {*EXAMPLE_COLUMNS, *DENSITY_COLUMNS} <= code_words(section("Dictionaries"))
+
+
+def test_options_measures_and_tables_of_generate() -> None:
+    told = [row["option"] for row in table(section("Generating"), "option")]
+    assert told == [*generate.OPTIONS.parameters]
+    measures = [row["measure"] for row in table(section("Generating"), "measure")]
+    assert measures == [*generate.MEASURES, generate.COUNTED]
+    assert {*TEXT_COLUMNS, *TOKEN_COLUMNS} <= code_words(section("Generating"))
 
 
 def test_parts_of_a_circuit() -> None:
