@@ -6,25 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 
 from interp_dsl.plan.algebra import (
-    Blocked,
-    Constant,
-    FromRun,
-    Intervention,
-    Mean,
-    Noise,
-    Resample,
-    Run,
-    Source,
-    Times,
-    ToVector,
     Travel,
-    Zero,
 )
+from interp_dsl.plan.changes import show_change, show_run, show_source
 from interp_dsl.plan.cost import Cost, Sizes, starts_late, units_of
 from interp_dsl.plan.edges import bounds
 from interp_dsl.plan.estimates import Estimates, estimates, readers
 from interp_dsl.plan.passes import PASSES
-from interp_dsl.plan.paths import Moved
 from interp_dsl.plan.starts import Packing, acts_everywhere, start
 from interp_dsl.plan.tasks import (
     Attribute,
@@ -359,43 +347,6 @@ def _count(n: int, what: str) -> str:
 def _listed(names: Sequence[str]) -> str:
     rest = len(names) - NAMED
     return ", ".join(names[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def show_run(run: Run) -> str:
-    """`repeats.corrupt`, with the number of interventions that hold in it."""
-    name = f"{run.data.removeprefix('data:')}.{run.side}"
-    return f"{name} under {len(run.under)}" if run.under else name
-
-
-def show_change(change: Intervention) -> str:
-    if isinstance(change.source, Moved):
-        return f"moved along {', '.join(path.name for path in change.source.paths)}"
-    along = " along a direction" if change.along else ""
-    return f"set to {show_source(change.source)}{along}"
-
-
-def show_source(source: Source) -> str:
-    match source:
-        case FromRun(run=run):
-            return show_run(run)
-        case Zero():
-            return "zero"
-        case Mean(run=run, per=per):
-            return f"the mean of {show_run(run)} per {per}"
-        case Resample(run=run, seed=seed):
-            return f"a drawn example of {show_run(run)} (seed {seed})"
-        case Noise(std=std):
-            return f"itself plus noise of {std}"
-        case Constant(value=value):
-            return f"{value:g}"
-        case Times(value=value, run=run):
-            return f"{value:g} times its largest on {show_run(run)}"
-        case ToVector():
-            return "a vector"
-        case Blocked():
-            return "nothing, before the softmax"
-        case Moved():
-            return "itself, moved"
 
 
 def _cost(estimate: Cost) -> str:

@@ -26,7 +26,8 @@ class Generate:
     """Continue each prompt by `tokens` tokens, or to the end of its text: plain, and in every other
     run; the result is a score table named `step`, with tables of texts and of tokens behind its
     name. Greedy where `temperature` is 0; else tokens are drawn, from the most likely ones that
-    have `top_p` of the probability. `seed` is of what is drawn. `words` are counted in the texts. `batch` prompts at once."""
+    have `top_p` of the probability. `seed` is of what is drawn. `words` are counted in the texts.
+    `batch` prompts are continued at once."""
 
     id: str
     step: str

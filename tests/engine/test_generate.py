@@ -48,6 +48,7 @@ from .plans import CLEAN, CORRUPT, END, FIRST, LAST, folder_in, unit
 from .tiny import Change, Tiny, side, singles
 
 STREAM = Target(Site("resid_post", 0))
+BEHIND, BUT_LAST = (Positions("minus", parts=(ALL, one)) for one in (FIRST, LAST))
 PROMPTS = ([3, 1, 4, 1, 5], [2, 7], [1, 8, 2, 8])
 
 
@@ -98,14 +99,14 @@ KINDS: dict[str, tuple[Intervention, ...]] = {
     "a label from elsewhere": (change(FromRun(CORRUPT), unit("resid_pre", 1, at=END)),),
     "the last of the prompt": (change(Constant(2.0), unit("resid_pre", 1, at=LAST)),),
     "all but the first": (
-        change(Constant(0.3), unit("attn_out", 0, at=Positions("minus", parts=(ALL, FIRST)))),
+        change(Constant(0.3), unit("attn_out", 0, at=BEHIND)),
     ),
     "the mean": (change(Mean(CORRUPT, "all"), unit("head", 0, 0)),),
     "a vector": (change(ToVector(VECTOR), unit("resid_pre", 1)),),
     "blind heads": (
         change(
             Blocked(),
-            unit("pattern", 1, 1, Positions("entry", parts=(FIRST, Positions("minus", parts=(ALL, FIRST))))),
+            unit("pattern", 1, 1, Positions("entry", parts=(FIRST, BEHIND))),
         ),
     ),
     "pushed": (PUSHED,),
@@ -202,7 +203,7 @@ def _set(site: Site, value: float, columns: Callable[[int, int], Sequence[int]])
         (LAST, lambda now, prompt: [prompt - 1]),
         (END, lambda now, prompt: [prompt - 1]),
         (FIRST, lambda now, prompt: [0]),
-        (Positions("minus", parts=(ALL, LAST)), lambda now, p: [i for i in range(now) if i != p - 1]),
+        (BUT_LAST, lambda now, prompt: [i for i in range(now) if i != prompt - 1]),
         (Positions("label", label="S"), lambda now, prompt: [0, 1]),
     ],
     ids=["all", "last", "END", "first", "all - last", "S"],
