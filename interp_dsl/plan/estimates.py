@@ -27,6 +27,7 @@ from interp_dsl.plan.tasks import (
     KeepPairs,
     Plan,
     Record,
+    Relate,
     Search,
     SelfTest,
     Step,
@@ -91,7 +92,7 @@ def _plain(task: Step, known: Sizes) -> Cost:
         return factor_plain(task, known)
     if isinstance(task, Fit):
         return fit_plain(task, known)
-    if isinstance(task, EvaluateDictionary | Inspect):
+    if isinstance(task, EvaluateDictionary | Inspect | Relate):
         return cost(task, known)
     if isinstance(task, Generate):
         return generation_plain(task, known)
@@ -121,7 +122,7 @@ def runs_of(task: Step) -> tuple[Run, ...]:
             found = [*parts(variant, Run), *parts(change, Run)]
         case AttributeEdges(variant=variant):  # it runs its source itself
             found = [*parts(variant, Run)]
-        case Fit() | EvaluateDictionary() | Inspect():  # these run their data themselves
+        case Fit() | EvaluateDictionary() | Inspect() | Relate():  # these run their data themselves
             return ()
         case Search() | EvaluateCircuit() | Factor():  # these run their sides themselves
             found = []

@@ -24,9 +24,11 @@ def verbs() -> dict[str, Verb]:
         patch,
         perturb,
         record,
+        relate,
         search,
     )
 
     moved = (patch, ablate, perturb, interpolate)
-    modules = (*moved, attribute, search, fit, inspect, record, generate, evaluate, factor)
+    looked = (attribute, search, fit, inspect, relate, record, generate)
+    modules = (*moved, *looked, evaluate, factor)
     return {m.VERB.name: m.VERB for m in modules}
