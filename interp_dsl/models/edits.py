@@ -64,6 +64,8 @@ def apply(x: Tensor, edits: Iterable[Edit]) -> Tensor:
     for edit in edits:
         if not bool(edit.valid.all()):
             edit = flat(edit)
+        if not len(edit.rows):
+            continue
         addresses = (edit.rows[:, None], edit.positions, edit.index[:, None])
         where = tuple(moved(a, x.device) for a in addresses)
         x = x.index_put(where, changed(x[where], edit))

@@ -112,6 +112,7 @@ KINDS: dict[str, tuple[Intervention, ...]] = {
     "pushed": (PUSHED,),
     "drawn": (DRAWN,),
     "features": (FEATURES,),
+    "a feature at the last": (change(Constant(9.0), feature(3, at=LAST)),),
     "a clamp and a push": (change(Constant(3.0), feature(2)), PUSHED),
 }  # fmt: skip
 TASK = Generate("g", "out", (), 4)

@@ -4,8 +4,11 @@ costs, both executors, what is taken over, what a model cannot write."""
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import copytree
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import interp_dsl
 from interp_dsl.check import check_source, plan_experiment
@@ -72,7 +75,8 @@ def test_the_plan_says_what_it_costs(tmp_path: Path) -> None:
 def test_the_answer_follows_the_side_that_is_patched_in(tmp_path: Path) -> None:
     """At the END token the stream of the corrupt run gives the corrupt run's next token."""
     text = f"{HEAD}\nstep swap = patch L2.resid_post at END from ioi.corrupt\n"
-    text += "step out = generate 1 from ioi.clean under swap\nstep other = generate 1 from ioi.corrupt\n"
+    text += "step out = generate 1 from ioi.clean under swap\n"
+    text += "step other = generate 1 from ioi.corrupt\n"
     (tmp_path / "x.interp").write_text(text)
     run = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "run")
     swapped = run.scores("out.tokens").filter(under="swap")
@@ -93,8 +97,10 @@ def test_a_second_run_takes_all_tables_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "why"), [("bidirectional", "looks ahead"), ("plain", "tells 20 classes")]
 )
-def test_what_cannot_write_is_told_so(name: str, why: str) -> None:
-    text = f'model m = weights("{tiny_native(name)}")\n'
-    text += 'dataset d = tokens("x.npz")\nstep out = generate 5 from d\n'
-    found = [d for d in check_source(Source(text, None)).diagnostics if d.code == "E306"]
-    assert len(found) == 1 and why in found[0].message
+def test_what_cannot_write_is_told_so(name: str, why: str, tmp_path: Path) -> None:
+    text = f'model m = weights("{name}")\ndataset d = tokens("d.safetensors")\n'
+    copytree(tiny_native(name), tmp_path / name)
+    save_file({"clean": np.ones((2, 4), np.int64)}, tmp_path / "d.safetensors")
+    text += "step out = generate 5 from d\n"
+    found = check_source(Source(text, tmp_path / "x.interp")).diagnostics
+    assert [d.code for d in found] == ["E306"] and why in found[0].message
