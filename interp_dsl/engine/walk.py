@@ -19,6 +19,7 @@ from interp_dsl.engine.edge_sweep import EdgeSweeper
 from interp_dsl.engine.factors import factor
 from interp_dsl.engine.fit import fit
 from interp_dsl.engine.forwards import run_forward
+from interp_dsl.engine.generate import generate
 from interp_dsl.engine.inspect import inspect
 from interp_dsl.engine.interrupts import Stop
 from interp_dsl.engine.judge import judge
@@ -46,6 +47,7 @@ from interp_dsl.plan.tasks import (
     Factor,
     Fit,
     Forward,
+    Generate,
     Inspect,
     KeepPairs,
     LoadDictionary,
@@ -132,6 +134,8 @@ class Walk:
             return self.state.data[task.run.data].n
         if isinstance(task, EvaluateDictionary | Inspect):
             return self.state.data[task.run.data].n
+        if isinstance(task, Generate):
+            return self.state.data[task.run.data].n * len(task.continuations)
         if isinstance(task, Fit):
             return task.steps * task.inputs
         if isinstance(task, Sweep):
@@ -253,6 +257,8 @@ class Walk:
                 case EvaluateCircuit():
                     scored = circuits.evaluate(task, self.state, self.folder, report)
                     self._write(task.step, scored, key)
+                case Generate():
+                    generate(task, key, self.state, self.folder, report)
                 case Relate():
                     relate(task, key, self.state, self.folder, report)
                 case Factor():

@@ -47,6 +47,7 @@ from interp_dsl.plan.tasks import (
     Factor,
     Fit,
     Forward,
+    Generate,
     Inspect,
     KeepPairs,
     LoadDictionary,
@@ -187,6 +188,10 @@ def cost(task: Task, known: Sizes) -> Cost:
             from interp_dsl.plan.training import judging_cost
 
             return judging_cost(task, known)
+        case Generate():
+            from interp_dsl.plan.growing import generation_cost
+
+            return generation_cost(task, known)
         case Inspect():
             from interp_dsl.plan.training import reading_cost
 

@@ -29,6 +29,7 @@ from interp_dsl.plan.dictionaries import (
     Relate,
 )
 from interp_dsl.plan.factoring import Factor
+from interp_dsl.plan.generation import Continuation, Generate
 from interp_dsl.plan.origin import Json, Place
 from interp_dsl.plan.places import ALL, Positions, Site, Target
 from interp_dsl.plan.starts import Packing
@@ -41,6 +42,7 @@ __all__ = [
     "CircuitFile",
     "CircuitOf",
     "Claim",
+    "Continuation",
     "DataSize",
     "DictionaryOf",
     "DictionaryTask",
@@ -51,6 +53,7 @@ __all__ = [
     "Fit",
     "Fitted",
     "Forward",
+    "Generate",
     "Inspect",
     "Json",
     "Judged",
@@ -398,6 +401,7 @@ Step = (
     | Attribute
     | AttributeEdges
     | Factor
+    | Generate
     | DictionaryTask
 )
 """Tasks that leave the results of a step."""

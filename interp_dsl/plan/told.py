@@ -1,4 +1,4 @@
-"""How a plan tells of fitting dictionaries."""
+"""How a plan tells of fitting dictionaries, and of continuing texts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from interp_dsl.plan.cost import Sizes
 from interp_dsl.plan.dictionaries import Fit, Fitted
+from interp_dsl.plan.generation import Generate
 from interp_dsl.plan.training import buffer_bytes, parameter_bytes, step_bytes
 from interp_dsl.plan.written import quantity
 
@@ -59,3 +60,11 @@ def _passes(task: Fit, known: Sizes) -> str:
         return ""
     times = task.steps * task.inputs / (data.n * max(1, data.width - 1))
     return "" if times <= 1 else f"; the data is passed {times:.1f} times"
+
+
+def choosing(task: Generate) -> str:
+    """How tokens are chosen."""
+    how = "the most likely token each time"
+    if task.temperature:
+        how = f"drawn at temperature {task.temperature:g}, top_p {task.top_p:g}, seed {task.seed}"
+    return f"{how}; keys and values are kept, and the plain model reads along"

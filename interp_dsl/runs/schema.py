@@ -101,6 +101,32 @@ DENSITY_COLUMNS: dict[str, Kind] = {
 """What `inspect … by density()` leaves: on which share of the n tokens a feature fires, its mean
 there and its maximum (null where it never does), the cosine of its encoder and decoder."""
 
+TEXT_COLUMNS: dict[str, Kind] = {
+    "prompt": "integer",
+    "under": "text",
+    "before": "text",
+    "text": "text",
+    "n": "integer",
+    "logprob": "number",
+    "own_logprob": "number",
+    "kl": "number",
+}
+"""The table `texts` that `generate` leaves behind its step's name: what was written behind each
+prompt, n tokens, and the means over them of what the table of tokens holds."""
+
+TOKEN_COLUMNS: dict[str, Kind] = {
+    "prompt": "integer",
+    "under": "text",
+    "number": "integer",
+    "id": "integer",
+    "token": "text",
+    "logprob": "number",
+    "own_logprob": "number",
+    "kl": "number",
+}
+"""The table `tokens`: each token written, its log probability in the plain model and in the model
+that wrote it, and KL(plain ‖ own) of what the two expected there."""
+
 ESTIMATE_COLUMNS: dict[str, Kind] = {"verified": "number"}
 
 

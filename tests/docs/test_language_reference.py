@@ -33,8 +33,10 @@ from interp_dsl.runs.schema import (
     FIT_COLUMNS,
     LOADED_COLUMNS,
     SCORE_COLUMNS,
+    TEXT_COLUMNS,
+    TOKEN_COLUMNS,
 )
-from interp_dsl.verbs import verbs
+from interp_dsl.verbs import generate, verbs
 from interp_dsl.verbs.dictionaries import ARCHITECTURES, READINGS, SWEPT
 from interp_dsl.verbs.directions import DIRECTIONS, PATHS
 from interp_dsl.verbs.estimates import ESTIMATES
@@ -316,6 +318,14 @@ def test_formats_of_dictionaries_and_how_they_are_loaded() -> None:
     assert {*LOADED_COLUMNS} <= code_words(text)
     classes = " ".join(r["reads and writes"] for r in rows)
     assert {*CLASSES, *NAMES.values()} <= {*re.findall(r"\w+", classes)}
+
+
+def test_options_measures_and_tables_of_generate() -> None:
+    told = [row["option"] for row in table(section("Generating"), "option")]
+    assert told == [*generate.OPTIONS.parameters]
+    measures = [row["measure"] for row in table(section("Generating"), "measure")]
+    assert measures == [*generate.MEASURES, generate.COUNTED]
+    assert {*TEXT_COLUMNS, *TOKEN_COLUMNS} <= code_words(section("Generating"))
 
 
 def test_ways_to_relate_and_their_findings() -> None:
