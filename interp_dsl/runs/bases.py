@@ -1,5 +1,5 @@
-"""What `factor` leaves behind, as a person looks at it: findings side by side, spectra and ablations
-as lines, the graph of modules layer by layer."""
+"""What `factor` leaves behind, as a person looks at it: findings side by side, spectra and
+ablations as lines, the graph of modules layer by layer."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MOST = 240
 """Edges of a drawn graph, the strongest of each pair of layers."""
+ROUNDING = 1e-14
+"""The share of the greatest eigenvalue under which one is rounding."""
 APART = ("basis", "matrix", "of")
 """Columns that tell lines of a place apart."""
 
@@ -83,14 +85,14 @@ def figure(value: float | None) -> str:
 
 
 def spectra(table: pl.DataFrame) -> list[Bands]:
-    """Of each place its spectra, every one as shares of its greatest eigenvalue; rounding at 0 is
-    left out."""
+    """Of each place its spectra, every one as shares of its greatest eigenvalue, without those that
+    are 0 but for rounding."""
     made = []
     for layer, lines in _lines(table, "k", "value").items():
         shown = []
         for name, points in lines.items():
             top = max(y for _, y in points)
-            held = [Point(x + 1, y / top) for x, y in points if y > 0]
+            held = [Point(x + 1, y / top) for x, y in points if y > ROUNDING * top]
             if held:
                 shown.append(Band(name, tuple(held)))
         y = "eigenvalue ÷ the greatest"
@@ -155,6 +157,11 @@ class Modules:
         return sorted((n for n in self.x if n[0] == layer), key=lambda n: self.x[n])
 
 
+def letter(module: int | None) -> str:
+    """The mark of a module: A for the largest; a dot for a direction that is in none."""
+    return "·" if module is None else chr(ord("A") + module) if module < 26 else "+"
+
+
 def modules(edges: pl.DataFrame, found: pl.DataFrame, basis: str, most: int = MOST) -> Modules:
     """The graph of a basis: the edges that the metric needs, the strongest `most`."""
     import polars as pl
@@ -167,8 +174,8 @@ def modules(edges: pl.DataFrame, found: pl.DataFrame, basis: str, most: int = MO
         strong = pair.sort(pl.col("edge"), descending=True, maintain_order=True)
         strong = strong.head(max(1, most // len(pairs)))
         size = np.log(np.maximum(strong["edge"].to_numpy(), np.finfo(float).tiny))
-        span = float(np.log(pair["edge"].max()) - np.log(max(pair["edge"].min(), 1e-300)))
-        least = float(size.max()) - span
+        every = np.log(np.maximum(pair["edge"].to_numpy(), np.finfo(float).tiny))
+        least, span = float(every.min()), float(np.ptp(every))
         for row, s in zip(strong.iter_rows(named=True), size, strict=True):
             ends = (row["source"], row["source_k"]), (row["target"], row["target_k"])
             links.append(Link(*ends, row["edge"], (s - least) / span if span > 0 else 1.0))

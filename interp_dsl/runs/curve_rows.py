@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from interp_dsl.runs.bands import length
 from interp_dsl.runs.curves import POINT
@@ -22,6 +22,12 @@ _BOUNDS = {
     "slope": ("low", "high", "95% interval"),
     "slope_quartiles": ("slope_q25", "slope_q75", "quartiles"),
 }
+_POINTS = (
+    ("effect", "low", "high"),
+    ("median", "q25", "q75"),
+    ("relative", "", ""),
+    ("ratio", "ratio_low", "ratio_high"),
+)
 
 
 def curve_rows(table: pl.DataFrame, metric: str) -> tuple[pl.DataFrame, str]:
@@ -112,8 +118,8 @@ def _measured(rows: pl.DataFrame, every: pl.DataFrame, name: str) -> list[Column
     held = [Column(name, [number(v, places, signed) for v in rows[name]], right=True)]
     if name in _BOUNDS:
         low, high, title = _BOUNDS[name]
-        ends = [[number(v, places, signed) for v in rows[bound]] for bound in (low, high)]
-        held.append(Column(title, _brackets(*ends, rows[name]), right=True))
+        lows, highs = ([number(v, places, signed) for v in rows[end]] for end in (low, high))
+        held.append(Column(title, _brackets(lows, highs, rows[name]), right=True))
     return held
 
 
@@ -122,12 +128,12 @@ def _quartiles(rows: pl.DataFrame, every: pl.DataFrame) -> list[Column]:
     if not _has(every, "slope_q25"):
         return []
     low, high, title = _BOUNDS["slope_quartiles"]
-    ends = [[number(v, 2, signed=False) for v in rows[bound]] for bound in (low, high)]
-    return [Column(title, _brackets(*ends, rows["slope"]), right=True)]
+    lows, highs = ([number(v, 2, signed=False) for v in rows[end]] for end in (low, high))
+    return [Column(title, _brackets(lows, highs, rows["slope"]), right=True)]
 
 
 def _brackets(
-    lows: Iterable[str], highs: Iterable[str], values: Iterable[float | None]
+    lows: Sequence[str], highs: Sequence[str], values: Iterable[float | None]
 ) -> list[str]:
     held = zip(lows, highs, values, strict=True)
     return [
@@ -154,3 +160,19 @@ def _length(value: float | None, scale: str, places: int | None) -> str:
 def _words(name: str, values: Iterable[object], right: bool = False) -> Column:
     said = [f"{v:g}" if isinstance(v, float) else MISSING if v is None else str(v) for v in values]
     return Column(name, said, right=right)
+
+
+def point_words(row: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The numbers of a point of a curve by name: its length, then each with its bounds."""
+    scale = "" if "slope" in row else row["scale"]
+    said = [("at", _length(row["length"], scale, None))]
+    for name, low, high in _POINTS:
+        value = row.get(name)
+        if value is None:
+            continue
+        places = max(3, decimals([value]))
+        signed = name == "effect"
+        bounds = [row.get(end) for end in (low, high)]
+        ends = ", ".join(number(v, places, signed) for v in bounds if v is not None)
+        said.append((name, number(value, places, signed) + (f" [{ends}]" if ends else "")))
+    return [*said, ("n", f"{row['n']:,}")] if row.get("n") is not None else said

@@ -79,7 +79,7 @@ def _sorted(table: pl.DataFrame, step: str, by: str) -> pl.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The first rows of a selection or of a part of it, `n` in all, and what they have in common."""
+    """The first rows of a selection or a part of it, `n` in all; what they have in common."""
 
     columns: list[Column]
     shown: int
