@@ -36,8 +36,8 @@ class SpectraScreen(RunScreen):
     """Spectra, ablations and modules of a step of `factor`."""
 
     HELP: ClassVar[str] = (
-        "Spectra are shares of each basis' own greatest eigenvalue. The table has what was found of "
-        "the place and of the whole, a column a basis. In the graph of modules a letter is a "
+        "Spectra are shares of each basis' own greatest eigenvalue. The table has what was found "
+        "of the place and of the whole, a column a basis. In the graph of modules a letter is a "
         "direction, A of the largest module; edges run upwards, the denser the larger they are."
     )
     HORIZONTAL_BREAKPOINTS = WIDTHS
@@ -54,6 +54,7 @@ class SpectraScreen(RunScreen):
     SpectraScreen.-wide #main { layout: horizontal; }
     SpectraScreen BandChart, SpectraScreen ModuleChart { padding: 0 1; }
     SpectraScreen #side { height: auto; max-height: 9; padding: 0 1; }
+    SpectraScreen.graph #side { max-height: 5; }
     SpectraScreen.-wide #side { width: 64; height: 1fr; max-height: 100%;
                                 border-left: solid $surface; }
     SpectraScreen #found { height: auto; max-height: 100%; }
@@ -154,7 +155,8 @@ class SpectraScreen(RunScreen):
         names = ["finding", *(["of"] if with_place else []), *table.columns[2:]]
         widths = [max(len(n), *(len(t[i]) for t in texts)) for i, n in enumerate(names)]
         words = 2 if with_place else 1
-        headings = [Heading(n, w, i >= words) for i, (n, w) in enumerate(zip(names, widths))]
+        titled = enumerate(zip(names, widths, strict=True))
+        headings = [Heading(name, width, i >= words) for i, (name, width) in titled]
         self.query_one("#found", Listing).show(
             headings, len(texts), lambda row: Item(tuple(map(str, texts[row])))
         )

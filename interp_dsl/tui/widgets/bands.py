@@ -160,7 +160,7 @@ class Frame:
     def path(self, points: Sequence[Point], ys: Sequence[float | None]) -> tuple[Floats, Floats]:
         """Columns and quarters of lines along points, at every half column."""
         places = [self.column(p.x) for p in points]
-        halves = np.arange(round(2 * places[0]), round(2 * places[-1]) + 1)
+        halves = np.arange(round(2 * places[0]), round(2 * places[-1]) + 1, dtype=np.float64)
         return halves, np.interp(halves / 2, places, [self.row(y) for y in ys])
 
 
@@ -195,7 +195,7 @@ def _axis(frame: Frame, x: float | None, colours: Scale) -> Text:
     left, right, here = (
         f"{v:.4g}" for v in (frame.left, frame.right, frame.left if x is None else x)
     )
-    start = round(0 if x is None else frame.column(x)) - len(here) // 2
+    start = round(frame.column(looked)) - len(here) // 2
     start = max(0, min(start, frame.columns - len(here)))
     end = start + len(here)
     if start > len(left):

@@ -124,9 +124,10 @@ class _Cells:
         n = max(abs(start - end), 2 * abs(b - a)) + 1
         halves, quarters = np.linspace(2 * a, 2 * b, n), np.linspace(start, end, n)
         for half, quarter in list(zip(halves, quarters, strict=True))[::apart]:
-            column, row = int(round(half)) // 2, int(round(quarter)) // 4
+            dot, level = round(float(half)), round(float(quarter))
+            column, row = dot // 2, level // 4
             if 0 <= row < self.height and 0 <= column < self.columns:
-                self.dots[row, column] |= _DOTS[int(round(half)) % 2][int(round(quarter)) % 4]
+                self.dots[row, column] |= _DOTS[dot % 2][level % 4]
                 self.signs[row][column] = chr(0x2800 + int(self.dots[row, column]))
                 self.styles[row][column] = style
 
