@@ -172,9 +172,9 @@ class SpectraScreen(RunScreen):
         bands, x, colours = self.chart.bands, self.chart.x, scale(self.app)
         if bands is None or x is None:
             return []
-        parts = [Text(f"{bands.x} {x:g}", colours.strong)]
+        parts = [Text().append(f"{bands.x} {x:g}", colours.strong)]
         for i, line in enumerate(bands.lines):
-            part = Text(f"{mark(i)} {printable(line.name)} ", colours.muted)
+            part = Text().append(f"{mark(i)} {printable(line.name)} ", colours.muted)
             parts.append(part.append(_value(line, x)))
         return parts
 
@@ -185,13 +185,13 @@ class SpectraScreen(RunScreen):
             return [Text("no edges here")]
         module = graph.module[node]
         said = "in no module" if module is None else f"module {letter(module)}"
-        parts = [Text(_named(node), colours.strong), Text(said)]
+        parts = [Text().append(_named(node), colours.strong), Text(said)]
         near = [link for link in graph.links if node in (link.source, link.target)]
         near.sort(key=lambda link: -link.edge)
-        parts.append(Text(count(len(near), "edge"), colours.muted))
+        parts.append(Text().append(count(len(near), "edge"), colours.muted))
         parts += [Text(_said(link, node)) for link in near[:NEAR]]
         if graph.left_out:
-            parts.append(Text(f"{graph.left_out:,} weaker edges not drawn", colours.muted))
+            parts.append(Text(f"{graph.left_out:,} weaker edges not drawn"))
         return parts
 
     @on(BandChart.Moved)
@@ -243,6 +243,5 @@ def _named(node: Node) -> str:
 def _said(link: Link, node: Node) -> str:
     """An edge as seen from a direction."""
     is_up = link.source == node
-    return (
-        f"{'↑' if is_up else '↓'} {_named(link.target if is_up else link.source)}: {link.edge:.3g}"
-    )
+    sign, other = ("↑", link.target) if is_up else ("↓", link.source)
+    return f"{sign} {_named(other)}: {link.edge:.3g}"

@@ -192,9 +192,8 @@ def drawn(
 def _axis(frame: Frame, x: float | None, colours: Scale) -> Text:
     """The ends of the axis, and between them what is looked at."""
     said = [" "] * frame.columns
-    left, right, here = (
-        f"{v:.4g}" for v in (frame.left, frame.right, frame.left if x is None else x)
-    )
+    looked = frame.left if x is None else x
+    left, right, here = (f"{v:.4g}" for v in (frame.left, frame.right, looked))
     start = round(frame.column(looked)) - len(here) // 2
     start = max(0, min(start, frame.columns - len(here)))
     end = start + len(here)
