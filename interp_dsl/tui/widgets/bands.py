@@ -136,7 +136,7 @@ class Frame:
 
     def _said(self, value: float, ends: Sequence[float]) -> str:
         if self.bands.log:
-            return f"{value:.0e}".replace("e-0", "e-").replace("e+00", "").replace("e+0", "e")
+            return f"{value:.2g}".replace("e-0", "e-").replace("e+0", "e")
         whole = all(float(v).is_integer() for v in ends)
         return f"{value:.0f}" if whole else number(value, min(3, decimals(ends)), signed=value < 0)
 
