@@ -14,9 +14,10 @@ TABLES = (*SPECTRA, "ablation", "edges", "modules", "groups")
 
 
 def parent(folder: RunFolder, step: str) -> str | None:
-    """The step that a table belongs to; None for one of its own."""
-    name, dot, behind = step.rpartition(".")
-    return name if dot and behind in TABLES and folder.has_table(name) else None
+    """The step of `factor` that a table belongs to; None for one of its own."""
+    name, _, behind = step.rpartition(".")
+    is_factored = any(folder.has_table(f"{name}.{one}") for one in SPECTRA if name)
+    return name if is_factored and behind in TABLES and folder.has_table(name) else None
 
 
 def tables(folder: RunFolder, step: str) -> list[str]:
