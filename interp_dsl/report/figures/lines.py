@@ -63,6 +63,7 @@ class _Chart:
         self.y = _range(
             [self.raised(v) for p in points for v in (p.y, p.low, p.high) if v is not None]
         )
+        self.most = max((len(line.points) for line in chart.lines), default=0)
         self.places = decimals(p.y for p in points)
         self.bottom, self.right = TOP + TALL, LEFT + LONG
         longest = max((len(line.name) for line in chart.lines), default=0)
@@ -133,7 +134,7 @@ class _Chart:
         points = sorted(line.points, key=lambda p: p.x)
         places = [self.at(p.x, p.y) for p in points]
         path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-        radius = 3.6 if len(points) < 40 else 2.2
+        radius = 3.6 if self.most < 40 else 2.2
         if self.chart.band:
             yield from self.band(points, colour)
         look: dict[str, style.Attribute] = {"stroke_width": 1.8, "stroke_dasharray": dash or None}
