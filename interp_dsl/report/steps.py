@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from interp_dsl.language.diagnostics import InterpError
+from interp_dsl.report import factored
 from interp_dsl.report.curves import charts, found_circuits
 from interp_dsl.report.figures.bars import bars
 from interp_dsl.report.figures.heatmap import heatmap
@@ -18,9 +19,12 @@ from interp_dsl.report.quantities import units
 from interp_dsl.report.ranking import ranking
 from interp_dsl.report.reading import Reading
 from interp_dsl.report.tables import Table, table, values
+from interp_dsl.runs.bases import findings, kind
 from interp_dsl.runs.circuit import Circuit
 from interp_dsl.runs.circuit_file import circuits_of
 from interp_dsl.runs.circuit_rows import is_edge_table, kept_edges, strength
+from interp_dsl.runs.curve_rows import alike, curve_rows, parts
+from interp_dsl.runs.curves import is_curve_table
 from interp_dsl.runs.draw.marks import strength_column
 from interp_dsl.runs.draw.svg import svg
 from interp_dsl.runs.rank import metrics, ranked, ranking_column
@@ -67,8 +71,9 @@ class Step:
 
 
 def steps(reading: Reading) -> list[Step]:
-    """The sections of all steps that have results."""
-    return [_step(reading, name) for name in reading.steps]
+    """The sections of all steps that have results; tables behind a step's name are in its own."""
+    names = [name for name in reading.steps if factored.parent(reading.folder, name) is None]
+    return [_step(reading, name) for name in names]
 
 
 def _step(reading: Reading, name: str) -> Step:
@@ -85,12 +90,27 @@ def _panels(reading: Reading, name: str) -> Iterator[Panel]:
         yield _recording(reading, name)
         return
     held = reading.folder.read_table(name)
-    if is_edge_table(held):
+    if kind(held):
+        yield from _factored(reading, name, held)
+    elif is_edge_table(held):
         yield from _circuits(reading, name, held)
     elif is_score_table(held):
         yield from _scores(reading, name, held)
     else:
         yield Panel("table", table=table(held, count(len(held), "row")))
+
+
+# ---- factorings
+
+
+def _factored(reading: Reading, name: str, held: pl.DataFrame) -> Iterator[Panel]:
+    """The findings side by side, then a panel a table behind the step's name."""
+    found = findings(held)
+    yield Panel("findings", table=table(found, count(len(found), "finding")))
+    for behind in factored.tables(reading.folder, name):
+        rows = reading.folder.read_table(f"{name}.{behind}")
+        drawn = factored.figures(reading.folder, name, behind) if behind != "modules" else []
+        yield Panel(behind, drawn, None, table(rows, count(len(rows), "row")))
 
 
 # ---- scores
@@ -107,16 +127,23 @@ def _scores(reading: Reading, name: str, held: pl.DataFrame) -> Iterator[Panel]:
         yield Panel("values", table=values(rows, count(len(rows), "value")))
     counted = units(reading.plan)
     curves = charts(held, name, reading.sizes(name), counted)
+    is_curve = is_curve_table(held)
     for metric in names:
         if metric in alone:
             continue
         figures = [lines(chart) for chart in curves.get(metric, ())]
-        drawn, left = maps(held, name, metric, counted.get(metric))
+        drawn, left = ([], 0) if is_curve else maps(held, name, metric, counted.get(metric))
         figures += [heatmap(grid) for grid in drawn]
         if reading.forms.get(name) == "bars":
             figures.insert(0, bars(ranking(held, metric, name, counted.get(metric))))
         more = f"{count(left, 'further map')} not drawn: too many cells for a page"
-        yield Panel(metric, figures, None, _ranked(held, metric), [more] if left else [])
+        notes = [more] if left else []
+        if not is_curve:
+            yield Panel(metric, figures, None, _ranked(held, metric), notes)
+            continue
+        whole, points = parts(curve_rows(held, metric)[0])
+        yield Panel(metric, figures, None, table(whole, f"curves as a whole: {alike(whole)}"))
+        yield Panel(f"{metric}, points", table=table(points, count(len(points), "point")))
 
 
 def _ranked(held: pl.DataFrame, metric: str) -> Table:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.language.suggest import suggest
+from interp_dsl.runs.bases import finding_columns, findings, is_findings, kind
 from interp_dsl.runs.circuit_rows import edge_columns, is_edge_table, kept_edges, strength
-from interp_dsl.runs.curve_rows import curve_columns, curve_rows
+from interp_dsl.runs.curve_rows import alike, curve_columns, curve_rows, parts
 from interp_dsl.runs.curves import is_curve_table
 from interp_dsl.runs.rank import metrics, ranked, ranking_column
 from interp_dsl.runs.schema import (
@@ -54,6 +55,9 @@ def select(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.Dat
         if metric not in names:
             raise _no_such("metric", metric, step, names)
         return curve_rows(table, metric)
+    if selection.metric is None and not selection.by and (key := kind(table)):
+        rows = findings(table)
+        return rows, f"{count(len(rows), 'finding')} by {key}"
     if selection.metric is None and len(table) == len(names) and selection.by is None:
         return table, count(len(names), "metric")
     metric = selection.metric or (names[0] if names else "")
@@ -73,12 +77,36 @@ def _sorted(table: pl.DataFrame, step: str, by: str) -> pl.DataFrame:
     return table.sort(by, descending=True, nulls_last=True, maintain_order=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The first rows of a selection or a part of it, `n` in all; what they have in common."""
+
+    columns: list[Column]
+    shown: int
+    n: int
+    common: str = ""
+
+
+def blocks(rows: pl.DataFrame, top: int | None) -> list[Block]:
+    """The rows of a selection as they are printed: of curves what each comes to, then points."""
+    made = []
+    for part in parts(rows) if is_curve_table(rows) else [rows]:
+        head = part if top is None else part.head(top)
+        if not is_curve_table(rows):
+            made.append(Block(columns_of(head), len(head), len(part)))
+        elif len(part):
+            made.append(Block(curve_columns(head, part), len(head), len(part), alike(part)))
+    return made
+
+
 def columns_of(rows: pl.DataFrame) -> list[Column]:
     """The columns of a step's rows as a person reads them."""
     if is_edge_table(rows):
         return edge_columns(rows)
     if is_curve_table(rows):
         return curve_columns(rows)
+    if is_findings(rows):
+        return finding_columns(rows)
     return score_columns(rows) if is_score_table(rows) else plain_columns(rows)
 
 

@@ -29,7 +29,7 @@ from interp_dsl.tui.tones import Tones, tones
 from interp_dsl.tui.views import VIEWS, View, view
 from interp_dsl.tui.widgets.head import Head
 
-FORMS = {"heatmap": "maps", "graph": "circuit"}
+FORMS = {"heatmap": "maps", "graph": "circuit", "curves": "curves"}
 """The view that shows a form of `show`; the others are ranked."""
 ENDINGS = ("task_finished", "run_finished", "failed")
 

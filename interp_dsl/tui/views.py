@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.parts import names_columns
 
 if TYPE_CHECKING:
     from interp_dsl.tui.base import RunScreen
@@ -59,6 +60,19 @@ def _no_pairs(folder: RunFolder) -> str | None:
     return "no prompts are kept yet; the first pairs of each dataset will be here"
 
 
+def _no_curves(folder: RunFolder) -> str | None:
+    tables = (folder.path / "tables").glob("*.parquet")
+    if any(names_columns(path, "direction", "length", "q25") for path in tables):
+        return None
+    return "no step of perturb or interpolate has ended; its curves will be here"
+
+
+def _no_spectra(folder: RunFolder) -> str | None:
+    if any(step.endswith((".spectrum", ".ranks")) for step in folder.steps):
+        return None
+    return "no step of factor has ended; its spectra and modules will be here"
+
+
 def _no_other(folder: RunFolder) -> str | None:
     if not folder.steps:
         return "no step has ended yet; there is nothing to compare"
@@ -70,6 +84,8 @@ def _no_other(folder: RunFolder) -> str | None:
 
 _MAPS, _CIRCUIT = ("screens.maps", "MapsScreen"), ("screens.circuit", "CircuitScreen")
 _PROMPT = ("screens.prompt", "PromptScreen")
+_CURVES = ("screens.curves", "CurvesScreen")
+_SPECTRA = ("screens.spectra", "SpectraScreen")
 _COMPARE = ("screens.compare", "CompareScreen")
 
 VIEWS: tuple[View, ...] = (
@@ -77,6 +93,8 @@ VIEWS: tuple[View, ...] = (
     View("rank", "r", "Rank", "tables of steps", _screen("screens.rank", "RankScreen"), _no_table),
     View("maps", "m", "Maps", "scores as a grid", _screen(*_MAPS), _no_table),
     View("circuit", "c", "Circuit", "edges that a search found", _screen(*_CIRCUIT), _no_circuit),
+    View("curves", "b", "Curves", "effects over lengths", _screen(*_CURVES), _no_curves),
+    View("spectra", "i", "Spectra", "bases, ranks, modules", _screen(*_SPECTRA), _no_spectra),
     View("prompt", "p", "Prompt", "tokens, attention, logits", _screen(*_PROMPT), _no_pairs),
     View("compare", "d", "Diff", "beside another run", _screen(*_COMPARE), _no_other),
     View("plan", "l", "Plan", "text and plan", _screen("screens.plan", "PlanScreen")),

@@ -70,10 +70,16 @@ def _run_line(app: InterpApp, width: int) -> Text:
 
 
 def _tabs(app: InterpApp, width: int) -> Text:
-    words = sum(len(v.title) + 2 for v in VIEWS)
-    gap = next((g for g in (3, 2) if words + g * (len(VIEWS) - 1) <= width), None)
-    parts = [_tab(app, one, gap is not None) for one in VIEWS]
-    return Text(" " * (gap or 2), no_wrap=True).join(parts)
+    """All views; where there is no room for them those that have something to show; where there is
+    none for these either, the beginnings of their names."""
+    with_something = [v for v in VIEWS if v.name == app.view_name or not app.is_missing(v)]
+    for views in (VIEWS, with_something):
+        words = sum(len(v.title) + 2 for v in views)
+        gap = next((g for g in (3, 2) if words + g * (len(views) - 1) <= width), None)
+        if gap is not None:
+            break
+    parts = [_tab(app, one, gap is not None) for one in views]
+    return Text(" " * (gap or 1), no_wrap=True).join(parts)
 
 
 def _tab(app: InterpApp, one: View, full: bool) -> Text:
