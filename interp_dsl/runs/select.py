@@ -11,9 +11,17 @@ from interp_dsl.language.suggest import suggest
 from interp_dsl.runs.circuit_rows import edge_columns, is_edge_table, kept_edges, strength
 from interp_dsl.runs.curve_rows import curve_columns, curve_rows
 from interp_dsl.runs.curves import is_curve_table
+from interp_dsl.runs.feature_rows import (
+    density_columns,
+    example_columns,
+    feature_selection,
+    training_columns,
+)
 from interp_dsl.runs.rank import metrics, ranked, ranking_column
 from interp_dsl.runs.schema import (
     extra_columns,
+    is_density_table,
+    is_example_table,
     is_estimated,
     is_score_table,
     is_training_table,
@@ -45,6 +53,8 @@ def select(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.Dat
     if is_training_table(table) and selection.by is None:
         newest = table.sort("step", descending=True, maintain_order=True)
         return newest, f"{count(len(table), 'point')} of training, the newest first"
+    if selection.by is None and (is_example_table(table) or is_density_table(table)):
+        return feature_selection(table)
     if not is_score_table(table):
         rows = _sorted(table, step, selection.by) if selection.by else table
         return rows, count(len(table), "row")
@@ -79,6 +89,12 @@ def columns_of(rows: pl.DataFrame) -> list[Column]:
         return edge_columns(rows)
     if is_curve_table(rows):
         return curve_columns(rows)
+    if is_training_table(rows):
+        return training_columns(rows)
+    if is_example_table(rows):
+        return example_columns(rows)
+    if is_density_table(rows):
+        return density_columns(rows)
     return score_columns(rows) if is_score_table(rows) else plain_columns(rows)
 
 
@@ -104,9 +120,11 @@ def score_columns(rows: pl.DataFrame) -> list[Column]:
 
 
 def plain_columns(rows: pl.DataFrame) -> list[Column]:
-    """The columns of any other table."""
+    """The columns of any other table; numbers have signs where some are negative."""
     return [
-        _numbers(rows, name, decimals(rows[name])) if dtype.is_float() else _text(rows, name)
+        _numbers(rows, name, decimals(rows[name]), bool((rows[name] < 0).any()))
+        if dtype.is_float()
+        else _text(rows, name)
         for name, dtype in rows.schema.items()
     ]
 

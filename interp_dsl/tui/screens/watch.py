@@ -43,8 +43,8 @@ class WatchScreen(RunScreen):
     HELP: ClassVar[str] = (
         "What the run is at. ● is worked at, ✓ done, ○ waits, ■ stopped, ✗ failed. Enter opens and "
         "closes a group of tasks, and shows the table of a step that has ended. Space holds the "
-        "picture still while the run goes on. `[` and `]` go through the curves of dictionaries that "
-        "are fitted. A run that somebody else started, or that has died, is shown just the same; "
+        "picture still while the run goes on. `[` and `]` go through the dictionaries whose curves "
+        "are shown. A run that somebody else started, or that has died, is shown just the same; "
         "when it is taken up again, the picture follows."
     )
     HORIZONTAL_BREAKPOINTS = WIDTHS

@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from interp_dsl.runs.live import Status
 from interp_dsl.runs.text import printable
-from interp_dsl.tui.views import VIEWS, View
+from interp_dsl.tui.views import View
 
 if TYPE_CHECKING:
     from interp_dsl.tui.app import InterpApp
@@ -70,9 +70,9 @@ def _run_line(app: InterpApp, width: int) -> Text:
 
 
 def _tabs(app: InterpApp, width: int) -> Text:
-    words = sum(len(v.title) + 2 for v in VIEWS)
-    gap = next((g for g in (3, 2) if words + g * (len(VIEWS) - 1) <= width), None)
-    parts = [_tab(app, one, gap is not None) for one in VIEWS]
+    words = sum(len(v.title) + 2 for v in app.views)
+    gap = next((g for g in (3, 2) if words + g * (len(app.views) - 1) <= width), None)
+    parts = [_tab(app, one, gap is not None) for one in app.views]
     return Text(" " * (gap or 2), no_wrap=True).join(parts)
 
 
