@@ -23,7 +23,9 @@ def feature_selection(table: pl.DataFrame) -> tuple[pl.DataFrame, str]:
         return table, f"{count(len(table), 'example')} of {features}"
     never = int((table["density"] == 0).sum())
     rows = table.sort("density", descending=True, maintain_order=True)
-    return rows, f"{features} by density" + (f", {never:,} never fire" if never else "")
+    return rows, f"{features} by density" + (
+        f", {never:,} never fire{'s' if never == 1 else ''}" if never else ""
+    )
 
 
 def training_columns(rows: pl.DataFrame) -> list[Column]:
@@ -35,7 +37,7 @@ def training_columns(rows: pl.DataFrame) -> list[Column]:
     for name in ("step", "tokens"):
         columns.append(Column(name, [f"{n:,}" for n in rows[name]], right=True))
     for name in ("loss", "mse", "penalty", "l0", "fvu"):
-        if name != "penalty" or rows[name].any():
+        if name != "penalty" or (rows[name] != 0).any():
             columns.append(_numbers(rows, name))
     columns.append(Column("dead", [f"{n:,}" for n in rows["dead"]], right=True))
     columns.append(Column("lr", [f"{v:.2g}" for v in rows["lr"]], right=True))

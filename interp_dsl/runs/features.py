@@ -150,6 +150,10 @@ class Densities:
     counts: Sequence[int]
     never: int
 
+    def edge(self, at: int) -> float:
+        """The logarithm that a bin begins with."""
+        return self.low + at / len(self.counts) * (self.high - self.low)
+
     def bin_of(self, density: float | None) -> int | None:
         """The bin of a density; None for one that is 0 or unknown."""
         if not density:

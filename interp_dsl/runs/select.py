@@ -21,8 +21,8 @@ from interp_dsl.runs.rank import metrics, ranked, ranking_column
 from interp_dsl.runs.schema import (
     extra_columns,
     is_density_table,
-    is_example_table,
     is_estimated,
+    is_example_table,
     is_score_table,
     is_training_table,
 )
