@@ -7,21 +7,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interp_dsl.report.reading import Reading
+from interp_dsl.runs.contexts import beginning, ending
 from interp_dsl.runs.features import Context, contexts, dictionaries, feature_rows, n_intervals
-from interp_dsl.runs.text import decimals, number, share
+from interp_dsl.runs.text import decimals, number, printable, share
 
 if TYPE_CHECKING:
     import polars as pl
 
 MOST = 200
 """Features in a page, those that fire most strongly."""
+SIDE = 44
+"""Characters of a context on each side of its token."""
 LARGEST, LOWER = 8, 12
 """Contexts of a feature in a page: of the largest, and of its intervals."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A context; `share` of the maximum in per cent."""
+    """A context as it is shown; `share` of the maximum in per cent."""
 
     value: str
     share: int
@@ -56,18 +59,18 @@ class Features:
 
 def features(reading: Reading, step: str, examples: pl.DataFrame) -> Features:
     """The first of a step's features, with their densities where another step has recorded them."""
-    of, density = _beside(reading, step)
-    rows = feature_rows(examples, density)
     import polars as pl
 
+    of, density = _beside(reading, step)
+    rows = feature_rows(examples, density)
     seen = rows.filter(pl.col("tokens").is_not_null())
-    shown = seen.sort("maximum", descending=True, nulls_last=True, maintain_order=True).head(MOST)
-    held = examples.filter(pl.col("feature").is_in(shown["feature"].implode()))
+    first = seen.sort("maximum", descending=True, nulls_last=True, maintain_order=True).head(MOST)
+    held = examples.filter(pl.col("feature").is_in(first["feature"].implode()))
     by_feature = {int(str(k[0])): part for k, part in held.group_by("feature")}
     parts = n_intervals(examples)
-    cards = [_card(row, by_feature[row["feature"]], parts) for row in shown.iter_rows(named=True)]
-    kept = sum(len(contexts) for card in cards for _, contexts in card.groups)
-    return Features(of, cards, len(seen) - len(shown), len(held) - kept)
+    cards = [_card(row, by_feature[row["feature"]], parts) for row in first.iter_rows(named=True)]
+    kept = sum(len(shown) for card in cards for _, shown in card.groups)
+    return Features(of, cards, len(seen) - len(first), len(held) - kept)
 
 
 def _beside(reading: Reading, step: str) -> tuple[str, pl.DataFrame | None]:
@@ -108,7 +111,8 @@ def _shown(context: Context, places: int) -> Shown:
     value = number(context.activation, places, signed=False)
     where = f"prompt {context.prompt}, token {context.position}"
     percent = round(100 * context.share)
-    return Shown(value, percent, where, context.before, context.token, context.after)
+    before, after = printable(context.before), printable(context.after)
+    return Shown(value, percent, where, ending(before, SIDE), context.token, beginning(after, SIDE))
 
 
 def _visible(token: str) -> str:

@@ -71,7 +71,7 @@ def _run_line(app: InterpApp, width: int) -> Text:
 
 def _tabs(app: InterpApp, width: int) -> Text:
     words = sum(len(v.title) + 2 for v in app.views)
-    gap = next((g for g in (3, 2) if words + g * (len(app.views) - 1) <= width), None)
+    gap = next((g for g in (3, 2, 1) if words + g * (len(app.views) - 1) <= width), None)
     parts = [_tab(app, one, gap is not None) for one in app.views]
     return Text(" " * (gap or 2), no_wrap=True).join(parts)
 
