@@ -66,7 +66,7 @@ def example_columns(rows: pl.DataFrame) -> list[Column]:
     ]
     used = sum(max(map(len, (c.name, *c.cells))) + 2 for c in columns)
     texts = rows.select("before", "token", "after").iter_rows()
-    lines = ["".join(in_context(*text, width=WIDE - used)) for text in texts]
+    lines = ["".join(in_context(*parts, WIDE - used)) for parts in texts]
     return [*columns, Column("context", lines)]
 
 

@@ -38,7 +38,7 @@ class TrainingScreen(ModalScreen[None]):
 
     def __init__(self, curves: Mapping[str, Curves], name: str) -> None:
         super().__init__()
-        self._curves, self._name = curves, name
+        self._curves, self._chosen = curves, name
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box"):
@@ -52,14 +52,14 @@ class TrainingScreen(ModalScreen[None]):
 
     def _show(self) -> None:
         box, names = self.query_one("#box"), [*self._curves]
-        at = f"{names.index(self._name) + 1}/{len(names)} · [ ] others · " if names[1:] else ""
-        box.border_title = plain(f"{self._name} · over tokens")
+        at = f"{names.index(self._chosen) + 1}/{len(names)} · [ ] others · " if names[1:] else ""
+        box.border_title = plain(f"{self._chosen} · over tokens")
         box.border_subtitle = plain(f"{at}esc closes")
         lines, tones = self.query_one("#curves", Static), cast("InterpApp", self.app).tones
         width, height = lines.size
-        lines.update(pictures.training(self._curves[self._name], tones, width, height))
+        lines.update(pictures.training(self._curves[self._chosen], tones, width, height))
 
     def action_turn(self, by: int) -> None:
         """Another dictionary of the step."""
-        self._name = turned([*self._curves], self._name, by)
+        self._chosen = turned([*self._curves], self._chosen, by)
         self._show()
