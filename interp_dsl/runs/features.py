@@ -12,7 +12,7 @@ from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.dictionaries import Fit, Inspect
 from interp_dsl.plan.tasks import Plan
 from interp_dsl.runs.folder import RunFolder
-from interp_dsl.runs.training import dictionary_name
+from interp_dsl.runs.training import dictionary_name, step_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,7 +35,8 @@ class Read:
     def remedy(self, method: str, feature: int | None = None) -> str:
         """The step that would record what a method of `inspect` leaves."""
         what = f"features({self.name})" if feature is None else feature_units(self.name, [feature])
-        return f"step seen = inspect {what} by {method}() on {self.data}"
+        name = f"{step_of(self.name)}_{method}"
+        return f"step {name} = inspect {what} by {method}() on {self.data}"
 
 
 def dictionaries(plan: Plan, folder: RunFolder) -> list[Read]:

@@ -12,7 +12,7 @@ from interp_dsl.runs.folder import RunFolder
 def read_plan(folder: RunFolder) -> Plan | None:
     """The run's plan, None where there is none or another version's."""
     try:
-        return _plan(folder.path, (folder.path / "plan.json").stat().st_mtime_ns)
+        return _plan(folder.path.absolute(), (folder.path / "plan.json").stat().st_mtime_ns)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

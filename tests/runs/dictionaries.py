@@ -4,17 +4,15 @@ is read by examples and densities, `many[k=4]` by densities alone, `many[k=16]` 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from interp_dsl.plan.algebra import Run
-from interp_dsl.plan.dictionaries import DictionaryOf, Fit, Fitted, Inspect
-from interp_dsl.plan.places import Site, Target
+import interp_dsl
 from interp_dsl.plan.tasks import Plan
 
-TARGET = Target(Site("neuron", 0))
 STEPS = 8
 N = 1_000
 TEXT = """\
@@ -23,8 +21,8 @@ dataset text = task("text-1l-512", n=100)
 let     seen = text where index < 90
 let     held = text where index >= 90
 
-step sae  = fit topk(width=6, k=2) on neurons layers 0 of seen until tokens=4096
-step many = fit topk(width=6, k=[4, 16]) on neurons layers 0 of seen until tokens=4096
+step sae  = fit topk(width=32, k=2) on neurons layers 0 of seen until tokens=4096
+step many = fit topk(width=32, k=[4, 16]) on neurons layers 0 of seen until tokens=4096
 
 step fires = inspect features(sae) by examples(top=2, intervals=2) on held
 step often = inspect features(sae) by density() on held
@@ -32,30 +30,10 @@ step rare  = inspect features(many[k=4]) by density() on held
 """
 
 
-def fitted(label: str = "") -> Fitted:
-    return Fitted(label, TARGET, "topk", (("k", 2),), 512)
-
-
-def _fit(step: str, *labels: str) -> Fit:
-    run = Run("model:m", "data:seen", "text")
-    return Fit(f"fit:{step}", step, run, tuple(map(fitted, labels)), 4096, 512, 4096)
-
-
-def _inspect(step: str, of: str, label: str, method: str) -> Inspect:
-    run, read = Run("model:m", "data:held", "text"), DictionaryOf(of, (fitted(label),))
-    return Inspect(f"inspect:{step}", step, run, read, None, method, ())
-
-
+@cache
 def plan() -> Plan:
-    return Plan(
-        (
-            _fit("sae", ""),
-            _fit("many", "k=4", "k=16"),
-            _inspect("fires", "sae", "", "examples"),
-            _inspect("often", "sae", "", "density"),
-            _inspect("rare", "many", "k=4", "density"),
-        )
-    )
+    """The plan of TEXT."""
+    return interp_dsl.plan(TEXT)
 
 
 def points(labels: Sequence[str | None], steps: int = STEPS) -> list[dict[str, Any]]:

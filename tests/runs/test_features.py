@@ -34,9 +34,9 @@ def test_which_steps_have_read_whose_features(tmp_path: Path) -> None:
     assert (few.name, few.examples, few.densities) == ("many[k=4]", (), ("rare",))
     assert (unread.name, unread.examples, unread.densities) == ("many[k=16]", (), ())
     assert few.remedy("examples") == (
-        "step seen = inspect features(many[k=4]) by examples() on held"
+        "step many_examples = inspect features(many[k=4]) by examples() on held"
     )
-    assert sae.remedy("examples", 12) == "step seen = inspect sae[12] by examples() on held"
+    assert sae.remedy("examples", 12) == "step sae_examples = inspect sae[12] by examples() on held"
     assert unread.data == "seen"  # that of its fit
 
 

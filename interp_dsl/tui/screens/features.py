@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -222,8 +223,11 @@ class FeaturesScreen(RunScreen):
         pane, row, tones = self.query_one("#contexts", Pane), self.row(), self.home.tones
         feature = row.get("feature")
         if not isinstance(feature, int):
-            what, wanted = "no examples of these features are", None
-            pane.show("contexts", lacking_text(what, read.remedy("examples", wanted), tones))
+            remedy = read.remedy("examples")
+            is_searched = self.model is not None and len(self.model.frame)
+            nothing = Text("no feature passes the search", tones.muted)
+            lacking = lacking_text("no examples of these features are", remedy, tones)
+            pane.show("contexts", nothing if is_searched else lacking)
             return
         n = None if self._density is None else int(self._density["n"][0])
         text = facts_text(row, n, tones)

@@ -39,7 +39,7 @@ class Head(Widget):
 
     def render(self) -> Text:
         app = cast("InterpApp", self.app)
-        lines = [_run_line(app, self.size.width - 2), _tabs(app, self.size.width - 2)]
+        lines = [_run_line(app, self.size.width - 2), _tabs(app, self.size.width)]
         return Text("\n").join(lines)
 
     def on_click(self, event: events.Click) -> None:
