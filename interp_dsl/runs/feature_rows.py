@@ -66,7 +66,7 @@ def example_columns(rows: pl.DataFrame) -> list[Column]:
     ]
     used = sum(max(map(len, (c.name, *c.cells))) + 2 for c in columns)
     texts = rows.select("before", "token", "after").iter_rows()
-    lines = ["".join(in_context(*parts, WIDE - used)) for parts in texts]
+    lines = ["".join(in_context(b, t, a, WIDE - used)) for b, t, a in texts]
     return [*columns, Column("context", lines)]
 
 

@@ -16,8 +16,9 @@ for (const features of document.querySelectorAll(".features")) {
     [...card.querySelectorAll("mark")].map((mark) => mark.textContent.toLowerCase()),
   );
   input.addEventListener("input", () => {
-    const wanted = input.value.toLowerCase();
-    const isNumber = /^\s*\d+\s*$/.test(wanted);
+    const typed = input.value.toLowerCase();
+    const wanted = /^"(.+)"$/.exec(typed)?.[1] ?? typed; // quotes make 12 a text
+    const isNumber = /^\s*\d+\s*$/.test(typed);
     let shown = 0;
     cards.forEach((card, i) => {
       const isThere = isNumber
