@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from interp_dsl.check.builds import build_data
 from interp_dsl.check.datachecks import Spans, check_change, check_side, names_of, side_of
 from interp_dsl.check.models import known_model, which_model
+from interp_dsl.check.noops import why_idle
 from interp_dsl.check.scope import Scope
 from interp_dsl.language.source import Span
 from interp_dsl.plan.algebra import Explicit, Metric, Units
@@ -54,6 +55,21 @@ class StepChecks:
         """How many prompts a side has; None where that waits for the run."""
         data = build_data(side.dataset, model, self.scope)
         return None if data is None else data.n
+
+    def why_idle(self, step: Step, side: Side, other: Side | None) -> str | None:
+        """Why moving a step's places changes nothing (noops.py); None where it may, or where that
+        waits for the run."""
+        model, units = step.model, step.units
+        assert model is not None and isinstance(units, Explicit)
+        data = build_data(side.dataset, model, self.scope)
+        theirs = build_data(other.dataset, model, self.scope) if other else None
+        if data is None or model.facts is None or not model.facts.shape.causal:
+            return None
+        if any(a.is_sequence for held in (data.answers, data.wrongs) for a in held or ()):
+            return None
+        where = [t.positions for unit in units.units for t in unit.targets]
+        to = side_of(theirs, other) if theirs and other else None
+        return why_idle(where, step.metrics, side_of(data, side), to)
 
     def model_of(self, call: Call) -> Model:
         """The model that the units name, else the only one declared."""

@@ -10,59 +10,27 @@ stands in suffix.py."""
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from interp_dsl.circuits.candidates import Candidates
+from interp_dsl.circuits.circuit import Circuit, Floats, blank, stacked, unstacked
 from interp_dsl.circuits.clean import Clean
-from interp_dsl.circuits.order import edge_order, stages
+from interp_dsl.circuits.guesses import Guesses
+from interp_dsl.circuits.order import edge_order, marks, stages
+from interp_dsl.circuits.progress import Progress, Snapshot, Work
 from interp_dsl.circuits.rules import PRESETS, Rules
 from interp_dsl.circuits.suffix import Suffix
 from interp_dsl.models.graph import Bools, Ints
+from interp_dsl.models.paths import reaching
 
-Floats = NDArray[np.float64]
 Number = TypeVar("Number", float, Floats)
-
-
-class Progress(NamedTuple):
-    """After `done` of `total` edges, `kept` of all are left; the running score. The first comes
-    before a search judges an edge itself."""
-
-    threshold: float
-    done: int
-    total: int
-    kept: int
-    score: float
-
-
-@dataclass
-class Circuit:
-    """What a search has found, by the number of an edge [E]: `order` its rank, -1 where it was not
-    searched; its `effect`; the
-    running `score` after it was judged; its `margin` effect - τ (of |effect| under `absolute`),
-    below 0 for what is removed; whether it was `evaluated`, or dropped or judged as dead; whether
-    it is `kept`. `tests` counts the candidates run, `again` the edges so near to the threshold that
-    they were measured again."""
-
-    threshold: float
-    start: float
-    order: Ints
-    effect: Floats
-    score: Floats
-    margin: Floats
-    evaluated: Bools
-    kept: Bools
-    tests: int = 0
-    again: int = 0
-
-    @property
-    def final(self) -> float:
-        """The running score at the end."""
-        return float(self.score[self.order.argmax()])
+FIRST = 4
+"""Edges that are tested together at first; later twice as many as could be judged last."""
 
 
 def acdc(
@@ -70,16 +38,28 @@ def acdc(
     thresholds: float | Sequence[float],
     rules: Rules = PRESETS["original"],
     among: Bools | None = None,
+    snapshot: Snapshot | None = None,
 ) -> Generator[Progress, None, list[Circuit]]:
     """The circuits of one or more thresholds τ, with progress after each batch of edges. A search
     takes over what an earlier one has found up to the first edge that the two judge differently.
-    Of `among` [E] only these edges are judged, and all others kept."""
+    Of `among` [E] only these edges are judged, and all others kept.
+
+    From a snapshot of the same search it goes on, and ends with the very numbers that it would have
+    ended with: where a snapshot can be made, the search itself begins from nothing but what the
+    snapshot holds."""
     if rules.direct != clean.forward.graph.direct:
         raise ValueError("the graph has direct edges when the rules have, and only then")
+    values = [thresholds] if isinstance(thresholds, int | float) else thresholds
+    begun = unstacked(snapshot or {})
     found: list[Circuit] = []
-    for threshold in [thresholds] if isinstance(thresholds, int | float) else thresholds:
-        search = _Search(clean, rules, float(threshold), among)
-        yield from search.run(found)
+    for number, threshold in enumerate(values):
+        later = len(values) - number - 1
+        search = _Search(clean, rules, float(threshold), among, found, later)
+        if number < len(begun):
+            search.take_up(begun[number])
+        else:
+            search.begin()
+        yield from search.run()
         found.append(search.circuit)
     return found
 
@@ -101,53 +81,92 @@ def discover(
 
 
 class _Search:
-    """The state of one search: `circuit.kept` is H, `score` is F(H)."""
+    """The state of one search: `circuit.kept` is H, `score` is F(H). `earlier` thresholds' circuits
+    are finished, as many as `later` are to come."""
 
-    def __init__(self, clean: Clean, rules: Rules, threshold: float, among: Bools | None) -> None:
+    def __init__(
+        self,
+        clean: Clean,
+        rules: Rules,
+        threshold: float,
+        among: Bools | None,
+        earlier: Sequence[Circuit],
+        later: int,
+    ) -> None:
         self.clean, self.rules, self.graph = clean, rules, clean.forward.graph
+        self.earlier, self.later = earlier, later
         self.order = edge_order(self.graph, rules.order)
         self.order = self.order if among is None else self.order[among[self.order]]
-        self.circuit = _blank(threshold, self.order, self.graph.n_edges)
+        self.circuit = blank(threshold, self.order, self.graph.n_edges)
         self.score = 0.0
         model = clean.forward.model
-        self._batch = rules.batch or _suitable(clean)
+        self._batch = self._most = rules.batch or _suitable(clean)
         self._close = 32 * torch.finfo(model.dtype).eps if rules.close is None else rules.close
         self._stages = stages(self.graph)
-        self._direct = {
-            receiver: self.graph.n_additive + number
-            for number, receiver in enumerate(self.graph.direct_receivers)
-        }
+        self._marks = marks(self.graph, self.order)
+        self._direct = np.full(self.graph.n_receivers, -1)
+        self._direct[list(self.graph.direct_receivers)] = self.graph.n_additive + np.arange(
+            len(self.graph.direct_receivers)
+        )
         self._suffix: Suffix | None = None
-        self._guesses: dict[int, float] = {}
-        self._anew: Suffix | None = None
+        self._guesses = Guesses(self.graph, self.circuit, self.order)
 
-    def run(self, earlier: Sequence[Circuit]) -> Generator[Progress, None, None]:
+    def run(self) -> Generator[Progress, None, None]:
         circuit, total = self.circuit, len(self.order)
-        done = self._begin(earlier)
         while True:
-            kept = int(circuit.kept.sum())
-            yield Progress(circuit.threshold, done, total, kept, self.score)
-            if done == total:
+            is_mark = circuit.judged == self._marks[bisect_left(self._marks, circuit.judged)]
+            if is_mark:
+                self._suffix, self._batch = None, min(self._most, FIRST)
+                self._guesses = Guesses(self.graph, circuit, self.order)
+            kept, made = int(circuit.kept.sum()), self._snapshot if is_mark else None
+            yield Progress(
+                circuit.threshold, circuit.judged, total, kept, self.score, made, self._work
+            )
+            if circuit.judged == total:
                 return
             with torch.no_grad():
-                done += self._step(done)
+                circuit.judged += self._step(circuit.judged)
 
-    def _begin(self, earlier: Sequence[Circuit]) -> int:
-        """Take over what the earlier search that agrees longest has found; how many edges."""
+    def begin(self) -> None:
+        """Take over what the earlier search that agrees longest has found."""
         mine = self.circuit
-        lengths = [self._agreement(other) for other in earlier]
+        lengths = [self._agreement(other) for other in self.earlier]
         if not lengths or not max(lengths):
             if self.rules.start == "measured":
                 self.score = self.clean.start
             mine.start = self.score
-            return 0
-        shared, other = max(lengths), earlier[lengths.index(max(lengths))]
+            return
+        shared, other = max(lengths), self.earlier[lengths.index(max(lengths))]
         edges = self.order[:shared]
         for name in ("effect", "score", "evaluated", "kept"):
             getattr(mine, name)[edges] = getattr(other, name)[edges]
         mine.margin[edges] = self._margin(mine.effect[edges])
-        mine.start, self.score = other.start, float(mine.score[edges[-1]])
-        return shared
+        mine.start, mine.judged = other.start, shared
+        self.score = float(mine.score[edges[-1]])
+
+    def take_up(self, circuit: Circuit) -> None:
+        """Go on where a snapshot was made."""
+        if circuit.threshold != self.circuit.threshold:
+            raise ValueError(f"a snapshot of another threshold: {circuit.threshold}")
+        self.circuit, self.score = circuit, circuit.start
+        if circuit.judged:
+            self.score = float(circuit.score[self.order[circuit.judged - 1]])
+
+    def _snapshot(self) -> Snapshot:
+        return stacked([*self.earlier, self.circuit])
+
+    def _work(self) -> Work:
+        circuit = self.circuit
+        is_judged = circuit.order < circuit.judged
+        last = self._stages.max()
+        share = (last - self._stages + 1) / (last + 1)
+        reach = np.append(reaching(self.graph, circuit.kept & is_judged), True)
+        is_sure = reach[self.graph.node_of[self.graph.receiver_of]]
+        return Work(
+            float(share[is_judged & circuit.evaluated].sum()),
+            float(share[~is_judged & is_sure].sum()),
+            float(share[~is_judged].sum() + self.later * share.sum()),
+        )
 
     def _agreement(self, other: Circuit) -> int:
         """Up to which edge another threshold's search judges as this one would."""
@@ -160,96 +179,98 @@ class _Search:
 
     def _step(self, done: int) -> int:
         """Judge the next edge or more; how many."""
-        edge = int(self.order[done])
-        if self._suffix is None or self._suffix.stage != self._stages[edge]:
-            self._suffix = Suffix(self.clean, self.circuit.kept, int(self._stages[edge]))
-            self._anew = None
-        receiver = int(self.graph.receiver_of[edge])
-        is_cut = not self.circuit.kept[self._direct.get(receiver, edge)]
-        if is_cut or not self._suffix.is_live(receiver):
+        if self._suffix is None:
+            self._suffix = self._built(self.order[done])
+        ahead = self.order[done : self._marks[bisect_right(self._marks, done)]]
+        is_tested = self._suffix.live[self.graph.receiver_of[ahead]] & ~self._is_cut(ahead)
+        if not is_tested[0]:
+            dead = ahead[: _run(~is_tested)]
             removed = self.rules.drop_dead or bool(self._margin(0.0) < 0)
-            self._note(edge, 0.0, self.score, removed, evaluated=False)
-            return 1
-        return self._test(self._suffix, receiver, self._next(done))
+            self._note(dead, 0.0, self.score, removed, evaluated=False)
+            return len(dead)
+        is_direct = self.graph.sender_of[ahead] < 0
+        n = 1 if is_direct[0] else min(self._batch, _run(is_tested & ~is_direct))
+        return self._test(self._suffix, ahead[:n])
 
-    def _next(self, done: int) -> list[int]:
-        """The next edges into the same receiver, at most a batch of them; a direct edge alone."""
-        ahead = self.order[done : done + self._batch]
-        alike = self.graph.receiver_of[ahead] == self.graph.receiver_of[ahead[0]]
-        alike &= self.graph.sender_of[ahead] >= 0
-        n = len(ahead) if alike.all() else max(1, int(alike.argmin()))
-        return [int(edge) for edge in ahead[:n]]
+    def _built(self, edge: int) -> Suffix:
+        """The state of the edges kept, from the stage that an edge leads into."""
+        return Suffix(self.clean, self.circuit.kept, int(self._stages[edge]))
 
-    def _test(self, suffix: Suffix, receiver: int, edges: list[int]) -> int:
-        """Test edges into one receiver, each where those before it that are guessed to go are gone.
-        Judge them up to the first that was guessed wrong: its own test is still right."""
-        guesses = [self._guess(edge) for edge in edges]
+    def _is_cut(self, edges: Ints) -> Bools:
+        """Do they lead into receivers that have lost their direct edges?"""
+        direct = self._direct[self.graph.receiver_of[edges]]
+        found: Bools = (direct >= 0) & (direct != edges) & ~self.circuit.kept[direct]
+        return found
+
+    def _test(self, suffix: Suffix, edges: Ints) -> int:
+        """Test edges into this stage, each where those before it that are guessed to go are gone.
+        Judge them up to the first that was guessed wrong: its own test is still right. Behind one
+        that is guessed to go no other receiver is begun: it would carry that one along."""
+        guesses = self._guesses.of(edges)
+        receivers = self.graph.receiver_of[edges]
+        is_alone = (receivers == receivers[guesses.argmax()]) | ~np.logical_or.accumulate(guesses)
+        edges, guesses = edges[: _run(is_alone)], guesses[: _run(is_alone)]
         before = np.tril(np.tile(guesses, (len(edges), 1)), -1)
-        senders, removed = self._senders(edges, before | np.eye(len(edges), dtype=bool))
-        scores = suffix.test(receiver, senders, removed)
+        scores = suffix.test(self._candidates(edges, before | np.eye(len(edges), dtype=bool)))
         self.circuit.tests += len(edges)
-        accepted, judged = -1, 0
-        for edge, guess in zip(edges, guesses, strict=True):
-            is_removed = self._judge(edge, scores[judged])
+        accepted, judged, start = -1, 0, self.score
+        for edge, guess in zip(edges.tolist(), guesses, strict=True):
+            score, effect = scores[judged], scores[judged] - self.score
+            if self._is_close(self._margin(effect), score):
+                is_current = suffix.is_new and accepted < 0
+                self._test_anew(edge, suffix if is_current else self._built(edge))
+                return judged + 1
+            is_removed = self._judge(edge, effect, score)
             accepted = judged if is_removed else accepted
             judged += 1
             if is_removed != guess:
                 break
         if accepted >= 0:
             suffix.accept(accepted)
+        self._batch = min(self._most, 2 * judged)
         for late in range(judged, len(edges)):
             gone = np.flatnonzero(before[late])
-            base = scores[gone[-1]] if len(gone) else self.score
-            self._guesses[edges[late]] = scores[late] - base
+            base = scores[gone[-1]] if len(gone) else start
+            self._guesses.tested(int(edges[late]), bool(self._margin(scores[late] - base) < 0))
         return judged
 
-    def _guess(self, edge: int) -> bool:
-        """Will it be removed? As a test told that came too late to count; else yes."""
-        effect = self._guesses.pop(edge, None)
-        return effect is None or bool(self._margin(effect) < 0)
+    def _test_anew(self, edge: int, suffix: Suffix) -> None:
+        """Judge an edge alone, by a state that is new: score and effect then depend on nothing but
+        the edges kept. The search goes on from that state."""
+        alone = self._candidates(np.array([edge]), np.ones((1, 1), dtype=bool))
+        score = suffix.test(alone)[0]
+        self.circuit.again += 1
+        is_first = self.rules.start == "zero" and bool(self.circuit.kept.all())
+        if self._judge(edge, score - (0.0 if is_first else suffix.score), score):
+            suffix.accept(0)
+        self._suffix = suffix
 
-    def _senders(self, edges: list[int], removed: Bools) -> tuple[Ints, Bools]:
-        """The senders that edges come from, ascending, and their columns of `removed`. Without its
-        direct edge, a receiver loses all that it still receives."""
-        senders: Ints = self.graph.sender_of[edges]
-        if senders[0] >= 0:
-            ascending = np.argsort(senders)
-            return senders[ascending], removed[:, ascending]
-        group = self.graph.group_of[self.graph.receiver_of[edges[0]]]
-        member = self.graph.receiver_of[edges[0]] - group.first
-        senders = np.flatnonzero(group.matrix(self.circuit.kept)[member])
-        return senders, np.ones((1, len(senders)), dtype=bool)
+    def _candidates(self, edges: Ints, taken: Bools) -> Candidates:
+        """Those that take the `taken` [n, edges] of some edges. Without its direct edge, a receiver
+        loses all that it still receives."""
+        if self.graph.sender_of[edges[0]] >= 0:
+            return Candidates.of(self.graph, edges, taken)
+        receiver = int(self.graph.receiver_of[edges[0]])
+        group = self.graph.group_of[receiver]
+        kept = group.matrix(self.circuit.kept)[receiver - group.first]
+        return Candidates.cut(receiver, np.flatnonzero(kept))
 
-    def _judge(self, edge: int, score: float) -> bool:
-        """Is the edge removed, given the score without it?"""
-        effect = score - self.score
-        if self._is_close(self._margin(effect), score):
-            effect, score = self._measured_again(edge)
+    def _judge(self, edge: int, effect: float, score: float) -> bool:
+        """Is the edge removed, given its effect and the score without it?"""
         removed = bool(self._margin(effect) < 0)
         self._note(edge, effect, score, removed, evaluated=True)
+        self._guesses.judged(edge, removed)
         return removed
 
-    def _measured_again(self, edge: int) -> tuple[float, float]:
-        """Effect and score from a state built anew, an edge alone: they depend on nothing but the
-        edges kept."""
-        kept = self.circuit.kept
-        if self._anew is None:
-            self._anew = Suffix(self.clean, kept, int(self._stages[edge]))
-        senders, removed = self._senders([edge], np.ones((1, 1), dtype=bool))
-        score = self._anew.test(int(self.graph.receiver_of[edge]), senders, removed)[0]
-        self.circuit.again += 1
-        is_first = self.rules.start == "zero" and bool(kept.all())
-        return score - (0.0 if is_first else self._anew.score), score
-
     def _note(
-        self, edge: int, effect: float, score: float, removed: bool, *, evaluated: bool
+        self, edges: Ints | int, effect: float, score: float, removed: bool, *, evaluated: bool
     ) -> None:
         circuit = self.circuit
         if removed:
-            self.score, self._anew = score, None
-        circuit.effect[edge], circuit.margin[edge] = effect, self._margin(effect)
-        circuit.score[edge], circuit.evaluated[edge] = self.score, evaluated
-        circuit.kept[edge] = not removed
+            self.score = score
+        circuit.effect[edges], circuit.margin[edges] = effect, self._margin(effect)
+        circuit.score[edges], circuit.evaluated[edges] = self.score, evaluated
+        circuit.kept[edges] = not removed
 
     def _margin(self, effect: Number) -> Number:
         size = abs(effect) if self.rules.absolute else effect
@@ -267,10 +288,6 @@ def _suitable(clean: Clean) -> int:
     return max(1, min(most, numbers // size))
 
 
-def _blank(threshold: float, order: Ints, n_edges: int) -> Circuit:
-    """Before the search: all edges kept."""
-    rank = np.full(n_edges, -1)
-    rank[order] = np.arange(len(order))
-    effect, score, margin = np.zeros((3, n_edges))
-    evaluated, kept = np.zeros(n_edges, dtype=bool), np.ones(n_edges, dtype=bool)
-    return Circuit(threshold, 0.0, rank, effect, score, margin, evaluated, kept)
+def _run(flags: Bools) -> int:
+    """How many of them are set before the first that is not."""
+    return len(flags) if flags.all() else int(flags.argmin())

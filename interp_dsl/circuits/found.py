@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from interp_dsl.circuits.acdc import Progress
+from interp_dsl.circuits.progress import Progress
 from interp_dsl.models.graph import Bools
 
 Result = TypeVar("Result")

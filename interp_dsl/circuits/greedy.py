@@ -23,8 +23,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from interp_dsl.circuits.acdc import Progress
 from interp_dsl.circuits.found import Found
+from interp_dsl.circuits.progress import Progress, Snapshot
 from interp_dsl.circuits.setting import Floats, Setting
 from interp_dsl.models.graph import Bools
 from interp_dsl.models.paths import on_path
@@ -48,18 +48,29 @@ def greedy(
     limit: float = math.inf,
     share: float = 0.0,
     among: Bools | None = None,
+    snapshot: Snapshot | None = None,
 ) -> Generator[Progress, None, Elimination]:
     """Eliminate until at most n edges are left, or until the next turn would raise F above
-    `limit`. Of `among` [E] only these edges go and are counted; all others stay."""
+    `limit`. Of `among` [E] only these edges go and are counted; all others stay. Any turn can be
+    the one to go on from."""
     graph = setting.graph
     stays = setting.empty if among is None else ~among
-    kept = on_path(graph, setting.full) | stays
-    score = float(setting.means(kept))
-    turn, turns, effect = 0, np.zeros(graph.n_edges), np.zeros(graph.n_edges)
     count = int((~stays).sum())
+    if snapshot is None:
+        kept = on_path(graph, setting.full) | stays
+        score = float(setting.means(kept))
+        turn, turns, effect = 0, np.zeros(graph.n_edges), np.zeros(graph.n_edges)
+    else:
+        kept, turns, effect = (snapshot[name].copy() for name in ("kept", "turns", "effect"))
+        turn, score = int(snapshot["turn"]), float(snapshot["score"])
+
+    def made() -> Snapshot:
+        held = {"kept": kept, "turns": turns, "effect": effect, "turn": turn, "score": score}
+        return {name: np.array(value) for name, value in held.items()}
+
     while True:
         edges = np.flatnonzero(kept & ~stays)
-        yield Progress(math.nan, count - len(edges), count - n, int(kept.sum()), score)
+        yield Progress(math.nan, count - len(edges), count - n, int(kept.sum()), score, made)
         if len(edges) <= n:
             break
         without = np.tile(kept, (len(edges), 1))

@@ -1,138 +1,20 @@
 """Heads and MLPs behind a receiver, with what they read and wrote in the accepted state.
 
-Shapes: receivers or heads first, then K candidates (in a flow), then B, t, and d_model D or
-d_head."""
+Shapes: heads or states first, then K candidates (in a flow), then B, t, and d_model D or d_head."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from interp_dsl.circuits.clean import Clean
+from interp_dsl.circuits.flow import Flow, Inputs, Update, picked
 from interp_dsl.circuits.layer import Layer
-from interp_dsl.circuits.rows import Rows, index
-from interp_dsl.models.graph import Bools, Group, Ints
+from interp_dsl.circuits.rows import index
+from interp_dsl.models.graph import Bools, Ints
 
-
-class Given(NamedTuple):
-    """What K candidates take from one receiver: of the edges from `senders`, ascending, those that
-    `removed` [K, len(senders)] marks by 1."""
-
-    receiver: int
-    senders: Ints
-    removed: Tensor
-
-    def inputs(self, x: Tensor, differences: Tensor) -> Tensor:
-        """x + Σ_s removed_s (ablated_s - clean_s), [K, B, t, D], from the accepted input x
-        [B, t, D] and the differences [S, B, t, D] of all senders."""
-        mine = differences[index(self.senders, x.device)]
-        if self.removed.shape == (1, 1):
-            return x + mine
-        return torch.addmm(x.flatten(), self.removed, mine.flatten(1)).view(-1, *x.shape)
-
-
-class Flow:
-    """One run of K candidates from a receiver to the logits: what changed senders write, less what
-    they write in the accepted state. Without `given` everything is computed."""
-
-    def __init__(
-        self, clean: Clean, n_senders: int, n_candidates: int, given: Given | None
-    ) -> None:
-        self.clean = clean
-        self.given = given
-        self.n_candidates = n_candidates
-        self.updates: list[tuple[Tensor, slice | Tensor, Tensor]] = []
-        self._senders: tuple[list[int], list[int]] = ([], [])
-        self._differences = (Rows(n_senders), Rows(n_senders))
-
-    def send(self, senders: Ints, difference: Tensor, narrow: bool) -> None:
-        """Of narrow senders only what they write at the reads is known, and needed."""
-        if not narrow:
-            self._senders[False].extend(senders)
-            self._differences[False].add(difference)
-            difference = self.clean.prompts.narrowed(difference)
-        self._senders[True].extend(senders)
-        self._differences[True].add(difference)
-
-    def sent(self, narrow: bool) -> tuple[list[int], Tensor | None]:
-        """Senders, and the differences [s, K, B, t, D] of what they write; None of none."""
-        rows = self._differences[narrow]
-        return self._senders[narrow], rows.first(rows.count) if rows.count else None
-
-    def leaves_clean(self, inputs: Sequence[Inputs]) -> bool:
-        """Is this the first run, and has nothing been removed before or at these inputs?"""
-        return self.given is None and not self._senders[True] and all(i.is_clean for i in inputs)
-
-    def replace(self, kept: Tensor, rows: slice | Tensor, new: Tensor) -> None:
-        """Note that kept[rows] are `new` [n, K, ...] when a candidate is accepted."""
-        self.updates.append((kept, rows, new))
-
-    def accept(self, candidate: int) -> None:
-        for kept, rows, new in self.updates:
-            kept[rows] = new[:, candidate]
-
-
-class Inputs:
-    """The inputs of some receivers of one layer, `x` [n, B, t, D]; `present` [n, S] are the kept
-    edges into them. At first the senders behind the receiver of the search count as clean."""
-
-    def __init__(
-        self, clean: Clean, receivers: Sequence[tuple[Group, int]], present: Bools, narrow: bool
-    ) -> None:
-        numbers = [group.first + member for group, member in receivers]
-        self.rows = {number: row for row, number in enumerate(numbers)}
-        self.narrow = narrow
-        group = receivers[0][0]
-        shape = (len(receivers), len(clean.forward.graph.senders))
-        self.present = np.zeros(shape, dtype=bool)
-        for row, (its, member) in enumerate(receivers):
-            self.present[row, : its.senders] = its.matrix(present)[member]
-        differences = clean.differences(narrow)[: group.senders].flatten(1)
-        removed = torch.from_numpy(~self.present[:, : group.senders]).to(differences)
-        stream = clean.stream(group, narrow)
-        self.is_clean = bool(self.present[:, : group.senders].all())
-        self.x = torch.addmm(stream.flatten(), removed, differences).view(-1, *stream.shape)
-
-    def changed(self, flow: Flow) -> tuple[Ints, Tensor] | None:
-        """The rows that a flow changes, ascending, and their new inputs [n, K, B, t, D]; noted as
-        what replaces the accepted ones. None when it changes none."""
-        given = flow.given
-        if given is None:
-            return self._first(flow)
-        if given.receiver in self.rows:
-            found = np.array([self.rows[given.receiver]])
-            differences = flow.clean.differences(self.narrow)
-            x = given.inputs(self.x[found[0]], differences)[None]
-        else:
-            senders, sent = flow.sent(self.narrow)
-            edges = self.present[:, senders]
-            found = np.flatnonzero(edges.any(1))
-            if sent is None or not len(found):
-                return None
-            old = self.x[index(found, self.x.device)][:, None]
-            x = old + sent if len(senders) == 1 else _sum(edges[found], sent).add_(old)
-        flow.replace(self.x, index(found, x.device), x)
-        return found, x
-
-    def _first(self, flow: Flow) -> tuple[Ints, Tensor]:
-        """All rows, of which there is one where all are alike. What senders write less what they
-        write in the clean run is added for good."""
-        senders, sent = flow.sent(self.narrow)
-        if sent is not None:
-            self.x += _sum(self.present[:, senders], sent)[:, 0]
-        alike = flow.leaves_clean([self])
-        return np.arange(len(self.x)), self.x[: 1 if alike else None, None]
-
-
-def _sum(edges: Bools, sent: Tensor) -> Tensor:
-    """[n, K, B, t, D]: what each of n receivers gets over `edges` [n, s] of `sent`
-    [s, K, B, t, D]."""
-    found: Tensor = torch.tensordot(torch.from_numpy(edges).to(sent), sent, 1)
-    return found
+PARTS = "qkv"
 
 
 class Heads:
@@ -162,21 +44,110 @@ class Heads:
 
     def advance(self, flow: Flow) -> None:
         """Recompute the heads whose queries, keys or values a flow changes."""
+        if not self._tested(flow):
+            self._reached(flow)
+
+    # ---- heads that the candidates take edges from
+
+    def _tested(self, flow: Flow) -> bool:
+        """Recompute heads that candidates take edges from, each once for all candidates that leave
+        it alike; whether there are any."""
+        state = np.full((len(PARTS), len(self._heads), flow.n_candidates), -1)
+        new: dict[str, Tensor] = {}
+        for inputs, channels in zip(self.inputs, self._channels, strict=True):
+            states = inputs.states(flow)
+            if states is None:
+                continue
+            h = self.layer.normed(states.x)
+            channel_of, head_of = np.divmod(states.rows, len(self._heads))
+            for number, channel in enumerate(channels):
+                mine = np.flatnonzero(channel_of == number)
+                touched = states.touched // len(self._heads) == number
+                if not len(mine):
+                    continue
+                heads, which = states.touched[touched] % len(self._heads), states.which[touched]
+                x = h[mine[0] : mine[-1] + 1]
+                for part in _parts(channel):
+                    new[part] = self._project(x, part, head_of[mine], inputs.narrow, flow)
+                    state[PARTS.index(part), heads] = np.where(which < 0, -1, which - mine[0])
+        if new:
+            self._write_states(new, state, flow)
+        return bool(new)
+
+    def _write_states(self, new: dict[str, Tensor], state: Ints, flow: Flow) -> None:
+        """Attend and write for heads with new queries, keys or values: those of `new` [states, B,
+        t, d_head] that `state` [parts, heads, K] tells, the accepted ones where it says -1."""
+        heads, candidates = np.nonzero((state >= 0).any(0))
+        code = heads
+        for of_part in state[:, heads, candidates]:
+            code = code * (state.max() + 2) + of_part + 1
+        _, first, which = np.unique(code, return_index=True, return_inverse=True)
+        mine, at = heads[first], state[:, heads[first], candidates[first]]
+        q, k, v = (
+            self._mixed(part, mine, of_part, new.get(part))
+            for part, of_part in zip(PARTS, at, strict=True)
+        )
+        z = self.layer.attend(q, k, v, flow.clean.prompts, self.narrow)
+        written = self.layer.write(z, self._heads[mine])
+        for part, of_part in zip(PARTS, state, strict=True):
+            if part in new:
+                rows = np.arange(len(self._heads))
+                flow.updates.append(Update(self._parts[part], rows, new[part], of_part))
+        spread = np.full(state.shape[1:], -1)
+        spread[heads, candidates] = which
+        self._send_states(written, mine, spread, flow)
+
+    def _mixed(self, part: str, heads: Ints, at: Ints, new: Tensor | None) -> Tensor:
+        """Queries, keys or values [n, B, t, d_head] of heads [n]: the states of `new` that `at` [n]
+        tells, the accepted ones where it says -1."""
+        kept = self._parts[part]
+        if new is None:
+            return kept[index(heads, kept.device)]
+        if (at >= 0).all():
+            return picked(new, at)
+        return picked(torch.cat([new, kept]), np.where(at >= 0, at, len(new) + heads))
+
+    def _send_states(self, written: Tensor, heads: Ints, which: Ints, flow: Flow) -> None:
+        """Send what candidates make heads write: `written` [n, B, t, D] by heads [n], of which
+        `which` [heads, K] is each candidate's, none where it says -1."""
+        if self._raw is not None:
+            every = np.arange(len(self._raw))
+            raw = picked(
+                torch.cat([written, self._raw]),
+                np.where(which >= 0, which, len(written) + every[:, None]),
+            )
+            flow.updates.append(Update(self._raw, every, written, which))
+            self._send(*self._rescaled(raw), flow)
+            return
+        rows = np.unique(heads)
+        mine = which[rows]
+        flow.updates.append(Update(self._written, rows, written, mine))
+        difference = written - self._written[index(heads, written.device)]
+        if (mine < 0).any():
+            difference = torch.cat([difference, torch.zeros_like(difference[:1])])
+            mine = np.where(mine >= 0, mine, len(difference) - 1)
+        spread = picked(difference, mine.flatten()).view(*mine.shape, *difference.shape[1:])
+        flow.send(self.senders[rows], spread, self.narrow)
+
+    # ---- heads that changed senders reach
+
+    def _reached(self, flow: Flow) -> None:
+        """Recompute heads that changed senders reach, for all candidates."""
         new = self._projected(flow)
         if not new:
             return
-        prompts = flow.clean.prompts
         heads = np.unique(np.concatenate([rows for rows, _ in new.values()]))
-        q, k, v = (self._current(part, heads, new.get(part), flow) for part in "qkv")
+        q, k, v = (self._current(part, heads, new.get(part), flow) for part in PARTS)
         if flow.leaves_clean(self.inputs) and self._raw is None:
             return
-        z = self.layer.attend(q, k, v, prompts, self.narrow)
+        z = self.layer.attend(q, k, v, flow.clean.prompts, self.narrow)
         written = self.layer.write(z, self._heads[heads])
         if self._raw is not None:
-            heads, written = self._rescaled(heads, written, flow)
-        rows = index(heads, written.device)
-        flow.send(self.senders[heads], written - self._written[rows][:, None], self.narrow)
-        flow.replace(self._written, rows, written)
+            rows = torch.from_numpy(heads).to(written.device)
+            raw = self._raw[:, None].expand(-1, *written.shape[1:]).index_copy(0, rows, written)
+            flow.updates.append(Update(self._raw, heads, written))
+            heads, written = self._rescaled(raw)
+        self._send(heads, written, flow)
 
     def _projected(self, flow: Flow) -> dict[str, tuple[Ints, Tensor]]:
         """The queries, keys and values that change: whose, and [n, K, B, t, d_head]."""
@@ -185,15 +156,21 @@ class Heads:
             changed = inputs.changed(flow)
             if changed is None:
                 continue
-            rows, h = changed[0], self.layer.normed(changed[1])
-            ends = np.searchsorted(rows, np.arange(len(channels) + 1) * len(self._heads))
+            is_alike = flow.leaves_clean([inputs])
+            channel_of, head_of = np.divmod(changed.rows, len(self._heads))
             for number, channel in enumerate(channels):
-                mine = slice(ends[number], ends[number + 1])
-                heads = rows[mine] - number * len(self._heads)
-                x = h if len(h) == 1 else h[mine]
-                for part in "qkv" if channel == "attn" else channel:
-                    if len(heads):
-                        new[part] = heads, self._project(x, part, heads, inputs.narrow, flow)
+                mine = np.flatnonzero(channel_of == number)
+                if not len(mine):
+                    continue
+                made: dict[str, list[Tensor]] = {part: [] for part in _parts(channel)}
+                for some in changed.chunks(mine):
+                    h = self.layer.normed(changed.new(some[:1] if is_alike else some))
+                    for part, pieces in made.items():
+                        heads = head_of[some]
+                        pieces.append(self._project(h, part, heads, inputs.narrow, flow))
+                for part, pieces in made.items():
+                    whole = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+                    new[part] = head_of[mine], whole
         return new
 
     def _project(self, h: Tensor, part: str, heads: Ints, is_narrow: bool, flow: Flow) -> Tensor:
@@ -209,7 +186,7 @@ class Heads:
         those of `new`."""
         kept = self._parts[part]
         if new is not None:
-            flow.replace(kept, index(new[0], kept.device), new[1])
+            flow.updates.append(Update(kept, *new))
             if len(new[0]) == len(heads):
                 return new[1]
         old = kept[index(heads, kept.device)][:, None]
@@ -220,15 +197,24 @@ class Heads:
             0, torch.from_numpy(np.searchsorted(heads, new[0])).to(old.device), new[1]
         )
 
-    def _rescaled(self, heads: Ints, new: Tensor, flow: Flow) -> tuple[Ints, Tensor]:
-        """A norm behind the attention: what one head writes changes what it makes of all."""
-        assert self._raw is not None
-        rows = torch.from_numpy(heads).to(new.device)
-        raw = self._raw[:, None].expand(-1, *new.shape[1:]).index_copy(0, rows, new)
-        flow.replace(self._raw, rows, new)
+    # ---- both
+
+    def _send(self, heads: Ints, written: Tensor, flow: Flow) -> None:
+        """Send what heads write now, [n, K, B, t, D]."""
+        difference = written - self._written[index(heads, written.device)][:, None]
+        flow.send(self.senders[heads], difference, self.narrow)
+        flow.updates.append(Update(self._written, heads, written))
+
+    def _rescaled(self, raw: Tensor) -> tuple[Ints, Tensor]:
+        """A norm behind the attention: what one head writes changes what it makes of all,
+        [H, K, B, t, D]."""
         scale = self.layer.post_scale(raw)
         assert scale is not None
         return np.arange(len(raw)), raw * scale
+
+
+def _parts(channel: str) -> str:
+    return PARTS if channel == "attn" else channel
 
 
 class Mlp:
@@ -242,8 +228,8 @@ class Mlp:
         self._written = clean.outputs(narrow)[self.senders[0]][None].clone()
 
     def advance(self, flow: Flow) -> None:
-        changed = self.inputs[0].changed(flow)
-        if changed is not None and not flow.leaves_clean(self.inputs):
-            written = self.layer.mlp(changed[1])
+        x = self.inputs[0].only(flow)
+        if x is not None and not flow.leaves_clean(self.inputs):
+            written = self.layer.mlp(x)[None]
             flow.send(self.senders, written - self._written[:, None], self.narrow)
-            flow.replace(self._written, slice(None), written)
+            flow.updates.append(Update(self._written, np.arange(1), written))

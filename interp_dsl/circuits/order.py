@@ -9,6 +9,9 @@ import numpy as np
 from interp_dsl.circuits.rules import ORDERS
 from interp_dsl.models.graph import Graph, Group, Ints
 
+APART = 256
+"""Edges between two marks at which a search can be taken up: each costs about a pass."""
+
 
 def stage_of(graph: Graph, group: Group) -> int:
     """Stages in execution order: a layer's heads, its MLP, the final residual at last."""
@@ -21,6 +24,17 @@ def stages(graph: Graph) -> Ints:
     by_receiver = np.array([stage_of(graph, group) for group in graph.group_of])
     found: Ints = by_receiver[graph.receiver_of]
     return found
+
+
+def marks(graph: Graph, order: Ints) -> list[int]:
+    """Where a search in this order can be taken up, as numbers of edges judged, ascending: at its
+    beginning; before a receiver of another stage, or one at least `APART` edges after the last
+    mark; and at its end."""
+    stage, found = stages(graph)[order], [0]
+    for first in np.flatnonzero(np.diff(graph.receiver_of[order])) + 1:
+        if stage[first] != stage[first - 1] or first - found[-1] >= APART:
+            found.append(int(first))
+    return [*found, len(order)]
 
 
 def edge_order(graph: Graph, order: str | Sequence[int]) -> Ints:

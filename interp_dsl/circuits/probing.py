@@ -11,7 +11,6 @@ circuit of edges: all those between nodes that are kept."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -20,8 +19,9 @@ import torch
 from torch import Tensor
 
 from interp_dsl.circuits import concrete
-from interp_dsl.circuits.acdc import Progress
 from interp_dsl.circuits.found import Found
+from interp_dsl.circuits.learning import Learning
+from interp_dsl.circuits.progress import Progress, Snapshot
 from interp_dsl.circuits.ranked import refuse_direct
 from interp_dsl.circuits.setting import Floats, Setting
 from interp_dsl.models.graph import Graph
@@ -43,24 +43,22 @@ def probe(
     lr: float = 0.05,
     mask: float = 0.9,
     seed: int = 0,
+    snapshot: Snapshot | None = None,
 ) -> Generator[Progress, None, Probed]:
     """The nodes whose masks end above 1/2, and all edges between them. `strength` is λ. Adam of a
     constant rate, from masks of `mask`; a step is one pass over all examples, each with a draw of
     its own."""
     graph = setting.graph
     refuse_direct(graph)
-    generator = torch.Generator().manual_seed(seed)
     logits = concrete.logits(graph.n_receivers - 1, mask, setting.tokens.device)
-    optimizer = torch.optim.Adam([logits], lr=lr)
-    for step in range(steps):
-        masks = concrete.sampled(logits, len(setting.tokens), generator)
+    learning = Learning(torch.optim.Adam([logits], lr=lr), seed, snapshot)
+    while learning.step < steps:
+        masks = concrete.sampled(logits, len(setting.tokens), learning.generator)
         value = setting.soft(edge_masks(graph, masks))
         loss = value + strength * concrete.log_alive(logits).exp().mean()
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        learning.descend(loss)
         n_kept = int((edge_masks(graph, concrete.settled(logits)) > 0.5).sum())
-        yield Progress(math.nan, step + 1, steps, n_kept, value.item())
+        yield learning.progress(steps, n_kept, value)
     with torch.no_grad():
         nodes = concrete.settled(logits.double()) > 0.5
         alive = concrete.log_alive(logits.double()).exp()

@@ -10,7 +10,6 @@ nodes apart as well; here their masks count in the one constraint."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator
 from typing import Any
 
@@ -18,8 +17,9 @@ import torch
 from torch import Tensor
 
 from interp_dsl.circuits import concrete
-from interp_dsl.circuits.acdc import Progress
 from interp_dsl.circuits.found import Found
+from interp_dsl.circuits.learning import Learning
+from interp_dsl.circuits.progress import Progress, Snapshot
 from interp_dsl.circuits.ranked import first_edges, ranking, refuse_direct
 from interp_dsl.circuits.setting import Setting
 from interp_dsl.models.graph import Bools, Graph
@@ -35,6 +35,7 @@ def prune_edges(
     mask: float = 0.9,
     seed: int = 0,
     among: Bools | None = None,
+    snapshot: Snapshot | None = None,
 ) -> Generator[Progress, None, Found]:
     """A circuit of at most n edges: those most likely to be there, log P(z_w > 0) + log P(z_e > 0),
     which are the scores. Adam of a constant rate each for masks, which begin as `mask`, and for
@@ -43,7 +44,6 @@ def prune_edges(
     only these edges have masks and are counted; all others are there."""
     graph = setting.graph
     refuse_direct(graph)
-    generator = torch.Generator().manual_seed(seed)
     device = setting.tokens.device
     stays = setting.empty if among is None else ~among
     fixed = torch.from_numpy(stays).to(device)
@@ -55,22 +55,22 @@ def prune_edges(
         {"params": [edges, writers], "lr": lr},
         {"params": [multipliers], "lr": multiplier_lr, "maximize": True},
     ]
-    optimizer = torch.optim.Adam(groups)
-    for step in range(steps):
-        draws = [concrete.sampled(x, len(setting.tokens), generator) for x in (edges, writers)]
+    learning = Learning(torch.optim.Adam(groups), seed, snapshot)
+    while learning.step < steps:
+        draws = [
+            concrete.sampled(x, len(setting.tokens), learning.generator) for x in (edges, writers)
+        ]
         masks = draws[0] * _of_edges(graph, draws[1], 1.0)
         value = setting.soft(torch.where(fixed, 1.0, masks))
         alive = concrete.log_alive(edges) + _of_edges(graph, concrete.log_alive(writers), 0.0)
         share = 1 - n / max(1, int(searched.sum()))
-        target = share * min(1.0, (step + 1) / max(1.0, warmup * steps))
+        target = share * min(1.0, (learning.step + 1) / max(1.0, warmup * steps))
         short = target - (1 - alive[searched].exp().mean())
         loss = value + multipliers[0] * short + multipliers[1] * short.square()
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        learning.descend(loss)
         settled = concrete.settled(edges) * _of_edges(graph, concrete.settled(writers), 1.0)
         n_kept = int(((settled > 0.5) | fixed).sum())
-        yield Progress(math.nan, step + 1, steps, n_kept, value.item())
+        yield learning.progress(steps, n_kept, value)
     with torch.no_grad():
         edges, writers = edges.double(), writers.double()
         alive = concrete.log_alive(edges) + _of_edges(graph, concrete.log_alive(writers), 0.0)

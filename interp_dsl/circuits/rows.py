@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,7 +34,8 @@ class Rows:
 
 
 def index(rows: Ints, device: torch.device) -> slice | Tensor:
-    """Ascending row numbers as what indexes a tensor: a slice where they follow each other."""
-    if len(rows) and rows[-1] - rows[0] == len(rows) - 1:
+    """Row numbers as what indexes a tensor: a slice where each follows the one before."""
+    n = len(rows)
+    if n and rows[-1] - rows[0] == n - 1 and (n < 3 or (np.diff(rows) == 1).all()):
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return torch.from_numpy(rows).to(device)

@@ -16,8 +16,8 @@ class Rules:
     a receiver off. `drop_dead`: edges into what no kept path leads from to the logits are dropped
     untested; else they are judged by their effect, which is 0. `absolute`: |effect| < τ.
     `start`: the running score begins as measured, or at zero.
-    `batch`: how many edges into one receiver are tested at once, each on the guess that the ones
-    before it are removed; None: as many as suit the device. It changes no decision: where
+    `batch`: how many edges into one stage are tested at once, each on a guess of which before it
+    are removed; None: as many as suit the device. It changes no decision: where
     |effect - τ| is below `close` × max(1, |score|), rounding could, and both scores are measured
     again from a state built anew, the edge alone. None: 32 × the precision of the model."""
 

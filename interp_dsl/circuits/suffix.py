@@ -4,7 +4,8 @@ ACDC visits receivers from the logits down, stage by stage: the final residual, 
 MLP, its heads, and so on. When it tests an edge into a receiver r,
 
 1. every sender before r is clean, for no edge there has been decided: the candidate's input is
-   x_r + (ablated_s - clean_s), and nothing before r is run;
+   x_r + (ablated_s - clean_s), and nothing before r is run; candidates that leave a head alike
+   share what it makes of that;
 2. behind r only those heads and MLPs change that kept edges lead to from r, and of a head only the
    queries, keys or values that these edges enter. They read x + Σ_s kept_s (new_s - old_s), where
    s are the senders that change; all else is taken from the accepted state;
@@ -15,11 +16,12 @@ MLP, its heads, and so on. When it tests an edge into a receiver r,
 from __future__ import annotations
 
 import numpy as np
-import torch
 
+from interp_dsl.circuits.candidates import Candidates
 from interp_dsl.circuits.clean import Clean
-from interp_dsl.circuits.nodes import Flow, Given, Heads, Inputs, Mlp
-from interp_dsl.models.graph import Bools, Graph, Ints
+from interp_dsl.circuits.flow import Flow, Inputs
+from interp_dsl.circuits.nodes import Heads, Mlp
+from interp_dsl.models.graph import Bools, Graph
 from interp_dsl.models.paths import join, reaching
 
 
@@ -47,38 +49,36 @@ class Suffix:
                 self._nodes.append(Mlp(clean, layer, present, bool(narrow[mlp])))
         self._final = Inputs(clean, [(graph.groups[-1], 0)], present, True)
         inputs = [*(i for node in self._nodes for i in node.inputs), self._final]
-        self._owners = {receiver: owner for owner in inputs for receiver in owner.rows}
-        self._flow = self._new_flow(1, None)
+        self.live = np.zeros(graph.n_receivers, dtype=bool)
+        """Which receivers [R] from this stage on have a kept path to the logits."""
+        self.live[[receiver for owner in inputs for receiver in owner.rows]] = True
+        self._flow = self._new_flow(None)
         self.score = self._scores()[0]
         self.accept(0)
+        self.is_new = True
+        """Has nothing been accepted yet?"""
 
-    def is_live(self, receiver: int) -> bool:
-        """Has it a kept path to the logits?"""
-        return receiver in self._owners
-
-    def test(self, receiver: int, senders: Ints, removed: Bools) -> list[float]:
-        """The score of each of K candidates, which take edges from `senders`, ascending, into a
-        receiver of this stage out of the accepted state: those that `removed` [K, len(senders)]
-        marks."""
-        x = self._owners[receiver].x
-        given = Given(receiver, senders, torch.from_numpy(removed).to(x))
-        self._flow = self._new_flow(len(removed), given)
+    def test(self, candidates: Candidates) -> list[float]:
+        """The score of each of K candidates, which take edges into live receivers of this stage out
+        of the accepted state."""
+        self._flow = self._new_flow(candidates)
         return self._scores()
 
     def accept(self, candidate: int) -> None:
         """Make one of the candidates tested last the accepted state."""
         self._flow.accept(candidate)
+        self.is_new = False
 
-    def _new_flow(self, n_candidates: int, given: Given | None) -> Flow:
+    def _new_flow(self, given: Candidates | None) -> Flow:
         n_senders = sum(len(node.senders) for node in self._nodes)
-        return Flow(self._clean, n_senders, n_candidates, given)
+        return Flow(self._clean, n_senders, given)
 
     def _scores(self) -> list[float]:
         for node in self._nodes:
             node.advance(self._flow)
-        changed = self._final.changed(self._flow)
-        assert changed is not None
-        return self._clean.means(self._clean.forward.model.logits(changed[1][0]))
+        x = self._final.only(self._flow)
+        assert x is not None
+        return self._clean.means(self._clean.forward.model.logits(x))
 
 
 def wide(graph: Graph, present: Bools, reach: Bools) -> Bools:

@@ -27,7 +27,7 @@ from interp_dsl.cli.output import Output, is_colored
 from interp_dsl.cli.watch import Quiet
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
-from interp_dsl.runs.live import ending, imported, outcome, task_name
+from interp_dsl.runs.live import ending, imported, outcome, task_name, time_left
 from interp_dsl.runs.select import interval
 from interp_dsl.runs.text import decimals, number, printable
 
@@ -39,6 +39,14 @@ class Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:,.0f}/s" if task.speed else "", style="dim")
+
+
+class Left(TimeRemainingColumn):
+    """Time left: between what a search says of itself, else by the rate."""
+
+    def render(self, task: Task) -> Text:
+        said = task.fields.get("left")
+        return Text(said, style="progress.remaining") if said else super().render(task)
 
 
 class Live(Quiet):
@@ -54,7 +62,7 @@ class Live(Quiet):
             MofNCompleteColumn(),
             Rate(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            Left(),
             console=self.console,
         )
         self._tasks: dict[str, TaskID] = {}
@@ -87,7 +95,9 @@ class Live(Quiet):
             case "edges" if f"search:{event['step']}" in self._tasks:
                 told = f"{event['step']}: {event['kept']:,} edges, score {event['score']:.4g}"
                 self._bars.update(
-                    self._tasks[f"search:{event['step']}"], description=printable(told)
+                    self._tasks[f"search:{event['step']}"],
+                    description=printable(told),
+                    left=time_left(event),
                 )
             case "fit" if f"fit:{event['step']}" in self._tasks:
                 told = f"{event['step']}: loss {event['loss']:.3g}, l0 {event['l0']:.1f}, "

@@ -14,7 +14,7 @@ from interp_dsl.cli.output import Output
 from interp_dsl.language.diagnostics import Diagnostic
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
-from interp_dsl.runs.live import ending, imported, outcome, task_name
+from interp_dsl.runs.live import ending, imported, outcome, task_name, time_left
 from interp_dsl.runs.text import printable
 from interp_dsl.session import RUNS
 
@@ -47,6 +47,7 @@ class Lines(Quiet):
         super().__init__(output)
         self._said: dict[str, float] = {}
         self._steps: dict[str, str] = {}
+        self._left: dict[str, str] = {}
 
     def started(self, folder: RunFolder, resumed: bool) -> None:
         self.output.message(f"{'going on in' if resumed else 'running in'} {folder.path}")
@@ -64,6 +65,9 @@ class Lines(Quiet):
                 return None
             case "progress":
                 return self._progress(event)
+            case "edges":
+                self._left[f"search:{event['step']}"] = time_left(event)
+                return None
             case "task_finished":
                 return f"{task_name(event)}: {outcome(event)}"
             case "note":
@@ -82,7 +86,8 @@ class Lines(Quiet):
             return None
         self._said[task] = event["time"]
         share = f" of {total:,} ({done / total:.0%})" if total else ""
-        return f"{self._steps.get(task, task)}: {done:,}{share}"
+        left = f", {said}" if (said := self._left.get(task)) else ""
+        return f"{self._steps.get(task, task)}: {done:,}{share}{left}"
 
 
 class JsonLines(Quiet):

@@ -79,23 +79,19 @@ class Dictionary:
 
 
 def finished(
-    name: str, params: Mapping[str, Tensor], held: Mapping[str, Tensor], k: int | None, scale: float
+    name: str, params: Mapping[str, Tensor], threshold: Tensor | None, k: int | None, scale: float
 ) -> Dictionary:
-    """The dictionary that training leaves. It was fitted to activations times `scale`, and is one
-    of the activations themselves: with all activations on one scale, only the biases and
-    thresholds change (f becomes f / scale)."""
+    """The dictionary that training leaves, of features that are on above a `threshold` [d_sae]
+    where there is one. It was fitted to activations times `scale`, and is one of the activations
+    themselves: with all on one scale, only biases and thresholds change (f becomes f / scale)."""
     bias = {n: v / scale for n, v in params.items() if n in ("b_enc", "b_gate", "b_mag", "b_dec")}
     tensors = {
         "W_enc": params["encoder"].T.contiguous(),
         "W_dec": params["decoder"].contiguous(),
         **bias,
     }
-    match name:
-        case "batch_topk" | "matryoshka":
-            tensors["threshold"] = (held["threshold"] / scale).expand_as(params["b_enc"]).clone()
-            return Dictionary("jumprelu", tensors)
-        case "jumprelu":
-            tensors["threshold"] = params["log_threshold"].exp() / scale
-        case "gated":
-            tensors["r_mag"] = params["r_mag"].clone()
+    if threshold is not None:
+        return Dictionary("jumprelu", {**tensors, "threshold": (threshold / scale).clone()})
+    if name == "gated":
+        tensors["r_mag"] = params["r_mag"].clone()
     return Dictionary(name, tensors, k if name == "topk" else None)

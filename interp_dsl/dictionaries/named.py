@@ -30,7 +30,7 @@ def architecture(name: str, options: Mapping[str, Any], length: float) -> Archit
         case "matryoshka":
             return Matryoshka(**top, prefixes=tuple(options["prefixes"]))
         case "jumprelu":
-            relative = options["bandwidth"] * length, options["threshold"] * length
+            relative = options["bandwidth"], options["threshold"], length
             return JumpRelu(options["l0"], options["target"], *relative)
         case "gated":
             return Gated(options["l1"])

@@ -121,7 +121,11 @@ class Trainer:
     def dictionary(self) -> Dictionary:
         """What has been learned, for activations as they are."""
         k: int | None = getattr(self.architecture, "k", None)
-        return finished(self.architecture.name, self.params, self.held, k, self.settings.scale)
+        return self._finished(k, self.settings.scale)
+
+    def _finished(self, k: int | None, scale: float) -> Dictionary:
+        threshold = self.architecture.thresholds(self.params, self.held)
+        return finished(self.architecture.name, self.params, threshold, k, scale)
 
     # ---- state
 
@@ -192,7 +196,7 @@ class Trainer:
     def _losses(self, batches: Iterable[Tensor]) -> Iterable[tuple[Tensor, Tensor]]:
         """Each batch, scaled, with the loss of each input: its squared error and its L1."""
         weight = getattr(self.architecture, "l1", 0.0)
-        fit = finished(self.architecture.name, self.params, self.held, None, 1.0)
+        fit = self._finished(None, 1.0)
         for batch in batches:
             x = batch * self.settings.scale
             f = fit.encode(x)

@@ -10,10 +10,12 @@ from interp_dsl.data.fingerprint import fingerprint
 from interp_dsl.engine.by_edge import edges_of, scores_of, strengths_of
 from interp_dsl.engine.edges import EdgeBench
 from interp_dsl.engine.findings import evaluate_circuits
+from interp_dsl.engine.interrupts import Stop
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.scores import Scored
 from interp_dsl.engine.searches import Ranking, Searched, run_search
 from interp_dsl.engine.state import State
+from interp_dsl.engine.taken_up import Saved
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.graph import Graph
 from interp_dsl.models.shape import Shape
@@ -25,9 +27,13 @@ from interp_dsl.runs.circuit_file import circuit_path, circuits_of
 from interp_dsl.runs.folder import RunFolder
 
 
-def search(task: Search, key: str, state: State, folder: RunFolder, report: Report) -> None:
-    """Search, and write the edge table and a file a circuit."""
-    found = run_search(task, state, report, ranking_of(task, state, folder))
+def search(
+    task: Search, key: str, state: State, folder: RunFolder, report: Report, stop: Stop
+) -> None:
+    """Search, and write the edge table and a file a circuit. Raises Stopped when asked to stop,
+    with what has been done on the disk."""
+    saved = Saved(folder, task.step, key, stop)
+    found = run_search(task, state, report, ranking_of(task, state, folder), saved)
     several = len(found.circuits) > 1
     about = []
     for at, values in zip(found.circuits, found.values, strict=True):
@@ -41,6 +47,7 @@ def search(task: Search, key: str, state: State, folder: RunFolder, report: Repo
         )
     folder.write_table(task.step, found.table)
     folder.finish_step(task.step, key, circuits=about)
+    folder.drop_parts(task.step)
 
 
 def ranking_of(task: Search, state: State, folder: RunFolder) -> Ranking | None:

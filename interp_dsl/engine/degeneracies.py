@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from interp_dsl.engine.chain import Chain
-from interp_dsl.engine.factors import Factored
+from interp_dsl.engine.factors import Factored, note_few
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State
 from interp_dsl.geometry import degeneracy as dg
@@ -27,12 +27,13 @@ def degeneracy(task: Factor, state: State, report: Report) -> Factored:
     options: dict[str, Any] = dict(task.options)
     with torch.no_grad():
         for done, target in enumerate(task.targets, 1):
-            _mlp(target, chain, options, found)
+            note_few(target, _mlp(target, chain, options, found), report)
             report.progress(done, len(task.targets))
     return found
 
 
-def _mlp(target: Target, chain: Chain, options: dict[str, Any], found: Factored) -> None:
+def _mlp(target: Target, chain: Chain, options: dict[str, Any], found: Factored) -> Tensor:
+    """What an MLP is told of; its activations."""
     layer = target.site.layer
     assert layer is not None
     begin, end = 2 * layer + 1, 2 * chain.n_layers + 1
@@ -51,6 +52,7 @@ def _mlp(target: Target, chain: Chain, options: dict[str, Any], found: Factored)
         _ranks(target, matrix, weight, spectra, options["drop"], found)
     gates = pre[..., : hidden.shape[-1]]
     _neurons(target, gates, options["agreement"], found)
+    return hidden
 
 
 def _slopes(stage: Stage, f: Tensor) -> Tensor:

@@ -115,6 +115,10 @@ class EdgeBench:
             self._all = self.ablated(examples)
         return Setting(self.forward, self.tokens, self._all, values, self.reads, self.mask)
 
+    def forget(self) -> None:
+        """Drop what `setting` keeps: it can be made again."""
+        self._all = None
+
     def ablated(self, examples: Tensor) -> Tensor:
         """What stands where an edge is out [S, B, T, D], for these examples; an axis has size 1
         where it is the same for all."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,15 +18,15 @@ from interp_dsl.plan.places import Target, Unit
 from interp_dsl.plan.tasks import Factor
 from interp_dsl.runs.factored import TABLES
 from interp_dsl.runs.folder import RunFolder
-from interp_dsl.runs.schema import polars_types, score_table
+from interp_dsl.runs.schema import Kind, polars_types, score_table
 
 
 @dataclass
 class Factored:
-    """Rows of the score table, whose column `key` tells those of one place apart; rows of further
-    tables by name; tensors by name."""
+    """Rows of the score table, whose column `key` (None for none) tells those of one place apart;
+    rows of further tables by name; tensors by name."""
 
-    key: str
+    key: str | None
     n: int
     scores: list[dict[str, Any]] = field(default_factory=list)
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -39,7 +39,8 @@ class Factored:
         about = {"unit": "model", "position": "all"}
         about = about if target is None else columns_of(Unit((target,)))
         value = None if value is None else float(value)
-        self.scores.append({**about, self.key: word, "metric": metric, "value": value, "n": self.n})
+        keyed = {} if self.key is None else {self.key: word}
+        self.scores.append({**about, **keyed, "metric": metric, "value": value, "n": self.n})
 
     def rows(self, table: str, rows: list[dict[str, Any]]) -> None:
         self.tables.setdefault(table, []).extend(rows)
@@ -58,16 +59,35 @@ def methods() -> dict[str, Method]:
     return {"interaction_basis": interaction_basis, "degeneracy": degeneracy}
 
 
+def note_few(target: Target, f: Tensor, report: Report) -> None:
+    """Say where there are fewer activations [n, p, d] than dimensions, which bounds every rank."""
+    rows, d = f[..., 0].numel(), f.shape[-1]
+    if rows <= d:
+        report.note(
+            f"{target.place} has {d} dimensions and {rows} activations here: no more directions "
+            "than these can be told apart; take more examples"
+        )
+
+
 def factor(task: Factor, key: str, state: State, folder: RunFolder, report: Report) -> None:
     """Run a method and write what it leaves. Raises InterpError E690 to E693."""
-    found = methods()[task.method](task, state, report)
+    write(methods()[task.method](task, state, report), TABLES, task.step, key, folder)
+
+
+def write(
+    found: Factored,
+    columns: Mapping[str, Mapping[str, Kind]],
+    step: str,
+    key: str,
+    folder: RunFolder,
+) -> None:
+    """The tables and tensors of a finished step; `columns` of its further tables."""
     for name, rows in found.tables.items():
-        folder.write_table(f"{task.step}.{name}", table(name, rows))
-    folder.write_tensors(task.step, found.tensors)
-    folder.write_table(task.step, score_table(found.scores, {found.key: "text"}))
-    folder.finish_step(task.step, key, tables=list(found.tables))
-
-
-def table(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
-    schema = polars_types(TABLES[name])
-    return pl.DataFrame({c: [row[c] for row in rows] for c in schema}, schema=schema)
+        schema = polars_types(columns[name])
+        held = {column: [row[column] for row in rows] for column in schema}
+        folder.write_table(f"{step}.{name}", pl.DataFrame(held, schema=schema))
+    if found.tensors:
+        folder.write_tensors(step, found.tensors)
+    extra: dict[str, Kind] = {} if found.key is None else {found.key: "text"}
+    folder.write_table(step, score_table(found.scores, extra))
+    folder.finish_step(step, key, tables=list(found.tables))

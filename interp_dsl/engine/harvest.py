@@ -75,9 +75,11 @@ class Harvest:
         """Which tokens [B, T] of examples are text."""
         return self._kept[examples]
 
-    def of(self, examples: Tensor) -> tuple[Tensor, Block]:
-        """The activations of examples, and of which example each is."""
-        found = self._bench.forward("plain", examples, sites=self._sites, reading="nothing")
+    def of(self, examples: Tensor, edits: Sequence[Edit] = ()) -> tuple[Tensor, Block]:
+        """The activations of examples under edits, and of which example each is."""
+        found = self._bench.forward(
+            "plain", examples, sites=self._sites, reading="nothing", more=edits
+        )
         return self._owners(examples), self._activations(found.sites, examples)
 
     def whole(self, examples: Tensor) -> tuple[Tensor, Block]:

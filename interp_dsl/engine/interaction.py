@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from interp_dsl.engine.chain import Chain
-from interp_dsl.engine.factors import Factored
+from interp_dsl.engine.factors import Factored, note_few
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State
 from interp_dsl.geometry import ablation
@@ -45,6 +45,8 @@ class _Study:
         depths = [depth(t.site, chain.n_layers) for t in self.targets]
         end = 2 * chain.n_layers + 1
         *self.layers, self.logits = chain.streams([*depths, end])
+        for target, f in zip(self.targets, self.layers, strict=True):
+            note_few(target, f, report)
         self.stages = [chain.stage(below, above) for below, above in pairwise(depths)]
         self.tail = chain.stage(depths[-1], end)
         self.found = Factored("basis", chain.n)

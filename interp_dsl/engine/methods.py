@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from interp_dsl.circuits import probing, pruning, ranked
-from interp_dsl.circuits.acdc import Progress, acdc
+from interp_dsl.circuits.acdc import acdc
 from interp_dsl.circuits.clean import Clean
 from interp_dsl.circuits.found import Result
 from interp_dsl.circuits.greedy import greedy
+from interp_dsl.circuits.progress import Progress, Snapshot
 from interp_dsl.circuits.rules import Rules
 from interp_dsl.circuits.setting import Floats, Setting
 from interp_dsl.engine.edges import EdgeBench
@@ -33,26 +35,40 @@ class Found:
     threshold: float | None = None
 
 
+class Told(Protocol):
+    """Who is told how a search goes."""
+
+    def __call__(self, at: Progress) -> None: ...
+
+    def one_pass(self, seconds: float) -> None:
+        """Hear how long a pass of all examples takes."""
+
+
 @dataclass(frozen=True)
 class Problem:
-    """What a method gets: the bench, which way the first metric is worse (1: up), the ranking [E]
-    that it starts from, where it does, and which edges [E] are searched, None for all."""
+    """What a method gets: the bench, which way the first metric is worse (1: up), who is told of
+    its progress, the ranking [E] that it starts from, where it does, which edges [E] are searched,
+    None for all, and the snapshot that it goes on from, where there is one."""
 
     bench: EdgeBench
     worse: int
-    progress: Callable[[float | None, int, int, int, float], None]
-    """Of a threshold's search: what is done, all of it, edges kept, the score, to be small."""
+    progress: Told
     ranking: Floats | None = None
     among: Bools | None = None
+    snapshot: Snapshot | None = None
 
     def clean(self) -> Clean:
         """The clean run of all examples, the first metric signed so that it is to be small."""
         setting = self.setting()
+        self.bench.forget()
         tokens, ablated, metric = setting.tokens, setting.ablated, setting.metric
+        started = time.monotonic()
         try:
-            return Clean(setting.forward, tokens, ablated, metric, setting.reads, setting.mask)
+            clean = Clean(setting.forward, tokens, ablated, metric, setting.reads, setting.mask)
         except ValueError as error:
             raise _uncovered(self.bench.executor.facts.name, str(error)) from None
+        self.progress.one_pass(time.monotonic() - started)
+        return clean
 
     def setting(self) -> Setting:
         """All examples, likewise."""
@@ -66,8 +82,7 @@ class Problem:
             except StopIteration as end:
                 result: Result = end.value
                 return result
-            threshold = None if math.isnan(at.threshold) else at.threshold
-            self.progress(threshold, at.done, at.total, at.kept, at.score)
+            self.progress(at)
 
 
 Method = Callable[[Problem, Mapping[str, Any], Sequence[float]], list[Found]]
@@ -94,7 +109,9 @@ def _acdc(problem: Problem, options: Mapping[str, Any], thresholds: Sequence[flo
             },
             c.threshold,
         )
-        for c in problem.told(acdc(problem.clean(), thresholds, rules, problem.among))
+        for c in problem.told(
+            acdc(problem.clean(), thresholds, rules, problem.among, problem.snapshot)
+        )
     ]
 
 
@@ -122,7 +139,8 @@ def _greedy(
 ) -> list[Found]:
     setting, n = problem.setting(), options["n"]
     limit = math.inf if options["limit"] is None else problem.worse * options["limit"]
-    found = problem.told(greedy(setting, n, limit, options["share"], problem.among))
+    search = greedy(setting, n, limit, options["share"], problem.among, problem.snapshot)
+    found = problem.told(search)
     tested = on_path(setting.graph, setting.full)
     tested &= setting.full if problem.among is None else problem.among
     tested &= bool(tested.sum() > n)
@@ -135,7 +153,8 @@ def _subnetwork_probing(
     problem: Problem, options: Mapping[str, Any], thresholds: Sequence[float]
 ) -> list[Found]:
     with torch.enable_grad():
-        found = problem.told(probing.probe(problem.setting(), **options))
+        search = probing.probe(problem.setting(), **options, snapshot=problem.snapshot)
+        found = problem.told(search)
     return [Found(found.kept, {"score": found.scores, "evaluated": False})]
 
 
@@ -143,7 +162,10 @@ def _edge_pruning(
     problem: Problem, options: Mapping[str, Any], thresholds: Sequence[float]
 ) -> list[Found]:
     with torch.enable_grad():
-        found = problem.told(pruning.prune_edges(problem.setting(), **options, among=problem.among))
+        search = pruning.prune_edges(
+            problem.setting(), **options, among=problem.among, snapshot=problem.snapshot
+        )
+        found = problem.told(search)
     return [Found(found.kept, {"score": np.exp(found.scores), "evaluated": False})]
 
 

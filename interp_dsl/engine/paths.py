@@ -49,6 +49,10 @@ class Place:
     positions: Positions
 
 
+Key = tuple[Place, str, int]
+"""A direction: where, along which path, which of its directions."""
+
+
 class Paths:
     """Values of a Moved source: what is added to places of `into`. `shares` are the lengths of
     points that are each example's own, [n] by point."""
@@ -59,39 +63,42 @@ class Paths:
         self.paths = {path.name: path for path in source.paths}
         self.norm_of = source.run
         self.shares: dict[Unit, Tensor] = {}
-        self._held: OrderedDict[tuple[Place, str, int], Direction] = OrderedDict()
+        self._held: OrderedDict[Key, Direction] = OrderedDict()
 
     def __call__(self, at: Address) -> Tensor:
         """By how much rows move [R, k, width]. Rows of one unit stand together, in the units'
         order."""
         assert at.which is not None
         points = [unit for unit in at.units if isinstance(unit, Point)]
+        places = [Place(at.site, p.targets[0].index or 0, at.positions) for p in points]
+        keys = [(place, p.path, p.number) for place, p in zip(places, points, strict=True)]
         counts = torch.bincount(at.which, minlength=len(points)).tolist()
-        fixed, own = self._lengths(points, at)
+        fixed, own = self._lengths(points, places, at)
         parts, row = [], 0
-        for (path, number), group in groupby(
-            range(len(points)), lambda i: (points[i].path, points[i].number)
-        ):
+        for key, group in groupby(range(len(points)), keys.__getitem__):
             rows = slice(row, row + sum(counts[i] for i in group))
             row = rows.stop
             if rows.stop > rows.start:
-                index = int(at.index[rows.start])
-                place = Place(at.site, index, at.positions)
-                parts.append(
-                    self._moved(place, path, number, at.examples[rows], fixed[rows], own[rows])
-                )
+                parts.append(self._moved(key, at.examples[rows], fixed[rows], own[rows]))
         return torch.cat(parts)
 
-    def _lengths(self, points: Sequence[Point], at: Address) -> tuple[Tensor, Tensor]:
+    def _lengths(
+        self, points: Sequence[Point], places: Sequence[Place], at: Address
+    ) -> tuple[Tensor, Tensor]:
         """Of rows the lengths in L2 and those as multiples of the direction's own [R, 1, 1]; one of
         the two is 0."""
         assert at.which is not None
-        scales = {"l2": 1.0, "own": 0.0}
+        scales = {"l2": dict.fromkeys(places, 1.0), "own": dict.fromkeys(places, 0.0)}
         if any(p.length.scale == "norm" for p in points):
             assert self.norm_of is not None
-            place = Place(at.site, int(at.index[0]), at.positions)
-            scales["norm"] = self._moments(self.norm_of, place).norm
-        fixed = torch.tensor([p.length.value * scales[p.length.scale] for p in points])
+            norms = {place: self._moments(self.norm_of, place).norm for place in set(places)}
+            scales["norm"] = norms
+        fixed = torch.tensor(
+            [
+                p.length.value * scales[p.length.scale][place]
+                for p, place in zip(points, places, strict=True)
+            ]
+        )
         own = torch.tensor([p.length.value * (p.length.scale == "own") for p in points])
         fixed, own = fixed.nan_to_num()[at.which], own[at.which]
         for i, point in enumerate(points):
@@ -100,20 +107,18 @@ class Paths:
                 own[rows] = self.shares[point][at.examples[rows]].to(own.dtype)
         return _column(fixed, self.device), _column(own, self.device)
 
-    def _moved(
-        self, place: Place, path: str, number: int, examples: Tensor, fixed: Tensor, own: Tensor
-    ) -> Tensor:
+    def _moved(self, key: Key, examples: Tensor, fixed: Tensor, own: Tensor) -> Tensor:
+        place, path, _ = key
         found = self.paths[path]
         if isinstance(found, Toward | Between) and found.how == "arc":
             start, end = (entries(x, examples) for x in self._ends(place, found))
             return directions.along_arc(start, end, own) - start
-        v, unit = (entries(x, examples) for x in self._direction(place, path, number))
+        v, unit = (entries(x, examples) for x in self._direction(key))
         return unit * fixed + v * own
 
-    def _direction(self, place: Place, path: str, number: int) -> Direction:
-        key = (place, path, number)
+    def _direction(self, key: Key) -> Direction:
         if key not in self._held:
-            v = self._vectors(place, path, number)
+            v = self._vectors(*key)
             self._held[key] = v, directions.unit(v)[0]
         self._held.move_to_end(key)
         while len(self._held) > HELD:

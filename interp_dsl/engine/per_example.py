@@ -18,7 +18,7 @@ def per_example(ref: ScoreOf, n: int, state: State) -> NDArray[np.float64]:
     row = Tables(state.rows, expand).row(ref)
     result = state.results[ref.step]
     at = result.rows.index(row)
-    names: tuple[str, ...] = ("base", "value")
+    names: tuple[str, ...] = ("base", "value", "effect")
     tensors = {
         name: np.asarray(result.tensors[name][at], dtype=np.float64)
         for name in names

@@ -22,18 +22,9 @@ class Report:
     def progress(self, done: int, total: int) -> None:
         self.folder.event("progress", task=self.task, done=done, total=total)
 
-    def edges(
-        self,
-        step: str,
-        threshold: float | None,
-        done: int,
-        total: int,
-        kept: int,
-        score: float,
-    ) -> None:
-        """Tell how a search for edges goes."""
-        about = {"done": done, "total": total, "kept": kept, "score": score}
-        self.folder.event("edges", step=step, threshold=threshold, **about)
+    def edges(self, step: str, **about: Any) -> None:
+        """Tell how a search for edges goes: the fields of an `edges` event."""
+        self.folder.event("edges", step=step, **about)
 
     def event(self, kind: str, **fields: Any) -> None:
         """Tell what a method has of its own (runs/events.py lists the kinds)."""

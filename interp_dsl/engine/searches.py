@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 import polars as pl
 import torch
 
+from interp_dsl.circuits.progress import Progress
 from interp_dsl.circuits.setting import Floats
 from interp_dsl.engine.batches import is_out_of_memory, too_many
 from interp_dsl.engine.edges import EdgeBench
@@ -17,6 +19,8 @@ from interp_dsl.engine.measured import measured
 from interp_dsl.engine.methods import METHODS, Found, Problem
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State
+from interp_dsl.engine.taken_up import Saved
+from interp_dsl.engine.time_left import TimeLeft
 from interp_dsl.models.graph import Bools, Graph
 from interp_dsl.models.precision import float32_products
 from interp_dsl.models.routes import Routes
@@ -42,17 +46,20 @@ class Searched:
     n_among: int | None = None
 
 
-def run_search(task: Search, state: State, report: Report, ranking: Ranking | None) -> Searched:
-    """Search, from a ranking [E] of the graph's edges, or of those among them, where there is one;
-    then measure what was found. Raises InterpError E640 where the examples do not fit into memory
-    at once, E650 and E651."""
+def run_search(
+    task: Search, state: State, report: Report, ranking: Ranking | None, saved: Saved
+) -> Searched:
+    """Search, from a ranking [E] of the graph's edges, or of those among them, where there is one,
+    going on from what is saved; then measure what was found. Raises InterpError E640 where the
+    examples do not fit into memory at once, E650 and E651; Stopped when the run is to stop."""
     options = dict(task.options)
     direct = bool(options.get("direct", False))
     bench = EdgeBench(task.into, task.source, task.edges, direct, task.metrics, state, report.note)
     worse = -good(task.metrics[0].term)
     among = among_of(task, bench, state)
     scores = None if ranking is None else ranking(bench.graph, among)
-    problem = Problem(bench, worse, _Progress(task, report, worse), scores, among)
+    told = _Told(task, report, worse, saved)
+    problem = Problem(bench, worse, told, scores, among, saved.last())
     with float32_products(bench.executor.tf32):
         try:
             with torch.no_grad():
@@ -64,31 +71,46 @@ def run_search(task: Search, state: State, report: Report, ranking: Ranking | No
         values = measured(bench, [f.kept for f in found]).circuits.mean(-1).tolist()
     names = [m.name for m in task.metrics]
     table = pl.concat([_table(bench.graph, f, among, len(found) > 1) for f in found])
-    told = tuple(dict(zip(names, v, strict=True)) for v in values)
+    scored = tuple(dict(zip(names, v, strict=True)) for v in values)
     n_among = None if among is None else int(among.sum())
-    return Searched(table, bench.graph, tuple(found), told, n_among)
+    return Searched(table, bench.graph, tuple(found), scored, n_among)
 
 
-class _Progress:
-    """Tells now and then how a search goes."""
+class _Told:
+    """Tells now and then how a search goes, and saves what it can be taken up from."""
 
-    def __init__(self, task: Search, report: Report, worse: int) -> None:
-        self._task, self._report, self._worse = task, report, worse
+    def __init__(self, task: Search, report: Report, worse: int, saved: Saved) -> None:
+        self._task, self._report, self._worse, self._saved = task, report, worse, saved
         self._before, self._last = 0, 0.0
         self._threshold: float | None = None
+        self._time_left = TimeLeft()
 
-    def __call__(
-        self, threshold: float | None, done: int, total: int, kept: int, score: float
-    ) -> None:
+    def __call__(self, at: Progress) -> None:
+        threshold = None if math.isnan(at.threshold) else at.threshold
         if self._threshold is not None and threshold != self._threshold:
-            self._before += total
+            self._before += at.total
         self._threshold = threshold
         now = time.monotonic()
-        if now - self._last < EVERY and done < total:
-            return
-        self._last = now
-        self._report.progress(self._before + done, total * max(1, len(self._task.thresholds)))
-        self._report.edges(self._task.step, threshold, done, total, kept, self._worse * score)
+        if now - self._last >= EVERY or at.done == at.total:
+            self._last = now
+            self._tell(at, threshold, now)
+        self._saved.offer(at)
+
+    def one_pass(self, seconds: float) -> None:
+        self._time_left.one_pass = seconds
+
+    def _tell(self, at: Progress, threshold: float | None, now: float) -> None:
+        n_thresholds = max(1, len(self._task.thresholds))
+        self._report.edges(
+            self._task.step,
+            threshold=threshold,
+            done=at.done,
+            total=at.total,
+            kept=at.kept,
+            score=self._worse * at.score,
+            left=None if at.work is None else self._time_left(now, at.work()),
+        )
+        self._report.progress(self._before + at.done, at.total * n_thresholds)
 
 
 def among_of(task: Search | AttributeEdges, bench: EdgeBench, state: State) -> Bools | None:

@@ -28,6 +28,7 @@ from interp_dsl.engine.needs import Needs
 from interp_dsl.engine.peak import Peak
 from interp_dsl.engine.per_example import per_example
 from interp_dsl.engine.placed import placed
+from interp_dsl.engine.relate import relate
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.scores import Scored, column_kinds, score_run
 from interp_dsl.engine.state import Result, State
@@ -49,6 +50,7 @@ from interp_dsl.plan.tasks import (
     LoadModel,
     Plan,
     Record,
+    Relate,
     Search,
     SelfTest,
     Step,
@@ -230,7 +232,7 @@ class Walk:
                 case Evaluate():
                     self._write(task.step, self._evaluated(task), key)
                 case Search():
-                    circuits.search(task, key, self.state, self.folder, report)
+                    circuits.search(task, key, self.state, self.folder, report, self.stop)
                 case Attribute() | AttributeEdges():
                     scored, about = attribute(task, self.state, report)
                     self._write(task.step, scored, key, **about)
@@ -247,6 +249,8 @@ class Walk:
                 case EvaluateCircuit():
                     scored = circuits.evaluate(task, self.state, self.folder, report)
                     self._write(task.step, scored, key)
+                case Relate():
+                    relate(task, key, self.state, self.folder, report)
                 case Factor():
                     factor(task, key, self.state, self.folder, report)
                 case Record():

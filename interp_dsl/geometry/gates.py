@@ -100,9 +100,9 @@ class _Sums:
 
     def add(self, kind: str, a: Tensor, below: Tensor, b: Tensor, above: Tensor) -> None:
         gate = below.all(1) if kind == "and" else below.any(1)
-        self.counts += torch.stack([gate.sum(), above.sum(), (gate & above).sum()])
-        self.inputs += torch.stack([below.sum(0), (below & above[:, None]).sum(0)])
-        sizes = torch.cat([b[above, None], a[above]], 1).double()
+        self.counts += torch.stack([gate.sum(), above.sum(), (gate & above).sum()]).cpu()
+        self.inputs += torch.stack([below.sum(0), (below & above[:, None]).sum(0)]).cpu()
+        sizes = torch.cat([b[above, None], a[above]], 1).cpu().double()
         self.moments += sizes.T @ sizes
         self.means += sizes.sum(0)
 

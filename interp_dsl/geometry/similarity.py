@@ -123,11 +123,13 @@ mask."""
 @dataclass(frozen=True)
 class Keep:
     """Which pairs are kept: those that reach `least` in one of the measures named, but of each
-    lower feature the `top` greatest at most; with `support` tokens that both are on."""
+    lower feature the `top` greatest at most; and those that reach `always`; with `support` tokens
+    that both are on."""
 
     least: Mapping[str, float] = field(default_factory=lambda: {"pearson": 0.1})
     top: int | None = 16
     support: int = 20
+    always: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -242,9 +244,10 @@ def _summed(
         held = []
         a, b = a.to(zero.device), b.to(zero.device)
         for x, threshold, sums in zip((a, b), thresholds, sides, strict=True):
-            on = x > threshold
-            sums += torch.stack([x.sum(0), x.square().sum(0), on.sum(0)]).double()
-            held.append(on.to(x.dtype))
+            on = (x > threshold).to(x.dtype)
+            squares = torch.linalg.vector_norm(x, dim=0).double().square()
+            sums += torch.stack([x.sum(0).double(), squares, on.sum(0).double()])
+            held.append(on)
         product += a[:, block].T @ b
         both += held[0][:, block].T @ held[1]
     below, above = (Side(*sums) for sums in sides)
@@ -262,6 +265,8 @@ def _kept(joint: Joint, keep: Keep) -> tuple[Tensor, Tensor]:
         if keep.top is not None and keep.top < values.shape[1]:
             reached &= values >= values.topk(keep.top, dim=1).values[:, -1:]
         mask |= reached
+    for name, least in keep.always.items():
+        mask |= measured(name, joint) >= least
     mask &= joint.both >= keep.support
     i, j = mask.nonzero(as_tuple=True)
     return i, j
@@ -298,6 +303,15 @@ def specialising(related: Related, high: float = 0.95, low: float = 0.5) -> tupl
     lower is, and not always then); and which the reverse."""
     needed, enough = related.values["necessity"], related.values["sufficiency"]
     return (needed >= high) & (enough <= low), (enough >= high) & (needed <= low)
+
+
+def spread(values: Tensor, count: int) -> Tensor:
+    """At most `count` of the values [m], by number: those nearest to even steps over their range,
+    rising."""
+    steps = torch.linspace(float(values.min()), float(values.max()), count, dtype=torch.float64)
+    nearest = (values.double().cpu() - steps[:, None]).abs().argmin(1)
+    found: Tensor = torch.unique_consecutive(nearest)
+    return found
 
 
 def decoder_cosine(below: Tensor, above: Tensor, i: Tensor, j: Tensor) -> Tensor:

@@ -54,6 +54,7 @@ from interp_dsl.plan.tasks import (
     Plan,
     Record,
     Regions,
+    Relate,
     Search,
     SelfTest,
     Sweep,
@@ -189,6 +190,10 @@ def cost(task: Task, known: Sizes) -> Cost:
             from interp_dsl.plan.training import reading_cost
 
             return reading_cost(task, known)
+        case Relate():
+            from interp_dsl.plan.relating import relate_cost
+
+            return relate_cost(task, known)
         case SelfTest():
             return _self_test(task, known)
         case KeepPairs(runs=runs, pairs=pairs):

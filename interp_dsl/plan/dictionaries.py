@@ -145,5 +145,39 @@ class Inspect:
         return dict(self.options)
 
 
-DictionaryTask = Fit | EvaluateDictionary | Inspect
+@dataclass(frozen=True, slots=True)
+class Relate:
+    """How the features of dictionaries, from the lowest layer to the highest, go with those of the
+    next: a score table named `step`, with further tables behind its name. `options` are all of the
+    method's. `rows` lower features are related with all upper ones in one pass over the data;
+    `width` and `batch` as of a fit."""
+
+    id: str
+    step: str
+    run: Run
+    of: tuple[DictionaryOf, ...]
+    method: str
+    options: tuple[tuple[str, Json], ...]
+    rows: int
+    width: int | None = None
+    batch: int | None = None
+    key: str | None = None
+    place: Place | None = None
+
+    @property
+    def fitted(self) -> tuple[Fitted, ...]:
+        """The dictionaries, one a place."""
+        return tuple(fitted for of in self.of for fitted in of.fitted)
+
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        return tuple(fitted.target.site for fitted in self.fitted)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options by name."""
+        return dict(self.options)
+
+
+DictionaryTask = Fit | EvaluateDictionary | Inspect | Relate
 """Steps that pass their data through the model themselves."""

@@ -20,6 +20,9 @@ from interp_dsl.plan.starts import WHOLE, Start, edge_layer, fitting
 from interp_dsl.plan.tasks import DataSize, EvaluateCircuit, ModelSize, Search, Sweep
 from interp_dsl.plan.work import EVERYWHERE, Reads, Work, passes, reads
 
+TOGETHER = 2**20
+"""Numbers of a tensor that holds all candidates which are tested at once, where one has fewer."""
+
 
 @dataclass(frozen=True)
 class Bounds:
@@ -46,7 +49,7 @@ def edges_cost(task: Search | EvaluateCircuit, known: Sizes) -> Cost:
     work = _tests(task, model, data)
     rows = data.n * sum(task.counts) * max(1, len(task.thresholds))
     tests = Cost(rows, rows * data.width, work.flops(model), is_bound=True)
-    return replace(before + tests, peak=_held(model, data))
+    return replace(before + tests, peak=_searched(model, data))
 
 
 def edge_sweep_cost(task: Sweep, units: Sequence[Unit], known: Sizes) -> Cost:
@@ -162,6 +165,22 @@ def _masked(task: Search | EvaluateCircuit, circuits: int, known: Sizes) -> Cost
     edges = 2.0 * (n_edges or 0) * passed * data.width * model.d_model
     flops = None if cost.flops is None or n_edges is None else cost.flops + edges
     return replace(cost, flops=flops, peak=_held(model, data), is_bound=True)
+
+
+def _searched(model: ModelSize, data: DataSize) -> int:
+    """The most that a search from edge to edge holds, every node alive and needed at all positions:
+    of the clean run what senders write, how the source differs and the streams that are read; of
+    the accepted state what each receiver reads, what heads make of it and what senders write; the
+    same of the candidates that are tested at once, and how what they write differs, twice. On a
+    processor as many are tested as have `TOGETHER` numbers, at least one."""
+    heads, layers = model.n_heads, model.n_layers
+    senders, receivers = 1 + layers * (heads + 1), layers * (3 * heads + 1) + 1
+    attention = 3 * layers * heads * model.d_head // model.d_model
+    streams = 4 * layers + 1
+    one = data.n * data.width * model.d_model
+    state = 2 * senders + streams + receivers + attention + senders
+    tested = receivers + attention + 3 * senders
+    return BYTES * (state * one + tested * max(one, TOGETHER))
 
 
 def _held(model: ModelSize, data: DataSize) -> int:

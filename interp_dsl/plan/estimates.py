@@ -25,6 +25,7 @@ from interp_dsl.plan.tasks import (
     KeepPairs,
     Plan,
     Record,
+    Relate,
     Search,
     SelfTest,
     Step,
@@ -89,7 +90,7 @@ def _plain(task: Step, known: Sizes) -> Cost:
         return factor_plain(task, known)
     if isinstance(task, Fit):
         return fit_plain(task, known)
-    if isinstance(task, EvaluateDictionary | Inspect):
+    if isinstance(task, EvaluateDictionary | Inspect | Relate):
         return cost(task, known)
     total = sum((whole(run, None, known) for run in runs_of(task)), Cost())
     if isinstance(task, Sweep):
@@ -115,7 +116,7 @@ def runs_of(task: Step) -> tuple[Run, ...]:
             found = [*parts(variant, Run), *parts(change, Run)]
         case AttributeEdges(variant=variant):  # it runs its source itself
             found = [*parts(variant, Run)]
-        case Fit() | EvaluateDictionary() | Inspect():  # these run their data themselves
+        case Fit() | EvaluateDictionary() | Inspect() | Relate():  # these run their data themselves
             return ()
         case Search() | EvaluateCircuit() | Factor():  # these run their sides themselves
             found = []

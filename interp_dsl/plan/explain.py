@@ -43,6 +43,7 @@ from interp_dsl.plan.tasks import (
     LoadModel,
     Plan,
     Record,
+    Relate,
     Search,
     SelfTest,
     Sweep,
@@ -160,6 +161,8 @@ def _title(task: Task, known: Sizes) -> str:
             return f"step {step}: evaluate {of.step}"
         case Inspect(step=step, of=of, method=method):
             return f"step {step}: features of {of.step} by {method}({_arguments(task)})"
+        case Relate(step=step, method=method):
+            return f"step {step}: relate features by {method}({_arguments(task)})"
         case EvaluateCircuit(step=step, circuit=circuit):
             return f"step {step}: evaluate the circuit {_origin(circuit)}"
         case Factor(step=step, method=method):
@@ -199,6 +202,12 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
             )
         case Inspect(run=run):
             yield f"on {show_run(run)}"
+            yield _cost(estimate)
+        case Relate(run=run, fitted=fitted_ones, rows=rows):
+            places = ", ".join(f"{d.target.place} ({d.option('width'):,})" for d in fitted_ones)
+            yield f"on {show_run(run)}: {places}"
+            held = f", {quantity(estimate.bytes)}B held" if estimate.bytes else ""
+            yield f"{rows:,} lower features a pass{held}"
             yield _cost(estimate)
         case EvaluateDictionary(run=run, measures=measures):
             yield f"on {show_run(run)}: {', '.join(m.name for m in measures)}"
@@ -271,7 +280,7 @@ def _passes(task: Search, known: Sizes) -> str:
     return f"; tests of {found.least:,.1f} to {found.most:,.1f} passes of all examples"
 
 
-def _arguments(task: Search | Attribution | Factor | Inspect) -> str:
+def _arguments(task: Search | Attribution | Inspect | Relate | Factor) -> str:
     held = {name: value for name, value in task.options if value is not None}
     said = [f"{name}={_said(value)}" for name, value in held.items()]
     by = task.by if isinstance(task, Search) else None

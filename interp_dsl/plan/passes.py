@@ -35,6 +35,7 @@ from interp_dsl.plan.tasks import (
     LoadModel,
     Plan,
     Record,
+    Relate,
     Sweep,
     Task,
 )
@@ -218,6 +219,7 @@ def pack(plan: Plan) -> Plan:
     plan = _each(plan, Fit, lambda t: replace(t, batch=_streamed(t, known, device)))
     plan = _each(plan, EvaluateDictionary, lambda t: replace(t, batch=_judged(t, known, device)))
     plan = _each(plan, Inspect, lambda t: replace(t, batch=_judged(t, known, device)))
+    plan = _each(plan, Relate, lambda t: replace(t, batch=_judged(t, known, device)))
     return _each(plan, Sweep, lambda t: _packed(t, known, device))
 
 
@@ -236,7 +238,7 @@ def _batch(task: Forward, known: Sizes, device: Device) -> int:
     return UNKNOWN_ROWS if data is None else fitting(packing.tokens, packing.rows, data.width, 0)
 
 
-def _judged(task: EvaluateDictionary | Inspect, known: Sizes, device: Device) -> int:
+def _judged(task: EvaluateDictionary | Inspect | Relate, known: Sizes, device: Device) -> int:
     """Prompts at once where logits of several passes are compared at every position."""
     model = known.models.get(task.run.model)
     if model is None or task.width is None:
@@ -282,7 +284,7 @@ def _packed(task: Sweep, known: Sizes, device: Device) -> Sweep:
     return replace(task, packing=replace(limits, shard=shard))
 
 
-K = TypeVar("K", Forward, Sweep, LoadModel, Fit, EvaluateDictionary, Inspect)
+K = TypeVar("K", Forward, Sweep, LoadModel, Fit, EvaluateDictionary, Inspect, Relate)
 
 
 def _each(plan: Plan, kind: type[K], change: Callable[[K], K]) -> Plan:

@@ -25,7 +25,9 @@ from interp_dsl.plan.dictionaries import (
     Fitted,
     Inspect,
     Judged,
+    Relate,
 )
+from interp_dsl.plan.factoring import Factor
 from interp_dsl.plan.origin import Json, Place
 from interp_dsl.plan.places import ALL, Positions, Site, Target
 from interp_dsl.plan.starts import Packing
@@ -44,6 +46,7 @@ __all__ = [
     "Evaluate",
     "EvaluateCircuit",
     "EvaluateDictionary",
+    "Factor",
     "Fit",
     "Fitted",
     "Forward",
@@ -56,6 +59,7 @@ __all__ = [
     "Place",
     "Plan",
     "Record",
+    "Relate",
     "Search",
     "SelfTest",
     "Step",
@@ -381,24 +385,6 @@ class EvaluateCircuit:
     @property
     def n_circuits(self) -> int:
         return len(self.circuit.thresholds) or 1 if isinstance(self.circuit, CircuitOf) else 1
-
-
-@dataclass(frozen=True, slots=True)
-class Factor:
-    """What a model does, told by directions and ranks of its layers on `into`: a score table named
-    `step`, with further tables behind its name, and tensors. `options` are all of the method's,
-    none left open. `metrics`: what ablations are judged by, where the method makes any."""
-
-    id: str
-    step: str
-    into: Run
-    targets: tuple[Target, ...]
-    method: str
-    options: tuple[tuple[str, Json], ...]
-    metrics: tuple[Metric, ...]
-    reference: Run
-    key: str | None = None
-    place: Place | None = None
 
 
 Step = (

@@ -9,9 +9,10 @@ progress       task, done, total
 task_finished  task, step, seconds, memory: bytes held at most besides the models, null where the
                system does not tell, reused
 top            step, rows: [{unit, metric, effect, low, high}], the leading ones so far
-edges          step, threshold, done, total, kept, score: a search has judged `done` of its
+edges          step, threshold, done, total, kept, score, left: a search has judged `done` of its
                `total` edges for a threshold (null where the method has none), `kept` are left of
-               all, and `score` is the first metric with these
+               all, `score` is the first metric with these; it has `left` [least, most] seconds to
+               go, null where that is not known
 fit            step, dictionary: its label, null where it stands alone, at, total: training steps,
                tokens, loss, mse, penalty, l0, fvu, dead, lr: of the batch of step `at`
 claim          text, ok, value, low, high, message, file, line

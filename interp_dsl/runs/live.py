@@ -230,6 +230,15 @@ def status_of(folder: RunFolder) -> Status:
 # ---- events in words
 
 
+def time_left(event: Event) -> str:
+    """How long a search still takes, at the least and at the most; empty while that is not
+    known."""
+    if not event.get("left"):
+        return ""
+    least, most = (duration(seconds) for seconds in event["left"])
+    return f"{most} left" if least == most else f"{least} to {most} left"
+
+
 def outcome(event: Event) -> str:
     """What became of a task: done in some time, taken over, or not needed."""
     if event.get("reused"):

@@ -23,9 +23,10 @@ def verbs() -> dict[str, Verb]:
         patch,
         perturb,
         record,
+        relate,
         search,
     )
 
     moved = (patch, ablate, perturb, interpolate)
-    modules = (*moved, attribute, search, fit, inspect, record, evaluate, factor)
+    modules = (*moved, attribute, search, fit, inspect, relate, record, evaluate, factor)
     return {m.VERB.name: m.VERB for m in modules}

@@ -7,11 +7,11 @@ from dataclasses import replace
 from interp_dsl.plan.algebra import Edges, Finding, Metric, OfCircuit, Units
 from interp_dsl.plan.tasks import CircuitFile, CircuitOf, EvaluateCircuit
 from interp_dsl.verbs.evidence import FINDINGS, Evidence
-from interp_dsl.verbs.judging import MEASURES
+from interp_dsl.verbs.judging import MEASURES, warn_of_same
 from interp_dsl.verbs.lowering import Lowering, place_of
 from interp_dsl.verbs.search import check_edges, edge_counts, graph_of
 from interp_dsl.verbs.signature import Checks
-from interp_dsl.verbs.values import Call, CircuitTerm, Model, Searched, Side, SourceTerm, Step
+from interp_dsl.verbs.values import Call, CircuitTerm, Searched, Side, SourceTerm, Step
 
 
 def check(call: Call, checks: Checks, circuit: CircuitTerm) -> Step:
@@ -53,7 +53,15 @@ def check(call: Call, checks: Checks, circuit: CircuitTerm) -> Step:
     checks.check_metrics(call, step, side)
     checks.check_tokens(call, step, side)
     if searched is not None:
-        _warn_of_same(call, checks, side, searched.into, model)
+        warn_of_same(
+            call,
+            checks,
+            (side, searched.into),
+            model,
+            "the circuit is measured on prompts that it was found on",
+            "search",
+            "search one part and evaluate on another: let held = DATA where index >= 64",
+        )
     return step
 
 
@@ -85,21 +93,6 @@ def _check_evidence(
             call.spans["measure"],
             label="an edge that is out carries no side here",
             help="evaluate with DATASET.corrupt",
-        )
-
-
-def _warn_of_same(call: Call, checks: Checks, side: Side, into: Side, model: Model) -> None:
-    """A circuit suits the prompts that it was found on: science calls for others."""
-    found = checks.shared(side, into, model)
-    is_same = side.dataset is into.dataset and side.side == into.side
-    if (found is None and is_same) or (found is not None and found[0]):
-        n, all_of_them = found or (0, 0)
-        checks.warn(
-            "W41",
-            "the circuit is measured on prompts that it was found on",
-            call.spans["on"],
-            label=f"{n} of {all_of_them} prompts" if found else "the very data of its search",
-            help="search one part and evaluate on another: let held = DATA where index >= 64",
         )
 
 

@@ -109,6 +109,19 @@ def check_few(call: Call, checks: Checks, step: Step, side: Side, word: str) -> 
         )
 
 
+def check_idle(call: Call, checks: Checks, step: Step, side: Side, other: Side | None) -> None:
+    """Lint 29: a change that nothing reads, or that is none."""
+    why = checks.why_idle(step, side, other)
+    if why is not None:
+        checks.warn(
+            "W29",
+            "nothing changes here",
+            call.spans.get("at", call.spans["objects"]),
+            label=f"{why}, in every prompt",
+            help="name a position that the answer depends on, and that differs",
+        )
+
+
 def check_first(call: Call, checks: Checks) -> None:
     """Lint 27: a change of the first token alone."""
     units: UnitSet = call.objects[0]

@@ -28,7 +28,7 @@ def _check(call: Call, checks: Checks) -> Step:
     checks.check_contexts(call, model, side, "of")
     targets = _targets(call, checks, units, model)
     found = _dictionaries(call, checks, term, targets, model, tokens)
-    return Step(call.name, "fit", "dictionary", model, dictionaries=found)
+    return Step(call.name, "fit", "dictionary", model, dictionaries=found, learned_from=side)
 
 
 def _targets(

@@ -70,6 +70,8 @@ def _check(call: Call, checks: Checks) -> Step:
         checks.check_change(way, replace(change, source=other), "to", "from")
         checks.check_contexts(way, model, side, "from")
         checks.check_metrics(way, step, side)
+    reached = end.side if end.kind == "side" and not is_nowhere else None
+    curves.check_idle(call, checks, step, start, reached)
     curves.check_few(call, checks, step, start, "from")
     curves.check_first(call, checks)
     return step

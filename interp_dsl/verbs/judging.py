@@ -6,7 +6,7 @@ from interp_dsl.plan.algebra import Literal, Metric
 from interp_dsl.plan.dictionaries import DictionaryOf, EvaluateDictionary, Judged
 from interp_dsl.verbs.lowering import Lowering, frozen, place_of
 from interp_dsl.verbs.signature import Checks, Function, Parameter
-from interp_dsl.verbs.values import Call, DictionaryTerm, Side, Step
+from interp_dsl.verbs.values import Call, DictionaryTerm, Model, Side, Step
 
 _AGAINST = Parameter("word", "zero", "what stands for losing the site", ("zero", "mean"))
 
@@ -60,6 +60,16 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
             )
     checks.check_side(call, side, model, "on")
     checks.check_contexts(call, model, side, "on")
+    if term.step.learned_from is not None:
+        warn_of_same(
+            call,
+            checks,
+            (side, term.step.learned_from),
+            model,
+            "the dictionary is judged on data that it was fitted to",
+            "fit",
+            "fit one part and judge on another: let held = DATA where index >= 4000",
+        )
     names: list[str] = []
     for finding in call.clauses["measure"]:
         if finding.function not in MEASURES:
@@ -89,6 +99,32 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
         dictionaries=term.fitted if len(term.fitted) > 1 else (),
         n_rows=1,
     )
+
+
+def warn_of_same(
+    call: Call,
+    checks: Checks,
+    sides: tuple[Side, Side],
+    model: Model,
+    message: str,
+    source: str,
+    advice: str,
+) -> None:
+    """What is found suits the prompts that it was found on: science calls for others. `sides`: the
+    one that it is measured on, and the one that it was found on."""
+    side, learned = sides
+    found = checks.shared(side, learned, model)
+    is_same = side.dataset is learned.dataset and side.side == learned.side
+    if (found is None and is_same) or (found is not None and found[0]):
+        n, all_of_them = found or (0, 0)
+        told = f"{n} of {all_of_them} prompts" if found else f"the very data of its {source}"
+        checks.warn(
+            "W41",
+            message,
+            call.spans["on"],
+            label=told,
+            help=advice,
+        )
 
 
 def lower(call: Call, step: Step, lowering: Lowering, term: DictionaryTerm) -> None:

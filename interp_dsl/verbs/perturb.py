@@ -60,6 +60,7 @@ def _check(call: Call, checks: Checks) -> Step:
     _check_baseline(call, checks, directions)
     for metric in (d.metric for d in directions if d.metric is not None):
         _check_slope(call, checks, metric, step, side)
+    curves.check_idle(call, checks, step, side, None)
     curves.check_few(call, checks, step, side, "of")
     curves.check_first(call, checks)
     return step

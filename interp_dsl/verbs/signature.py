@@ -37,6 +37,8 @@ Kind = Literal[
     "path",
     "length",
     "share",
+    "dictionary",
+    "relation",
     "options",
     "method",
     "features",
@@ -93,8 +95,8 @@ class Clause:
 
 class Checks(Protocol):
     """What the checker lends a verb: errors, the model, checks against the data at hand. All but
-    `error`, `warn`, `shared`, `n_prompts` and `count` raise where the step is wrong beyond use.
-    `source`, `into` and `word` name the clauses that messages point to."""
+    `error`, `warn`, `shared`, `n_prompts`, `why_idle` and `count` raise where the step is wrong
+    beyond use. `source`, `into` and `word` name the clauses that messages point to."""
 
     def error(self, code: str, message: str, span: Span, **parts: Any) -> None: ...
 
@@ -103,6 +105,8 @@ class Checks(Protocol):
     def shared(self, one: Side, other: Side, model: Model) -> tuple[int, int] | None: ...
 
     def n_prompts(self, side: Side, model: Model) -> int | None: ...
+
+    def why_idle(self, step: Step, side: Side, other: Side | None) -> str | None: ...
 
     def model_of(self, call: Call) -> Model: ...
 

@@ -197,6 +197,14 @@ class FitTerm:
 
 
 @dataclass(frozen=True)
+class RelationTerm:
+    """A method of relating features with all its options (relations.py)."""
+
+    method: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Keyed:
     """A column of words that tells the rows of some metrics of one unit apart, and its values."""
 
@@ -244,7 +252,7 @@ class Step:
     columns of its scores that are null; `more`: further ones; `whole`: numbers of the step instead
     of a row. `thresholds`: of circuits, where there are several; metrics in `shared` have one row
     for all of them. `keyed`: columns of words that rows differ in. `dictionaries`: what a fit
-    leaves, or what is judged of one."""
+    leaves, or what is judged of one; `learned_from` its data."""
 
     name: str
     verb: str
@@ -259,6 +267,7 @@ class Step:
     whole: tuple[str, ...] = ()
     thresholds: tuple[float, ...] = ()
     dictionaries: tuple[Fitted, ...] = ()
+    learned_from: Side | None = None
     searched: Searched | None = None
     findings: tuple[Finding, ...] = ()
     shared: tuple[str, ...] = ()

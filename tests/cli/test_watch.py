@@ -21,6 +21,9 @@ def event(kind: str, time: float = 0.0, **fields: Any) -> dict[str, Any]:
 
 ROW = {"unit": "L0H1[bold]\x1b", "metric": "gap", "effect": -1.25, "low": -1.5, "high": -1.0}
 TASK: dict[str, Any] = {"task": "sweep:who", "step": "who"}
+ABOUT: dict[str, Any] = {
+    "threshold": 0.02, "done": 40, "total": 81, "kept": 47, "score": 0.01234, "left": [1.5, 65.0],
+}  # fmt: skip
 EVENTS = [
     event("run_started", tasks=[], resumed=False),
     event("imported", what=["torch", "transformer_lens"], seconds=6.125),
@@ -92,10 +95,24 @@ def test_the_display_tells_how_a_search_goes() -> None:
     watcher = Live(Output(), console)
     watcher.event(event("task_started", task="search:found", step="found", total=81))
     watcher.event(event("progress", task="search:found", done=40, total=81))
-    about = {"threshold": 0.02, "done": 40, "total": 81, "kept": 47, "score": 0.01234}
-    watcher.event(event("edges", step="found", **about))
-    watcher.event(event("edges", step="other", **about))
+    watcher.event(event("edges", step="found", **ABOUT))
+    watcher.event(event("edges", step="other", **ABOUT))
     console.print(watcher._picture())
     watcher.close()
     assert "found: 47 edges, score 0.01234" in text.getvalue()
     assert "40/81" in text.getvalue()
+    assert "1.5 s to 1 min 05 s left" in text.getvalue()
+
+
+def test_lines_tell_how_long_a_search_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    watcher = Lines(Output())
+    searching = {"task": "search:found", "step": "found"}
+    watcher.event(event("task_started", **searching, total=81))
+    for time, left in enumerate([None, [1.5, 65.0], [2.0, 2.04]]):
+        watcher.event(event("edges", step="found", **{**ABOUT, "left": left}))
+        watcher.event(event("progress", 6.0 * (time + 1), **searching, done=40 + time, total=81))
+    assert capsys.readouterr().err.splitlines() == [
+        "found: 40 of 81 (49%)",
+        "found: 41 of 81 (51%), 1.5 s to 1 min 05 s left",
+        "found: 42 of 81 (52%), 2.0 s left",
+    ]

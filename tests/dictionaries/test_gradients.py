@@ -222,13 +222,14 @@ def test_jumprelu(target: float | None) -> None:
     width = 0.4
 
     def plain(p: Params, x: Tensor) -> Tensor:
-        a, threshold = _pre(p, x), p["log_threshold"].exp()
+        t = p["threshold"]  # one below 0 counts as 0, and has a slope, so that it can return
+        a, threshold = _pre(p, x), 2.0 * (t + (t.clamp_min(0) - t).detach())
         f = _Jump.apply(a, threshold, width)
         count = _Step.apply(a, threshold, width).sum(1).mean()
         penalty = count if target is None else (count / target - 1).square()
         return _squares(p, f, x).mean() + 0.1 * penalty
 
-    architecture = JumpRelu(0.1, target, bandwidth=width, threshold=0.3)
+    architecture = JumpRelu(0.1, target, bandwidth=width / 2, threshold=0.3, length=2.0)
     _compare(architecture, plain)
 
 

@@ -19,6 +19,7 @@ from interp_dsl.language.render import render
 from interp_dsl.language.source import Source
 from interp_dsl.models.sites import FAMILIES
 from interp_dsl.plan.metrics import METRICS
+from interp_dsl.runs import related
 from interp_dsl.runs.curves import CURVE_COLUMNS, REACH_COLUMNS, REGION_COLUMNS
 from interp_dsl.runs.factored import TABLES
 from interp_dsl.runs.schema import (
@@ -37,6 +38,8 @@ from interp_dsl.verbs.factors import FACTORINGS
 from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
 from interp_dsl.verbs.judging import MEASURES, RAW
 from interp_dsl.verbs.methods import EDGES, SEARCHES
+from interp_dsl.verbs.relations import FINDINGS as RELATED
+from interp_dsl.verbs.relations import RELATIONS
 from interp_dsl.verbs.signature import Function
 
 from .reference import (
@@ -295,6 +298,20 @@ def test_ways_to_look_at_features_and_their_columns() -> None:
     told = {name: rest for name, *rest in (re.findall(r"\w+", r["reading"]) for r in rows)}
     assert told == {name: list(f.parameters) for name, f in READINGS.items()}
     assert {*EXAMPLE_COLUMNS, *DENSITY_COLUMNS} <= code_words(section("Dictionaries"))
+
+
+def test_ways_to_relate_and_their_findings() -> None:
+    rows = [re.findall(r"\w+", row["method"]) for row in table(section("Relations"), "method")]
+    assert rows == [[f.name, *f.parameters] for f in RELATIONS.values()]
+    told = [row["finding"] for row in table(section("Relations"), "finding")]
+    assert [name for row in told for name in re.findall(r"\w+", row)] == list(RELATED)
+    words = code_words(section("Relations"))
+    assert {
+        c for f in RELATIONS.values() for p in f.parameters.values() for c in p.choices
+    } <= words
+    assert {f"STEP.{name}" for name in related.TABLES} <= set(
+        re.findall(r"STEP\.\w+", section("Relations"))
+    )
 
 
 def test_parts_of_a_circuit() -> None:

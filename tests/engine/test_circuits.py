@@ -35,6 +35,7 @@ from interp_dsl.plan.tasks import (
 )
 from interp_dsl.runs.circuit import Circuit, Fingerprint
 from interp_dsl.runs.circuit_file import circuit_path, circuits_of
+from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from tests.circuits.models import executor_of
 from tests.circuits.plain import Plain
@@ -310,6 +311,42 @@ def test_a_finished_search_is_taken_over_with_its_circuits(tmp_path: Path) -> No
     assert second.step_facts("found")["taken_from"] == str(first.path)
     assert second.step_facts("found")["circuits"] == first.step_facts("found")["circuits"]
     assert not [e for e in second.events() if e["event"] == "edges"]
+
+
+def test_a_search_is_cancelled_between_receivers_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("interp_dsl.circuits.order.APART", 8)
+    monkeypatch.setattr("interp_dsl.engine.searches.EVERY", 0.0)
+    task = search((0.01, 0.3))
+    whole = searched(task, tmp_path / "whole")
+    plan, folder = Plan((*LOADS, REFERENCE, task)), folder_in(tmp_path)
+    told: list[int] = []
+
+    def listen(event: Event) -> None:
+        if event["event"] == "edges":
+            told.append(event["done"])
+            if len(told) == 5:
+                folder.cancel()
+
+    folder.log.listener = listen
+    loaders = Given(executor_of("plain"), d=DATA)
+    assert execute(plan, folder, loaders=loaders).status == "cancelled"
+    stopped = list(told)
+    assert 0 < stopped[-1] < by_plain("kl")[0].n_edges and not folder.has_table("found")
+    assert execute(plan, folder, loaders=loaders).status == "done"
+    assert told[len(stopped)] == stopped[-1]
+    assert folder.read_table("found").equals(whole.read_table("found"))
+    assert not folder.parts("found", folder.step_keys["found"])
+
+
+def test_a_search_tells_how_long_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("interp_dsl.engine.searches.EVERY", 0.0)
+    folder = searched(search((0.02,), (KL,)), tmp_path)
+    left = [e["left"] for e in folder.events() if e["event"] == "edges"]
+    assert left[0] is None and left[-1] == [0.0, 0.0]
+    known = [found for found in left if found is not None]
+    assert len(known) > 5 and all(0 <= least <= most for least, most in known)
 
 
 def test_a_search_that_does_not_fit_says_what_to_do(

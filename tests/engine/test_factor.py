@@ -145,6 +145,14 @@ def test_a_chain_may_end_before_the_logits(run: Opened, tmp_path: Path) -> None:
     )
 
 
+def test_too_few_examples_for_the_dimensions_are_told_of(run: Opened) -> None:
+    notes = [e["text"] for e in run.folder.events() if e["event"] == "note"]
+    (few,) = [note for note in notes if "L1.resid_post" in note]
+    assert "64 dimensions and 12 activations" in few
+    assert not any("L1.resid_pre" in note for note in notes)
+    assert values(run, "directions", "pca")["L1.resid_post"] == 11
+
+
 def test_the_edges_that_are_kept_are_the_greatest(run: Opened) -> None:
     tensors, table = run.tensors("bases"), run.folder.read_table("bases.edges")
     name = "L1.resid_post->logits.interaction.edges"

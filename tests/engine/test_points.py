@@ -219,6 +219,24 @@ def test_directions_do_not_depend_on_batches_or_shards(tmp_path: Path) -> None:
         assert other.table.columns == tables[0].table.columns
 
 
+@pytest.mark.parametrize("name", ["random", "components", "covariance", "toward"])
+def test_heads_of_one_site_have_directions_and_norms_of_their_own(
+    name: str, tmp_path: Path
+) -> None:
+    """Two heads in one step as each in a step of its own."""
+    heads = tuple(unit(Site("z", 1), END, index) for index in (0, 1))
+    ways = (WAYS[name],)
+    both = run(plan(*ways, units=heads, scale="norm", rows=50), Tiny(), tmp_path / "b", d=pairs())
+    for index, head in enumerate(heads):
+        folder = tmp_path / f"{index}"
+        alone = run(plan(*ways, units=(head,), scale="norm"), Tiny(), folder, d=pairs())
+        rows = both.table.with_row_index("row").filter(pl.col("head") == index)
+        assert len(rows) == len(alone.table)
+        mine = both.values[rows["row"].to_numpy()]
+        np.testing.assert_allclose(mine, alone.values, atol=1e-6, equal_nan=True)
+    assert not np.allclose(both.values[: len(mine)], both.values[len(mine) :], equal_nan=True)
+
+
 def test_all_directions_together_are_each_examples_mean(tmp_path: Path) -> None:
     found = run(plan(WAYS["difference"]), Tiny(), tmp_path, d=pairs())
     table = found.table.with_row_index("row").filter(pl.col("length") == 2)

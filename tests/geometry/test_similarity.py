@@ -129,6 +129,12 @@ def test_the_sparse_result_is_the_dense_one_cut() -> None:
         assert kept == ([best] if table[i, best] >= 0.1 and support[i, best] >= 20 else [])
 
 
+def test_pairs_of_gates_are_kept_beside_the_greatest() -> None:
+    found = related(Keep({"pearson": 2.0}, 1, 20, {"necessity": 0.999}))
+    pairs = set(zip(found.below.tolist(), found.above.tolist(), strict=True))
+    assert pairs == {(0, 0), (1, 1), (2, 1), (0, 3), (5, 3)}
+
+
 @pytest.mark.parametrize("rows", [1, 3, 8])
 def test_blocks_of_rows_give_the_same(rows: int) -> None:
     whole, parts = related(), related(rows=rows)
@@ -174,6 +180,13 @@ def test_special_cases_and_general_ones() -> None:
     _, general = similarity.specialising(back, high=0.999)
     pairs = set(zip(back.above[general].tolist(), back.below[general].tolist(), strict=True))
     assert pairs == {(1, 1), (2, 1), (0, 3), (5, 3)}
+
+
+def test_pairs_are_spread_over_the_range_of_their_measure() -> None:
+    values = torch.tensor([0.9, 0.1, 0.11, 0.5, 0.12, 1.0])
+    assert similarity.spread(values, 3).tolist() == [1, 3, 5]
+    assert similarity.spread(values, 1).tolist() == [1]
+    assert similarity.spread(values, 50).tolist() == [1, 4, 3, 0, 5]
 
 
 def test_decoder_cosines() -> None:

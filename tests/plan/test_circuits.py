@@ -161,6 +161,29 @@ def test_a_search_is_bounded_by_a_pass_an_edge() -> None:
     assert total.is_bound and total.flops and plain.flops and total.flops < plain.flops
 
 
+def test_what_a_search_holds_is_bounded_by_nodes_and_examples() -> None:
+    """Of every example what senders write and how the source differs, and of the accepted state
+    what receivers read and senders write; the candidates' share does not grow with few examples."""
+
+    def held(n: int) -> int:
+        plan = planned(text=TEXT.replace("n=16", f"n={n}"))
+        search, _ = tasks(plan)
+        peak = edges_cost(search, sizes(plan)).peak
+        assert peak is not None
+        return peak
+
+    plan = planned()
+    search, _ = tasks(plan)
+    found = sizes(plan).of(search.into)
+    assert found is not None
+    model, data = found
+    senders = 1 + model.n_layers * (model.n_heads + 1)
+    receivers = model.n_layers * (3 * model.n_heads + 1) + 1
+    one = 4 * data.width * model.d_model
+    assert held(17) - held(16) >= (3 * senders + receivers) * one
+    assert held(18) - held(17) == held(17) - held(16)
+
+
 def test_thresholds_multiply_what_a_search_may_cost() -> None:
     one, three = planned(), planned("[0.1, 0.2, 0.3]")
     least = bounds(tasks(one)[0], sizes(one))

@@ -36,6 +36,7 @@ from interp_dsl.verbs.evidence import CIRCUIT, FINDINGS
 from interp_dsl.verbs.factors import FACTORINGS
 from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
 from interp_dsl.verbs.methods import EDGES, SEARCHES
+from interp_dsl.verbs.relations import RELATIONS
 from interp_dsl.verbs.signature import Verb
 
 HEAD = """model m = bundled("induction-2l")
@@ -98,7 +99,7 @@ def test_functions_are_called_by_their_names_and_documented() -> None:
     factorings = {name: factoring.function for name, factoring in FACTORINGS.items()}
     own = {function.name: function for function in (EDGES, CIRCUIT)}
     curves = (DIRECTIONS, PATHS)
-    found = (findings, searches, estimates, factorings, own)
+    found = (findings, searches, estimates, factorings, RELATIONS, own)
     tables = (MODELS, DATASETS, SOURCES, *curves, *found)
     for table in tables:
         for name, function in table.items():

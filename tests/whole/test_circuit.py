@@ -1,16 +1,21 @@
 """A circuit from the text to the claims: the example and the reference as they stand, and a search
-that is killed and begun again."""
+that is killed and goes on."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import interp_dsl
+from interp_dsl.circuits import order
+from interp_dsl.runs.folder import RunFolder
 from tests.docs.reference import LANGUAGE, REPOSITORY, program, snippets
 
 TEXT = """model m = bundled("induction-2l")
@@ -20,20 +25,26 @@ step circuit = search edges by acdc(threshold=[0.02, 0.2])
 step check = evaluate circuit on repeats measure faithfulness()
 step parts = patch circuit[threshold=0.2].heads from repeats.corrupt into repeats.clean measure kl()
 """
-DIES = """
-import os, sys
-from interp_dsl.engine import circuits
+KILLED = """
+import os, signal, sys
+from interp_dsl.circuits import order
 from interp_dsl.cli.app import main
+from interp_dsl.engine import taken_up
+from interp_dsl.runs.parts import Parts
 
-searched = circuits.run_search
+order.APART, taken_up.EVERY, taken_up.SHARE = 8, 0.0, 0
+write, written = Parts.write, []
 
-def dies(*arguments):
-    searched(*arguments)
-    os._exit(9)
+def killed(self, *arguments):
+    write(self, *arguments)
+    written.append(arguments)
+    if len(written) == int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
 
-circuits.run_search = dies
-sys.exit(main(sys.argv[1:]))
+Parts.write = killed
+sys.exit(main(sys.argv[2:]))
 """
+"""A run that is killed when it has written so many snapshots."""
 
 
 def test_the_example_holds(tmp_path: Path) -> None:
@@ -75,16 +86,45 @@ def test_the_circuit_of_a_run_is_evaluated_in_another(tmp_path: Path) -> None:
     assert still["value"][0] == pytest.approx(by_gap, abs=1e-6)
 
 
-def test_a_search_that_is_killed_begins_again(tmp_path: Path) -> None:
-    (tmp_path / "x.interp").write_text(TEXT)
-    whole = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "whole")
-    command = ["run", str(tmp_path / "x.interp"), "--out", "killed", "--fresh", "--json"]
-    died = subprocess.run([sys.executable, "-c", DIES, *command], cwd=tmp_path, capture_output=True)
-    assert died.returncode == 9
-    left = interp_dsl.open_run(tmp_path / "killed")
-    assert left.status == "interrupted" and left.steps == []
+SEARCHES = {
+    "acdc": ("acdc(threshold=[0.02, 0.2])", 4),
+    "greedy": ("greedy(n=60, share=0.1)", 2),
+    "subnetwork_probing": ("subnetwork_probing(strength=0.5, steps=12)", 5),
+    "edge_pruning": ("edge_pruning(n=20, steps=12)", 5),
+}
+
+
+@pytest.mark.parametrize("method", SEARCHES)
+def test_a_search_that_is_killed_goes_on(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words, n_snapshots = SEARCHES[method]
+    text = TEXT if method == "acdc" else TEXT.replace("[threshold=0.2]", "")
+    (tmp_path / "x.interp").write_text(text.replace(SEARCHES["acdc"][0], words))
+    monkeypatch.setattr(order, "APART", 8)
+    whole = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "whole", device="cpu")
+    command = ["run", str(tmp_path / "x.interp"), "--out", "killed", "--device", "cpu", "--fresh"]
+    died = subprocess.run(
+        [sys.executable, "-c", KILLED, str(n_snapshots), *command],
+        cwd=tmp_path,
+        capture_output=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+    folder = RunFolder.open(tmp_path / "killed")
+    assert folder.status == "interrupted" and folder.steps == []
+    (part,) = (folder.path / "parts" / "circuit").glob("*.parquet")
+    done = pl.read_parquet(part)["done"][0]
+    assert done > 0
+
     again = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "killed", runs=tmp_path / "none")
     assert again.status == "done"
+    events = list(folder.events())
+    second = [e["event"] for e in events].index("run_started", 1)
+    first = next(e for e in events[second:] if e["event"] == "edges")
+    assert first["done"] >= done, "what was judged was judged again"
+    assert not (folder.path / "parts" / "circuit").exists()
     for step in whole.steps:
         assert again.scores(step).equals(whole.scores(step))
-    assert again.circuit("circuit", 0.2) == whole.circuit("circuit", 0.2)
+    threshold = 0.2 if method == "acdc" else None
+    assert again.circuit("circuit", threshold) == whole.circuit("circuit", threshold)

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +17,10 @@ import pytest
 
 import interp_dsl
 from interp_dsl.check import check_source, plan_experiment
+from interp_dsl.engine.execute import execute
 from interp_dsl.language.source import Source
 from interp_dsl.plan.explain import explain
-from interp_dsl.plan.tasks import Fit
+from interp_dsl.plan.tasks import Fit, LoadModel
 from interp_dsl.runs.folder import RunFolder
 
 HEAD = """model m = bundled("text-1l-512")
@@ -234,3 +237,47 @@ def test_what_features_are_no_units_for_is_refused(line: str, code: str) -> None
     off = "step off = ablate sae[k=4, 1..5] with zero on text measure kl()"
     found = check_source(Source(f"{HEAD}{fit}\n{off}\nstep seen = {line}\n")).diagnostics
     assert code in [d.code for d in found], found
+
+
+def test_by_hooks_the_same_is_found(tmp_path: Path) -> None:
+    """The compiled forward and TransformerLens's hooks leave the same activations, and the same
+    losses where a dictionary or a feature of neurons is spliced in."""
+    more = "step good = evaluate sae on held measure fvu(), ce_loss_score()\n"
+    experiment = check_source(Source(ACT + more)).experiment
+    assert experiment is not None
+    plan = plan_experiment(experiment, "cpu")
+    hooked = replace(
+        plan,
+        tasks=tuple(
+            replace(t, spec={**t.spec, "executor": "hooked"}) if isinstance(t, LoadModel) else t
+            for t in plan.tasks
+        ),
+    )
+    tables = []
+    for number, one in enumerate((plan, hooked)):
+        folder = RunFolder.create(tmp_path, f"run{number}", datetime(2026, 1, 1))
+        execute(one, folder)
+        executors = {m["executor"] for m in folder.manifest["models"].values()}
+        assert executors == {("compiled", "hooked")[number]}
+        tables.append(folder)
+    for step, column in (
+        ("sae", "loss"),
+        ("good", "value"),
+        ("off", "effect"),
+        ("pinned", "effect"),
+    ):
+        ours, theirs = (f.read_table(step)[column].to_numpy() for f in tables)
+        np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-4, err_msg=step)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [("text", "300 of 300"), ("(text where index < 9)", "9 of 9"), ("held", None)],
+)
+def test_a_dictionary_judged_on_its_own_data_is_said_to_be_so(data: str, told: str | None) -> None:
+    held = 'dataset held = prompts(clean=["a new text", "another one"])\n'
+    fit = "step sae = fit topk(width=64, k=4) on L0.mlp of text until tokens=10k\n"
+    judged = f"step j = evaluate sae on {data} measure fvu()\n"
+    found = check_source(Source(f"{HEAD}{held}{fit}{judged}")).diagnostics
+    assert [d.code for d in found] == (["W41"] if told else [])
+    assert all(told and told in str(d.label) for d in found)

@@ -37,7 +37,7 @@ ADDRESSES = {
 CHECKS = {
     "interp_dsl.engine.edits:Editor._piece": "whether any entry is padding",
     "interp_dsl.engine.edits:Editor._check_blocked": "whether a query keeps a key: an error if not",
-    "interp_dsl.engine.sources:_Elsewhere._pair": "whether the two sides have the same positions",
+    "interp_dsl.engine.sources:Elsewhere._pair": "whether the two sides have the same positions",
     "interp_dsl.engine.means:Means._inside": "whether a position has a mean: an error if not",
     "interp_dsl.engine.metrics:Meter._loss": "whether the model has an output for every token",
 }

@@ -61,6 +61,10 @@ class Architecture(Protocol):
         """The loss of a batch and its gradients."""
         ...
 
+    def thresholds(self, params: Params, held: Params) -> Tensor | None:
+        """Above what each feature [m] is on once fitted; None where something else decides."""
+        ...
+
 
 def directions(d: int, width: int, generator: torch.Generator) -> Tensor:
     """Random directions [width, d] of length 1."""

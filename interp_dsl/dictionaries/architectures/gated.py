@@ -39,6 +39,9 @@ class Gated:
         more = {"b_gate": b_gate, "b_mag": b_gate.clone(), "r_mag": b_gate.clone()}
         return {**params, **more}
 
+    def thresholds(self, params: Params, held: Params) -> None:
+        return None
+
     def loss(self, params: Params, x: Tensor, now: Now) -> Found:
         """Seven products: those of ReLU, and decoding the gate and its gradient."""
         encoder, decoder, width = params["encoder"], params["decoder"], len(params["decoder"])

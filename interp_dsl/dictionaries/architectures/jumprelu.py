@@ -1,15 +1,17 @@
 """JumpReLU dictionaries (Rajamanoharan et al. 2024, arXiv 2407.14435).
 
-    f = a · H(a - θ),  a the pre-activations, θ = exp(log_threshold) > 0
+    f = a · H(a - θ),  a the pre-activations, θ = length · threshold, 0 at least
     loss: mean over the batch of mean (x - x̂)², and  l0 · mean Σ H(a - θ)
     or, with a target,                            l0 · (mean Σ H(a - θ) / target - 1)²
 
 θ has pseudo-derivatives by a rectangle K of width ε (their equations 11 and 12):
-    ∂f/∂θ = -(θ/ε) K((a - θ)/ε),   ∂H(a - θ)/∂θ = -(1/ε) K((a - θ)/ε)"""
+    ∂f/∂θ = -(θ/ε) K((a - θ)/ε),   ∂H(a - θ)/∂θ = -(1/ε) K((a - θ)/ε)
+
+They learn log θ, which Adam moves by a share of lr a step: too little for less than some ten
+thousand steps. Here a step moves θ by lr of the inputs' mean length, as in dictionary_learning."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -32,22 +34,26 @@ from interp_dsl.dictionaries.architectures.base import (
 
 @dataclass(frozen=True)
 class JumpRelu:
+    """`bandwidth` ε and the first `threshold` are in units of `length`. A threshold below 0 counts
+    as 0 and keeps its slope."""
+
     l0: float
     target: float | None = None
     bandwidth: float = 0.001
     threshold: float = 0.001
+    length: float = 1.0
     name = "jumprelu"
     has_unit_norm = True
     convention = "mean"
 
     def initial(self, d: int, width: int, generator: torch.Generator) -> Params:
-        start = torch.full((width,), math.log(self.threshold))
-        return {**tied(d, width, generator), "log_threshold": start}
+        return {**tied(d, width, generator), "threshold": torch.full((width,), self.threshold)}
 
     def loss(self, params: Params, x: Tensor, now: Now) -> Found:
         """Five products, as of ReLU."""
         encoder, decoder, width = params["encoder"], params["decoder"], len(params["decoder"])
-        threshold, weight = params["log_threshold"].exp(), share(x)
+        threshold, weight = self.thresholds(params, {}), share(x)
+        most = self.bandwidth * self.length / 2
         fired, close, steep = (torch.zeros_like(threshold) for _ in range(3))
         gradients, errors, mse = blank(params), [], x.new_zeros(())
         for part in chunks(x, width):
@@ -58,8 +64,8 @@ class JumpRelu:
             errors.append(torch.addmm(params["b_dec"], f, decoder) - part)
             loss, g = squared(errors[-1], weight)
             d_f = g @ decoder.T
-            steep += where_near(d_f, beyond, self.bandwidth / 2).sum(0)
-            close += where_near(torch.ones_like(d_f), beyond, self.bandwidth / 2).sum(0)
+            steep += where_near(d_f, beyond, most).sum(0)
+            close += where_near(torch.ones_like(d_f), beyond, most).sum(0)
             d_pre = where_on(d_f, f)
             gradients["decoder"].addmm_(f.T, g)
             gradients["encoder"].addmm_(d_pre.T, seen)
@@ -68,9 +74,13 @@ class JumpRelu:
             mse, fired = mse + loss, fired + count_on(f)
         gradients["b_dec"] -= gradients["b_enc"] @ encoder
         penalty, slope = self._penalty(fired.sum() / len(x), self.l0 * now.warmth)
-        d_threshold = -(threshold * steep + (slope / len(x)) * close) / self.bandwidth
-        gradients["log_threshold"] = d_threshold * threshold
+        d_threshold = -(threshold * steep + (slope / len(x)) * close) / (2 * most)
+        gradients["threshold"] = d_threshold * self.length
         return Found({"mse": mse, "l0": penalty}, gradients, torch.cat(errors), fired)
+
+    def thresholds(self, params: Params, held: Params) -> Tensor:
+        """θ [m]."""
+        return self.length * params["threshold"].clamp_min(0)
 
     def _penalty(self, count: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         """The penalty of a mean count of features on, and its slope."""

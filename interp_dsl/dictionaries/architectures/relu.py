@@ -60,6 +60,9 @@ class Relu:
             "b_dec": torch.zeros(d),
         }
 
+    def thresholds(self, params: Params, held: Params) -> None:
+        return None
+
     def loss(self, params: Params, x: Tensor, now: Now) -> Found:
         """Five products: encode, decode, and the gradients of f, decoder and encoder."""
         encoder, decoder, width = params["encoder"], params["decoder"], len(params["decoder"])

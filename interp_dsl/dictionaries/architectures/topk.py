@@ -28,7 +28,7 @@ from interp_dsl.dictionaries.architectures.base import (
     squared,
     tied,
 )
-from interp_dsl.dictionaries.codes import SPARSE, Codes, batch_top_k, of_rows, top_k
+from interp_dsl.dictionaries.codes import SPARSE, Codes, Dense, batch_top_k, of_rows, top_k
 from interp_dsl.dictionaries.selection import largest
 
 ALPHA = 1 / 32
@@ -57,7 +57,7 @@ class TopK:
         for part in chunks(seen, width):
             pre = affine(params, part)
             found.append(largest(pre, self.k))
-            left.append(pre[:, dead])
+            left.append(pre.index_select(1, dead))
         values, index = (torch.cat(x) for x in zip(*found, strict=True))
         return of_rows(values, index, width, self._is_sparse(width)), torch.cat(left)
 
@@ -79,6 +79,9 @@ class TopK:
 
     def held(self, codes: Codes, now: Now) -> Params:
         return {}
+
+    def thresholds(self, params: Params, held: Params) -> Tensor | None:
+        return None
 
     def _is_sparse(self, width: int) -> bool:
         return self.k / width <= SPARSE if self.sparse is None else self.sparse
@@ -124,14 +127,15 @@ class TopK:
     ) -> Tensor:
         """AuxK, of the dead features' pre-activations; its gradients are added to those at hand."""
         k = min(self.k_aux or seen.shape[1] // 2, len(dead))
-        codes = top_k(pre, k, k / len(dead) <= SPARSE)
+        is_all = k == len(dead)
+        codes = Dense(pre.clamp_min(0)) if is_all else top_k(pre, k, k / len(dead) <= SPARSE)
         encoder, decoder = params["encoder"][dead], params["decoder"][dead]
         loss, g = squared(codes.decode(decoder) - target, self.alpha * share(seen))
         d_pre = codes.slopes(g, decoder) * (codes.values > 0)
         d_bias = codes.total(d_pre)
-        gradients["decoder"][dead] += codes.outer(codes.values, g)
-        gradients["encoder"][dead] += codes.outer(d_pre, seen)
-        gradients["b_enc"][dead] += d_bias
+        gradients["decoder"].index_add_(0, dead, codes.outer(codes.values, g))
+        gradients["encoder"].index_add_(0, dead, codes.outer(d_pre, seen))
+        gradients["b_enc"].index_add_(0, dead, d_bias)
         gradients["b_dec"] -= d_bias @ encoder
         return loss
 
@@ -143,7 +147,7 @@ class BatchTopK(TopK):
     def encode(self, params: Params, seen: Tensor, dead: Tensor) -> tuple[Codes, Tensor]:
         width = len(params["encoder"])
         pre = torch.cat([affine(params, part) for part in chunks(seen, width)])
-        return batch_top_k(pre, self.k, self._is_sparse(width)), pre[:, dead]
+        return batch_top_k(pre, self.k, self._is_sparse(width)), pre.index_select(1, dead)
 
     def held(self, codes: Codes, now: Now) -> Params:
         """The threshold: the mean of the smallest values so far, of about the last hundred
@@ -153,6 +157,9 @@ class BatchTopK(TopK):
         old = now.held.get("threshold", torch.zeros_like(on))
         threshold = old + (on - old) * (1 / count).clamp_min(1 / _MEMORY)
         return {"threshold": torch.where(on.isfinite(), threshold, old), "batches": count}
+
+    def thresholds(self, params: Params, held: Params) -> Tensor:
+        return held["threshold"].expand_as(params["b_enc"])
 
 
 @dataclass(frozen=True)
