@@ -120,11 +120,9 @@ def score_columns(rows: pl.DataFrame) -> list[Column]:
 
 
 def plain_columns(rows: pl.DataFrame) -> list[Column]:
-    """The columns of any other table; numbers have signs where some are negative."""
+    """The columns of any other table."""
     return [
-        _numbers(rows, name, decimals(rows[name]), bool((rows[name] < 0).any()))
-        if dtype.is_float()
-        else _text(rows, name)
+        _numbers(rows, name, decimals(rows[name])) if dtype.is_float() else _text(rows, name)
         for name, dtype in rows.schema.items()
     ]
 
