@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.report import factored
-from interp_dsl.report.curves import charts, found_circuits
+from interp_dsl.report.curves import MOST, charts, found_circuits
+from interp_dsl.report.features import Features, features
 from interp_dsl.report.figures.bars import bars
 from interp_dsl.report.figures.heatmap import heatmap
+from interp_dsl.report.figures.histogram import histogram
 from interp_dsl.report.figures.lines import lines
 from interp_dsl.report.highlight import Piece, highlighted, statement
 from interp_dsl.report.maps import maps
@@ -19,6 +21,7 @@ from interp_dsl.report.quantities import units
 from interp_dsl.report.ranking import ranking
 from interp_dsl.report.reading import Reading
 from interp_dsl.report.tables import Table, table, values
+from interp_dsl.report.training import training_charts
 from interp_dsl.runs.bases import findings, kind
 from interp_dsl.runs.circuit import Circuit
 from interp_dsl.runs.circuit_file import circuits_of
@@ -27,8 +30,16 @@ from interp_dsl.runs.curve_rows import alike, curve_rows, parts
 from interp_dsl.runs.curves import is_curve_table
 from interp_dsl.runs.draw.marks import strength_column
 from interp_dsl.runs.draw.svg import svg
+from interp_dsl.runs.feature_rows import feature_selection
+from interp_dsl.runs.features import densities
 from interp_dsl.runs.rank import metrics, ranked, ranking_column
-from interp_dsl.runs.schema import is_score_table
+from interp_dsl.runs.schema import (
+    is_density_table,
+    is_example_table,
+    is_score_table,
+    is_training_table,
+)
+from interp_dsl.runs.select import Selection, select
 from interp_dsl.runs.text import count, short_duration
 
 if TYPE_CHECKING:
@@ -38,6 +49,8 @@ HELPERS = (".positions", ".keys", "vocabulary", "vocabulary.text", "vocabulary.e
 """What the names of arrays end in that say where and of what others are."""
 DRAWN = 300
 """Edges of a drawn circuit."""
+BINS = 48
+"""Bins of a histogram of densities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +71,7 @@ class Panel:
     table: Table | None = None
     notes: list[str] = field(default_factory=list)
     patterns: tuple[Example, ...] = ()
+    features: Features | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +110,15 @@ def _panels(reading: Reading, name: str) -> Iterator[Panel]:
         yield from _circuits(reading, name, held)
     elif is_score_table(held):
         yield from _scores(reading, name, held)
+    elif is_training_table(held):
+        yield _training(name, held)
+    elif is_density_table(held):
+        rows, what = feature_selection(held)
+        found = densities(held["density"].to_list(), BINS)
+        drawn = histogram(found, f"{name}: how often features fire")
+        yield Panel("density", [drawn], table=table(rows, what))
+    elif is_example_table(held):
+        yield Panel("features", features=features(reading, name, held))
     else:
         yield Panel("table", table=table(held, count(len(held), "row")))
 
@@ -152,6 +175,19 @@ def _ranked(held: pl.DataFrame, metric: str) -> Table:
     if ranking_column(held) == "value":
         return table(rows, count(len(rows), "row"))
     return table(ranked(rows, metric), f"{count(len(rows), 'row')} by |effect|")
+
+
+# ---- dictionaries
+
+
+def _training(name: str, held: pl.DataFrame) -> Panel:
+    """The curves of a fit, then its points, the newest first."""
+    charts, left = training_charts(held, name)
+    rows, what = select(held, name, Selection())
+    notes = (
+        [f"only the first {MOST} dictionaries are drawn; {left:,} more are fitted"] if left else []
+    )
+    return Panel("training", [lines(chart) for chart in charts], None, table(rows, what), notes)
 
 
 # ---- circuits and recordings

@@ -173,6 +173,16 @@ def is_training_table(table: pl.DataFrame) -> bool:
     return table.columns == [*FIT_COLUMNS]
 
 
+def is_example_table(table: pl.DataFrame) -> bool:
+    """Whether a table holds where features fire."""
+    return table.columns == [*EXAMPLE_COLUMNS]
+
+
+def is_density_table(table: pl.DataFrame) -> bool:
+    """Whether a table holds how often features fire."""
+    return table.columns == [*DENSITY_COLUMNS]
+
+
 def extra_columns(table: pl.DataFrame) -> list[str]:
     """The columns of a score table beyond the common ones that tell its rows apart: a sweep's
     parameters, points of curves and the like."""

@@ -12,10 +12,18 @@ from interp_dsl.runs.bases import finding_columns, findings, is_findings, kind
 from interp_dsl.runs.circuit_rows import edge_columns, is_edge_table, kept_edges, strength
 from interp_dsl.runs.curve_rows import alike, curve_columns, curve_rows, parts
 from interp_dsl.runs.curves import is_curve_table
+from interp_dsl.runs.feature_rows import (
+    density_columns,
+    example_columns,
+    feature_selection,
+    training_columns,
+)
 from interp_dsl.runs.rank import metrics, ranked, ranking_column
 from interp_dsl.runs.schema import (
     extra_columns,
+    is_density_table,
     is_estimated,
+    is_example_table,
     is_score_table,
     is_training_table,
 )
@@ -46,6 +54,8 @@ def select(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.Dat
     if is_training_table(table) and selection.by is None:
         newest = table.sort("step", descending=True, maintain_order=True)
         return newest, f"{count(len(table), 'point')} of training, the newest first"
+    if selection.by is None and (is_example_table(table) or is_density_table(table)):
+        return feature_selection(table)
     if not is_score_table(table):
         rows = _sorted(table, step, selection.by) if selection.by else table
         return rows, count(len(table), "row")
@@ -107,6 +117,12 @@ def columns_of(rows: pl.DataFrame) -> list[Column]:
         return curve_columns(rows)
     if is_findings(rows):
         return finding_columns(rows)
+    if is_training_table(rows):
+        return training_columns(rows)
+    if is_example_table(rows):
+        return example_columns(rows)
+    if is_density_table(rows):
+        return density_columns(rows)
     return score_columns(rows) if is_score_table(rows) else plain_columns(rows)
 
 

@@ -43,7 +43,7 @@ def test_every_direction_says_its_eigenvalues(place: Path) -> None:
     folder = factored_run(Path("runs"))
 
     async def drive(app: App, pilot: P) -> list[str]:
-        await typed(app, pilot, ["i", "home"])
+        await typed(app, pilot, ["n", "home"])
         found = []
         for _ in range(5):
             found.append(said(app))
@@ -60,7 +60,7 @@ def test_findings_are_those_of_the_place_and_of_all(place: Path) -> None:
     folder = factored_run(Path("runs"))
 
     async def drive(app: App, pilot: P) -> tuple[list[tuple[str, ...]], ...]:
-        await typed(app, pilot, ["i"])
+        await typed(app, pilot, ["n"])
         first = findings(app)
         await typed(app, pilot, ["right_curly_bracket", "right_curly_bracket"])
         last = findings(app)
@@ -77,7 +77,7 @@ def test_ablations_and_modules_follow(place: Path) -> None:
     folder = factored_run(Path("runs"))
 
     async def drive(app: App, pilot: P) -> None:
-        await typed(app, pilot, ["i", "v", "home", "right"])
+        await typed(app, pilot, ["n", "v", "home", "right"])
         assert spectra(app).held.picture == "ablation"
         assert said(app).startswith("directions kept 2   ● interaction 1   ▲ pca 0.5")
         await typed(app, pilot, ["v"])
@@ -122,7 +122,7 @@ def test_a_graph_without_room_says_so(place: Path) -> None:
 
 
 def test_findings_are_written(place: Path) -> None:
-    driven(factored_run(Path("runs")).path, after(["i", "e"]))
+    driven(factored_run(Path("runs")).path, after(["n", "e"]))
     (path,) = place.glob("*-bases.csv")
     held = pl.read_csv(path)
     row = held.filter(pl.col("finding") == "edges_required", pl.col("unit") == "L0.resid_mid")
@@ -130,7 +130,7 @@ def test_findings_are_written(place: Path) -> None:
 
 
 def test_a_run_without_factorings_says_so(place: Path) -> None:
-    text = driven(viewed.viewed(Path("runs")).path, after(["i"]))
+    text = driven(viewed.viewed(Path("runs")).path, after(["n"]))
     assert "no step of factor has ended" in text
 
 
@@ -143,5 +143,5 @@ def test_grid(
     name: str, keys: list[str], size: str, place: Path, request: pytest.FixtureRequest
 ) -> None:
     pressed = ["right_square_bracket" if key == "]" else key for key in keys]
-    found = driven(factored_run(Path("runs")).path, after(["i", *pressed]), SIZES[size])
+    found = driven(factored_run(Path("runs")).path, after(["n", *pressed]), SIZES[size])
     same(found, f"spectra-{name}-{size}", request)
