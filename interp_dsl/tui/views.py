@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from interp_dsl.plan.tasks import Factor, Sweep, Task
 from interp_dsl.runs.features import Read, dictionaries
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.parts import names_columns
@@ -76,6 +77,21 @@ def _no_curves(folder: RunFolder) -> str | None:
     return "no step of perturb or interpolate has ended; its curves will be here"
 
 
+def _has_curves(folder: RunFolder) -> bool:
+    planned = any(isinstance(t, Sweep) and t.curves is not None for t in _tasks(folder))
+    return planned or _no_curves(folder) is None
+
+
+def _has_spectra(folder: RunFolder) -> bool:
+    planned = any(isinstance(task, Factor) for task in _tasks(folder))
+    return planned or _no_spectra(folder) is None
+
+
+def _tasks(folder: RunFolder) -> tuple[Task, ...]:
+    plan = read_plan(folder)
+    return plan.tasks if plan else ()
+
+
 def _no_spectra(folder: RunFolder) -> str | None:
     if any(step.endswith((".spectrum", ".ranks")) for step in folder.steps):
         return None
@@ -121,8 +137,18 @@ VIEWS: tuple[View, ...] = (
     View("rank", "r", "Rank", "tables of steps", _screen("screens.rank", "RankScreen"), _no_table),
     View("maps", "m", "Maps", "scores as a grid", _screen(*_MAPS), _no_table),
     View("circuit", "c", "Circuit", "edges that a search found", _screen(*_CIRCUIT), _no_circuit),
-    View("curves", "b", "Curves", "effects over lengths", _screen(*_CURVES), _no_curves),
-    View("spectra", "n", "Spectra", "bases, ranks, modules", _screen(*_SPECTRA), _no_spectra),
+    View(
+        "curves", "b", "Curves", "effects over lengths", _screen(*_CURVES), _no_curves, _has_curves
+    ),
+    View(
+        "spectra",
+        "n",
+        "Spectra",
+        "bases, ranks, modules",
+        _screen(*_SPECTRA),
+        _no_spectra,
+        _has_spectra,
+    ),
     View("prompt", "p", "Prompt", "tokens, attention, logits", _screen(*_PROMPT), _no_pairs),
     View(
         "features",

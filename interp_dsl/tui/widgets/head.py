@@ -70,15 +70,10 @@ def _run_line(app: InterpApp, width: int) -> Text:
 
 
 def _tabs(app: InterpApp, width: int) -> Text:
-    """The run's views; where there is no room for them those that have something to show; where
-    there is none for these either, the beginnings of their names."""
-    with_something = [v for v in app.views if v.name == app.view_name or not app.is_missing(v)]
-    for views in (app.views, with_something):
-        words = sum(len(v.title) + 2 for v in views)
-        gap = next((g for g in (3, 2, 1) if words + g * (len(views) - 1) <= width), None)
-        if gap is not None:
-            break
-    parts = [_tab(app, one, gap is not None) for one in views]
+    """The run's views; where there is no room for them the beginnings of their names."""
+    words = sum(len(v.title) + 2 for v in app.views)
+    gap = next((g for g in (3, 2, 1) if words + g * (len(app.views) - 1) <= width), None)
+    parts = [_tab(app, one, gap is not None) for one in app.views]
     return Text(" " * (gap or 1), no_wrap=True).join(parts)
 
 
