@@ -125,6 +125,14 @@ def typed(expr: Expr, parameter: Parameter, name: str, scope: Scope) -> Any:
         from interp_dsl.check.searches import ranking
 
         return ranking(expr, scope)
+    if kind == "dictionary":
+        from interp_dsl.check.dictionaries import one_dictionary
+
+        return one_dictionary(expr, scope)
+    if kind == "place":
+        from interp_dsl.check.units import units
+
+        return units(expr, scope)
     if kind == "side":
         from interp_dsl.check.sides import side
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interp_dsl.check.arguments import arguments
-from interp_dsl.check.dictionaries import dictionaries
+from interp_dsl.check.dictionaries import dictionaries, dictionary_step
 from interp_dsl.check.literals import literal
 from interp_dsl.check.models import (
     carry,
@@ -79,8 +79,12 @@ def circuit_file(given: str, span: Span, scope: Scope) -> tuple[Path, str]:
 
 
 def subject(expr: Expr, scope: Scope) -> Model | CircuitTerm | DictionaryTerm:
-    """What `evaluate` looks at: a model, a step's circuit or circuits, a file's, or a fit's
-    dictionaries."""
+    """What `evaluate` looks at: a model, a step's circuit or circuits, a file's, or dictionaries,
+    fitted or loaded."""
+    root = expr.value if isinstance(expr, Index) else expr
+    leaving = dictionary_step(root, scope)
+    if leaving is not None:
+        return dictionaries(expr, leaving, scope)
     declared = scope.lookup(expr, "let")
     if declared is not None:
         from interp_dsl.check.lets import let_as
@@ -89,12 +93,8 @@ def subject(expr: Expr, scope: Scope) -> Model | CircuitTerm | DictionaryTerm:
         return found
     if isinstance(expr, Call) and expr.function == CIRCUIT.name:
         return from_file(expr, scope)
-    root = expr.value if isinstance(expr, Index) else expr
     if scope.lookup(root, "step") is None:
         return model(expr, scope)
-    step = step_of(root, scope, "a circuit or a dictionary")
-    if step.result == "dictionary":
-        return dictionaries(expr, step, scope)
     step = circuit_step(root, scope)
     chosen = threshold_of(expr, step, scope)
     return CircuitTerm(step, step.thresholds if chosen is None else (chosen,))

@@ -16,7 +16,7 @@ from interp_dsl.verbs.values import DictionaryTerm, FeaturesTerm, Step, UnitSet
 
 
 def dictionaries(expr: Expr, step: Step, scope: Scope) -> DictionaryTerm:
-    """All dictionaries of a fit, or those that the brackets name."""
+    """All dictionaries of a step, or those that the brackets name."""
     if not isinstance(expr, Index):
         return DictionaryTerm(step, step.dictionaries)
     return DictionaryTerm(step, chosen(expr, step, scope))
@@ -55,6 +55,12 @@ def which(step: Step, span: Span, scope: Scope) -> Rejected:
         label="which of them?",
         help=f"name it: {step.name}[{step.dictionaries[0].label}]",
     )
+
+
+def one_dictionary(expr: Expr, scope: Scope) -> DictionaryTerm:
+    """`sae`, or one of several: `sae[k=32]`."""
+    step, index = _fit(expr, scope)
+    return DictionaryTerm(step, (one_of(index, step, expr.span, scope),))
 
 
 FEATURES = "features"
@@ -103,21 +109,35 @@ def feature_units(expr: Expr, scope: Scope) -> UnitSet:
     return UnitSet(Explicit(tuple(Unit((Target(site, n),)) for n in numbers)), term.step.model)
 
 
-def is_fit(expr: Expr, scope: Scope) -> bool:
-    """Whether this names a step that fits dictionaries."""
+def holds_dictionaries(expr: Expr, scope: Scope) -> bool:
+    """Whether this names a step that fits dictionaries, or a dictionary that is loaded."""
+    return dictionary_step(expr, scope) is not None
+
+
+def dictionary_step(expr: Expr, scope: Scope) -> Step | None:
+    """The step behind a name that leaves dictionaries, fitted or loaded; None for all else."""
+    from interp_dsl.check.lets import let_kinds
     from interp_dsl.check.results import step_of
 
-    declared = scope.lookup(expr, "step")
-    return declared is not None and step_of(expr, scope).result == "dictionary"
+    declared = scope.lookup(expr, "let")
+    if declared is not None:
+        loaded: Step | None = let_kinds(declared).get("dictionary")
+        return loaded
+    if scope.lookup(expr, "step") is None:
+        return None
+    step = step_of(expr, scope)
+    return step if step.result == "dictionary" else None
 
 
 def _fit(expr: Expr, scope: Scope) -> tuple[Step, Index | None]:
-    """The step of a fit, and the brackets behind its name."""
+    """The step that leaves a dictionary, and the brackets behind its name."""
     from interp_dsl.check.results import step_of
 
     index = expr if isinstance(expr, Index) else None
-    step = step_of(expr.value if isinstance(expr, Index) else expr, scope, "a dictionary")
-    if step.result != "dictionary":
+    root = expr.value if isinstance(expr, Index) else expr
+    step = dictionary_step(root, scope)
+    if step is None:
+        step = step_of(root, scope, "a dictionary")
         raise scope.reject(
             "E300", f"`{step.name}` has no features", expr.span, label=f"a step of `{step.verb}`"
         )

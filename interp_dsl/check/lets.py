@@ -9,6 +9,7 @@ from typing import Any
 from interp_dsl.check.circuits import from_file
 from interp_dsl.check.groups import GROUPS
 from interp_dsl.check.literals import literal
+from interp_dsl.check.loaded import loaded
 from interp_dsl.check.scope import Declared, Rejected, Scope
 from interp_dsl.check.sides import side
 from interp_dsl.check.sources import context, source
@@ -35,6 +36,7 @@ from interp_dsl.language.tree import (
 from interp_dsl.models.sites import FAMILIES
 from interp_dsl.verbs.evidence import CIRCUIT
 from interp_dsl.verbs.functions import SOURCES
+from interp_dsl.verbs.load import LOAD
 
 _NOUNS = {
     "literal": "a plain value",
@@ -45,6 +47,7 @@ _NOUNS = {
     "vector": "a vector",
     "context": "an intervention",
     "circuit": "a circuit",
+    "dictionary": "a dictionary",
 }
 
 
@@ -111,6 +114,7 @@ def _readers(declared: Declared) -> dict[str, Callable[[Expr, Scope], Any]]:
         "vector": vector,
         "context": context,
         "circuit": from_file,
+        "dictionary": lambda expr, scope: loaded(expr, scope, declared.id),
     }
 
 
@@ -196,6 +200,7 @@ def _of_call(expr: Call, scope: Scope) -> tuple[str, ...]:
         return ("source",)
     if expr.function == CIRCUIT.name:
         return ("circuit",)
-    raise scope.unknown_function(
-        expr.function, expr.name_span, "a function of values", [*SOURCES, *GROUPS, CIRCUIT.name]
-    )
+    if expr.function == LOAD.name:
+        return ("dictionary",)
+    known = [*SOURCES, *GROUPS, CIRCUIT.name, LOAD.name]
+    raise scope.unknown_function(expr.function, expr.name_span, "a function of values", known)

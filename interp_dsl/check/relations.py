@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from interp_dsl.check.arguments import arguments
-from interp_dsl.check.dictionaries import dictionaries
+from interp_dsl.check.dictionaries import dictionaries, dictionary_step
 from interp_dsl.check.results import step_of
 from interp_dsl.check.scope import Scope
 from interp_dsl.language.tree import Call, Expr, Index, Name
@@ -12,10 +12,11 @@ from interp_dsl.verbs.values import DictionaryTerm, RelationTerm
 
 
 def dictionary(expr: Expr, scope: Scope) -> DictionaryTerm:
-    """Dictionaries of a fit: `sae`, `sae[L1]`."""
+    """Dictionaries, fitted or loaded: `sae`, `sae[L1]`."""
     root = expr.value if isinstance(expr, Index) else expr
-    step = step_of(root, scope, "a dictionary")
-    if step.result != "dictionary":
+    leaving = dictionary_step(root, scope)
+    if leaving is None:
+        step = step_of(root, scope, "a dictionary")
         raise scope.reject(
             "E300",
             f"`{step.name}` is no dictionary",
@@ -23,7 +24,7 @@ def dictionary(expr: Expr, scope: Scope) -> DictionaryTerm:
             label=f"a step of `{step.verb}`",
             help="a dictionary is what a step of `fit` leaves",
         )
-    return dictionaries(expr, step, scope)
+    return dictionaries(expr, leaving, scope)
 
 
 def relation(expr: Expr, scope: Scope) -> RelationTerm:

@@ -12,7 +12,7 @@ from interp_dsl.check.models import read_as
 from interp_dsl.check.scope import Rejected, Scope
 from interp_dsl.language.source import Span
 from interp_dsl.language.suggest import suggest
-from interp_dsl.language.tree import Argument, Attribute, Expr, Index, Name, Phrase
+from interp_dsl.language.tree import Argument, Attribute, Call, Expr, Index, Name, Phrase
 from interp_dsl.plan.algebra import Explicit, ScoreOf
 from interp_dsl.plan.places import Unit
 from interp_dsl.runs.curves import BY_EXAMPLE
@@ -287,7 +287,7 @@ def _fixed(argument: Argument, step: Step, scope: Scope) -> float | str:
         return float(threshold)
     for keyed in step.keyed:
         if name == keyed.column:
-            word = value.id if isinstance(value, Name) else literal(value, scope)
+            word = _word(value, scope)
             if word not in keyed.values:
                 raise scope.reject(
                     "E311",
@@ -311,6 +311,15 @@ def _fixed(argument: Argument, step: Step, scope: Scope) -> float | str:
     if isinstance(swept, list):
         raise scope.reject("E300", "one value is wanted here", value.span)
     return swept  # type: ignore[no-any-return]
+
+
+def _word(value: Expr, scope: Scope) -> Any:
+    """A word, or what is called so: `random(steer)`."""
+    if isinstance(value, Name):
+        return value.id
+    if isinstance(value, Call | Attribute):
+        return "".join(value.span.text.split()).replace(",", ", ")
+    return literal(value, scope)
 
 
 def _keyed(keyed: Keyed) -> str:

@@ -36,6 +36,8 @@ def source(expr: Expr, scope: Scope) -> SourceTerm:
             return SourceTerm(word)
         case Number(suffix="") | Unary(op="-", value=Number(suffix="")):
             return SourceTerm("constant", number=number(expr, scope))
+        case Number(suffix="x") | Unary(op="-", value=Number(suffix="x")):
+            return SourceTerm("times", number=_multiple(expr))
         case Call() if is_activations(expr):
             return SourceTerm("vector", vector=vector(expr, scope))
         case Call(function=function):
@@ -57,6 +59,14 @@ def source(expr: Expr, scope: Scope) -> SourceTerm:
         case Name() | Attribute() | Phrase():
             return SourceTerm("side", side=side(expr, scope))
     raise scope.reject("E300", "a source is wanted here", expr.span, help=_HELP)
+
+
+def _multiple(expr: Expr) -> float:
+    """`5x` or `-5x`: so many times a feature's largest activation."""
+    if isinstance(expr, Unary):
+        return -_multiple(expr.value)
+    assert isinstance(expr, Number)
+    return float(expr.value)
 
 
 def _declared(declared: Declared, expr: Expr, scope: Scope) -> SourceTerm:
@@ -135,13 +145,6 @@ def _change_of(step: Step, expr: Expr, scope: Scope) -> Change:
             label=f"a step of `{step.verb}`",
         )
     kinds = {site.kind for site in sites(step.change.units.units, scope.session.steps)}
-    if "feature" in kinds:
-        raise scope.reject(
-            "E306",
-            "features do not hold throughout yet",
-            expr.span,
-            help="measure what each does: ablate … measure …",
-        )
     if "edge" in kinds:
         raise scope.reject(
             "E306",

@@ -56,6 +56,11 @@ class StepChecks:
         data = build_data(side.dataset, model, self.scope)
         return None if data is None else data.n
 
+    def longest(self, side: Side, model: Model) -> int | None:
+        """The tokens of a side's longest prompt; None where that waits for the run."""
+        data = build_data(side.dataset, model, self.scope)
+        return None if data is None else int(side_of(data, side).lengths.max())
+
     def why_idle(self, step: Step, side: Side, other: Side | None) -> str | None:
         """Why moving a step's places changes nothing (noops.py); None where it may, or where that
         waits for the run."""
@@ -118,12 +123,20 @@ class StepChecks:
         """What holds throughout is of this model, and its places are on this side."""
         for context in call.clauses.get("under", ()):
             for change in context.changes:
-                self._holds(change, model, side, call.spans["under"])
+                self._holds(call, change, model, side, call.spans["under"])
         for change in side.under:
-            self._holds(change, model, side, call.spans[word])
+            self._holds(call, change, model, side, call.spans[word])
 
-    def _holds(self, change: Change, model: Model, side: Side, span: Span) -> None:
+    def _holds(self, call: Call, change: Change, model: Model, side: Side, span: Span) -> None:
         self._same_model(change.units.model, model, span)
+        has_features = any(site.kind == "feature" for site in self.sites(change.units.units))
+        if has_features and call.verb != "generate":
+            raise self.scope.reject(
+                "E306",
+                "features hold throughout in `generate` alone",
+                span,
+                help="measure what each does: ablate … measure …",
+            )
         check_change(change, side, Spans(span, span, span), self.scope)
 
     def check_side(self, call: Call, side: Side, model: Model, word: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from interp_dsl.check.dictionaries import feature_units, is_fit
+from interp_dsl.check.dictionaries import feature_units, holds_dictionaries
 from interp_dsl.check.groups import GROUPS, group
 from interp_dsl.check.literals import is_whole, literal, values_of
 from interp_dsl.check.models import carry, find_model, known_model
@@ -75,7 +75,7 @@ def _units(expr: Expr, scope: Scope) -> UnitSet:
             return _attribute(expr, scope)
         case Hook():
             return prefixed_hook(expr, scope)
-        case Index(value=value) if is_fit(value, scope):
+        case Index(value=value) if holds_dictionaries(value, scope):
             return feature_units(expr, scope)
         case Call(function="features"):
             return feature_units(expr, scope)

@@ -7,7 +7,7 @@ from typing import Any
 
 from interp_dsl.cli.output import Output
 from interp_dsl.runs.folder import RunFolder
-from interp_dsl.runs.select import Selection, columns_of, found_by, select
+from interp_dsl.runs.select import Selection, blocks, found_by, select
 from interp_dsl.runs.text import layout, printable
 
 
@@ -27,17 +27,21 @@ def print_step(folder: RunFolder, step: str, selection: Selection, output: Outpu
     """One step's rows, how many of how many, and how to see the rest."""
     table = folder.read_table(step)
     rows, what = select(table, step, selection)
-    head = rows if selection.top is None else rows.head(selection.top)
     output.write(output.toned(f"{step} · {what}", "bold"))
-    heading, *lines = layout(columns_of(head))
-    output.write(output.toned(heading, "dim"))
-    for line in lines:
-        output.write(line)
-    if len(head) < len(rows):
-        output.write(
-            f"the first {len(head):,} of {len(rows):,}; "
-            f"the rest: interp show {folder.path} {step} --all"
-        )
+    said = ""
+    for block in blocks(rows, selection.top):
+        if block.common != said:
+            output.write(block.common)
+            said = block.common
+        heading, *lines = layout(block.columns)
+        output.write(output.toned(heading, "dim"))
+        for line in lines:
+            output.write(line)
+        if block.shown < block.n:
+            output.write(
+                f"the first {block.shown:,} of {block.n:,}; "
+                f"the rest: interp show {folder.path} {step} --all"
+            )
 
 
 def print_claims(claims: list[dict[str, Any]], output: Output) -> None:

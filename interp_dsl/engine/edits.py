@@ -6,22 +6,24 @@ however many rows it has."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from interp_dsl.data.positions import check_aligned
-from interp_dsl.engine.features import FeatureEdits
+from interp_dsl.engine.features import FeatureEdits, HeldFeatures
 from interp_dsl.engine.packed import Packed
 from interp_dsl.engine.slots import ends
 from interp_dsl.engine.sources import Address, values_of
 from interp_dsl.engine.state import State, token_text
+from interp_dsl.engine.statistics import generator
 from interp_dsl.engine.vectors import basis
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.edits import Edit, moved
 from interp_dsl.models.sites import n_indices
+from interp_dsl.models.sites import width as width_of
 from interp_dsl.plan.algebra import Blocked, FromRun, Intervention, Noise, Run
 from interp_dsl.plan.paths import Moved
 from interp_dsl.plan.places import Positions, Site, Target, Unit
@@ -40,9 +42,11 @@ class _Piece:
 
 
 class Editor:
-    """Lowers one intervention on one run's side."""
+    """Lowers one intervention on one run's side; `holds` where the run itself is under it."""
 
-    def __init__(self, intervention: Intervention, into: Run, state: State) -> None:
+    def __init__(
+        self, intervention: Intervention, into: Run, state: State, holds: bool = False
+    ) -> None:
         self.state, self.into = state, into
         self.source, self.site = intervention.source, intervention.site
         self.blocks = isinstance(self.source, Blocked)
@@ -50,9 +54,10 @@ class Editor:
         self.values = None if self.blocks else values_of(self.source, into, state)
         self.basis = basis(intervention.along, state)
         has_features = any(s.feature for s in parts(intervention.units, Site))
-        self.features = None
+        self.features: FeatureEdits | HeldFeatures | None = None
         if has_features and self.values is not None:
-            self.features = FeatureEdits(self.values, into, state)
+            kind = HeldFeatures if holds else FeatureEdits
+            self.features = kind(self.values, into, state)
 
     def edits(self, batch: Packed, width: int) -> list[Edit]:
         """The edits of a batch of prompts of `width` tokens. Rows whose prompt has no token at a
@@ -178,11 +183,15 @@ class Editor:
 
 
 class Contexts:
-    """What holds throughout in a run: its own interventions, each of all its units at once."""
+    """What holds throughout in a run: its own interventions, each of all its units at once. Those
+    of the numbers `turned` change as much in a random direction, one a site, drawn by `seed`."""
 
-    def __init__(self, run: Run, state: State) -> None:
+    def __init__(self, run: Run, state: State, turned: Collection[int] = (), seed: int = 0) -> None:
+        self.run, self.state, self.seed = run, state, seed
+        self.turned = [number in turned for number in range(len(run.under))]
         self._held = [
-            (Editor(i, run, state), _joined(state.units(i.units, run))) for i in run.under
+            (Editor(i, run, state, holds=True), _joined(state.units(i.units, run)))
+            for i in run.under
         ]
         for editor, unit in self._held:
             editor.check([unit])
@@ -190,10 +199,20 @@ class Contexts:
     def edits(self, examples: Tensor, width: int) -> list[Edit]:
         """The edits of rows of these examples, prompts of `width` tokens."""
         return [
-            edit
-            for editor, unit in self._held
+            replace(edit, toward=self._direction(edit.site)) if turns else edit
+            for (editor, unit), turns in zip(self._held, self.turned, strict=True)
             for edit in editor.edits(Packed.of_one(unit, examples), width)
         ]
+
+    def _direction(self, site: Site) -> Tensor:
+        """A random direction [width] of a site's vectors."""
+        executor = self.state.executor(self.run)
+        shape = executor.facts.shape
+        size = shape.d_mlp if site.kind == "hook" else width_of(site, shape)
+        assert size is not None, "the checker turns no other hook"
+        drawn = torch.randn(size, generator=generator(self.seed, "control", site))
+        unit: Tensor = drawn / drawn.norm()
+        return unit.to(executor.device)
 
 
 def _joined(units: Sequence[Unit]) -> Unit:

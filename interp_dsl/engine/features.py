@@ -11,7 +11,12 @@ import torch
 from torch import Tensor
 
 from interp_dsl.dictionaries.dictionary import Dictionary
-from interp_dsl.engine.kept_dictionaries import labelled
+from interp_dsl.engine.feature_values import (
+    Multiples,
+    activations_of,
+    dictionary_of,
+    encoded,
+)
 from interp_dsl.engine.packed import Packed
 from interp_dsl.engine.sources import Address, Elsewhere, Values
 from interp_dsl.engine.splice import row_of
@@ -19,9 +24,6 @@ from interp_dsl.engine.state import State
 from interp_dsl.models.edits import Edit, entries
 from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.places import Positions, Site, Unit
-
-CHUNK = 4096
-"""Activations whose features are computed at once."""
 
 
 class FeatureEdits:
@@ -45,21 +47,14 @@ class FeatureEdits:
                     self._compute(run, site, left)
 
     def _compute(self, run: Run, site: Site, numbers: list[int]) -> None:
-        captured = self.state.captured(run, site.own)
-        x = captured.flatten(2) if site.part is None else captured[:, :, site.part]
-        dictionary = self._dictionary(site)
-        rows = torch.split(x.reshape(-1, x.shape[-1]).float(), CHUNK)
-        found = torch.cat([dictionary.encode(part)[:, numbers] for part in rows])
+        x = activations_of(run, site, self.state)
+        parts = encoded(x.reshape(-1, x.shape[-1]), self._dictionary(site))
+        found = torch.cat([part[:, numbers] for part in parts])
         for number, column in zip(numbers, found.unbind(1), strict=True):
             self._held[run, site, number] = column.reshape(x.shape[:2]).contiguous()
 
     def _dictionary(self, site: Site) -> Dictionary:
-        def read() -> Dictionary:
-            step, _, label = str(site.feature).partition("[")
-            tensors = self.state.results[step].tensors
-            return labelled(tensors, label.removesuffix("]")).to(self.state.device(self.into))
-
-        return self.state.once(("dictionary", site.feature), read)
+        return dictionary_of(site, self.state.device(self.into), self.state)
 
     def edits(self, batch: Packed) -> list[Edit]:
         """Edits that add what changes. Features of one unit at one place are each in an edit of
@@ -90,6 +85,8 @@ class FeatureEdits:
         if isinstance(self.values, Elsewhere):
             mine, theirs = self.values.places(at, examples)
             then = self._features(self.values.run, site, feature, mine, theirs)
+        elif isinstance(self.values, Multiples):
+            then = self.values.of(site, feature)[:, None]
         else:
             then = self.values(Address(site.own, at, examples, feature))[..., 0].float()
         change = (then - now)[..., None] * entries(
@@ -106,3 +103,46 @@ class FeatureEdits:
         numbers, place = torch.unique(feature, return_inverse=True)
         held = torch.stack([self._held[run, site, n] for n in numbers.tolist()])
         return entries(held, place[:, None], examples[:, None], where)
+
+
+class HeldFeatures:
+    """Features that hold throughout, whatever the activations become: x becomes x + Σ (v - f(x)) d
+    as the pass goes."""
+
+    def __init__(self, values: Values, into: Run, state: State) -> None:
+        self.values, self.into, self.state = values, into, state
+
+    def prepare(self, units: Iterable[Unit]) -> None:
+        """Nothing is known before the pass."""
+
+    def edits(self, batch: Packed) -> list[Edit]:
+        """One edit for each site and its positions, of all features there."""
+        (unit,) = batch.units
+        places: dict[tuple[Site, Positions], list[int]] = defaultdict(list)
+        for target in unit.targets:
+            assert target.index is not None, "a feature has a number"
+            places[target.site, target.positions].append(target.index)
+        found = (self._edit(site, at, numbers, batch) for (site, at), numbers in places.items())
+        return [edit for edit in found if len(edit.rows)]
+
+    def _edit(self, site: Site, at: Positions, numbers: list[int], batch: Packed) -> Edit:
+        slots = self.state.slots(self.into, at)
+        rows = slots.some[batch.examples].nonzero()[:, 0]
+        where = slots.index[batch.examples[rows]]
+        dictionary = dictionary_of(site, self.state.device(self.into), self.state)
+        then, rows_of = self._then(site, at, numbers), dictionary.tensors["W_dec"][numbers]
+
+        def change(x: Tensor) -> Tensor:
+            now = dictionary.encode(x.float())[..., numbers]
+            return x + ((then - now) @ rows_of).to(x.dtype)
+
+        own, part = row_of(site.own, site.part)
+        index, valid = torch.full_like(rows, part), torch.ones_like(where, dtype=torch.bool)
+        return Edit(own, rows, index, where, valid, op="map", map=change)
+
+    def _then(self, site: Site, at: Positions, numbers: list[int]) -> Tensor:
+        """What each feature is set to [m], the same everywhere."""
+        if isinstance(self.values, Multiples):
+            return self.values.of(site, torch.tensor(numbers))
+        first = torch.zeros(1, dtype=torch.long)
+        return self.values(Address(site.own, at, first, first))[0, 0].float()

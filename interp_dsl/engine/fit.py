@@ -29,6 +29,7 @@ from interp_dsl.plan.dictionaries import Fit, Fitted
 from interp_dsl.plan.places import Target
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.schema import FIT_COLUMNS, polars_types
+from interp_dsl.runs.training import dictionary_name
 
 POINTS = 200
 """Points of a training curve, about."""
@@ -147,7 +148,7 @@ def _told(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def named(task: Fit, one: Fitted) -> str:
     """`sae`, or `sae[k=32]` among others."""
-    return f"{task.step}[{one.label}]" if one.label else task.step
+    return dictionary_name(task.step, one.label)
 
 
 def _say_passes(task: Fit, a_pass: int, report: Report) -> None:

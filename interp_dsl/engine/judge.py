@@ -21,6 +21,7 @@ from interp_dsl.dictionaries.measures import (
 from interp_dsl.engine.batches import default_rows, in_batches
 from interp_dsl.engine.harvest import Harvest
 from interp_dsl.engine.kept_dictionaries import read_dictionaries
+from interp_dsl.engine.likeness import Likeness
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.scores import Scored
 from interp_dsl.engine.splice import splice
@@ -41,26 +42,29 @@ Losses = dict[str, dict[Any, Tensor]]
 def judge(task: EvaluateDictionary, state: State, folder: RunFolder, report: Report) -> Scored:
     """A row a dictionary and measure, with the values that a score is made of; the tensors hold
     `value` of single examples, NaN where there is none, and each feature's `density`."""
-    harvest = Harvest(task.run, task.targets, state, 0, task.batch, report.note)
+    harvest = Harvest(task.run, task.read, state, 0, task.batch, report.note)
     n = state.data[task.run.data].n
     found = read_dictionaries(folder, task.of, harvest.device)
     held = [Reconstruction(d, n) for d in found]
     spreads: dict[Target, Spread] = {}
+    likeness = Likeness(task, found, folder, harvest.device)
 
     def seen(first: int, last: int) -> None:
         examples = torch.arange(first, last)
         owner, block = harvest.of(examples)
-        for target, x in block.items():
+        for target in task.targets:
+            x = block[target]
             spreads.setdefault(target, Spread(n, x.shape[1])).add(owner, x)
         for one, made in zip(task.of.fitted, held, strict=True):
             made.add(owner, block[one.target])
+        likeness.add(block)
         report.progress(last, n)
 
     rows = task.batch or default_rows(harvest.width)
     in_batches(n, rows, seen, report.note)
     means = {t: s.mean for t, s in spreads.items()}
     passed = _passed(task, harvest, held, means, rows, report) if task.splices else {}
-    return _scored(task, held, spreads, passed, state.seed)
+    return _scored(task, held, spreads, passed, likeness, state.seed)
 
 
 def _passed(
@@ -97,7 +101,8 @@ def _passed(
             if has_kl:
                 add("kl", name, divergences(clean, log), predicted, examples)
 
-        for target, x in block.items():
+        for target in task.targets:
+            x = block[target]
             if "zero" in ablations:
                 under((target, "zero"), target, torch.zeros_like(x))
             if "mean" in ablations:
@@ -119,6 +124,7 @@ def _scored(
     held: Sequence[Reconstruction],
     spreads: dict[Target, Spread],
     passed: Losses,
+    likeness: Likeness,
     seed: int,
 ) -> Scored:
     rows: list[dict[str, Any]] = []
@@ -135,7 +141,9 @@ def _scored(
             elif passed and measure.function in SCORES:
                 told = _by_passes(measure, i, one.target, passed)
             else:
-                value = _of_density(measure.function, made.density)
+                value = likeness.of(i, measure)
+                if value is None:
+                    value = _of_density(measure.function, made.density)
                 rows.append({**about, "metric": measure.name, "value": value})
                 values.append(torch.full_like(spreads[one.target].count, torch.nan))
                 continue

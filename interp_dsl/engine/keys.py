@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from interp_dsl.engine.loaded import fingerprint_of
 from interp_dsl.plan.serialise import to_data
 from interp_dsl.plan.tasks import Step, Sweep
 from interp_dsl.runs.versions import versions
@@ -16,10 +17,10 @@ _VERSIONS = ("torch", "transformer_lens", "interp_dsl")
 
 
 def step_key(task: Step, seed: int, ids: Mapping[str, str], keys: Mapping[str, str]) -> str:
-    """sha256 of the task with models and data as fingerprints (`ids`: task id to fingerprint) and
-    the steps it reads as their own keys, of the seed, and of the versions of what computes. A
-    name, a place in the text and the packing do not count; the shards do, as parts have the key.
-    KeyError where a model, data or step is not there yet."""
+    """sha256 of the task with models, data and folders of dictionaries as fingerprints (`ids`: task
+    id to fingerprint) and the steps it reads as their own keys, of the seed, and of the versions of
+    what computes. A name, a place in the text and the packing do not count; the shards do, as parts
+    have the key. KeyError where a model, data or step is not there yet."""
     data = {k: v for k, v in to_data(task).items() if k not in _IRRELEVANT}
     if isinstance(task, Sweep) and task.packing:
         data["shard"] = task.packing.shard
@@ -41,6 +42,8 @@ def _resolved(data: Any, ids: Mapping[str, str], keys: Mapping[str, str]) -> Any
         names = {"model": ids.__getitem__, "data": ids.__getitem__}
     elif data.get("is") in ("ScoreOf", "Top", "OfCircuit", "CircuitOf", "DictionaryOf"):
         names = {"step": keys.__getitem__}
+    elif data.get("is") == "LoadDictionary":
+        names = {"folder": fingerprint_of}
     elif data.get("is") == "Site" and data.get("feature"):
         names = {"feature": lambda name: keys[name.partition("[")[0]] + name.partition("[")[2]}
     return {k: names[k](v) if k in names else _resolved(v, ids, keys) for k, v in data.items()}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from interp_dsl.engine.feature_values import Multiples
 from interp_dsl.engine.means import Means
 from interp_dsl.engine.slots import ends
 from interp_dsl.engine.state import Memo, State
@@ -28,6 +29,7 @@ from interp_dsl.plan.algebra import (
     Resample,
     Run,
     Source,
+    Times,
     ToVector,
     Zero,
 )
@@ -69,6 +71,8 @@ def values_of(source: Source, into: Run, state: State) -> Values:
         case ToVector(vector=wanted):
             held = vector(wanted, state).to(device)
             return lambda at: held[None, None]
+        case Times():
+            return Multiples(state, source)
         case Noise():
             return _Noises(state, source, into)
         case Moved():

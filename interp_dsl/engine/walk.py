@@ -19,11 +19,13 @@ from interp_dsl.engine.edge_sweep import EdgeSweeper
 from interp_dsl.engine.factors import factor
 from interp_dsl.engine.fit import fit
 from interp_dsl.engine.forwards import run_forward
+from interp_dsl.engine.generate import generate
 from interp_dsl.engine.inspect import inspect
 from interp_dsl.engine.interrupts import Stop
 from interp_dsl.engine.judge import judge
 from interp_dsl.engine.kept import keep_pairs, kept_name, record, self_test
 from interp_dsl.engine.keys import step_key
+from interp_dsl.engine.loaded import load_dictionary
 from interp_dsl.engine.needs import Needs
 from interp_dsl.engine.peak import Peak
 from interp_dsl.engine.per_example import per_example
@@ -45,8 +47,10 @@ from interp_dsl.plan.tasks import (
     Factor,
     Fit,
     Forward,
+    Generate,
     Inspect,
     KeepPairs,
+    LoadDictionary,
     LoadModel,
     Plan,
     Record,
@@ -130,6 +134,8 @@ class Walk:
             return self.state.data[task.run.data].n
         if isinstance(task, EvaluateDictionary | Inspect):
             return self.state.data[task.run.data].n
+        if isinstance(task, Generate):
+            return self.state.data[task.run.data].n * len(task.continuations)
         if isinstance(task, Fit):
             return task.steps * task.inputs
         if isinstance(task, Sweep):
@@ -239,6 +245,8 @@ class Walk:
                     report.top(task.step, scored.table.to_dicts())
                 case Fit():
                     fit(task, key, self.state, self.folder, report, self.stop)
+                case LoadDictionary():
+                    load_dictionary(task, key, self.folder)
                 case Inspect():
                     table = inspect(task, self.state, self.folder, report)
                     self.folder.write_table(task.step, table)
@@ -249,6 +257,8 @@ class Walk:
                 case EvaluateCircuit():
                     scored = circuits.evaluate(task, self.state, self.folder, report)
                     self._write(task.step, scored, key)
+                case Generate():
+                    generate(task, key, self.state, self.folder, report)
                 case Relate():
                     relate(task, key, self.state, self.folder, report)
                 case Factor():

@@ -66,7 +66,13 @@ def bridge_facts(bridge: Any, name: str, folder: Path | None) -> ModelFacts:
     shape = hf_config.shape_of(raw) or shape_of_bridge(bridge)
     tokenizer = files.tokenizer_in(folder) if folder else None
     return ModelFacts(
-        name, shape, tokenizer, hf_config.bos_of(raw, {}), hf_config.pad_of(raw), folder
+        name,
+        shape,
+        tokenizer,
+        hf_config.bos_of(raw, {}),
+        hf_config.pad_of(raw),
+        folder,
+        hf_config.eos_of(raw),
     )
 
 

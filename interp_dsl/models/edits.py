@@ -7,17 +7,20 @@ entries (row, position, index) of X, computes new from old and writes back out o
     add    new = old + value
     block  new = old without the entries in `keys`, renormalised to sum 1: what taking them out
            before the softmax gives
+    map    new = map(old)
 
 `basis` B [width, m], orthonormal columns, keeps the change inside its span:
 new <- old + B Bᵀ (new − old). `keys` limits the change to some coordinates of the width (the keys
-of a pattern's row). Entries that are not `valid` (padding, ragged labels) keep their old value.
+of a pattern's row). `toward` u [width], of length 1, turns the change: new <- old + |new − old| u,
+another direction and the same length. Entries that are not `valid` (padding, ragged labels) keep
+their old value.
 
 Addresses (rows, index, positions, valid) live in the processor's memory, values on the model's
 device: what is changed where is known without waiting for a device."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -30,8 +33,8 @@ from interp_dsl.plan.places import Site
 @dataclass(frozen=True)
 class Edit:
     """rows, index: [R]; positions, valid: [R, k]; value: [R, k, width] or broadcastable to it;
-    keys: [R, width]; basis: [width, m]. R rows may repeat and come in any order. Equal entries of
-    one edit have equal values."""
+    keys: [R, width]; basis: [width, m]; toward: [width]; map takes [R, k, width], whatever R and
+    k. R rows may repeat and come in any order. Equal entries of one edit have equal values."""
 
     site: Site
     rows: Tensor
@@ -39,9 +42,11 @@ class Edit:
     positions: Tensor
     valid: Tensor
     value: Tensor | None = None
-    op: Literal["set", "add", "block"] = "set"
+    op: Literal["set", "add", "block", "map"] = "set"
     basis: Tensor | None = None
     keys: Tensor | None = None
+    map: Callable[[Tensor], Tensor] | None = None
+    toward: Tensor | None = None
 
     def to(self, device: torch.device) -> Edit:
         """The same edit with its values on a device; the addresses stay where they are."""
@@ -50,6 +55,7 @@ class Edit:
             value=None if self.value is None else self.value.to(device),
             basis=None if self.basis is None else self.basis.to(device),
             keys=None if self.keys is None else self.keys.to(device),
+            toward=None if self.toward is None else self.toward.to(device),
         )
 
 
@@ -58,6 +64,8 @@ def apply(x: Tensor, edits: Iterable[Edit]) -> Tensor:
     for edit in edits:
         if not bool(edit.valid.all()):
             edit = flat(edit)
+        if not len(edit.rows):
+            continue
         addresses = (edit.rows[:, None], edit.positions, edit.index[:, None])
         where = tuple(moved(a, x.device) for a in addresses)
         x = x.index_put(where, changed(x[where], edit))
@@ -98,12 +106,21 @@ def changed(old: Tensor, edit: Edit) -> Tensor:
         assert edit.keys is not None
         kept = old.masked_fill(edit.keys[:, None, :], 0.0)
         return kept / kept.sum(-1, keepdim=True)
-    assert edit.value is not None
-    value = edit.value.to(old.dtype)
-    new = old + value if edit.op == "add" else value.expand_as(old)
+    new = _made(old, edit)
     if edit.basis is not None:
         basis = edit.basis.to(old.dtype)
         new = old + (new - old) @ basis @ basis.T
     if edit.keys is not None:
         new = torch.where(edit.keys[:, None, :], new, old)
+    if edit.toward is not None:
+        new = old + (new - old).norm(dim=-1, keepdim=True) * edit.toward.to(old.dtype)
     return new
+
+
+def _made(old: Tensor, edit: Edit) -> Tensor:
+    if edit.op == "map":
+        assert edit.map is not None
+        return edit.map(old)
+    assert edit.value is not None
+    value = edit.value.to(old.dtype)
+    return old + value if edit.op == "add" else value.expand_as(old)

@@ -98,7 +98,9 @@ def native_facts(found: files.Files) -> ModelFacts:
     config = native_config.parse(files.read_json(found.config), found.config)
     is_folder = found.config.name == "config.json"
     name = found.folder.name if is_folder else found.config.stem
-    return ModelFacts(name, config.shape, found.tokenizer, config.bos, config.pad, found.folder)
+    return ModelFacts(
+        name, config.shape, found.tokenizer, config.bos, config.pad, found.folder, config.eos
+    )
 
 
 def checkpoint_facts(folder: Path, name: str) -> ModelFacts | None:
@@ -124,4 +126,5 @@ def checkpoint_facts(folder: Path, name: str) -> ModelFacts | None:
         hf_config.bos_of(config, tokenizer),
         hf_config.pad_of(config),
         folder,
+        hf_config.eos_of(config),
     )

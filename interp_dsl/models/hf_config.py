@@ -79,6 +79,13 @@ def pad_of(config: Mapping[str, Any]) -> int:
     return found if found is not None else 0
 
 
+def eos_of(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """The ids that end a text."""
+    found = config.get("eos_token_id", text_config(config).get("eos_token_id"))
+    ids = found if isinstance(found, list) else [found]
+    return tuple(i for i in ids if isinstance(i, int) and i >= 0)
+
+
 def _first_id(*candidates: object) -> int | None:
     """The first that is an id, or the first of a list of ids."""
     for candidate in candidates:

@@ -91,6 +91,7 @@ class NativeConfig:
     tied: bool
     bos: int | None
     pad: int
+    eos: tuple[int, ...] = ()
 
 
 def parse(raw: Mapping[str, Any], path: Path) -> NativeConfig:
@@ -125,6 +126,7 @@ def parse(raw: Mapping[str, Any], path: Path) -> NativeConfig:
         tied=fields.get("tie_word_embeddings", False),
         bos=bos,
         pad=pad if pad is not None else fields.get("eos_token_id", 0),
+        eos=tuple(fields[name] for name in ("eos_token_id",) if fields.get(name) is not None),
     )
 
 

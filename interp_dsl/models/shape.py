@@ -39,7 +39,8 @@ class ModelFacts:
     """All that check and plan know of a model: its shape, where its tokenizer lies, its BOS.
 
     `tokenizer` is a tokenizer.json, or a folder with vocab.json and merges.txt, None when the model
-    has none. `bos` is the id put in front of every prompt, None when none is."""
+    has none. `bos` is the id put in front of every prompt, None when none is; `eos` are those that
+    end a text."""
 
     name: str
     shape: Shape
@@ -47,3 +48,4 @@ class ModelFacts:
     bos: int | None
     pad: int
     folder: Path | None = None
+    eos: tuple[int, ...] = ()

@@ -107,6 +107,15 @@ class Constant:
 
 
 @dataclass(frozen=True, slots=True)
+class Times:
+    """Of features: so many times the largest that each is in a run, the first tokens of prompts
+    left out."""
+
+    value: float
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
 class ToVector:
     """Set to a vector of the site's width."""
 
@@ -118,7 +127,7 @@ class Blocked:
     """Attention knockout: the pattern's entry is taken out before the softmax."""
 
 
-Source = FromRun | Zero | Mean | Resample | Noise | Constant | ToVector | Blocked | Moved
+Source = FromRun | Zero | Mean | Resample | Noise | Constant | Times | ToVector | Blocked | Moved
 
 # ---- units that may wait for a result
 

@@ -47,8 +47,10 @@ from interp_dsl.plan.tasks import (
     Factor,
     Fit,
     Forward,
+    Generate,
     Inspect,
     KeepPairs,
+    LoadDictionary,
     LoadModel,
     ModelSize,
     Plan,
@@ -186,6 +188,10 @@ def cost(task: Task, known: Sizes) -> Cost:
             from interp_dsl.plan.training import judging_cost
 
             return judging_cost(task, known)
+        case Generate():
+            from interp_dsl.plan.growing import generation_cost
+
+            return generation_cost(task, known)
         case Inspect():
             from interp_dsl.plan.training import reading_cost
 
@@ -199,7 +205,7 @@ def cost(task: Task, known: Sizes) -> Cost:
         case KeepPairs(runs=runs, pairs=pairs):
             kept = [whole(run, _least(run, pairs, known), known, EVERYWHERE) for run in runs]
             return replace(sum(kept, Cost()), is_bound=True)
-        case Evaluate() | Record() | LoadModel() | BuildData():
+        case Evaluate() | Record() | LoadModel() | BuildData() | LoadDictionary():
             return Cost()
 
 

@@ -76,8 +76,21 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
+class LoadDictionary:
+    """Read a dictionary from the folder of another library: the result is a table of one row that
+    says what it is, and its tensors, as of a fit."""
+
+    id: str
+    step: str
+    folder: str
+    fitted: Fitted
+    key: str | None = None
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DictionaryOf:
-    """Dictionaries that a step has fitted."""
+    """Dictionaries that a step has fitted or loaded."""
 
     step: str
     fitted: tuple[Fitted, ...]
@@ -85,11 +98,20 @@ class DictionaryOf:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A measure of a dictionary, under the name that the tables use."""
+    """A measure of a dictionary, under the name that the tables use; `reference` is the one that it
+    is compared with."""
 
     name: str
     function: str
     arguments: tuple[tuple[str, Json], ...] = ()
+    reference: DictionaryOf | None = None
+
+    @property
+    def compared(self) -> tuple[Target, ...]:
+        """What is read for the reference's own features."""
+        if self.reference is None or self.function != "universality":
+            return ()
+        return tuple(f.target for f in self.reference.fitted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +133,18 @@ class EvaluateDictionary:
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        return tuple(dict.fromkeys(d.target.site for d in self.of.fitted))
+        return tuple(dict.fromkeys(t.site for t in self.read))
 
     @property
     def targets(self) -> tuple[Target, ...]:
+        """The activations that dictionaries are of, each once."""
         return tuple(dict.fromkeys(d.target for d in self.of.fitted))
+
+    @property
+    def read(self) -> tuple[Target, ...]:
+        """All activations that are read, those of references too."""
+        compared = (t for m in self.measures for t in m.compared)
+        return tuple(dict.fromkeys((*self.targets, *compared)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,5 +208,5 @@ class Relate:
         return dict(self.options)
 
 
-DictionaryTask = Fit | EvaluateDictionary | Inspect | Relate
-"""Steps that pass their data through the model themselves."""
+DictionaryTask = Fit | LoadDictionary | EvaluateDictionary | Inspect | Relate
+"""Steps that pass their data, where they have any, through the model themselves."""

@@ -10,6 +10,7 @@ from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, cost, sizes, units_of, whole
 from interp_dsl.plan.edges import edges_plain
 from interp_dsl.plan.factors import factor_plain
+from interp_dsl.plan.growing import generation_plain
 from interp_dsl.plan.metrics import needs
 from interp_dsl.plan.rewrite import parts
 from interp_dsl.plan.slopes import attribution_plain
@@ -21,8 +22,10 @@ from interp_dsl.plan.tasks import (
     EvaluateDictionary,
     Factor,
     Fit,
+    Generate,
     Inspect,
     KeepPairs,
+    LoadDictionary,
     Plan,
     Record,
     Relate,
@@ -90,8 +93,10 @@ def _plain(task: Step, known: Sizes) -> Cost:
         return factor_plain(task, known)
     if isinstance(task, Fit):
         return fit_plain(task, known)
-    if isinstance(task, EvaluateDictionary | Inspect | Relate):
+    if isinstance(task, LoadDictionary | EvaluateDictionary | Inspect | Relate):
         return cost(task, known)
+    if isinstance(task, Generate):
+        return generation_plain(task, known)
     total = sum((whole(run, None, known) for run in runs_of(task)), Cost())
     if isinstance(task, Sweep):
         units = units_of(task, known)
@@ -108,6 +113,8 @@ def runs_of(task: Step) -> tuple[Run, ...]:
     match task:
         case Record(run=run):
             return tuple(dict.fromkeys(parts(run, Run)))
+        case Generate(continuations=continued):  # it runs these itself
+            return tuple(dict.fromkeys(parts(tuple(one.run.under for one in continued), Run)))
         case Sweep(variants=variants, intervention=change):
             found = [*parts(variants, Run), *parts(change, Run)]
         case Evaluate(variants=variants):
@@ -117,6 +124,8 @@ def runs_of(task: Step) -> tuple[Run, ...]:
         case AttributeEdges(variant=variant):  # it runs its source itself
             found = [*parts(variant, Run)]
         case Fit() | EvaluateDictionary() | Inspect() | Relate():  # these run their data themselves
+            return ()
+        case LoadDictionary():
             return ()
         case Search() | EvaluateCircuit() | Factor():  # these run their sides themselves
             found = []

@@ -6,24 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 
 from interp_dsl.plan.algebra import (
-    Blocked,
-    Constant,
-    FromRun,
-    Intervention,
-    Mean,
-    Noise,
-    Resample,
-    Run,
-    Source,
-    ToVector,
     Travel,
-    Zero,
 )
+from interp_dsl.plan.changes import show_change, show_run, show_source
 from interp_dsl.plan.cost import Cost, Sizes, starts_late, units_of
 from interp_dsl.plan.edges import bounds
 from interp_dsl.plan.estimates import Estimates, estimates, readers
 from interp_dsl.plan.passes import PASSES
-from interp_dsl.plan.paths import Moved
 from interp_dsl.plan.starts import Packing, acts_everywhere, start
 from interp_dsl.plan.tasks import (
     Attribute,
@@ -38,8 +27,10 @@ from interp_dsl.plan.tasks import (
     Factor,
     Fit,
     Forward,
+    Generate,
     Inspect,
     KeepPairs,
+    LoadDictionary,
     LoadModel,
     Plan,
     Record,
@@ -49,7 +40,7 @@ from interp_dsl.plan.tasks import (
     Sweep,
     Task,
 )
-from interp_dsl.plan.told import fitted, title
+from interp_dsl.plan.told import choosing, fitted, shape, title
 from interp_dsl.plan.written import quantity, written_ranking
 
 NAMED = 5
@@ -157,10 +148,14 @@ def _title(task: Task, known: Sizes) -> str:
             return f"step {step}: {count}, estimated by {task.method}({_arguments(task)})"
         case Fit():
             return title(task)
+        case LoadDictionary(step=step, folder=folder):
+            return f"load dictionary {step} from {folder}"
         case EvaluateDictionary(step=step, of=of):
             return f"step {step}: evaluate {of.step}"
         case Inspect(step=step, of=of, method=method):
             return f"step {step}: features of {of.step} by {method}({_arguments(task)})"
+        case Generate(step=step, tokens=tokens, continuations=found):
+            return f"step {step}: {tokens:,} tokens behind each prompt, {len(found)} times"
         case Relate(step=step, method=method):
             return f"step {step}: relate features by {method}({_arguments(task)})"
         case EvaluateCircuit(step=step, circuit=circuit):
@@ -200,6 +195,10 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
             yield _cost(estimate) + (
                 f", {quantity(estimate.bytes)}B held" if estimate.bytes else ""
             )
+        case Generate(run=run, continuations=continued):
+            yield f"on {show_run(run)}: {', '.join(one.name for one in continued)}"
+            yield choosing(task)
+            yield _cost(estimate) + (f", {task.batch} prompts a batch" if task.batch else "")
         case Inspect(run=run):
             yield f"on {show_run(run)}"
             yield _cost(estimate)
@@ -212,6 +211,8 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
         case EvaluateDictionary(run=run, measures=measures):
             yield f"on {show_run(run)}: {', '.join(m.name for m in measures)}"
             yield _cost(estimate)
+        case LoadDictionary(fitted=one):
+            yield shape(one)
         case Fit():
             yield f"on {show_run(task.run)}: one pass for all, which ends after the last site"
             yield from fitted(task, found.sizes)
@@ -360,41 +361,6 @@ def _count(n: int, what: str) -> str:
 def _listed(names: Sequence[str]) -> str:
     rest = len(names) - NAMED
     return ", ".join(names[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def show_run(run: Run) -> str:
-    """`repeats.corrupt`, with the number of interventions that hold in it."""
-    name = f"{run.data.removeprefix('data:')}.{run.side}"
-    return f"{name} under {len(run.under)}" if run.under else name
-
-
-def show_change(change: Intervention) -> str:
-    if isinstance(change.source, Moved):
-        return f"moved along {', '.join(path.name for path in change.source.paths)}"
-    along = " along a direction" if change.along else ""
-    return f"set to {show_source(change.source)}{along}"
-
-
-def show_source(source: Source) -> str:
-    match source:
-        case FromRun(run=run):
-            return show_run(run)
-        case Zero():
-            return "zero"
-        case Mean(run=run, per=per):
-            return f"the mean of {show_run(run)} per {per}"
-        case Resample(run=run, seed=seed):
-            return f"a drawn example of {show_run(run)} (seed {seed})"
-        case Noise(std=std):
-            return f"itself plus noise of {std}"
-        case Constant(value=value):
-            return f"{value:g}"
-        case ToVector():
-            return "a vector"
-        case Blocked():
-            return "nothing, before the softmax"
-        case Moved():
-            return "itself, moved"
 
 
 def _cost(estimate: Cost) -> str:

@@ -39,6 +39,9 @@ def target_of(place: str, positions: Positions = ALL) -> Target:
     neuron = re.fullmatch(r"L(\d+)\.mlp\[(\d+)\]", place)
     if neuron:
         return Target(Site("neuron", int(neuron[1])), int(neuron[2]), positions)
+    neurons = re.fullmatch(r"neurons layers (\d+)", place)
+    if neurons:
+        return Target(Site("neuron", int(neurons[1])), None, positions)
     layered = re.fullmatch(r"L(\d+)\.(\w+)", place)
     if layered:
         kind = "mlp_out" if layered[2] == "mlp" else layered[2]

@@ -23,6 +23,7 @@ from interp_dsl.plan.algebra import FromRun, Intervention, Mean, MeanVector, Res
 from interp_dsl.plan.cost import Sizes, cost, sizes, units_of
 from interp_dsl.plan.device import Device, expected
 from interp_dsl.plan.edges import travelling
+from interp_dsl.plan.growing import generation_batch
 from interp_dsl.plan.memory import edge_token_bytes, read_bytes, token_bytes
 from interp_dsl.plan.places import Site, Unit
 from interp_dsl.plan.rewrite import parts, rewritten
@@ -31,6 +32,7 @@ from interp_dsl.plan.tasks import (
     EvaluateDictionary,
     Fit,
     Forward,
+    Generate,
     Inspect,
     LoadModel,
     Plan,
@@ -219,6 +221,7 @@ def pack(plan: Plan) -> Plan:
     plan = _each(plan, Fit, lambda t: replace(t, batch=_streamed(t, known, device)))
     plan = _each(plan, EvaluateDictionary, lambda t: replace(t, batch=_judged(t, known, device)))
     plan = _each(plan, Inspect, lambda t: replace(t, batch=_judged(t, known, device)))
+    plan = _each(plan, Generate, lambda t: replace(t, batch=_continued(t, known, device)))
     plan = _each(plan, Relate, lambda t: replace(t, batch=_judged(t, known, device)))
     return _each(plan, Sweep, lambda t: _packed(t, known, device))
 
@@ -230,6 +233,10 @@ def _streamed(task: Fit, known: Sizes, device: Device) -> int:
         return UNKNOWN_ROWS
     tokens = max(1, min(device.tokens, device.budget // token_bytes(model)))
     return fitting(tokens, WHOLE.rows, task.width, 0)
+
+
+def _continued(task: Generate, known: Sizes, device: Device) -> int:
+    return generation_batch(task, known, device, UNKNOWN_ROWS)
 
 
 def _batch(task: Forward, known: Sizes, device: Device) -> int:
@@ -284,7 +291,7 @@ def _packed(task: Sweep, known: Sizes, device: Device) -> Sweep:
     return replace(task, packing=replace(limits, shard=shard))
 
 
-K = TypeVar("K", Forward, Sweep, LoadModel, Fit, EvaluateDictionary, Inspect, Relate)
+K = TypeVar("K", Forward, Sweep, LoadModel, Fit, EvaluateDictionary, Inspect, Relate, Generate)
 
 
 def _each(plan: Plan, kind: type[K], change: Callable[[K], K]) -> Plan:

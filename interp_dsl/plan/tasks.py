@@ -25,9 +25,11 @@ from interp_dsl.plan.dictionaries import (
     Fitted,
     Inspect,
     Judged,
+    LoadDictionary,
     Relate,
 )
 from interp_dsl.plan.factoring import Factor
+from interp_dsl.plan.generation import Continuation, Generate
 from interp_dsl.plan.origin import Json, Place
 from interp_dsl.plan.places import ALL, Positions, Site, Target
 from interp_dsl.plan.starts import Packing
@@ -40,6 +42,7 @@ __all__ = [
     "CircuitFile",
     "CircuitOf",
     "Claim",
+    "Continuation",
     "DataSize",
     "DictionaryOf",
     "DictionaryTask",
@@ -50,10 +53,12 @@ __all__ = [
     "Fit",
     "Fitted",
     "Forward",
+    "Generate",
     "Inspect",
     "Json",
     "Judged",
     "KeepPairs",
+    "LoadDictionary",
     "LoadModel",
     "ModelSize",
     "Place",
@@ -396,6 +401,7 @@ Step = (
     | Attribute
     | AttributeEdges
     | Factor
+    | Generate
     | DictionaryTask
 )
 """Tasks that leave the results of a step."""

@@ -1,4 +1,4 @@
-"""How a plan tells of fitting dictionaries."""
+"""How a plan tells of fitting dictionaries, and of continuing texts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from interp_dsl.plan.cost import Sizes
 from interp_dsl.plan.dictionaries import Fit, Fitted
+from interp_dsl.plan.generation import Generate
 from interp_dsl.plan.training import buffer_bytes, parameter_bytes, step_bytes
 from interp_dsl.plan.written import quantity
 
@@ -22,8 +23,7 @@ def title(task: Fit) -> str:
 def fitted(task: Fit, known: Sizes) -> Iterator[str]:
     """Each dictionary; how often the data is passed, where its size is known; what is held."""
     for one in task.dictionaries:
-        d_in = "?" if one.d_in is None else f"{one.d_in:,}"
-        yield f"{one.target.place}: {d_in} → {one.option('width'):,}, {_architecture(one)}"
+        yield shape(one)
     repeats = _passes(task, known)
     yield (
         f"{task.steps:,} steps of {task.inputs:,} activations, shuffled in blocks of "
@@ -38,10 +38,16 @@ def fitted(task: Fit, known: Sizes) -> Iterator[str]:
         )
 
 
+def shape(one: Fitted) -> str:
+    """`L6.resid_pre: 768 → 24,576, topk(k=32)`"""
+    d_in = "?" if one.d_in is None else f"{one.d_in:,}"
+    return f"{one.target.place}: {d_in} → {one.option('width'):,}, {_architecture(one)}"
+
+
 def _architecture(one: Fitted) -> str:
     options = one.given
     told = [f"{k}={_said(options[k])}" for k in MAIN if options.get(k) is not None]
-    return f"{one.architecture}({', '.join(told)})"
+    return f"{one.architecture}({', '.join(told)})" if told else one.architecture
 
 
 def _said(value: object) -> str:
@@ -54,3 +60,11 @@ def _passes(task: Fit, known: Sizes) -> str:
         return ""
     times = task.steps * task.inputs / (data.n * max(1, data.width - 1))
     return "" if times <= 1 else f"; the data is passed {times:.1f} times"
+
+
+def choosing(task: Generate) -> str:
+    """How tokens are chosen."""
+    how = "the most likely token each time"
+    if task.temperature:
+        how = f"drawn at temperature {task.temperature:g}, top_p {task.top_p:g}, seed {task.seed}"
+    return f"{how}; keys and values are kept, and the plain model reads along"

@@ -23,6 +23,7 @@ from interp_dsl.plan.tasks import (
     EvaluateDictionary,
     Fit,
     Forward,
+    Generate,
     Inspect,
     Plan,
     Sweep,
@@ -47,6 +48,9 @@ def touched(plan: Plan) -> Iterator[tuple[Run, Site]]:
             case Fit(run=run) | EvaluateDictionary(run=run) | Inspect(run=run):
                 yield from ((run, site) for site in task.sites)
                 yield from _under(run)
+            case Generate(continuations=found):
+                for one in found:
+                    yield from _under(one.run)
             case Evaluate(variants=variants):
                 for variant in variants:
                     yield from _under(variant.into)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from interp_dsl.report.figures.lines import Chart, Line, Point
 from interp_dsl.report.quantities import named
+from interp_dsl.runs.bands import Bands, bands, places, quantities
+from interp_dsl.runs.curves import is_curve_table
 from interp_dsl.runs.rank import metrics, ranking_column
 from interp_dsl.runs.schema import extra_columns, is_score_table
 
@@ -16,6 +18,14 @@ if TYPE_CHECKING:
 
 MOST = 6
 """Lines of a chart, those with the largest values."""
+COUNTED = ("effect", "median")
+"""What counts in the metric's unit."""
+_QUANTITIES = {
+    "effect": "mean effect on {}",
+    "median": "median effect on {}",
+    "relative": "{} as a share of the way",
+    "ratio": "{} ÷ the baseline's",
+}
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)%")
 
 
@@ -26,6 +36,8 @@ def charts(
     has; `units`: what metrics count in."""
     if not is_score_table(table):
         return {}
+    if is_curve_table(table):
+        return {metric: banded(table, step, metric, units.get(metric)) for metric in metrics(table)}
     found: dict[str, list[Chart]] = {}
     for metric in metrics(table):
         rows = table.filter(metric=metric)
@@ -34,6 +46,31 @@ def charts(
         if charted:
             found[metric] = charted
     return found
+
+
+def banded(table: pl.DataFrame, step: str, metric: str, unit: str | None) -> list[Chart]:
+    """The curves of a metric at each place: mean effect with its interval, median with quartiles,
+    share of the way or ratio to the baseline."""
+    made = []
+    for place in places(table, metric):
+        for quantity in quantities(table, metric):
+            found = bands(table, metric, place, quantity)
+            if not any(len(line.points) > 1 for line in found.lines):
+                continue
+            label = named(
+                _QUANTITIES[quantity].format(metric), unit if quantity in COUNTED else None
+            )
+            made.append(chart(found, f"{step}: {label}, {found.title}", label))
+    return made
+
+
+def chart(found: Bands, title: str, label: str | None = None) -> Chart:
+    """Lines with bands as a chart of a page."""
+    lines = [
+        Line(line.name or found.title, [Point(p.x, p.y, p.low, p.high) for p in line.points])
+        for line in found.lines
+    ]
+    return Chart(title, found.x, label or found.y, lines, log_y=found.log, band=found.band)
 
 
 def found_circuits(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.report import factored
 from interp_dsl.report.curves import charts, found_circuits
 from interp_dsl.report.figures.bars import bars
 from interp_dsl.report.figures.heatmap import heatmap
@@ -17,6 +18,7 @@ from interp_dsl.report.maps import maps
 from interp_dsl.report.quantities import units
 from interp_dsl.report.ranking import ranking
 from interp_dsl.report.reading import Reading
+from interp_dsl.runs.bases import kind
 from interp_dsl.runs.circuit import Circuit
 from interp_dsl.runs.circuit_rows import is_edge_table
 from interp_dsl.runs.folder import RunFolder
@@ -47,6 +49,9 @@ def figure(
     graph. InterpError E740 where the step makes no such figure."""
     reading = Reading(folder)
     table = folder.read_table(step)
+    behind = _factored(folder, step, table)
+    if behind and form in (None, "curve", "graph"):
+        return stacked(behind)
     wanted = form or _usual(reading, step, table, metric)
     if wanted == "graph":
         if circuit is None:
@@ -58,6 +63,15 @@ def figure(
     if not drawn:
         raise _nothing(step, f"makes no {wanted}")
     return stacked(drawn)
+
+
+def _factored(folder: RunFolder, step: str, table: pl.DataFrame) -> list[str]:
+    """The figures of a factoring: its spectra, or those of the table that is named."""
+    whole = factored.parent(folder, step)
+    if whole is not None:
+        return factored.figures(folder, whole, step.removeprefix(f"{whole}."))
+    names = [n for n in factored.tables(folder, step) if n in factored.SPECTRA]
+    return factored.figures(folder, step, names[0]) if kind(table) and names else []
 
 
 def encoded(svg: str, suffix: str) -> bytes:
@@ -100,7 +114,7 @@ def write(svg: str, to: Path) -> None:
 
 def _usual(reading: Reading, step: str, table: pl.DataFrame, metric: str | None) -> str:
     """The form that a step is drawn in where nobody says."""
-    said = reading.forms.get(step)
+    said = {"curves": "curve"}.get(reading.forms.get(step, ""), reading.forms.get(step))
     if said in FORMS:
         return said
     if is_edge_table(table):

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from interp_dsl.language.diagnostics import InterpError
-from interp_dsl.report.curves import charts, found_circuits
+from interp_dsl.report import factored
+from interp_dsl.report.curves import MOST, charts, found_circuits
+from interp_dsl.report.features import Features, features
 from interp_dsl.report.figures.bars import bars
 from interp_dsl.report.figures.heatmap import heatmap
+from interp_dsl.report.figures.histogram import histogram
 from interp_dsl.report.figures.lines import lines
 from interp_dsl.report.highlight import Piece, highlighted, statement
 from interp_dsl.report.maps import maps
@@ -18,13 +21,25 @@ from interp_dsl.report.quantities import units
 from interp_dsl.report.ranking import ranking
 from interp_dsl.report.reading import Reading
 from interp_dsl.report.tables import Table, table, values
+from interp_dsl.report.training import training_charts
+from interp_dsl.runs.bases import findings, kind
 from interp_dsl.runs.circuit import Circuit
 from interp_dsl.runs.circuit_file import circuits_of
 from interp_dsl.runs.circuit_rows import is_edge_table, kept_edges, strength
+from interp_dsl.runs.curve_rows import alike, curve_rows, parts
+from interp_dsl.runs.curves import is_curve_table
 from interp_dsl.runs.draw.marks import strength_column
 from interp_dsl.runs.draw.svg import svg
+from interp_dsl.runs.feature_rows import feature_selection
+from interp_dsl.runs.features import densities
 from interp_dsl.runs.rank import metrics, ranked, ranking_column
-from interp_dsl.runs.schema import is_score_table
+from interp_dsl.runs.schema import (
+    is_density_table,
+    is_example_table,
+    is_score_table,
+    is_training_table,
+)
+from interp_dsl.runs.select import Selection, select
 from interp_dsl.runs.text import count, short_duration
 
 if TYPE_CHECKING:
@@ -34,6 +49,8 @@ HELPERS = (".positions", ".keys", "vocabulary", "vocabulary.text", "vocabulary.e
 """What the names of arrays end in that say where and of what others are."""
 DRAWN = 300
 """Edges of a drawn circuit."""
+BINS = 48
+"""Bins of a histogram of densities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +71,7 @@ class Panel:
     table: Table | None = None
     notes: list[str] = field(default_factory=list)
     patterns: tuple[Example, ...] = ()
+    features: Features | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +85,9 @@ class Step:
 
 
 def steps(reading: Reading) -> list[Step]:
-    """The sections of all steps that have results."""
-    return [_step(reading, name) for name in reading.steps]
+    """The sections of all steps that have results; tables behind a step's name are in its own."""
+    names = [name for name in reading.steps if factored.parent(reading.folder, name) is None]
+    return [_step(reading, name) for name in names]
 
 
 def _step(reading: Reading, name: str) -> Step:
@@ -85,12 +104,36 @@ def _panels(reading: Reading, name: str) -> Iterator[Panel]:
         yield _recording(reading, name)
         return
     held = reading.folder.read_table(name)
-    if is_edge_table(held):
+    if kind(held):
+        yield from _factored(reading, name, held)
+    elif is_edge_table(held):
         yield from _circuits(reading, name, held)
     elif is_score_table(held):
         yield from _scores(reading, name, held)
+    elif is_training_table(held):
+        yield _training(name, held)
+    elif is_density_table(held):
+        rows, what = feature_selection(held)
+        found = densities(held["density"].to_list(), BINS)
+        drawn = histogram(found, f"{name}: how often features fire")
+        yield Panel("density", [drawn], table=table(rows, what))
+    elif is_example_table(held):
+        yield Panel("features", features=features(reading, name, held))
     else:
         yield Panel("table", table=table(held, count(len(held), "row")))
+
+
+# ---- factorings
+
+
+def _factored(reading: Reading, name: str, held: pl.DataFrame) -> Iterator[Panel]:
+    """The findings side by side, then a panel a table behind the step's name."""
+    found = findings(held)
+    yield Panel("findings", table=table(found, count(len(found), "finding")))
+    for behind in factored.tables(reading.folder, name):
+        rows = reading.folder.read_table(f"{name}.{behind}")
+        drawn = factored.figures(reading.folder, name, behind) if behind != "modules" else []
+        yield Panel(behind, drawn, None, table(rows, count(len(rows), "row")))
 
 
 # ---- scores
@@ -107,16 +150,23 @@ def _scores(reading: Reading, name: str, held: pl.DataFrame) -> Iterator[Panel]:
         yield Panel("values", table=values(rows, count(len(rows), "value")))
     counted = units(reading.plan)
     curves = charts(held, name, reading.sizes(name), counted)
+    is_curve = is_curve_table(held)
     for metric in names:
         if metric in alone:
             continue
         figures = [lines(chart) for chart in curves.get(metric, ())]
-        drawn, left = maps(held, name, metric, counted.get(metric))
+        drawn, left = ([], 0) if is_curve else maps(held, name, metric, counted.get(metric))
         figures += [heatmap(grid) for grid in drawn]
         if reading.forms.get(name) == "bars":
             figures.insert(0, bars(ranking(held, metric, name, counted.get(metric))))
         more = f"{count(left, 'further map')} not drawn: too many cells for a page"
-        yield Panel(metric, figures, None, _ranked(held, metric), [more] if left else [])
+        notes = [more] if left else []
+        if not is_curve:
+            yield Panel(metric, figures, None, _ranked(held, metric), notes)
+            continue
+        whole, points = parts(curve_rows(held, metric)[0])
+        yield Panel(metric, figures, None, table(whole, f"curves as a whole: {alike(whole)}"))
+        yield Panel(f"{metric}, points", table=table(points, count(len(points), "point")))
 
 
 def _ranked(held: pl.DataFrame, metric: str) -> Table:
@@ -125,6 +175,19 @@ def _ranked(held: pl.DataFrame, metric: str) -> Table:
     if ranking_column(held) == "value":
         return table(rows, count(len(rows), "row"))
     return table(ranked(rows, metric), f"{count(len(rows), 'row')} by |effect|")
+
+
+# ---- dictionaries
+
+
+def _training(name: str, held: pl.DataFrame) -> Panel:
+    """The curves of a fit, then its points, the newest first."""
+    charts, left = training_charts(held, name)
+    rows, what = select(held, name, Selection())
+    notes = (
+        [f"only the first {MOST} dictionaries are drawn; {left:,} more are fitted"] if left else []
+    )
+    return Panel("training", [lines(chart) for chart in charts], None, table(rows, what), notes)
 
 
 # ---- circuits and recordings

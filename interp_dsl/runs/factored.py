@@ -34,3 +34,26 @@ TABLES: dict[str, dict[str, Kind]] = {
     "ranks": {"layer": "text", "matrix": "text", "of": "text", "k": "integer", "value": "number"},
     "groups": {"layer": "text", "group": "integer", "neuron": "integer"},
 }
+
+FINDINGS: dict[str, tuple[str, ...]] = {
+    "basis": (
+        "directions",
+        "directions_required",
+        "effective_edges",
+        "edges_required",
+        "modules",
+        "modularity",
+        "module_share",
+    ),
+    "matrix": (
+        "parameters",
+        "activation_rank",
+        "gradient_rank",
+        "free",
+        "effective",
+        "neurons_dead",
+        "synchronised",
+        "groups",
+    ),
+}
+"""What is found of places, by what it is of beside a place, in the order in which it is read."""

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.text import duration
+from interp_dsl.runs.training import Curves, add_point
 
 Stage = Literal["waiting", "working", "done", "reused", "stopped", "failed"]
 Status = Literal["created", "running", "died", "interrupted", "done", "failed", "cancelled"]
@@ -73,13 +74,14 @@ class LogLine:
 @dataclass
 class RunLive:
     """All that the events so far have told: `leading` components by step, the newest step last;
-    `curves` by name, of a search over the edges judged, of a task over its seconds. `attempts`
-    counts the times that the run was begun, `ending` is what the last attempt came to (None while
-    it goes on)."""
+    `curves` by name, of a search over the edges judged, of a task over its seconds; `fits` by
+    dictionary, the newest fit's last, as `runs.training` has them. `attempts` counts the times that
+    the run was begun, `ending` is what the last attempt came to (None while it goes on)."""
 
     tasks: dict[str, TaskLive] = field(default_factory=dict)
     leading: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     curves: dict[str, list[Point]] = field(default_factory=dict)
+    fits: dict[str, Curves] = field(default_factory=dict)
     claims: list[Mapping[str, Any]] = field(default_factory=list)
     log: deque[LogLine] = field(default_factory=lambda: deque(maxlen=LOG_LINES))
     failures: list[Mapping[str, Any]] = field(default_factory=list)
@@ -164,6 +166,9 @@ class RunLive:
         for what in ("score", "kept"):
             self._draw(f"{name} · {what}", (float(event["done"]), float(event[what])))
 
+    def _fit(self, event: Event) -> None:
+        add_point(self.fits, str(event["step"]), event)
+
     def _draw(self, name: str, point: Point) -> None:
         points = self.curves.setdefault(name, [])
         if points and points[-1][0] > point[0]:
@@ -203,6 +208,7 @@ _HANDLERS: dict[str, Callable[[RunLive, Event], None]] = {
     "task_finished": RunLive._task_finished,
     "top": RunLive._top,
     "edges": RunLive._edges,
+    "fit": RunLive._fit,
     "claim": RunLive._claim,
     "note": RunLive._note,
     "imported": RunLive._imported,

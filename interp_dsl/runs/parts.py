@@ -122,3 +122,18 @@ class Stored(Mapping[str, "NDArray[np.generic]"]):
 
     def __len__(self) -> int:
         return len(self._names)
+
+
+def names_columns(path: Path, *names: str) -> bool:
+    """Whether the footer of a Parquet file names columns, told without reading the table: it stands
+    before the last eight bytes, which are its length and PAR1."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - 8))
+            length = int.from_bytes(file.read(4), "little")
+            file.seek(max(0, size - 8 - length))
+            footer = file.read(length)
+    except OSError:
+        return False
+    return all(name.encode() in footer for name in names)

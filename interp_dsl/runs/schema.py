@@ -64,6 +64,18 @@ FIT_COLUMNS: dict[str, Kind] = {
 """What a fit leaves: points of its training curves, in the order in which they were reached;
 `dictionary` is its label, null where it stands alone."""
 
+LOADED_COLUMNS: dict[str, Kind] = {
+    "site": "text",
+    "format": "text",
+    "named": "text",
+    "architecture": "text",
+    "d_in": "integer",
+    "d_sae": "integer",
+    "k": "integer",
+}
+"""What a loaded dictionary leaves: one row. `named` is the word of its own library for what it
+encodes as here."""
+
 EXAMPLE_COLUMNS: dict[str, Kind] = {
     "feature": "integer",
     "interval": "integer",
@@ -88,6 +100,32 @@ DENSITY_COLUMNS: dict[str, Kind] = {
 }
 """What `inspect … by density()` leaves: on which share of the n tokens a feature fires, its mean
 there and its maximum (null where it never does), the cosine of its encoder and decoder."""
+
+TEXT_COLUMNS: dict[str, Kind] = {
+    "prompt": "integer",
+    "under": "text",
+    "before": "text",
+    "text": "text",
+    "n": "integer",
+    "logprob": "number",
+    "own_logprob": "number",
+    "kl": "number",
+}
+"""The table `texts` that `generate` leaves behind its step's name: what was written behind each
+prompt, n tokens, and the means over them of what the table of tokens holds."""
+
+TOKEN_COLUMNS: dict[str, Kind] = {
+    "prompt": "integer",
+    "under": "text",
+    "number": "integer",
+    "id": "integer",
+    "token": "text",
+    "logprob": "number",
+    "own_logprob": "number",
+    "kl": "number",
+}
+"""The table `tokens`: each token written, its log probability in the plain model and in the model
+that wrote it, and KL(plain ‖ own) of what the two expected there."""
 
 ESTIMATE_COLUMNS: dict[str, Kind] = {"verified": "number"}
 
@@ -133,6 +171,16 @@ def is_score_table(table: pl.DataFrame) -> bool:
 def is_training_table(table: pl.DataFrame) -> bool:
     """Whether a table holds the training curves of a fit."""
     return table.columns == [*FIT_COLUMNS]
+
+
+def is_example_table(table: pl.DataFrame) -> bool:
+    """Whether a table holds where features fire."""
+    return table.columns == [*EXAMPLE_COLUMNS]
+
+
+def is_density_table(table: pl.DataFrame) -> bool:
+    """Whether a table holds how often features fire."""
+    return table.columns == [*DENSITY_COLUMNS]
 
 
 def extra_columns(table: pl.DataFrame) -> list[str]:

@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.language.suggest import suggest
+from interp_dsl.runs.bases import finding_columns, findings, is_findings, kind
 from interp_dsl.runs.circuit_rows import edge_columns, is_edge_table, kept_edges, strength
-from interp_dsl.runs.curve_rows import curve_columns, curve_rows
+from interp_dsl.runs.curve_rows import alike, curve_columns, curve_rows, parts
 from interp_dsl.runs.curves import is_curve_table
+from interp_dsl.runs.feature_rows import (
+    density_columns,
+    example_columns,
+    feature_selection,
+    training_columns,
+)
 from interp_dsl.runs.rank import metrics, ranked, ranking_column
 from interp_dsl.runs.schema import (
     extra_columns,
+    is_density_table,
     is_estimated,
+    is_example_table,
     is_score_table,
     is_training_table,
 )
@@ -45,6 +54,8 @@ def select(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.Dat
     if is_training_table(table) and selection.by is None:
         newest = table.sort("step", descending=True, maintain_order=True)
         return newest, f"{count(len(table), 'point')} of training, the newest first"
+    if selection.by is None and (is_example_table(table) or is_density_table(table)):
+        return feature_selection(table)
     if not is_score_table(table):
         rows = _sorted(table, step, selection.by) if selection.by else table
         return rows, count(len(table), "row")
@@ -54,6 +65,9 @@ def select(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.Dat
         if metric not in names:
             raise _no_such("metric", metric, step, names)
         return curve_rows(table, metric)
+    if selection.metric is None and not selection.by and (key := kind(table)):
+        rows = findings(table)
+        return rows, f"{count(len(rows), 'finding')} by {key}"
     if selection.metric is None and len(table) == len(names) and selection.by is None:
         return table, count(len(names), "metric")
     metric = selection.metric or (names[0] if names else "")
@@ -73,12 +87,42 @@ def _sorted(table: pl.DataFrame, step: str, by: str) -> pl.DataFrame:
     return table.sort(by, descending=True, nulls_last=True, maintain_order=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The first rows of a selection or a part of it, `n` in all; what they have in common."""
+
+    columns: list[Column]
+    shown: int
+    n: int
+    common: str = ""
+
+
+def blocks(rows: pl.DataFrame, top: int | None) -> list[Block]:
+    """The rows of a selection as they are printed: of curves what each comes to, then points."""
+    made = []
+    for part in parts(rows) if is_curve_table(rows) else [rows]:
+        head = part if top is None else part.head(top)
+        if not is_curve_table(rows):
+            made.append(Block(columns_of(head), len(head), len(part)))
+        elif len(part):
+            made.append(Block(curve_columns(head, part), len(head), len(part), alike(part)))
+    return made
+
+
 def columns_of(rows: pl.DataFrame) -> list[Column]:
     """The columns of a step's rows as a person reads them."""
     if is_edge_table(rows):
         return edge_columns(rows)
     if is_curve_table(rows):
         return curve_columns(rows)
+    if is_findings(rows):
+        return finding_columns(rows)
+    if is_training_table(rows):
+        return training_columns(rows)
+    if is_example_table(rows):
+        return example_columns(rows)
+    if is_density_table(rows):
+        return density_columns(rows)
     return score_columns(rows) if is_score_table(rows) else plain_columns(rows)
 
 

@@ -65,6 +65,13 @@ def exact(value: float | None, signed: bool = True) -> str:
     return number(value, places if places < 0 else max(3, places), signed)
 
 
+def share(value: float | None) -> str:
+    """A share in per cent with three figures of its own."""
+    if value is None or math.isnan(value):
+        return MISSING
+    return f"{100 * value:#.3g}".rstrip(".") + "%" if value else "0%"
+
+
 def count(n: float, unit: str) -> str:
     """`1 claim`, `2 claims`."""
     return f"{n:,} {unit}{'' if n == 1 else 's'}"

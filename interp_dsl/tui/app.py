@@ -26,10 +26,10 @@ from interp_dsl.tui.feed import Feed, RunMoved
 from interp_dsl.tui.place import Place
 from interp_dsl.tui.plans import read_plan
 from interp_dsl.tui.tones import Tones, tones
-from interp_dsl.tui.views import VIEWS, View, view
+from interp_dsl.tui.views import VIEWS, View, concerns_all, view
 from interp_dsl.tui.widgets.head import Head
 
-FORMS = {"heatmap": "maps", "graph": "circuit"}
+FORMS = {"heatmap": "maps", "graph": "circuit", "curves": "curves"}
 """The view that shows a form of `show`; the others are ranked."""
 ENDINGS = ("task_finished", "run_finished", "failed")
 
@@ -67,7 +67,8 @@ class InterpApp(App[int]):
 
     `command` are options for `interp run`; `starts`: a file that checks is run at once. `started`
     is the folder of a run that was started here, `child_code` the exit code of its process;
-    `has_read`: the log of the run has been read up to now."""
+    `has_read`: the log of the run has been read up to now. `views` are those that have to do with
+    the run."""
 
     TITLE = "interp"
     COMMANDS = App.COMMANDS | {commands}
@@ -110,6 +111,7 @@ class InterpApp(App[int]):
         self._held: list[RunMoved] = []
         self._screens: dict[str, RunScreen] = {}
         self._missing: dict[str, str | None] = {}
+        self.views = [one for one in VIEWS if one.concerns is concerns_all]
         self._tones: tuple[str, Tones] | None = None
         if theme is not None:
             self.theme = theme
@@ -205,6 +207,7 @@ class InterpApp(App[int]):
         """See anew which views have something to show."""
         if self.folder is not None:
             self._missing = {one.name: lacking(one, self.folder) for one in VIEWS}
+            self.views = [one for one in VIEWS if one.concerns(self.folder)]
 
     def is_missing(self, one: View) -> bool:
         return self._missing.get(one.name) is not None

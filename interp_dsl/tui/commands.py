@@ -11,7 +11,6 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from interp_dsl.tui.base import InterpScreen, RunScreen
 from interp_dsl.tui.place import Place
 from interp_dsl.tui.safe import plain
-from interp_dsl.tui.views import VIEWS
 
 if TYPE_CHECKING:
     from interp_dsl.tui.app import InterpApp
@@ -26,7 +25,7 @@ class InterpCommands(Provider):
         app = cast("InterpApp", self.app)
         screen = self.screen
         if app.folder is not None:
-            for one in VIEWS:
+            for one in app.views:
                 yield f"View: {one.title}", one.about, partial(app.action_show, one.name)
             for step in app.folder.steps:
                 yield f"Table: {step}", "rank this step", partial(_rank, app, step)

@@ -11,12 +11,15 @@ from rich.text import Text
 from interp_dsl.runs.live import Point, RunLive
 from interp_dsl.runs.select import interval
 from interp_dsl.runs.text import decimals, number, printable
+from interp_dsl.runs.training import MEASURES, Curves
 from interp_dsl.tui.tones import Tones
 from interp_dsl.tui.widgets.cells import bar, fitted
 from interp_dsl.tui.widgets.charts import curve, is_flat
 
 SMALLEST = 3
 """Lines of a curve, at least."""
+NARROWEST, GAP = 17, 2
+"""Characters of a curve beside others, at least, and between two."""
 HALF = 5
 
 
@@ -29,6 +32,37 @@ def curves(live: RunLive, tones: Tones, width: int, height: int) -> Text:
     lines = max(1, (height + 1) // n - 3)
     shown = [_curve(name, points, tones, width, lines) for name, points in held[-n:]]
     return Text("\n\n").join(shown)
+
+
+def training(curves: Curves, tones: Tones, width: int, height: int) -> Text:
+    """The curves of a dictionary's fit over tokens, as many beside each other as stand best."""
+    held = {name: points for name, points in curves.items() if len(points) > 1}
+    if not held:
+        return Text("curves appear after two points of training", tones.muted)
+    most = max(1, (width + GAP) // (NARROWEST + GAP))
+    columns = min(len(held), most)
+    while columns > 1 and height // -(-len(held) // (columns - 1)) >= SMALLEST + 4:
+        columns -= 1  # wider ones, as long as they are not too low
+    rows = -(-len(held) // columns)
+    wide = (width + GAP) // columns - GAP
+    lines = max(1, (height + 1) // rows - 3)
+    drawn = [_curve(MEASURES[n], points, tones, wide, lines) for n, points in held.items()]
+    blocks = [_beside(drawn[i : i + columns], wide) for i in range(0, len(drawn), columns)]
+    return Text("\n\n").join(blocks)
+
+
+def _beside(texts: Sequence[Text], width: int) -> Text:
+    """Texts of as many lines beside each other, each `width` cells wide."""
+    columns = [text.split("\n") for text in texts]
+    rows = []
+    for lines in zip(*columns, strict=True):
+        row = Text(no_wrap=True)
+        for i, line in enumerate(lines):
+            row.append(" " * (GAP if i else 0))
+            row.append_text(line)
+            row.append(" " * max(0, width - line.cell_len))
+        rows.append(row)
+    return Text("\n", no_wrap=True).join(rows)
 
 
 def _curve(name: str, points: Sequence[Point], tones: Tones, width: int, height: int) -> Text:
@@ -45,10 +79,14 @@ def _curve(name: str, points: Sequence[Point], tones: Tones, width: int, height:
         text.append(label.rjust(margin) + " ", tones.muted)
         text.append("┤" if label else "│", tones.faint)
         text.append(line + "\n", tones.fill)
-    ends = f"{points[0][0]:,.3g}", f"{points[-1][0]:,.3g}"
+    ends = _end(points[0][0]), _end(points[-1][0])
     room = max(1, width - margin - 2 - len(ends[0]))
     text.append(" " * (margin + 2) + ends[0] + ends[1].rjust(room), tones.muted)
     return text
+
+
+def _end(x: float) -> str:
+    return f"{x:,.0f}" if x == int(x) else f"{x:,.3g}"
 
 
 def _apart(low: float, high: float) -> int:

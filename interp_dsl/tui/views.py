@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from interp_dsl.runs.features import Read, dictionaries
 from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.parts import names_columns
+from interp_dsl.tui.plans import read_plan
 
 if TYPE_CHECKING:
     from interp_dsl.tui.base import RunScreen
@@ -19,10 +22,16 @@ def nothing_missing(folder: RunFolder) -> str | None:
     return None
 
 
+def concerns_all(folder: RunFolder) -> bool:
+    """For a view of any run."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class View:
-    """`missing` says in a sentence why a run has nothing to show here, None where it has; it must
-    be cheap, for all views are asked whenever a run moves on: names of files, no tables."""
+    """`concerns`: whether it is a view for this run at all. `missing` says in a sentence why a run
+    has nothing to show here, None where it has. Both must be cheap, for all views are asked
+    whenever a run moves on: names of files, no tables."""
 
     name: str
     key: str
@@ -30,6 +39,7 @@ class View:
     about: str
     screen: Callable[[RunFolder], RunScreen]
     missing: Callable[[RunFolder], str | None] = nothing_missing
+    concerns: Callable[[RunFolder], bool] = concerns_all
 
 
 def _screen(module: str, name: str) -> Callable[[RunFolder], RunScreen]:
@@ -59,6 +69,37 @@ def _no_pairs(folder: RunFolder) -> str | None:
     return "no prompts are kept yet; the first pairs of each dataset will be here"
 
 
+def _no_curves(folder: RunFolder) -> str | None:
+    tables = (folder.path / "tables").glob("*.parquet")
+    if any(names_columns(path, "direction", "length", "q25") for path in tables):
+        return None
+    return "no step of perturb or interpolate has ended; its curves will be here"
+
+
+def _no_spectra(folder: RunFolder) -> str | None:
+    if any(step.endswith((".spectrum", ".ranks")) for step in folder.steps):
+        return None
+    return "no step of factor has ended; its spectra and modules will be here"
+
+
+def _has_dictionaries(folder: RunFolder) -> bool:
+    return bool(_read(folder))
+
+
+def _no_features(folder: RunFolder) -> str | None:
+    found = _read(folder)
+    if not found:
+        return "this run neither fits nor reads a dictionary"
+    if any(one.examples or one.densities for one in found):
+        return None
+    return f"no step has read features yet; this one would: {found[0].remedy('examples')}"
+
+
+def _read(folder: RunFolder) -> list[Read]:
+    plan = read_plan(folder)
+    return dictionaries(plan, folder) if plan else []
+
+
 def _no_other(folder: RunFolder) -> str | None:
     if not folder.steps:
         return "no step has ended yet; there is nothing to compare"
@@ -70,6 +111,9 @@ def _no_other(folder: RunFolder) -> str | None:
 
 _MAPS, _CIRCUIT = ("screens.maps", "MapsScreen"), ("screens.circuit", "CircuitScreen")
 _PROMPT = ("screens.prompt", "PromptScreen")
+_CURVES = ("screens.curves", "CurvesScreen")
+_SPECTRA = ("screens.spectra", "SpectraScreen")
+_FEATURES = ("screens.features", "FeaturesScreen")
 _COMPARE = ("screens.compare", "CompareScreen")
 
 VIEWS: tuple[View, ...] = (
@@ -77,7 +121,18 @@ VIEWS: tuple[View, ...] = (
     View("rank", "r", "Rank", "tables of steps", _screen("screens.rank", "RankScreen"), _no_table),
     View("maps", "m", "Maps", "scores as a grid", _screen(*_MAPS), _no_table),
     View("circuit", "c", "Circuit", "edges that a search found", _screen(*_CIRCUIT), _no_circuit),
+    View("curves", "b", "Curves", "effects over lengths", _screen(*_CURVES), _no_curves),
+    View("spectra", "n", "Spectra", "bases, ranks, modules", _screen(*_SPECTRA), _no_spectra),
     View("prompt", "p", "Prompt", "tokens, attention, logits", _screen(*_PROMPT), _no_pairs),
+    View(
+        "features",
+        "i",
+        "Features",
+        "on what a dictionary's features fire",
+        _screen(*_FEATURES),
+        _no_features,
+        _has_dictionaries,
+    ),
     View("compare", "d", "Diff", "beside another run", _screen(*_COMPARE), _no_other),
     View("plan", "l", "Plan", "text and plan", _screen("screens.plan", "PlanScreen")),
     View("log", "g", "Log", "what it has said", _screen("screens.log", "LogScreen")),

@@ -18,6 +18,7 @@ def verbs() -> dict[str, Verb]:
         evaluate,
         factor,
         fit,
+        generate,
         inspect,
         interpolate,
         patch,
@@ -28,5 +29,6 @@ def verbs() -> dict[str, Verb]:
     )
 
     moved = (patch, ablate, perturb, interpolate)
-    modules = (*moved, attribute, search, fit, inspect, relate, record, evaluate, factor)
+    looked = (attribute, search, fit, inspect, relate, record, generate)
+    modules = (*moved, *looked, evaluate, factor)
     return {m.VERB.name: m.VERB for m in modules}

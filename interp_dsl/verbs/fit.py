@@ -99,7 +99,7 @@ def _dictionaries(
             parts = [place] if len(targets) > 1 else []
             parts += [f"{name}={said(options[name])}" for name in varying]
             held = tuple(sorted(frozen(options).items()))
-            d_in = _width(target, model)
+            d_in = activation_width(target, model)
             found.append(Fitted(", ".join(parts), target, term.architecture, held, d_in))
     if len({d.label for d in found}) < len(found):
         checks.error("E302", "a value stands twice in a list", span)
@@ -150,7 +150,7 @@ def _short(target: Target, targets: tuple[Target, ...]) -> str:
     return target.place
 
 
-def _width(target: Target, model: Model) -> int | None:
+def activation_width(target: Target, model: Model) -> int | None:
     """The length of one activation; None while the model's sizes are not at hand."""
     if model.facts is None:
         return None

@@ -6,9 +6,11 @@ from interp_dsl.plan.algebra import Literal, Metric
 from interp_dsl.plan.dictionaries import DictionaryOf, EvaluateDictionary, Judged
 from interp_dsl.verbs.lowering import Lowering, frozen, place_of
 from interp_dsl.verbs.signature import Checks, Function, Parameter
-from interp_dsl.verbs.values import Call, DictionaryTerm, Model, Side, Step
+from interp_dsl.verbs.values import Call, DictionaryTerm, FindingTerm, Model, Side, Step
 
 _AGAINST = Parameter("word", "zero", "what stands for losing the site", ("zero", "mean"))
+
+_REFERENCE = {"reference": Parameter("dictionary", doc="the dictionary that it is compared with")}
 
 MEASURES: dict[str, Function] = {
     f.name: f
@@ -34,6 +36,16 @@ MEASURES: dict[str, Function] = {
             "kl_div_score",
             "The part of the divergence made by ablation that the reconstruction avoids.",
             {"ablation": _AGAINST},
+        ),
+        Function(
+            "mmcs",
+            "The mean over the reference's features of the largest cosine with one of its own.",
+            _REFERENCE,
+        ),
+        Function(
+            "universality",
+            "The mean over features of the largest correlation with one of the reference's.",
+            _REFERENCE,
         ),
     )
 }
@@ -80,6 +92,7 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
                 label=f"what is: {', '.join(MEASURES)}",
             )
             continue
+        _check_reference(call, checks, term, finding)
         names += [finding.name, *RAW.get(finding.name, ())]
     for name in dict.fromkeys(n for n in names if names.count(n) > 1):
         checks.error(
@@ -99,6 +112,32 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
         dictionaries=term.fitted if len(term.fitted) > 1 else (),
         n_rows=1,
     )
+
+
+def _check_reference(
+    call: Call, checks: Checks, term: DictionaryTerm, finding: FindingTerm
+) -> None:
+    """Directions are compared within one space, features on the tokens of one model."""
+    reference: DictionaryTerm | None = dict(finding.arguments).get("reference")
+    if reference is None:
+        return
+    (other,) = reference.fitted
+    widths = {d.d_in for d in (*term.fitted, other)} - {None}
+    if finding.function == "mmcs" and len(widths) > 1:
+        checks.error(
+            "E306",
+            f"`{reference.step.name}` is of activations {other.d_in:,} wide",
+            call.spans["measure"],
+            label="there are no cosines between them and those of "
+            f"`{term.step.name}`, {term.fitted[0].d_in:,} wide",
+        )
+    if finding.function == "universality" and reference.step.model != term.step.model:
+        checks.error(
+            "E307",
+            f"`{reference.step.name}` is of another model than `{term.step.name}`",
+            call.spans["measure"],
+            label="universality is measured on the activations of one",
+        )
 
 
 def warn_of_same(
@@ -127,13 +166,21 @@ def warn_of_same(
         )
 
 
+def _judged(finding: FindingTerm, lowering: Lowering) -> Judged:
+    given = dict(finding.arguments)
+    term: DictionaryTerm | None = given.pop("reference", None)
+    reference = None
+    if term is not None:
+        lowering.require([term.step.name])
+        reference = DictionaryOf(term.step.name, term.fitted)
+    arguments = tuple(sorted(frozen(given).items()))
+    return Judged(finding.name, str(finding.function), arguments, reference)
+
+
 def lower(call: Call, step: Step, lowering: Lowering, term: DictionaryTerm) -> None:
     assert step.model is not None
     lowering.require([term.step.name])
-    measures = tuple(
-        Judged(f.name, str(f.function), tuple(sorted(frozen(dict(f.arguments)).items())))
-        for f in call.clauses["measure"]
-    )
+    measures = tuple(_judged(f, lowering) for f in call.clauses["measure"])
     lowering.add(
         EvaluateDictionary(
             f"evaluate:{step.name}",

@@ -4,7 +4,7 @@ and the plan's passes merge what is the same."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from interp_dsl.language.source import Span
@@ -197,6 +197,8 @@ class Lowering:
         wanted = sites(change.units.units, self.steps)
         self.require(dict.fromkeys(fit_of(s.feature) for s in wanted if s.feature))
         own = tuple(dict.fromkeys(s.own for s in wanted))
+        if change.source.kind == "times":
+            change = replace(change, source=replace(change.source, side=change.source.side or into))
         source = self.source(change.source, model, own)
         along = tuple(self.vector(v, model) for v in change.along)
         return Intervention(change.units.units, source, along)
@@ -216,12 +218,17 @@ class Lowering:
                 assert term.vector is not None
                 return ToVector(self.vector(term.vector, model))
         assert term.side is not None
+        if term.kind == "times":
+            term = replace(term, side=replace(term.side, under=()))
+        assert term.side is not None
         run = self.run(term.side, model)
         if wanted is not None:
             self.forward(run, sites=wanted)
         match term.kind:
             case "mean":
                 return Mean(run, term.per)
+            case "times":
+                return algebra.Times(term.number, run)
             case "resample":
                 return Resample(run, term.seed)
         return FromRun(run)

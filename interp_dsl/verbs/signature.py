@@ -52,8 +52,8 @@ REQUIRED: Any = object()
 class Parameter:
     """An argument of a function. `type` is int, number, ints, numbers (one or a list), string,
     word, bool, path, texts (one or a list of strings), paths, answers, metric, ranking, side,
-    source or top (how many of the largest); `choices` lists the words or strings that it may be,
-    `least` and `most` bound a number."""
+    source, place, dictionary or top (how many of the largest); `choices` lists the words or strings
+    that it may be, `least` and `most` bound a number."""
 
     type: str
     default: Any = REQUIRED
@@ -95,8 +95,8 @@ class Clause:
 
 class Checks(Protocol):
     """What the checker lends a verb: errors, the model, checks against the data at hand. All but
-    `error`, `warn`, `shared`, `n_prompts`, `why_idle` and `count` raise where the step is wrong
-    beyond use. `source`, `into` and `word` name the clauses that messages point to."""
+    `error`, `warn`, `shared`, `n_prompts`, `longest`, `why_idle` and `count` raise where the step
+    is wrong beyond use. `source`, `into` and `word` name the clauses that messages point to."""
 
     def error(self, code: str, message: str, span: Span, **parts: Any) -> None: ...
 
@@ -105,6 +105,8 @@ class Checks(Protocol):
     def shared(self, one: Side, other: Side, model: Model) -> tuple[int, int] | None: ...
 
     def n_prompts(self, side: Side, model: Model) -> int | None: ...
+
+    def longest(self, side: Side, model: Model) -> int | None: ...
 
     def why_idle(self, step: Step, side: Side, other: Side | None) -> str | None: ...
 

@@ -10,7 +10,7 @@ from interp_dsl.plan.tasks import Sweep
 from interp_dsl.verbs import edges
 from interp_dsl.verbs.lowering import Lowering, place_of, sites
 from interp_dsl.verbs.signature import Checks, Clause
-from interp_dsl.verbs.values import Call, Change, Context, Side, Step, UnitSet
+from interp_dsl.verbs.values import Call, Change, Context, Side, SourceTerm, Step, UnitSet
 
 NARROWING = {
     "at": Clause("positions", "at which positions; all at once when left out", many=True),
@@ -25,7 +25,7 @@ MEASURING = {
 }
 
 
-FEATURE_SOURCES = ("zero", "constant", "side", "resample")
+FEATURE_SOURCES = ("zero", "constant", "times", "side", "resample")
 
 
 def check(call: Call, checks: Checks, source_word: str, into_word: str) -> Step:
@@ -35,7 +35,10 @@ def check(call: Call, checks: Checks, source_word: str, into_word: str) -> Step:
     metrics: tuple[Metric, ...] = call.clauses.get("measure", ())
     model = checks.model_of(call)
     along = call.clauses.get("along", ())
-    change = Change(replace(units, model=model), call.one(source_word), along)
+    source: SourceTerm = call.one(source_word)
+    if source.kind == "times":
+        source = replace(source, side=into)
+    change = Change(replace(units, model=model), source, along)
     if any(site.kind == "edge" for site in checks.sites(units.units)):
         return edges.check(call, checks, change, source_word, into_word)
     check_places(call, checks, change, source_word)
@@ -113,6 +116,13 @@ def check_places(call: Call, checks: Checks, change: Change, word: str) -> None:
             "E306",
             "a feature is set to zero, to a number, or to what it is in another run",
             call.spans[word],
+        )
+    if change.source.kind == "times" and kinds - {"feature"}:
+        checks.error(
+            "E306",
+            "`x` counts in a feature's largest activation, and this is no feature",
+            call.spans[word],
+            help="write a number alone",
         )
     if "logits" in kinds:
         checks.error(

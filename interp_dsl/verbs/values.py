@@ -73,7 +73,8 @@ class UnitSet:
 @dataclass(frozen=True)
 class SourceTerm:
     """A source before its model is known: `kind` is side, zero, mean, resample, noise, constant,
-    vector, blocked or moved (along directions by lengths; `side` is whose norm is typical)."""
+    vector, times (a feature's largest on `side`), blocked or moved (along directions by lengths;
+    `side` is whose norm is typical)."""
 
     kind: str
     side: Side | None = None

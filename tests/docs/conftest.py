@@ -45,6 +45,12 @@ def folder(tmp_path: Path) -> Path:
     save_file({"clean": clean, "corrupt": clean + 1, **answers}, tmp_path / "saved.safetensors")
     parts = REPOSITORY / "tests" / "cases" / "ok" / "parts"
     shutil.copy(parts / "found.circuit.json", tmp_path / "saved.circuit.json")
+    for name, hook in {"sae_layer_0": "blocks.0.mlp.hook_post", "unplaced": None}.items():
+        (tmp_path / name).mkdir()
+        about = {"architecture": "topk", "k": 32, "d_in": 512, "d_sae": 4096}
+        config = {**about, "metadata": {"hook_name": hook}}
+        (tmp_path / name / "cfg.json").write_text(json.dumps(config))
+        (tmp_path / name / "sae_weights.safetensors").touch()  # read by the run alone
     bundled = REPOSITORY / "interp_dsl" / "bundled" / "induction-2l"
     plain = tmp_path / "models" / "plain"
     plain.mkdir(parents=True)

@@ -11,8 +11,12 @@ from interp_dsl.check import check_file, check_source
 from interp_dsl.check.circuits import PARTS
 from interp_dsl.check.groups import GROUPS
 from interp_dsl.check.program import FORMS
+from interp_dsl.cli.dictionaries import DICTIONARIES
 from interp_dsl.data.lists import lists
 from interp_dsl.data.tasks import TASKS
+from interp_dsl.dictionaries.formats.config import formats
+from interp_dsl.dictionaries.formats.dictionary_learning import CLASSES
+from interp_dsl.dictionaries.formats.saelens import NAMES
 from interp_dsl.language.format import format_source
 from interp_dsl.language.keywords import STATEMENTS
 from interp_dsl.language.render import render
@@ -27,9 +31,12 @@ from interp_dsl.runs.schema import (
     ESTIMATE_COLUMNS,
     EXAMPLE_COLUMNS,
     FIT_COLUMNS,
+    LOADED_COLUMNS,
     SCORE_COLUMNS,
+    TEXT_COLUMNS,
+    TOKEN_COLUMNS,
 )
-from interp_dsl.verbs import verbs
+from interp_dsl.verbs import generate, verbs
 from interp_dsl.verbs.dictionaries import ARCHITECTURES, READINGS, SWEPT
 from interp_dsl.verbs.directions import DIRECTIONS, PATHS
 from interp_dsl.verbs.estimates import ESTIMATES
@@ -37,6 +44,7 @@ from interp_dsl.verbs.evidence import FINDINGS
 from interp_dsl.verbs.factors import FACTORINGS
 from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
 from interp_dsl.verbs.judging import MEASURES, RAW
+from interp_dsl.verbs.load import LOAD
 from interp_dsl.verbs.methods import EDGES, SEARCHES
 from interp_dsl.verbs.relations import FINDINGS as RELATED
 from interp_dsl.verbs.relations import RELATIONS
@@ -298,6 +306,26 @@ def test_ways_to_look_at_features_and_their_columns() -> None:
     told = {name: rest for name, *rest in (re.findall(r"\w+", r["reading"]) for r in rows)}
     assert told == {name: list(f.parameters) for name, f in READINGS.items()}
     assert {*EXAMPLE_COLUMNS, *DENSITY_COLUMNS} <= code_words(section("Dictionaries"))
+
+
+def test_formats_of_dictionaries_and_how_they_are_loaded() -> None:
+    text = section("Dictionaries")
+    rows = table(text, "format")
+    known = {name: f"{form.config}, {form.weights}" for name, form in formats().items()}
+    assert {r["format"]: r["files"] for r in rows} == known
+    assert {*known} == {*DICTIONARIES}
+    assert f"`load({', '.join(LOAD.parameters)})`" in text
+    assert {*LOADED_COLUMNS} <= code_words(text)
+    classes = " ".join(r["reads and writes"] for r in rows)
+    assert {*CLASSES, *NAMES.values()} <= {*re.findall(r"\w+", classes)}
+
+
+def test_options_measures_and_tables_of_generate() -> None:
+    told = [row["option"] for row in table(section("Generating"), "option")]
+    assert told == [*generate.OPTIONS.parameters]
+    measures = [row["measure"] for row in table(section("Generating"), "measure")]
+    assert measures == [*generate.MEASURES, generate.COUNTED]
+    assert {*TEXT_COLUMNS, *TOKEN_COLUMNS} <= code_words(section("Generating"))
 
 
 def test_ways_to_relate_and_their_findings() -> None:

@@ -31,7 +31,11 @@ NEURONS, STREAM, HEAD = (
 WIDTHS = {NEURONS: 12, STREAM: 8, HEAD: 4}
 ZERO, MEAN = (("ablation", "zero"),), (("ablation", "mean"),)
 EVERY = (
-    *(Judged(name, name, ZERO if f.parameters else ()) for name, f in MEASURES.items()),
+    *(
+        Judged(name, name, ZERO if f.parameters else ())
+        for name, f in MEASURES.items()
+        if "reference" not in f.parameters
+    ),
     Judged("over_mean", "loss_recovered", MEAN),
 )
 

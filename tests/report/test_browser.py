@@ -14,7 +14,9 @@ import pytest
 from interp_dsl.report.page import page
 from interp_dsl.runs.folder import RunFolder
 from tests.report import made
+from tests.report.test_dictionaries import written
 from tests.report.test_hostile import HOSTILE, spoiled
+from tests.runs import dictionaries
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
@@ -264,4 +266,25 @@ def test_a_large_circuit_works(browser: Any, tmp_path: Path, run: RunFolder) -> 
     name = opened.all(f"{WIRE} .edge").first.get_attribute("data-target")
     opened.all(f"{WIRE} [data-node='{name}'] rect").first.click()
     assert opened.all(f"{WIRE} .ends strong").inner_text() == name
+    opened.page.close()
+
+
+def test_features_are_found_by_number_and_by_token(browser: Any, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(page(written(tmp_path)))
+    opened = Tab(browser.new_page())
+    opened.open(path)
+    cards = opened.all(".feature")
+    assert cards.count() == 3 and opened.all(".contexts:visible").count() == 0
+    for wanted, found in (
+        ("5", ["5"]), ("DEF", ["0"]), (" !", ["2"]), ("zz", []), ("12", []), ('"12"', ["5"]),
+    ):  # fmt: skip
+        opened.all(".features input").fill(wanted)
+        shown = [c.get_attribute("data-feature") for c in cards.all() if c.is_visible()]
+        assert shown == found
+    opened.all(".features input").fill("")
+    cards.first.locator("summary").click()
+    marks = opened.texts(".contexts:visible mark")
+    assert marks == [token for *_, token, _ in dictionaries.CONTEXTS[0]]
+    assert opened.asked == [path.as_uri()] and opened.errors == []
     opened.page.close()

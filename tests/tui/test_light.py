@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.tui import made
+from tests.tui.test_features_view import finished
 
 HEAVY = ("torch", "transformers", "transformer_lens", "interp_dsl.engine", "interp_dsl.session")
 PROBE = f"""
@@ -53,6 +54,12 @@ def test_every_view_without_torch(tmp_path: Path) -> None:
         "u",
         "question_mark",
     )
+    assert probed(folder.path, *keys)[1:] == [""]
+
+
+def test_features_without_torch(tmp_path: Path) -> None:
+    folder = finished(tmp_path)
+    keys = ("i", "down", "t", "slash", "d", "enter", "r", "right_square_bracket", "enter")
     assert probed(folder.path, *keys)[1:] == [""]
 
 

@@ -326,7 +326,7 @@ def test_the_table_as_a_person_sees_it(tmp_path: Path) -> None:
     assert columns["direction"] == [*["random"] * 2, *["covariance"] * 2, *["random"] * 3,
                                     *["covariance"] * 3]  # fmt: skip
     assert columns["length"] == ["·"] * 4 + ["0%", "25%", "50%"] * 2
-    assert columns["threshold"][:2] == ["0.1000", "0.5000"] and "slope" not in columns
+    assert columns["threshold"][:2] == ["0.1", "0.5"] and "slope" not in columns
     assert columns["ratio"][4] == "·" and columns["ratio"][-1] == "1.000"
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models import points
 from interp_dsl.models.compiled.forward import Compiled
-from interp_dsl.models.compiled.memory import Memory, Start
+from interp_dsl.models.compiled.memory import Growth, Memory, Start
 from interp_dsl.models.compiled.taps import Place, Taps
 from interp_dsl.models.compiled.walk import Walk
-from interp_dsl.models.edits import Edit, flat, moved
+from interp_dsl.models.edits import Edit, entries, flat, moved
 from interp_dsl.models.errors import failure
 from interp_dsl.models.executor import Pass
 from interp_dsl.models.precision import in_own_precision
@@ -153,6 +153,40 @@ class CompiledExecutor:
             x = walk.through(walk.taken_up(), layer)
             return self._pass(walk, x, reads, outputs)
 
+    def room(self, n: int, length: int, mask: Tensor | None = None) -> Memory:
+        """An empty memory of keys and values for `grow`: n texts of at most `length` tokens."""
+        tokens = torch.zeros(n, length, dtype=torch.long, device=self.device)
+        memory = self.blank(tokens, mask, ("keys",))
+        assert memory.keys is not None and memory.values is not None
+        memory.keys.zero_()  # what no token has written yet is hidden, and must be finite
+        memory.values.zero_()
+        return memory
+
+    @in_own_precision
+    def grow(
+        self,
+        memory: Memory,
+        tokens: Tensor,
+        positions: Tensor,
+        edits: Sequence[Edit] = (),
+        columns: Tensor | None = None,
+    ) -> Pass:
+        """The logits of tokens [B, t] at positions [B, t], which come behind those that the memory
+        holds; their keys and values join it. Logits are [B, r, d_vocab_out], of the `columns`
+        [B, r] of the tokens, None for all. Positions and columns are in the processor's memory;
+        edits count positions from the start of the text, and those elsewhere are left out. What is
+        written behind a text's end stands until its next tokens are. For causal models."""
+        if not self.facts.shape.causal:
+            raise _cannot("a bidirectional model has no earlier positions")
+        taps = Taps(self.facts, edits, ())
+        with torch.no_grad():
+            growth = Growth(memory, positions)
+            walk = Walk(self.model, taps, memory.length, memory.mask, None, growth=growth)
+            x = walk.through(walk.embedded(tokens), 0)
+            if columns is not None:
+                x = entries(x, torch.arange(len(x))[:, None], columns)
+            return Pass(self.model.logits(x).float(), {}, x)
+
     def shows(self, site: Site) -> bool:
         """See Executor."""
         return True
@@ -202,9 +236,9 @@ class CompiledExecutor:
             raise _cannot("the memory holds no keys")
         if not self.facts.shape.causal:
             raise _cannot("a bidirectional model has no earlier positions")
-        entries = [flat(edit).positions for edit in edits]
-        entries += [] if reads is None else [reads]
-        if any(bool((at < position).any()) for at in entries):
+        places = [flat(edit).positions for edit in edits]
+        places += [] if reads is None else [reads]
+        if any(bool((at < position).any()) for at in places):
             raise _cannot(f"an edit or a read lies before position {position}")
 
     def _check_length(self, tokens: Tensor) -> None:

@@ -66,6 +66,25 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Growth:
+    """Where texts go on: `positions` [R, t] (in the processor's memory) of all rows of a memory,
+    whose keys and values stand there for every position before them."""
+
+    memory: Memory
+    positions: Tensor
+
+    def joined(self, k: Tensor, v: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """Keys and values [R, T, …] of a layer, with k and v [R, t, …] at the positions."""
+        assert self.memory.keys is not None and self.memory.values is not None
+        held = self.memory.keys[layer], self.memory.values[layer]
+        rows = moved(torch.arange(len(k))[:, None], k.device)
+        at = moved(self.positions, k.device)
+        for room, new in zip(held, (k, v), strict=True):
+            room[rows, at] = new
+        return held
+
+
+@dataclass(frozen=True)
 class Start:
     """Where a late pass starts: `rows` [R] of a memory, from `position` on in `layer`.
     `from_z`: that layer's attention is taken from the memory up to z. `changed` [R, c]: no other

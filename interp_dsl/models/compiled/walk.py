@@ -11,7 +11,7 @@ from torch.nn import functional
 from interp_dsl.models.compiled import attention, heads, prefix
 from interp_dsl.models.compiled.description import LayerKind
 from interp_dsl.models.compiled.forward import Compiled, added
-from interp_dsl.models.compiled.memory import Memory, Start
+from interp_dsl.models.compiled.memory import Growth, Memory, Start
 from interp_dsl.models.compiled.projections import Projections
 from interp_dsl.models.compiled.taps import Taps, Window
 from interp_dsl.models.compiled.weights import Norm
@@ -25,7 +25,7 @@ class Walk:
 
     The stream holds the positions of `taps.window`: all of them, those from the start's position
     on, at first only those that differ from the memory (`start.changed`), at last only those that
-    are read."""
+    are read; or those of `growth` alone, whose keys and values join what it holds."""
 
     def __init__(
         self,
@@ -36,6 +36,7 @@ class Walk:
         reads: Tensor | None,
         start: Start | None = None,
         record: tuple[Memory, slice] | None = None,
+        growth: Growth | None = None,
     ) -> None:
         self.model = model
         self.taps = taps
@@ -44,6 +45,7 @@ class Walk:
         self.reads = reads
         self.start = start
         self.record = record
+        self.growth = growth
         self.shape = model.description.shape
         self.in_place = not torch.is_grad_enabled() and not taps.wanted()
         self.projections = Projections(model, taps, self.in_place)
@@ -53,7 +55,9 @@ class Walk:
             rotary.reach(length)
         self.is_narrow = start is not None and start.changed is not None
         """Does the stream hold only what differs from the memory?"""
-        if start is not None and start.changed is not None:
+        if growth is not None:
+            self._hold_picked(growth.positions)
+        elif start is not None and start.changed is not None:
             self._hold_picked(start.changed)
         else:
             self._hold_from(start.position if start else 0)
@@ -67,7 +71,7 @@ class Walk:
         x = self.taps.at("embed", None, x, "flat")
         if weights.positions is None:
             return x
-        table = weights.positions[: self.length]
+        table = weights.positions[self.positions]
         if self.taps.touches("pos_embed", None):
             table = self.taps.at("pos_embed", None, table.expand_as(x), "flat")
         return x + table
@@ -115,6 +119,10 @@ class Walk:
     def _attended(self, x: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         """The stream (at the positions that are still needed) and z [B, t, head, d_head]."""
         start = self.start
+        if self.growth is not None:
+            q, k, v = self.projections("qkv", x, layer)
+            q, (k, v) = self._queries(q, layer), self._keys_values(k, v, layer)
+            return x, self._mixed(q, *self.growth.joined(k, v, layer), layer)
         if start and start.from_z and layer == start.layer:
             if self._trims(layer):
                 x = self._pick(x)

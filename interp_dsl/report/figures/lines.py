@@ -36,13 +36,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Lines over one axis; `log` where x is spread over powers of ten."""
+    """Lines over one axis; `log` where x is spread over powers of ten, `log_y` where y is. `band`
+    says what intervals are where they are drawn as a band round each line."""
 
     title: str
     x_axis: str
     y_axis: str
     lines: Sequence[Line]
     log: bool = False
+    log_y: bool = False
+    band: str = ""
 
 
 def lines(chart: Chart) -> str:
@@ -57,7 +60,10 @@ class _Chart:
         self.chart = chart
         points = [p for line in chart.lines for p in line.points]
         self.x = _range([self.scaled(p.x) for p in points])
-        self.y = _range([v for p in points for v in (p.y, p.low, p.high) if v is not None])
+        self.y = _range(
+            [self.raised(v) for p in points for v in (p.y, p.low, p.high) if v is not None]
+        )
+        self.most = max((len(line.points) for line in chart.lines), default=0)
         self.places = decimals(p.y for p in points)
         self.bottom, self.right = TOP + TALL, LEFT + LONG
         longest = max((len(line.name) for line in chart.lines), default=0)
@@ -67,11 +73,18 @@ class _Chart:
     def scaled(self, x: float) -> float:
         return math.log10(x) if self.chart.log else x
 
+    def across(self, x: float) -> float:
+        """How far to the right an x stands."""
+        left, right = self.x
+        return LEFT + (self.scaled(x) - left) / (right - left) * LONG
+
+    def raised(self, y: float) -> float:
+        return math.log10(y) if self.chart.log_y else y
+
     def at(self, x: float, y: float) -> tuple[float, float]:
         """The place of a point."""
-        (left, right), (low, high) = self.x, self.y
-        across = (self.scaled(x) - left) / (right - left)
-        return LEFT + across * LONG, self.bottom - (y - low) / (high - low) * TALL
+        low, high = self.y
+        return self.across(x), self.bottom - (self.raised(y) - low) / (high - low) * TALL
 
     def text(self) -> str:
         chart = self.chart
@@ -82,14 +95,17 @@ class _Chart:
         return style.picture(self.width, self.bottom + 52, chart.title, parts)
 
     def axes(self) -> Iterator[str]:
-        for value in style.ticks(*self.y):
-            y = self.at(10 ** self.x[0] if self.chart.log else self.x[0], value)[1]
+        (low, high), log_y = self.y, self.chart.log_y
+        for value in style.ticks(low, high):
+            y = self.bottom - (value - low) / (high - low) * TALL
             place = {"x1": LEFT, "x2": self.right, "y1": y, "y2": y}
-            kind, ink = ("zero", style.FAINT) if value == 0 else ("rule", style.RULE)
+            is_zero = value == 0 and not log_y
+            kind, ink = ("zero", style.FAINT) if is_zero else ("rule", style.RULE)
             yield element("line", class_=kind, stroke=ink, **place)
-            yield words(LEFT - 8, y + 3.5, style.tick(value), 10.5, style.INK, "end")
+            said = f"{10**value:.3g}" if log_y else style.tick(value)
+            yield words(LEFT - 8, y + 3.5, said, 10.5, style.INK, "end")
         for value in self.x_ticks():
-            x = self.at(value, self.y[0])[0]
+            x = self.across(value)
             place = {"x1": x, "x2": x, "y1": self.bottom, "y2": self.bottom + 4}
             yield element("line", class_="axis", stroke=style.FAINT, **place)
             yield words(x, self.bottom + 18, style.tick(value), 10.5, style.INK, "middle")
@@ -104,7 +120,7 @@ class _Chart:
     def x_ticks(self) -> list[float]:
         """The very values where they are few, else round ones."""
         found = sorted({p.x for line in self.chart.lines for p in line.points})
-        places = [self.at(x, self.y[0])[0] for x in found]
+        places = [self.across(x) for x in found]
         labels = [len(style.tick(x)) * style.WIDE + 10 for x in found]
         apart = [b - a for a, b in pairwise(places)]
         if all(gap >= max(labels) for gap in apart):
@@ -118,24 +134,37 @@ class _Chart:
         points = sorted(line.points, key=lambda p: p.x)
         places = [self.at(p.x, p.y) for p in points]
         path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+        radius = 3.6 if self.most < 40 else 2.2
+        if self.chart.band:
+            yield from self.band(points, colour)
         look: dict[str, style.Attribute] = {"stroke_width": 1.8, "stroke_dasharray": dash or None}
         yield element("path", class_="curve", d=path, fill="none", stroke=colour, **look)
         for point, (x, y) in zip(points, places, strict=True):
-            if point.low is not None and point.high is not None:
+            if point.low is not None and point.high is not None and not self.chart.band:
                 top, low = self.at(point.x, point.high)[1], self.at(point.x, point.low)[1]
                 bar = (
                     f"M{x:.1f} {top:.1f}V{low:.1f}M{x - 3:.1f} {top:.1f}h6M{x - 3:.1f} {low:.1f}h6"
                 )
                 yield element("path", class_="whisker", d=bar, stroke=colour, fill="none")
             said = style.tooltip(self.said(line, point))
-            yield element("circle", said, class_="dot", cx=x, cy=y, r=3.6, fill=colour)
+            yield element("circle", said, class_="dot", cx=x, cy=y, r=radius, fill=colour)
+
+    def band(self, points: Sequence[Point], colour: str) -> Iterator[str]:
+        """What lies between the bounds of points, one behind another."""
+        held = [(p.x, p.low, p.high) for p in points if p.low is not None and p.high is not None]
+        if len(held) < 2:
+            return
+        round_ = [self.at(x, high) for x, _, high in held]
+        round_ += [self.at(x, low) for x, low, _ in reversed(held)]
+        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in round_) + "Z"
+        yield element("path", class_="band", d=path, fill=colour, fill_opacity=0.16)
 
     def said(self, line: Line, point: Point) -> str:
         bounds = ""
         if point.low is not None and point.high is not None:
             low, high = number(point.low, self.places), number(point.high, self.places)
-            bounds = f" [{low}, {high}]"
-        value = number(point.y, self.places)
+            bounds = f" [{low}, {high}]" + (f" ({self.chart.band})" if self.chart.band else "")
+        value = f"{point.y:.4g}" if self.chart.log_y else number(point.y, self.places)
         return f"{line.name}: {value}{bounds} at {style.tick(point.x)}{point.note}"
 
     def names(self) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -14,7 +14,9 @@ from textual.widgets import Static
 from interp_dsl.tui.base import InterpScreen
 from interp_dsl.tui.safe import plain
 from interp_dsl.tui.tones import Tones
-from interp_dsl.tui.views import VIEWS
+
+if TYPE_CHECKING:
+    from interp_dsl.tui.app import InterpApp
 
 HIDDEN = frozenset(
     ["ctrl+q", "ctrl+c", "tab", "shift+tab", "ctrl+p", "ctrl+i", "super+c", "colon"]
@@ -54,7 +56,9 @@ class HelpScreen(ModalScreen[None]):
             text.append(self._below.HELP + "\n\n")
         own, everywhere = _sorted(list(self._below.active_bindings.values()))
         self._append(text, "on this screen", own)
-        views = [(one.key, f"{one.title}: {one.about}") for one in VIEWS]
+        views = [
+            (one.key, f"{one.title}: {one.about}") for one in cast("InterpApp", self.app).views
+        ]
         self._append(text, "views", views)
         more = [*everywhere, (": ctrl+p", "Commands"), ("tab", "The next part of the screen")]
         self._append(text, "everywhere", more)

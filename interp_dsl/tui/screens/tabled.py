@@ -110,11 +110,12 @@ class TabledScreen(RunScreen):
         self.table.border_title = "reading …"
 
     def on_run_events(self, events: list[Event]) -> None:
-        """The first time the frame goes out before anything is read."""
+        """The first time the frame goes out before anything is read: not before the app, which
+        paints nothing while it starts, has come to its next message."""
         if self.step is None:
             if not self._begins:
                 self._begins = True
-                self.call_after_refresh(self._begin)
+                self.app.call_later(self.call_after_refresh, self._begin)
             return
         if not events:
             self._follow_place()

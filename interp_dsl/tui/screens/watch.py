@@ -16,6 +16,7 @@ from interp_dsl.plan.tasks import Plan
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.live import Status, TaskLive
+from interp_dsl.runs.training import step_of
 from interp_dsl.tui import pictures
 from interp_dsl.tui.banner import banner
 from interp_dsl.tui.base import WIDTHS, RunScreen
@@ -26,11 +27,14 @@ from interp_dsl.tui.screens.confirm import Confirm
 from interp_dsl.tui.tasks import TaskRows
 from interp_dsl.tui.widgets.choices import Choices, Group
 from interp_dsl.tui.widgets.panes import LogPane, Pane
+from interp_dsl.tui.widgets.settings import turned
 from interp_dsl.tui.widgets.table import Table
 
 PATIENCE = 0.3
 """Seconds between two pictures of the panes."""
 PANES = ("leading", "curves", "claims", "log")
+OTHERS = "other tasks"
+"""Beside dictionaries: the curves that are no training."""
 
 
 class WatchScreen(RunScreen):
@@ -39,8 +43,9 @@ class WatchScreen(RunScreen):
     HELP: ClassVar[str] = (
         "What the run is at. ● is worked at, ✓ done, ○ waits, ■ stopped, ✗ failed. Enter opens and "
         "closes a group of tasks, and shows the table of a step that has ended. Space holds the "
-        "picture still while the run goes on. A run that somebody else started, or that has died, "
-        "is shown just the same; when it is taken up again, the picture follows."
+        "picture still while the run goes on. `[` and `]` go through the dictionaries whose curves "
+        "are shown. A run that somebody else started, or that has died, is shown just the same; "
+        "when it is taken up again, the picture follows."
     )
     HORIZONTAL_BREAKPOINTS = WIDTHS
     DEFAULT_CSS = """
@@ -71,6 +76,8 @@ class WatchScreen(RunScreen):
         Binding("X", "cancel", "Cancel run", key_display="X"),
         Binding("t", "pane(1)", "Next pane", show=False),
         Binding("T", "pane(-1)", "Pane before", show=False, key_display="T"),
+        Binding("left_square_bracket", "fit(-1)", "Curves before", show=False, key_display="["),
+        Binding("right_square_bracket", "fit(1)", "Curves after", show=False, key_display="]"),
     ]
 
     def __init__(self, folder: RunFolder) -> None:
@@ -81,7 +88,8 @@ class WatchScreen(RunScreen):
         self._toggled: set[str] = set()
         self._followed = 0
         """The line that the cursor was put on; it goes on with the work until somebody moves it."""
-        self._pane = 0
+        self._chosen_pane: int | None = None
+        self._chosen_fit: str | None = None
         self._plan: Plan | None = None
 
     def body(self) -> ComposeResult:
@@ -113,6 +121,8 @@ class WatchScreen(RunScreen):
             self.refresh_bindings()
         self._show_tasks()
         self._show_banner()
+        if not self.has_class(f"-{PANES[self._pane]}"):
+            self._show_pane()
         self._show_panes_soon()
         for pane in self.query(LogPane):
             pane.follow(self.live.log, self.live.lines, self.home.tones)
@@ -172,11 +182,43 @@ class WatchScreen(RunScreen):
         title = f"leading · {step}{' so far' if going else ''}" if step else "leading"
         rows = live.leading.get(step, [])
         pane.show(title, pictures.leading(rows, tones, pane.room[0]))
-        pane = self.query_one("#curves", Pane)
-        pane.show("curves", pictures.curves(live, tones, *pane.room))
+        self._show_curves(self.query_one("#curves", Pane))
         expected = [claim.text for claim in self._plan.claims] if self._plan else []
         told = live.claims or self.folder.claims
         self.query_one("#claims", Pane).show(*pictures.claims(told, expected, tones))
+
+    def _show_curves(self, pane: Pane) -> None:
+        """The training of one of the dictionaries, or what other tasks and searches draw."""
+        live, tones = self.live, self.home.tones
+        names, fit = self._fits(), self._fit
+        if fit is None or fit == OTHERS:
+            title, lines = "curves", pictures.curves(live, tones, *pane.room)
+        else:
+            title = f"curves over tokens · {fit}"
+            lines = pictures.training(live.fits[fit], tones, *pane.room)
+        at = f"{names.index(fit) + 1}/{len(names)} · [ ] others" if fit and len(names) > 1 else ""
+        pane.show(title, lines, at)
+
+    def _fits(self) -> list[str]:
+        """What the curves can be of, where dictionaries are fitted."""
+        live = self.live
+        return [*live.fits, *([OTHERS] if live.curves else [])] if live.fits else []
+
+    @property
+    def _fit(self) -> str | None:
+        """What the curves are of: what was chosen, else the newest fit's first dictionary."""
+        names = self._fits()
+        if not names or self._chosen_fit in names:
+            return self._chosen_fit if names else None
+        newest = step_of([*self.live.fits][-1])
+        return next(name for name in names if step_of(name) == newest)
+
+    @property
+    def _pane(self) -> int:
+        """The pane below the tasks: the one chosen, else what there is most to see in."""
+        if self._chosen_pane is not None:
+            return self._chosen_pane
+        return PANES.index("curves") if self.live.fits and not self.live.leading else 0
 
     def _show_pane(self) -> None:
         for i, name in enumerate(PANES):
@@ -187,13 +229,20 @@ class WatchScreen(RunScreen):
     # ---- keys
 
     def action_pane(self, by: int) -> None:
-        self._pane = (self._pane + by) % len(PANES)
+        self._chosen_pane = (self._pane + by) % len(PANES)
         self._show_pane()
 
     @on(Choices.Picked)
     def _on_picked(self, event: Choices.Picked) -> None:
-        self._pane = event.index
+        self._chosen_pane = event.index
         self._show_pane()
+
+    def action_fit(self, by: int) -> None:
+        """The curves of another dictionary, or of the other tasks."""
+        names = self._fits()
+        if self._fit is not None:
+            self._chosen_fit = turned(names, self._fit, by)
+            self._show_panes()
 
     @on(Table.Chosen)
     def _on_chosen(self, event: Table.Chosen) -> None:

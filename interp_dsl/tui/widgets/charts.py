@@ -19,8 +19,8 @@ def curve(points: Sequence[Point], width: int, height: int) -> list[str]:
     ys = _resampled(held, width)
     low, high = min(y for _, y in held), max(y for _, y in held)
     if is_flat(low, high):
-        return _columns([4 * height] * width, height)
-    return _columns([1 + round((y - low) / (high - low) * (8 * height - 1)) for y in ys], height)
+        return columns([4 * height] * width, height)
+    return columns([1 + round((y - low) / (high - low) * (8 * height - 1)) for y in ys], height)
 
 
 def is_flat(low: float, high: float) -> bool:
@@ -53,10 +53,10 @@ def histogram(values: Sequence[float], width: int, height: int) -> list[str]:
         for value in held:
             counts[min(width - 1, int((value - low) / span * width))] += 1
     most = max(counts, default=0) or 1
-    return _columns([math.ceil(count / most * height * 8) for count in counts], height)
+    return columns([math.ceil(count / most * height * 8) for count in counts], height)
 
 
-def _columns(levels: Sequence[int], height: int) -> list[str]:
+def columns(levels: Sequence[int], height: int) -> list[str]:
     """Columns of so many eighths of a line, the top line first."""
     return [
         "".join(BLOCKS[max(0, min(8, level - 8 * line))] for level in levels)

@@ -219,11 +219,12 @@ class RanksColumn:
 
 
 def plain_columns(frame: pl.DataFrame) -> list[Column]:
-    """The columns of a table that is no score table."""
+    """The columns of a table that is no score table; signs where there are two."""
     found: list[Column] = []
     for name, dtype in frame.schema.items():
         if dtype.is_float():
-            found.append(NumberColumn.of(frame, name))
+            is_signed = any(end < 0 for end in _ends(frame, name))
+            found.append(NumberColumn.of(frame, name, signed=is_signed))
         else:
             found.append(TextColumn.of(frame, name))
     return found

@@ -47,10 +47,14 @@ class FilterBar(Vertical):
     class Left(Message):
         """The table shall have the keys again."""
 
+    def __init__(self, example: str = "heads layers 7..11 at S2") -> None:
+        super().__init__()
+        self._example = example
+
     def compose(self) -> ComposeResult:
         with Horizontal():
             yield Label("/", id="slash")
-            yield Input(placeholder="heads layers 7..11 at S2", compact=True, select_on_focus=False)
+            yield Input(placeholder=self._example, compact=True, select_on_focus=False)
         yield Label("", id="said", markup=False)
 
     @property

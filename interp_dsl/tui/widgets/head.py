@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from interp_dsl.runs.live import Status
 from interp_dsl.runs.text import printable
-from interp_dsl.tui.views import VIEWS, View
+from interp_dsl.tui.views import View
 
 if TYPE_CHECKING:
     from interp_dsl.tui.app import InterpApp
@@ -39,7 +39,7 @@ class Head(Widget):
 
     def render(self) -> Text:
         app = cast("InterpApp", self.app)
-        lines = [_run_line(app, self.size.width - 2), _tabs(app, self.size.width - 2)]
+        lines = [_run_line(app, self.size.width - 2), _tabs(app, self.size.width)]
         return Text("\n").join(lines)
 
     def on_click(self, event: events.Click) -> None:
@@ -70,10 +70,16 @@ def _run_line(app: InterpApp, width: int) -> Text:
 
 
 def _tabs(app: InterpApp, width: int) -> Text:
-    words = sum(len(v.title) + 2 for v in VIEWS)
-    gap = next((g for g in (3, 2) if words + g * (len(VIEWS) - 1) <= width), None)
-    parts = [_tab(app, one, gap is not None) for one in VIEWS]
-    return Text(" " * (gap or 2), no_wrap=True).join(parts)
+    """The run's views; where there is no room for them those that have something to show; where
+    there is none for these either, the beginnings of their names."""
+    with_something = [v for v in app.views if v.name == app.view_name or not app.is_missing(v)]
+    for views in (app.views, with_something):
+        words = sum(len(v.title) + 2 for v in views)
+        gap = next((g for g in (3, 2, 1) if words + g * (len(views) - 1) <= width), None)
+        if gap is not None:
+            break
+    parts = [_tab(app, one, gap is not None) for one in views]
+    return Text(" " * (gap or 1), no_wrap=True).join(parts)
 
 
 def _tab(app: InterpApp, one: View, full: bool) -> Text:

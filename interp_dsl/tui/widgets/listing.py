@@ -36,11 +36,13 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A row: the text of each column, the number whose sign colours it, whether it stands back."""
+    """A row: the text of each column, the number whose sign colours it, whether it stands back, its
+    colour where that is no sign's."""
 
     texts: tuple[str, ...]
     tone: Tone = None
     dim: bool = False
+    ink: Style | None = None
 
 
 class Listing(ScrollView, can_focus=True):
@@ -174,7 +176,7 @@ class Listing(ScrollView, can_focus=True):
             )
         item = self.item(row)
         base = self.colours.muted if item.dim else Style()
-        tone = base if item.dim else self.colours.tone(item.tone)
+        tone = base if item.dim else item.ink or self.colours.tone(item.tone)
         toned = [tone if heading.toned else base for heading in self._headings]
         strip = self._line(item.texts, toned, width)
         if row != self.cursor:

@@ -1,0 +1,131 @@
+"""`load("folder")`: what a dictionary's configuration says; its tensors are read when the run
+starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from interp_dsl.check.arguments import arguments
+from interp_dsl.check.models import known_model, which_model
+from interp_dsl.check.paths import inside
+from interp_dsl.check.scope import Scope
+from interp_dsl.dictionaries.formats.config import Config, NotUnderstood, read_config
+from interp_dsl.language.tree import Call, Expr
+from interp_dsl.models.hooks import target_of_hook, target_of_module
+from interp_dsl.models.sites import missing
+from interp_dsl.plan.algebra import Explicit
+from interp_dsl.plan.dictionaries import Fitted
+from interp_dsl.plan.places import ALL, Target
+from interp_dsl.verbs.fit import WITHOUT, activation_width
+from interp_dsl.verbs.load import LOAD, Loading
+from interp_dsl.verbs.lowering import place_of
+from interp_dsl.verbs.values import Model, Step, UnitSet
+
+_SITE = "say which: load(…, site=L6.resid_pre)"
+
+
+def loaded(expr: Expr, scope: Scope, name: str) -> Step:
+    """The dictionary of a folder, as the step `name` that leaves it."""
+    assert isinstance(expr, Call)
+    given = arguments(expr, LOAD, scope)
+    folder = inside(given["folder"], expr.span, scope)
+    config = _config(folder, expr, scope)
+    model, target = _place(config, given["site"], expr, scope)
+    d_in = activation_width(target, model)
+    if d_in is not None and d_in != config.d_in:
+        raise scope.reject(
+            "E437",
+            f"this dictionary is of activations {config.d_in:,} wide",
+            expr.span,
+            label=f"{target.place} of {model.name} is {d_in:,} wide",
+            help=_SITE if given["site"] is None else None,
+        )
+    options: dict[str, Any] = {"width": config.d_sae}
+    if config.k is not None:
+        options["k"] = config.k
+    fitted = Fitted("", target, config.architecture, tuple(sorted(options.items())), config.d_in)
+    step = Step(name, "load", "dictionary", model, dictionaries=(fitted,))
+    scope.session.steps[name] = step
+    scope.session.calls[name] = (Loading(str(folder), place_of(expr.span)), None)
+    return step
+
+
+def _config(folder: Path, expr: Expr, scope: Scope) -> Config:
+    if not folder.is_dir():
+        raise scope.reject("E430", f"there is no folder {folder}", expr.span)
+    try:
+        return read_config(folder)
+    except NotUnderstood as error:
+        raise scope.reject(
+            "E436",
+            "no dictionary that is understood",
+            expr.span,
+            label=str(error),
+            help=error.advice,
+        ) from None
+    except OSError as error:
+        raise scope.reject(
+            "E430", f"{folder} cannot be read", expr.span, label=error.strerror or ""
+        ) from None
+
+
+def _place(config: Config, given: UnitSet | None, expr: Expr, scope: Scope) -> tuple[Model, Target]:
+    """The model and the place that a dictionary is of."""
+    model = known_model(scope, given.model if given else None)
+    if model is None:
+        raise which_model(scope, expr.span, "L6.resid_pre")
+    target = _told(config, model, expr, scope) if given is None else _given(given, expr, scope)
+    wrong = missing(target, model.facts.shape) if model.facts else None
+    if wrong:
+        raise scope.reject(
+            "E437",
+            f"this dictionary is of {target.place}",
+            expr.span,
+            label=f"{model.name}: {wrong}",
+            help=_SITE,
+        )
+    return model, target
+
+
+def _given(given: UnitSet, expr: Expr, scope: Scope) -> Target:
+    """The place that `site` names: one, or all neurons of a layer."""
+    found = given.units.units if isinstance(given.units, Explicit) else ()
+    targets = [target for unit in found for target in unit.targets]
+    whole = {Target(t.site) if t.site.kind == "neuron" else t for t in targets}
+    if len(whole) == 1:
+        (target,) = whole
+        if target.site.kind not in WITHOUT and target.positions == ALL:
+            return target
+    raise scope.reject(
+        "E437",
+        "`site` is one place that a dictionary may be of",
+        expr.span,
+        help="a site of the residual stream, what an MLP or a head adds, neurons layers 0",
+    )
+
+
+def _told(config: Config, model: Model, expr: Expr, scope: Scope) -> Target:
+    """The place that the folder tells."""
+    name = config.hook or config.module
+    if name is None:
+        raise scope.reject(
+            "E437", "this folder does not say what its dictionary is of", expr.span, help=_SITE
+        )
+    if config.hook is not None:
+        target = target_of_hook(config.hook, config.head)
+    else:
+        target = target_of_module(name)
+    if target is None:
+        raise scope.reject(
+            "E437", f"this dictionary is of `{name}`, which is no place here", expr.span, help=_SITE
+        )
+    is_inside = model.facts is not None and model.facts.shape.post_norms
+    if config.hook is None and is_inside and target.site.kind in ("mlp_out", "attn_out"):
+        raise scope.reject(
+            "E437",
+            f"this dictionary is of `{name}`, whose output is normed before it is added",
+            expr.span,
+            label=f"{target.place} of {model.name} is what is added",
+        )
+    return target

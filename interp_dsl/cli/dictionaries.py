@@ -1,0 +1,36 @@
+"""Dictionaries of a run in the folders of other libraries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from interp_dsl.cli.output import Output
+from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.runs.files import replacing
+from interp_dsl.runs.folder import RunFolder
+
+DICTIONARIES = ("saelens", "dictionary_learning", "sparsify")
+
+
+def write_dictionaries(
+    folder: RunFolder, step: str | None, form: str, to: Path | None, output: Output
+) -> None:
+    """Write a step's dictionary to the folder `to`, several to folders in it that have their
+    labels for names. Raises InterpError E712 without a step or folder, E742 where a dictionary
+    cannot be written so."""
+    if step is None or to is None:
+        raise InterpError(
+            Diagnostic(
+                "E712",
+                "a dictionary is written to a folder of its own",
+                help=f"write interp export RUN STEP --format {form} -o FOLDER",
+            )
+        )
+    from interp_dsl.engine.exported import exported
+
+    for label, files in exported(folder, step, form).items():
+        own = to / label.replace(", ", "_") if label else to
+        for name, data in files.items():
+            with replacing(own / name) as temporary:
+                temporary.write_bytes(data)
+        output.message(f"wrote {own}")

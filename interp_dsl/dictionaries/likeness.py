@@ -1,0 +1,56 @@
+"""How like two dictionaries are: by their decoders alone, or by when their features fire.
+
+mmcs          the mean over the reference's features of the largest cosine with a decoder row of
+              ours: 1 where it is all there (Sharkey et al. 2022)
+universality  the mean over our features of the largest correlation, over tokens, with a feature
+              of the reference (Bricken et al. 2023)"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+ROWS = 1024
+"""Features of the reference compared at once."""
+
+
+def mmcs(reference: Tensor, decoder: Tensor) -> float:
+    """Of decoders [m', d] and [m, d]. Rows of zeros are none of the reference's features."""
+    known = reference[reference.norm(dim=1) > 0]
+    ours = normalize(decoder, dim=1).T
+    best = [(normalize(part, dim=1) @ ours).amax(1) for part in torch.split(known, ROWS)]
+    return float(torch.cat(best).double().mean())
+
+
+class Correlations:
+    """Sums over tokens of features f [R, m] and of a reference's g [R, m'], added block by block;
+    float64, m · m' of them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sums: list[Tensor] = []
+
+    def add(self, f: Tensor, g: Tensor) -> None:
+        f, g = f.double(), g.double()
+        found = [f.sum(0), g.sum(0), f.square().sum(0), g.square().sum(0), f.T @ g]
+        if self._sums:
+            found = [a.add_(b) for a, b in zip(self._sums, found, strict=True)]
+        self._sums, self.count = found, self.count + len(f)
+
+    @property
+    def largest(self) -> Tensor:
+        """Of each of our features [m] the largest correlation with one of the reference; NaN for
+        those that never change."""
+        a, b, aa, bb, ab = self._sums
+        left = (aa - a.square() / self.count).clamp_min(0).sqrt()
+        right = (bb - b.square() / self.count).clamp_min(0).sqrt()
+        product = left[:, None] * right
+        found = (ab - a[:, None] * b / self.count) / product
+        best = torch.where(product > 0, found, -torch.inf).amax(1)
+        return torch.where((left > 0) & best.isfinite(), best, torch.nan)
+
+    @property
+    def universality(self) -> float:
+        """NaN where nothing ever fires."""
+        return float(self.largest.nanmean())

@@ -1,0 +1,75 @@
+"""How a person sees the tables of dictionaries in a terminal of 80 columns: points of training,
+where features fire, how often."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from interp_dsl.runs.contexts import in_context
+from interp_dsl.runs.text import MISSING, Column, count, decimals, number, share
+
+if TYPE_CHECKING:
+    import polars as pl
+
+WIDE = 80
+"""Cells of a line."""
+
+
+def feature_selection(table: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """The rows in the order in which they are first shown, and in words what they are: densities
+    from the highest down, examples as they stand."""
+    features = count(table["feature"].n_unique(), "feature")
+    if "density" not in table.columns:
+        return table, f"{count(len(table), 'example')} of {features}"
+    never = int((table["density"] == 0).sum())
+    rows = table.sort("density", descending=True, maintain_order=True)
+    return rows, f"{features} by density" + (
+        f", {never:,} never fire{'s' if never == 1 else ''}" if never else ""
+    )
+
+
+def training_columns(rows: pl.DataFrame) -> list[Column]:
+    """Points of training, without the dictionary where there is but one and without the penalty
+    where there is none."""
+    columns = []
+    if not rows["dictionary"].is_null().all():
+        columns.append(Column("dictionary", [name or MISSING for name in rows["dictionary"]]))
+    for name in ("step", "tokens"):
+        columns.append(Column(name, [f"{n:,}" for n in rows[name]], right=True))
+    for name in ("loss", "mse", "penalty", "l0", "fvu"):
+        if name != "penalty" or (rows[name] != 0).any():
+            columns.append(_numbers(rows, name))
+    columns.append(Column("dead", [f"{n:,}" for n in rows["dead"]], right=True))
+    columns.append(Column("lr", [f"{v:.2g}" for v in rows["lr"]], right=True))
+    return columns
+
+
+def density_columns(rows: pl.DataFrame) -> list[Column]:
+    """A row a feature: its density in per cent with figures of its own, as they span powers of
+    ten."""
+    return [
+        Column("feature", [str(n) for n in rows["feature"]], right=True),
+        Column("density", [share(v) for v in rows["density"]], right=True),
+        _numbers(rows, "mean"),
+        _numbers(rows, "maximum"),
+        Column("alignment", [number(v, 2, False) for v in rows["alignment"]], right=True),
+        Column("n", [f"{n:,}" for n in rows["n"]], right=True),
+    ]
+
+
+def example_columns(rows: pl.DataFrame) -> list[Column]:
+    """A row an example, the tokens that features fire on one under the other."""
+    columns = [
+        Column("feature", [str(n) for n in rows["feature"]], right=True),
+        Column("interval", ["top" if i is None else str(i) for i in rows["interval"]], right=True),
+        _numbers(rows, "activation"),
+    ]
+    used = sum(max(map(len, (c.name, *c.cells))) + 2 for c in columns)
+    texts = rows.select("before", "token", "after").iter_rows()
+    lines = ["".join(in_context(b, t, a, WIDE - used)) for b, t, a in texts]
+    return [*columns, Column("context", lines)]
+
+
+def _numbers(rows: pl.DataFrame, name: str) -> Column:
+    places = decimals(rows[name])
+    return Column(name, [number(v, places, False) for v in rows[name]], right=True)

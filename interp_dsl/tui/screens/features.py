@@ -1,0 +1,374 @@
+"""Features: what a dictionary's features fire on, how often, how strongly."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.text import Text
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+
+from interp_dsl.runs.events import Event
+from interp_dsl.runs.features import (
+    Read,
+    contexts,
+    densities,
+    dictionaries,
+    feature_rows,
+    feature_units,
+    firing_on,
+    n_intervals,
+)
+from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.text import count
+from interp_dsl.tui.base import WIDTHS, RunScreen
+from interp_dsl.tui.featured import (
+    contexts_text,
+    densities_text,
+    facts_text,
+    feature_table,
+    lacking_text,
+)
+from interp_dsl.tui.plans import read_plan
+from interp_dsl.tui.safe import plain
+from interp_dsl.tui.widgets.choices import Choices, Group
+from interp_dsl.tui.widgets.filterbar import FilterBar
+from interp_dsl.tui.widgets.frame import FrameModel
+from interp_dsl.tui.widgets.panes import Pane
+from interp_dsl.tui.widgets.settings import turned
+from interp_dsl.tui.widgets.table import Table
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PANES = ("contexts", "density")
+MOST_BINS = 80
+ROOMY = 12
+"""Lines of a pane from which on there is room for blank ones."""
+_NUMBERS = re.compile(r"(\d+)(?:\.\.(\d+))?")
+
+
+class FeaturesScreen(RunScreen):
+    """A list of features; beside or below it the contexts of the one under the cursor and the
+    histogram of all densities."""
+
+    HELP: ClassVar[str] = (
+        "One row a feature; with it the contexts of the feature under the cursor: its largest "
+        "activations, then one of each part between its maximum and 0. The token that it fires on "
+        "stands between « and ». `/` takes a feature's number, a range such as 40..49, or text "
+        'of a token that features fire on; "…" keeps spaces and makes 12 a text.'
+    )
+    HORIZONTAL_BREAKPOINTS = WIDTHS
+    DEFAULT_CSS = """
+    FeaturesScreen #main { height: 1fr; }
+    FeaturesScreen.-wide #main { layout: horizontal; }
+    FeaturesScreen Table { border: round $foreground 25%; border-title-color: $foreground;
+                           border-subtitle-color: $text-muted; height: 2fr; }
+    FeaturesScreen Table:focus { border: round $primary; }
+    FeaturesScreen #side { height: 3fr; }
+    FeaturesScreen #side > * { display: none; height: 1fr; }
+    FeaturesScreen.-contexts #contexts, FeaturesScreen.-density #density { display: block; }
+    FeaturesScreen.-wide Table { width: 62; height: 1fr; }
+    FeaturesScreen.-wide #side { width: 1fr; height: 1fr; }
+    FeaturesScreen.-wide #side > * { display: block; }
+    FeaturesScreen.-wide #density { height: 14; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("slash", "filter", "Search", key_display="/", tooltip="by number or token"),
+        Binding("space,x", "mark", "Mark", key_display="space"),
+        Binding("y", "copy", "Copy units", tooltip="the marked features as units"),
+        Binding("t", "pane", "Pane", show=False),
+        Binding("left_square_bracket", "turn('read', -1)", "Before", show=False, key_display="["),
+        Binding(
+            "right_square_bracket", "turn('read', 1)", "Dictionary", show=False, key_display="]"
+        ),
+        Binding("comma", "turn('examples', -1)", "Examples before", show=False, key_display=","),
+        Binding("full_stop", "turn('examples', 1)", "Examples", show=False, key_display="."),
+        Binding(
+            "left_curly_bracket", "turn('densities', -1)", "Before", show=False, key_display="{"
+        ),
+        Binding(
+            "right_curly_bracket", "turn('densities', 1)", "Densities", show=False, key_display="}"
+        ),
+    ]
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__(folder)
+        self.model: FrameModel | None = None
+        self._found: dict[str, Read] = {}
+        self._chosen: dict[str, str] = {}
+        """The dictionary (`read`) and the steps (`examples`, `densities`) that are looked at."""
+        self._examples: pl.DataFrame | None = None
+        self._density: pl.DataFrame | None = None
+        self._pane = 0
+        self._begins = False
+
+    def body(self) -> ComposeResult:
+        yield Choices()
+        with Vertical(id="main"):
+            yield Table(markable=True, id="features")
+            with Vertical(id="side"):
+                yield Pane(id="contexts")
+                yield Pane(id="density")
+        yield FilterBar("12, 40..49, or a token: def")
+
+    def on_mount(self) -> None:
+        self.table.border_title = "reading …"
+        self._show_pane()
+        self.table.focus()
+
+    @property
+    def table(self) -> Table:
+        return self.query_one("#features", Table)
+
+    # ---- reading
+
+    def on_run_events(self, events: list[Event]) -> None:
+        """The first time the frame goes out before anything is read."""
+        if events and not any(event["event"] == "task_finished" for event in events):
+            return
+        if not self._begins:
+            self._begins = True
+            self.call_after_refresh(self._look)
+        elif self._chosen:
+            self._look()
+
+    def _look(self) -> None:
+        """Which dictionaries there are, and what steps have read of them by now."""
+        plan = read_plan(self.folder)
+        found = {one.name: one for one in (dictionaries(plan, self.folder) if plan else [])}
+        is_new, self._found = found != self._found, found
+        wanted = [n for n, one in found.items() if self.place.step in one.examples + one.densities]
+        readable = [n for n, one in found.items() if one.examples or one.densities]
+        if "read" not in self._chosen:
+            self._open((wanted or readable or [*found] or [""])[0])
+        elif is_new:
+            self._open(self._chosen["read"], keep=True)
+        else:
+            self._show_feature()
+
+    def _open(self, name: str, keep: bool = False) -> None:
+        """Show a dictionary's features."""
+        read = self._found.get(name)
+        if read is None:
+            self.table.border_title = "nothing to show"
+            return
+        steps = {"examples": read.examples, "densities": read.densities}
+        last = {what: held[-1] for what, held in steps.items() if held}
+        kept = {w: s for w, s in self._chosen.items() if s in steps.get(w, ())}
+        self._chosen = {**last, **kept, "read": name}
+        self._examples, self._density = self._table("examples"), self._table("densities")
+        self.model = feature_table(feature_rows(self._examples, self._density))
+        self._search(self.query_one(FilterBar).text)
+        self.table.show(self.model, keep=keep)
+        groups = [Group("dictionary", "[ ]", [*self._found], [*self._found].index(name))]
+        for what, held, keys in (
+            ("examples", read.examples, ", ."),
+            ("densities", read.densities, "{ }"),
+        ):
+            if len(held) > 1:
+                groups.append(Group(what, keys, held, held.index(self._chosen[what])))
+        if not self.has_class("-wide"):
+            groups.append(Group("below", "t", PANES, self._pane))
+        self.query_one(Choices).show(*groups)
+        self._title()
+        if not len(self.model):
+            self._show_feature()
+
+    def _table(self, what: str) -> pl.DataFrame | None:
+        step = self._chosen.get(what)
+        if step is None:
+            return None
+        try:
+            return self.folder.read_table(step)
+        except (OSError, ValueError) as error:
+            self.notify(str(error), title=step, severity="error", markup=False)
+            return None
+
+    # ---- the picture
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show_feature)
+
+    @property
+    def read(self) -> Read | None:
+        """The dictionary that is looked at."""
+        return self._found.get(self._chosen.get("read", ""))
+
+    def row(self) -> dict[str, object]:
+        """The feature under the cursor; nothing where there is none."""
+        if self.model is None or not len(self.model):
+            return {}
+        return self.model.shown.row(self.table.cursor, named=True)
+
+    def _title(self) -> None:
+        if self.model is None or self.read is None:
+            return
+        shown, all_rows = len(self.model), len(self.model.frame)
+        of = count(all_rows, "feature") if shown == all_rows else f"{shown:,} of {all_rows:,}"
+        marks = f" · {len(self.table.marked):,} marked" if self.table.marked else ""
+        self.table.border_title = plain(f"features of {self.read.name}")
+        self.table.border_subtitle = (f"{self.table.cursor + 1:,}/{of}" if shown else of) + marks
+
+    def _show_feature(self) -> None:
+        if self.read is not None:
+            self._show_contexts(self.read)
+            self._show_densities(self.read)
+
+    def _show_contexts(self, read: Read) -> None:
+        pane, row, tones = self.query_one("#contexts", Pane), self.row(), self.home.tones
+        feature = row.get("feature")
+        if not isinstance(feature, int):
+            remedy = read.remedy("examples")
+            is_searched = self.model is not None and len(self.model.frame)
+            nothing = Text("no feature passes the search", tones.muted)
+            lacking = lacking_text("no examples of these features are", remedy, tones)
+            pane.show("contexts", nothing if is_searched else lacking)
+            return
+        n = None if self._density is None else int(self._density["n"][0])
+        text = facts_text(row, n, tones)
+        is_roomy = pane.room[1] >= ROOMY
+        text.append(("\n\n" if is_roomy else "\n") if text else "")
+        found = [] if self._examples is None else list(contexts(self._examples, feature))
+        if found and self._examples is not None:
+            width, height = pane.room
+            intervals = n_intervals(self._examples)
+            text.append_text(contexts_text(found, intervals, tones, width, height - 2))
+        elif self._is_dead(row):
+            text.append("it never fires on this data", tones.muted)
+        else:
+            wanted = None if self._examples is None else feature
+            what = "no examples are" if wanted is None else "no examples of this feature are"
+            text.append_text(lacking_text(what, read.remedy("examples", wanted), tones))
+        step = f" · {self._chosen['examples']}" if "examples" in self._chosen else ""
+        pane.show(f"feature {feature}{step}", text)
+
+    def _is_dead(self, row: dict[str, object]) -> bool:
+        """Whether the examples were looked for and the densities say that there can be none."""
+        return self._examples is not None and row.get("density") == 0
+
+    def _show_densities(self, read: Read) -> None:
+        pane, tones = self.query_one("#density", Pane), self.home.tones
+        if self._density is None:
+            pane.show("density", lacking_text("densities are not", read.remedy("density"), tones))
+            return
+        width, height = pane.room
+        found = densities(self._density["density"].to_list(), max(8, min(MOST_BINS, width - 8)))
+        here = self.row().get("density")
+        here = here if isinstance(here, float) else None
+        text = densities_text(found, here, tones, height)
+        pane.show(f"density · {self._chosen['densities']}", text)
+
+    def _show_pane(self) -> None:
+        for i, name in enumerate(PANES):
+            self.set_class(i == self._pane, f"-{name}")
+        self.call_after_refresh(self._show_feature)
+
+    # ---- keys
+
+    @on(Table.Moved)
+    def _on_moved(self) -> None:
+        self._title()
+        self._show_feature()
+
+    @on(Choices.Picked)
+    def _on_picked(self, event: Choices.Picked) -> None:
+        if event.group == "below":
+            self.action_pane()
+        elif event.group == "dictionary":
+            self._open([*self._found][event.index])
+        elif self.read is not None:
+            self._choose(event.group, getattr(self.read, event.group)[event.index])
+
+    def action_turn(self, what: str, by: int) -> None:
+        """Another dictionary, or another step that has read it."""
+        if self.read is None:
+            return
+        if what == "read":
+            self._open(turned([*self._found], self.read.name, by))
+        elif what in self._chosen:
+            self._choose(what, turned(getattr(self.read, what), self._chosen[what], by))
+
+    def _choose(self, what: str, step: str) -> None:
+        self._chosen[what] = step
+        self._open(self._chosen["read"])
+
+    def action_pane(self) -> None:
+        self._pane = (self._pane + 1) % len(PANES)
+        self._show_pane()
+        if "read" in self._chosen:
+            self._open(self._chosen["read"], keep=True)
+
+    def action_mark(self) -> None:
+        self.table.toggle_mark()
+        self._title()
+
+    def action_copy(self) -> None:
+        """The marked features, or the one under the cursor, as units of the language."""
+        row, read = self.row(), self.read
+        if self.model is None or read is None or not row:
+            self.notify("there are no features here to copy", severity="warning")
+            return
+        marked = self.model.frame["feature"].gather(sorted(self.table.marked)).to_list()
+        text = feature_units(read.name, marked or [int(str(row["feature"]))])
+        self.app.copy_to_clipboard(text)
+        self.notify(text, title="copied", timeout=8, markup=False)
+
+    # ---- the search
+
+    def action_filter(self) -> None:
+        self.query_one(FilterBar).open()
+
+    @on(FilterBar.Typed)
+    def _on_typed(self, event: FilterBar.Typed) -> None:
+        self._search(event.text)
+        self.table.renew()
+        self._title()
+        self._show_feature()
+
+    @on(FilterBar.Left)
+    def _on_left(self) -> None:
+        self.table.focus()
+
+    def _search(self, text: str) -> None:
+        """Keep the features of a number, a range, or with a token that holds a text."""
+        bar = self.query_one(FilterBar)
+        if self.model is None:
+            return
+        if not text:
+            bar.say("a number, a range such as 40..49, or text of a token that features fire on")
+            self.model.keep(None)
+            return
+        features, numbers = self.model.frame["feature"], _NUMBERS.fullmatch(text)
+        if numbers:
+            self.model.keep(features.is_between(int(numbers[1]), int(numbers[2] or numbers[1])))
+            bar.say(count(len(self.model), "feature"))
+        elif self._examples is None:
+            bar.say("tokens can be searched where examples are recorded", is_wrong=True)
+        else:
+            words = text[1:-1] if len(text) > 2 and text[0] == text[-1] == '"' else text
+            self.model.keep(features.is_in(firing_on(self._examples, words).implode()))
+            bar.say(f"{count(len(self.model), 'feature')} with an example that fires on {words}")
+
+    def close_inner(self) -> bool:
+        """Escape takes the search away before it leaves the screen."""
+        bar = self.query_one(FilterBar)
+        if not bar.is_open:
+            return False
+        bar.action_leave()
+        return True
+
+    def export(self) -> Path | None:
+        """The features in sight of the search, in their order, as csv."""
+        if self.model is None or self.read is None:
+            return None
+        import polars as pl
+
+        rows = self.model.shown.drop("#row").with_columns(pl.col("tokens").list.join(" "))
+        path = self.export_path(f"-{self.read.name.partition('[')[0]}.csv")
+        rows.write_csv(path)
+        return path
