@@ -20,7 +20,7 @@ def method(expr: Expr, scope: Scope) -> FitTerm:
         raise scope.reject("E300", "what is to be fitted is wanted here", expr.span, help=known)
     if expr.function not in ARCHITECTURES:
         raise scope.unknown_function(
-            expr.function, expr.name_span, "what can be fitted", list(ARCHITECTURES)
+            expr.function, expr.name_span, "an architecture", list(ARCHITECTURES)
         )
     return FitTerm(expr.function, arguments(expr, ARCHITECTURES[expr.function], scope))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain, count
 
 from interp_dsl.check.arguments import arguments
 from interp_dsl.check.literals import is_whole, literal, number, only
@@ -45,9 +46,15 @@ def metric(expr: Expr, scope: Scope) -> Metric:
             "E309",
             "this metric has no name",
             expr.span,
-            help=f"declare it: metric gap = {expr.span.text}",
+            help=f"declare it: metric {_free(scope)} = {expr.span.text}",
         )
     return Metric(built.function, built)
+
+
+def _free(scope: Scope) -> str:
+    """A name for a metric that nothing has yet."""
+    names = chain(("gap", "score"), (f"score{k}" for k in count(2)))
+    return next(name for name in names if scope.find(name) is None)
 
 
 def _named(expr: Name | Attribute, scope: Scope) -> Metric:

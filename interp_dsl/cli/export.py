@@ -55,12 +55,20 @@ def command(args: argparse.Namespace, output: Output) -> int:
         return 0
     if form in PICTURES:
         steps = [step for step in steps if circuit_paths(folder.path, step)]
+        if not steps:
+            raise InterpError(
+                Diagnostic(
+                    "E712",
+                    f"{folder.path.name} has found no circuit, and {form} draws one",
+                    help="export its tables as csv, parquet, json or markdown",
+                )
+            )
     if args.to is None:
         raise InterpError(
             Diagnostic(
                 "E712",
                 f"{folder.path.name} has {len(steps)} tables and stdout takes one",
-                notes=(f"its steps: {', '.join(steps) or 'none yet'}",),
+                notes=(f"its steps: {', '.join(steps) or 'none'}",),
                 help="name a step, or a folder with -o DIR",
             )
         )

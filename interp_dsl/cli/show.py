@@ -82,7 +82,7 @@ def _plotted(folder: RunFolder, step: str | None) -> str:
         Diagnostic(
             "E740",
             f"{folder.path.name} has {count(len(folder.steps), 'step')}, and a figure shows one",
-            notes=(f"its steps: {', '.join(folder.steps) or 'none yet'}",),
+            notes=(f"its steps: {', '.join(folder.steps) or 'none'}",),
             help="name the step",
         )
     )

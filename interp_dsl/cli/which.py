@@ -6,7 +6,7 @@ from pathlib import Path
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.language.suggest import suggest
-from interp_dsl.runs.find import list_runs
+from interp_dsl.runs.find import latest, list_runs
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.names import holds_run
 
@@ -19,9 +19,9 @@ def find_run(name: str, root: Path) -> RunFolder:
     path = Path(name)
     if holds_run(path):
         return RunFolder.open(path)
+    if name == LATEST and (newest := latest(root)):
+        return newest
     runs = list_runs(root)
-    if name == LATEST and runs:
-        return runs[0]
     exact = [run for run in runs if run.path.name == name]
     found = exact or [run for run in runs if run.path.name.startswith(name)]
     if len(found) == 1:
@@ -38,7 +38,7 @@ def find_step(folder: RunFolder, step: str) -> str:
         Diagnostic(
             "E703",
             f"{folder.path.name} has no table of a step {step}",
-            notes=(f"it has: {', '.join(folder.steps) or 'none yet'}",),
+            notes=(f"it has: {', '.join(folder.steps) or 'none'}",),
             help=recorded if folder.has_tensors(step) else _near(step, folder.steps),
         ),
         exit_code=3,

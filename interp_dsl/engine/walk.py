@@ -23,7 +23,7 @@ from interp_dsl.engine.generate import generate
 from interp_dsl.engine.inspect import inspect
 from interp_dsl.engine.interrupts import Stop
 from interp_dsl.engine.judge import judge
-from interp_dsl.engine.kept import keep_pairs, record, self_test
+from interp_dsl.engine.kept import keep_pairs, kept_name, record, self_test
 from interp_dsl.engine.keys import step_key
 from interp_dsl.engine.loaded import load_dictionary
 from interp_dsl.engine.needs import Needs
@@ -108,9 +108,9 @@ class Walk:
                 if first is not None and first.id not in self._done:
                     self._do(first)
         started, step = time.monotonic(), getattr(task, "step", None)
-        self.folder.event("task_started", task=task.id, step=step, total=self._total(task))
-        self.peak.start()
         try:
+            self.folder.event("task_started", task=task.id, step=step, total=self._total(task))
+            self.peak.start()
             computed = self._compute(task, Report(self.folder, task.id))
         except InterpError as error:
             raise placed(error, task) from error
@@ -166,7 +166,7 @@ class Walk:
                     self_test(task, self.state)
                 return task.clean.model in asked
             case KeepPairs():
-                name = f"pairs.{self.state.data[task.data].name}"
+                name = f"pairs.{kept_name(task, self.plan.tasks)}"
                 if self.folder.has_tensors(name):
                     return False
                 self.folder.write_tensors(name, keep_pairs(task, self.state, report))

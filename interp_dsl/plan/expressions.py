@@ -166,7 +166,7 @@ class Tables:
             raise InterpError(Diagnostic("E610", f"step {ref.step} has no row where {fixed}"))
         named = self._named(ref, rows)
         if len(named) > 1:
-            raise _several(ref, named)
+            raise _several(ref, named, of_a_unit=self.unit is not None)
         return named[0]
 
     def column(self, name: str) -> Value:
@@ -250,7 +250,7 @@ def _missing(ref: ScoreOf, rows: list[Row]) -> InterpError:
     )
 
 
-def _several(ref: ScoreOf, rows: list[Row]) -> InterpError:
+def _several(ref: ScoreOf, rows: list[Row], of_a_unit: bool = False) -> InterpError:
     names = list(dict.fromkeys(map(_name, rows)))
     help_ = f"pick one, such as {ref.step}[{names[0]}].{ref.metric}.{ref.column}"
     notes: tuple[str, ...] = (f"they are {_listed(names)}",)
@@ -258,6 +258,8 @@ def _several(ref: ScoreOf, rows: list[Row]) -> InterpError:
         varied = [k for k in rows[0] if len({r[k] for r in rows}) > 1 and k not in _MEASURED]
         notes = tuple(f"{k} is {_listed([str(r[k]) for r in rows])}" for k in varied)
         help_ = f"fix one: {ref.step}[{', '.join(f'{k}={rows[0][k]}' for k in varied)}]"
+    elif of_a_unit and ref.unit is None:
+        help_ = f"take units at one position, as in heads at {rows[0]['position']}"
     return InterpError(
         Diagnostic(
             "E611",

@@ -58,6 +58,8 @@ def figure(
             raise _nothing(step, "has found no circuit")
         return circuit.to_svg()
     drawn = _drawn(reading, step, table, wanted, metric)
+    if not drawn and form is None and step not in reading.forms:
+        raise _nothing(step, "makes no figure", f"interp show {folder.path.name} {step} prints it")
     if not drawn:
         raise _nothing(step, f"makes no {wanted}")
     return stacked(drawn)
@@ -164,11 +166,11 @@ def stacked(figures: Sequence[str]) -> str:
     return element("svg", *parts, xmlns=xmlns, viewBox=box, width=width, height=height)
 
 
-def _nothing(step: str, what: str) -> InterpError:
+def _nothing(step: str, what: str, help_: str | None = None) -> InterpError:
     return InterpError(
         Diagnostic(
             "E740",
             f"step {step} {what}",
-            help=f"name another of {', '.join(FORMS)} with --as, or another step",
+            help=help_ or f"name another of {', '.join(FORMS)} with --as, or another step",
         )
     )

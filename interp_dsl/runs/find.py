@@ -33,6 +33,17 @@ def list_runs(root: Path) -> list[RunFolder]:
     return sorted(found, key=lambda f: (str(f.manifest["created"]), f.path.name), reverse=True)
 
 
+def latest(root: Path) -> RunFolder | None:
+    """The run that was last begun or gone on with."""
+
+    def begun(folder: RunFolder) -> tuple[str, str]:
+        manifest = folder.manifest
+        created = str(manifest["created"])
+        return str(manifest.get("started", created))[:19], created
+
+    return max(list_runs(root), key=begun, default=None)
+
+
 def summary(folder: RunFolder) -> RunSummary:
     """What a run is and came to."""
     manifest, claims = folder.manifest, folder.claims

@@ -89,7 +89,8 @@ def grids(table: pl.DataFrame, metric: str, column: str) -> list[Grid]:
     held = _parsed(table).filter(pl.col("metric") == metric)
     found: list[Grid] = []
     for part in held.partition_by([*extras], maintain_order=True) if extras else [held]:
-        where = ", ".join(f"{name}={part[name][0]}" for name in extras) if len(part) else ""
+        same = [(name, part[name][0]) for name in extras] if len(part) else []
+        where = ", ".join(f"{name}={_fixed(value)}" for name, value in same if value is not None)
         found += [grid for grid in _of(part, column, where) if np.isfinite(grid.values).any()]
     return sorted(found, key=_rank)
 
@@ -248,6 +249,10 @@ def _down(rows: pl.DataFrame) -> pl.Series:
 
 def _layers(layers: Sequence[int]) -> list[str]:
     return [f"L{layer}" for layer in layers]
+
+
+def _fixed(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _facet(site: str | None, position: str | None, where: str) -> str:

@@ -19,8 +19,13 @@ def holds_run(path: Path) -> bool:
     return isinstance(manifest, dict) and {"stem", "status", "created"} <= manifest.keys()
 
 
+def is_safe(name: str) -> bool:
+    """Whether the grammar would let this be a name, with an alias in front."""
+    return bool(re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name))
+
+
 def safe(step: str) -> str:
     """A step's name as a file name; ValueError for what the grammar would not let be a name."""
-    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", step):
+    if not is_safe(step):
         raise ValueError(f"{step!r} is no name of a step")
     return step

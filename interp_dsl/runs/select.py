@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -128,9 +128,13 @@ def columns_of(rows: pl.DataFrame) -> list[Column]:
 
 def score_columns(rows: pl.DataFrame) -> list[Column]:
     """The columns of a score table as a person reads them."""
+    import polars as pl
+
     values_only = ranking_column(rows) == "value"
     shown = "value" if values_only else "effect"
-    places = decimals(rows[shown])
+    metrics = rows["metric"].to_list()
+    of_metric = {m: decimals(rows.filter(pl.col("metric") == m)[shown]) for m in set(metrics)}
+    places = [of_metric[m] for m in metrics]
     columns = [_text(rows, name) for name in ("unit", "position", *extra_columns(rows), "metric")]
     if not values_only:
         columns.append(_numbers(rows, "base", decimals(rows["base"]), signed=False))
@@ -138,9 +142,9 @@ def score_columns(rows: pl.DataFrame) -> list[Column]:
     columns.append(replace(measured, name="estimate") if is_estimated(rows) else measured)
     if is_estimated(rows) and not rows["verified"].is_null().all():
         columns.append(_numbers(rows, "verified", places))
-    columns.append(
-        Column("95% interval", [_interval(*row, places) for row in _bounds(rows)], right=True)
-    )
+    bounds = zip(_bounds(rows), places, strict=True)
+    intervals = [_interval(*row, n, signed=not values_only) for row, n in bounds]
+    columns.append(Column("95% interval", intervals, right=True))
     if not rows["normalized"].is_null().all():
         columns.append(_numbers(rows, "normalized", 3))
     columns.append(Column("n", [f"{n}" if n is not None else "·" for n in rows["n"]], right=True))
@@ -155,15 +159,17 @@ def plain_columns(rows: pl.DataFrame) -> list[Column]:
     ]
 
 
-def _interval(low: float | None, high: float | None, skipped: bool, places: int) -> str:
-    return "not run: no effect" if skipped else interval(low, high, places)
+def _interval(
+    low: float | None, high: float | None, skipped: bool, places: int, signed: bool
+) -> str:
+    return "not run: no effect" if skipped else interval(low, high, places, signed)
 
 
-def interval(low: float | None, high: float | None, places: int) -> str:
+def interval(low: float | None, high: float | None, places: int, signed: bool = True) -> str:
     """Two bounds in brackets."""
     if low is None or high is None:
         return "·"
-    return f"[{number(low, places)}, {number(high, places)}]"
+    return f"[{number(low, places, signed)}, {number(high, places, signed)}]"
 
 
 def found_by(claim: Mapping[str, Any]) -> str:
@@ -180,8 +186,13 @@ def _bounds(rows: pl.DataFrame) -> list[tuple[float | None, float | None, bool]]
     return list(zip(rows["low"], rows["high"], rows["skipped"], strict=True))
 
 
-def _numbers(rows: pl.DataFrame, name: str, places: int, signed: bool = True) -> Column:
-    return Column(name, [number(v, places, signed) for v in rows[name]], right=True)
+def _numbers(
+    rows: pl.DataFrame, name: str, places: int | Sequence[int], signed: bool = True
+) -> Column:
+    """Numbers of as many decimals, or each of its own."""
+    each = [places] * len(rows) if isinstance(places, int) else places
+    cells = [number(v, n, signed) for v, n in zip(rows[name], each, strict=True)]
+    return Column(name, cells, right=True)
 
 
 def _text(rows: pl.DataFrame, name: str) -> Column:

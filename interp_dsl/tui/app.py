@@ -15,7 +15,7 @@ from textual.theme import BUILTIN_THEMES
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.language.suggest import suggest
-from interp_dsl.runs.find import list_runs
+from interp_dsl.runs.find import latest
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.live import RunLive, Status, status_of
 from interp_dsl.runs.names import holds_run
@@ -120,8 +120,8 @@ class InterpApp(App[int]):
         self.theme_changed_signal.subscribe(self, lambda _: self._recolor())
         target = self._target
         if target is None:
-            newest = list_runs(self.runs)
-            target = newest[0].path if newest else self.runs
+            newest = latest(self.runs)
+            target = newest.path if newest else self.runs
         if holds_run(target):
             self.open_run(RunFolder(target))
             return

@@ -50,6 +50,14 @@ def check(call: Call, checks: Checks, source_word: str, into_word: str) -> Step:
             label="on which side is it measured?",
             help=f"add {into_word} DATASET.clean",
         )
+    if into is not None and not metrics:
+        checks.error(
+            "E303",
+            f"`{call.verb}` with `{into_word}` needs `measure`",
+            call.verb_span,
+            label="what is measured there? Without it nothing is run",
+            help=f"add measure logit_diff(), or leave `{into_word}` out of an intervention",
+        )
     if not metrics and "under" in call.clauses:
         checks.error(
             "E306",

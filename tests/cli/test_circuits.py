@@ -114,6 +114,13 @@ def test_export_of_all_steps_as_pictures_takes_those_that_have_one(
     assert [p.name for p in Path("pictures").iterdir()] == ["found.svg"]
 
 
+def test_export_as_pictures_of_a_run_without_a_circuit(place: Path, interp: Interp) -> None:
+    for to in ([], ["-o", "pictures"]):
+        code, _, err = interp("export", "latest", "--format", "dot", *to)
+        assert code == 2 and "has found no circuit, and dot draws one" in err
+    assert not (place / "pictures").exists()
+
+
 def test_show_as_data(run: RunFolder, interp: Interp) -> None:
     _, out, _ = interp("show", "latest", "found", "--json", "--top", "2")
     rows = json.loads(out)["steps"]["found"]

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 import interp_dsl
+from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.prompts import pair_names
 
 Interp = Callable[..., tuple[int, str, str]]
 TEXT = """model m = bundled("ioi-3l")
@@ -71,3 +73,24 @@ def test_doctor_tells_devices_memory_and_precisions(interp: Interp) -> None:
     for number in range(torch.cuda.device_count()):
         told = found[f"cuda:{number}"]
         assert torch.cuda.get_device_name(number) in told and "float64" in told
+
+
+def test_examples_chosen_within_a_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interp: Interp
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = TEXT.splitlines()[:3]
+    steps = (
+        "step whole = evaluate m on ioi measure gap",
+        "step few = evaluate m on ioi where index < 2 measure gap",
+        "step some = patch {L2H0} from (ioi where index < 2).corrupt"
+        " into (ioi where index < 2).clean measure gap",
+    )
+    Path("few.interp").write_text("\n".join((*data, *steps)))
+    code, _, err = interp("run", "few.interp", "--device", "cpu", "--out", "done")
+    assert code == 0, err
+    run = interp_dsl.open_run("done")
+    first = run.examples("whole")["value"].head(2).mean()
+    assert run.scores("few")["value"].to_list() == pytest.approx([first], abs=1e-4)
+    assert run.scores("some")["base"].to_list() == pytest.approx([first], abs=1e-4)
+    assert pair_names(RunFolder(Path("done"))) == ["ioi", "ioi_where_index_2"]

@@ -12,10 +12,12 @@ import torch
 
 from interp_dsl.data.types import Answer
 from interp_dsl.engine.execute import execute
+from interp_dsl.engine.kept import kept_name
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.plan.algebra import FromRun
 from interp_dsl.plan.places import Positions, Site, Target
 from interp_dsl.plan.tasks import (
+    BuildData,
     Evaluate,
     Forward,
     KeepPairs,
@@ -24,6 +26,7 @@ from interp_dsl.plan.tasks import (
     SelfTest,
     Variant,
 )
+from interp_dsl.runs.names import is_safe
 from interp_dsl.runs.prompts import vocabulary
 
 from .loop import activations
@@ -71,7 +74,7 @@ def kept_pairs(tmp_path: Path, budget: int) -> dict[str, np.ndarray]:
     folder = folder_in(tmp_path)
     plan = Plan((*LOADS, KeepPairs("k", "d", (CLEAN, CORRUPT), 4, budget)))
     execute(plan, folder, loaders=Given(Tiny(), d=DATA))
-    return folder.read_tensors("pairs.pairs")
+    return folder.read_tensors("pairs.d")
 
 
 def test_pairs_kept_for_the_screens(tmp_path: Path) -> None:
@@ -90,7 +93,7 @@ def test_answers_are_kept_by_their_first_tokens(tmp_path: Path) -> None:
     folder = folder_in(tmp_path)
     plan = Plan((*LOADS, KeepPairs("k", "d", (CLEAN, CORRUPT), 2)))
     execute(plan, folder, loaders=Given(Tiny(), d=replace(DATA, answers=answers, wrongs=None)))
-    held = folder.read_tensors("pairs.pairs")
+    held = folder.read_tensors("pairs.d")
     assert held["answer"].tolist() == [[3, 5], [7, -1]] and "wrong" not in held
     assert "vocabulary" not in held  # the tiny model has no tokenizer
 
@@ -115,7 +118,7 @@ def test_the_texts_of_all_kept_tokens(tmp_path: Path) -> None:
     kept = KeepPairs("k", "d", (CLEAN, CORRUPT), 3)
     plan = Plan((*LOADS, kept, forward, Record("r", "seen", CORRUPT, targets, keep=3)))
     execute(plan, folder, loaders=Given(model, d=DATA))
-    pairs = folder.read_tensors("pairs.pairs")
+    pairs = folder.read_tensors("pairs.d")
     for held, names in ((pairs, ("tokens", "top_ids")), (folder.read_tensors("seen"), ("tokens",))):
         found = vocabulary(held)
         said = [held[n].ravel() for n in held if n.rpartition(".")[2] in names]
@@ -180,3 +183,12 @@ def test_entries_of_a_pattern_are_recorded_query_by_key(tmp_path: Path) -> None:
         rows = activations(Tiny(), DATA.sides["corrupt"], example)[Site("pattern", 1)][0, :, 0]
         wanted = rows[[0, 5]][:, start:end]
         np.testing.assert_allclose(held[name][example], wanted, atol=1e-6)
+
+
+def test_kept_pairs_of_filters_without_a_name_have_files_of_their_own() -> None:
+    texts = ("r", "r where index < 2", "r where index > 2", "r_where_index_2")
+    data = [BuildData(f"d{i}", name, {}) for i, name in enumerate(texts)]
+    kept = [KeepPairs(f"k{i}", f"d{i}", ()) for i in range(4)]
+    names = [kept_name(task, (*data, *kept)) for task in kept]
+    assert names == ["r", "r_where_index_2_2", "r_where_index_2_3", "r_where_index_2"]
+    assert all(map(is_safe, names))

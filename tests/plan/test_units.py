@@ -84,8 +84,10 @@ def test_a_filter_reads_the_row_at_the_units_own_position() -> None:
     placed = Placed(HEADS, (END,))
     assert names(Filtered(placed, above(1.5, "late"))) == ["L2H1 at END"]
     assert names(Filtered(of("L2H0"), above(0, "late"))) == ["L2H0"]
-    with pytest.raises(InterpError, match="E611"):
+    with pytest.raises(InterpError, match="E611") as caught:
         names(Filtered(of("L2H1"), above(0, "late")))
+    help_ = caught.value.diagnostics[0].help or ""
+    assert help_.startswith("take units at one position, as in heads at ")
 
 
 def test_a_filter_of_units_that_were_not_measured() -> None:

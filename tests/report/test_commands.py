@@ -17,6 +17,7 @@ import pytest
 
 from interp_dsl.cli.app import main
 from interp_dsl.language.diagnostics import InterpError
+from interp_dsl.runs.find import latest
 from tests.cli.conftest import Interp
 from tests.report import made
 from tests.report.dom import parse
@@ -130,6 +131,16 @@ def test_figures_that_cannot_be(
     code, _, err = interp("show", "latest", *arguments)
     assert code == 2 and told in err
     assert not list(place.glob("f*"))
+
+
+def test_a_step_without_any_figure(place: Path, interp: Interp) -> None:
+    import polars as pl
+
+    folder = latest(Path("runs"))
+    assert folder is not None
+    folder.write_table("words", pl.DataFrame({"token": ["a", "b"]}))
+    code, _, err = interp("show", "latest", "words", "--plot", "f.svg")
+    assert code == 2 and "step words makes no figure" in err and "words prints it" in err
 
 
 # ** serve **

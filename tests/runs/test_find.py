@@ -9,7 +9,7 @@ from pathlib import Path
 from interp_dsl.plan import serialise
 from interp_dsl.plan.serialise import same_work
 from interp_dsl.plan.tasks import Plan
-from interp_dsl.runs.find import list_runs, resumable, summary, with_finished_steps
+from interp_dsl.runs.find import latest, list_runs, resumable, summary, with_finished_steps
 from interp_dsl.runs.folder import RunFolder
 from tests.runs.recorded import WHEN, record
 
@@ -31,6 +31,16 @@ def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "manifest.json").write_text(text)
     assert [f.path for f in list_runs(tmp_path)] == [new.path, old.path]
+
+
+def test_the_latest_run_is_the_one_last_gone_on_with(tmp_path: Path) -> None:
+    assert latest(tmp_path) is None
+    old, new = begun(tmp_path, 0, "failed"), begun(tmp_path, 1, "done")
+    for folder, started in ((old, "2026-11-20T12:00:00"), (new, "2026-11-20T11:00:00")):
+        folder.update_manifest(started=started)
+    assert [f.path for f in list_runs(tmp_path)] == [new.path, old.path]
+    found = latest(tmp_path)
+    assert found is not None and found.path == old.path
 
 
 def test_the_newest_unfinished_run_of_the_same_plan_goes_on(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from interp_dsl.runs.compare import agreement, compare
 from interp_dsl.runs.examples import examples
 from interp_dsl.runs.rank import metrics, ranked, ranking_column
 from interp_dsl.runs.schema import score_table
-from interp_dsl.runs.select import Selection, select
+from interp_dsl.runs.select import Selection, columns_of, select
 from interp_dsl.runs.text import decimals, duration, file_size, number, printable
 from tests.runs.recorded import N, record, rows
 
@@ -135,3 +135,14 @@ def test_text_from_data_cannot_steer_the_terminal() -> None:
 def test_sizes_and_times_read_well() -> None:
     assert [file_size(n) for n in (12, 1_500, 2_000_000)] == ["12 B", "1.5 kB", "2.0 MB"]
     assert [duration(s) for s in (1.23, 75, 3700)] == ["1.2 s", "1 min 15 s", "1 h 01 min"]
+
+
+def test_several_metrics_have_the_digits_of_their_own() -> None:
+    row = {"unit": "model", "position": "all", "n": 8, "skipped": False}
+    found = (("pairs", 178.0, None, None), ("kl", 0.9041, 0.8, 1.0))
+    table = score_table(
+        [{**row, "metric": m, "value": v, "low": a, "high": b} for m, v, a, b in found]
+    )
+    cells = {c.name: c.cells for c in columns_of(table)}
+    assert cells["value"] == ["178.0", "0.9041"]
+    assert cells["95% interval"] == ["·", "[0.8000, 1.0000]"]
