@@ -20,9 +20,10 @@ from interp_dsl.engine.statistics import bounds, gap
 from interp_dsl.engine.sweep import Sweeper, plain_values, shards, table_order
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.plan.algebra import Explicit
+from interp_dsl.plan.circuits import FEWEST_PATCHES
 from interp_dsl.plan.metrics import in_logits
 from interp_dsl.plan.places import Unit
-from interp_dsl.plan.tasks import FEWEST_PATCHES, AttributeEdges, Attribution, Sweep
+from interp_dsl.plan.tasks import AttributeEdges, Attribution, Sweep
 from interp_dsl.runs.schema import ESTIMATE_COLUMNS, score_table
 
 

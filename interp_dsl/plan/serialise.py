@@ -7,11 +7,11 @@ import dataclasses
 import json
 from typing import Any
 
-from interp_dsl.plan import algebra, dictionaries, generation, paths, places, tasks
+from interp_dsl.plan import algebra, circuits, dictionaries, generation, paths, places, tasks
 
 _CLASSES: dict[str, type] = {
     name: value
-    for module in (places, paths, algebra, dictionaries, generation, tasks)
+    for module in (places, paths, algebra, circuits, dictionaries, generation, tasks)
     for name, value in vars(module).items()
     if dataclasses.is_dataclass(value) and isinstance(value, type)
 }

@@ -6,10 +6,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from interp_dsl.plan.algebra import Explicit, Metric, MetricCall
+from interp_dsl.plan.circuits import FEWEST_PATCHES
 from interp_dsl.plan.expressions import CORRELATIONS
 from interp_dsl.plan.metrics import METRICS, calls, needs
 from interp_dsl.plan.places import ALL, Site, Target, Unit
-from interp_dsl.plan.tasks import FEWEST_PATCHES, Attribute, AttributeEdges, Variant
+from interp_dsl.plan.tasks import Attribute, AttributeEdges, Variant
 from interp_dsl.plan.units import depends
 from interp_dsl.verbs import sweeps
 from interp_dsl.verbs.estimates import ESTIMATES, Estimate
