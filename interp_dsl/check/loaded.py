@@ -17,7 +17,7 @@ from interp_dsl.models.sites import missing
 from interp_dsl.plan.algebra import Explicit
 from interp_dsl.plan.dictionaries import Fitted
 from interp_dsl.plan.places import ALL, Target
-from interp_dsl.verbs.fit import WITHOUT, activation_width
+from interp_dsl.verbs.dictionaries import WITHOUT, activation_width
 from interp_dsl.verbs.load import LOAD, Loading
 from interp_dsl.verbs.lowering import place_of
 from interp_dsl.verbs.values import Model, Step, UnitSet

@@ -6,8 +6,13 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+from interp_dsl.models.sites import n_indices, width
+from interp_dsl.plan.places import Target
 from interp_dsl.verbs.signature import Function, Parameter
+from interp_dsl.verbs.values import Model
 
+WITHOUT = ("pattern", "edge", "hook", "logits", "feature")
+"""Sites that no dictionary is fitted to: their width is the prompt's, or not known."""
 SWEPT = ("width", "k", "l1", "l0", "target", "lr", "seed")
 """Options that may be lists: a dictionary for each combination."""
 SHARED = ("batch", "buffer")
@@ -175,6 +180,17 @@ UNTIL = Function(
 def said(value: Any) -> str:
     """A value as a label has it."""
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def activation_width(target: Target, model: Model) -> int | None:
+    """The length of one activation; None while the model's sizes are not at hand."""
+    if model.facts is None:
+        return None
+    shape = model.facts.shape
+    one, count = width(target.site, shape), n_indices(target.site, shape)
+    if one is None or count is None:
+        return None
+    return one if target.index is not None else one * count
 
 
 def variants(given: dict[str, Any]) -> list[tuple[tuple[str, ...], dict[str, Any]]]:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from interp_dsl.models.sites import n_indices, width
+from interp_dsl.models.sites import n_indices
 from interp_dsl.plan.algebra import Explicit
 from interp_dsl.plan.dictionaries import Fit, Fitted
 from interp_dsl.plan.places import ALL, Target
-from interp_dsl.verbs.dictionaries import UNTIL, said, settled, variants
+from interp_dsl.verbs.dictionaries import UNTIL, WITHOUT, activation_width, said, settled, variants
 from interp_dsl.verbs.lowering import Lowering, frozen, place_of
 from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.sweeps import NARROWING
 from interp_dsl.verbs.values import Call, FitTerm, Model, Side, Step, UnitSet
-
-WITHOUT = ("pattern", "edge", "hook", "logits", "feature")
-"""Sites that no dictionary is fitted to: their width is the prompt's, or not known."""
 
 
 def _check(call: Call, checks: Checks) -> Step:
@@ -148,17 +145,6 @@ def _short(target: Target, targets: tuple[Target, ...]) -> str:
     if len(kinds) == 1 and target.site.layer is not None:
         return f"L{target.site.layer}"
     return target.place
-
-
-def activation_width(target: Target, model: Model) -> int | None:
-    """The length of one activation; None while the model's sizes are not at hand."""
-    if model.facts is None:
-        return None
-    shape = model.facts.shape
-    one, count = width(target.site, shape), n_indices(target.site, shape)
-    if one is None or count is None:
-        return None
-    return one if target.index is not None else one * count
 
 
 def _lower(call: Call, step: Step, lowering: Lowering) -> None:

@@ -50,7 +50,7 @@ def check(call: Call, checks: Checks, source_word: str, into_word: str) -> Step:
             label="on which side is it measured?",
             help=f"add {into_word} DATASET.clean",
         )
-    if into is not None and not metrics:
+    if into is not None and not metrics and source.kind != "times":
         checks.error(
             "E303",
             f"`{call.verb}` with `{into_word}` needs `measure`",
