@@ -10,6 +10,7 @@ from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.plan.algebra import ScoreOf
 from interp_dsl.plan.expressions import Tables
 from interp_dsl.plan.units import expand
+from interp_dsl.runs.curves import BY_EXAMPLE
 
 
 def per_example(ref: ScoreOf, n: int, state: State) -> NDArray[np.float64]:
@@ -18,7 +19,7 @@ def per_example(ref: ScoreOf, n: int, state: State) -> NDArray[np.float64]:
     row = Tables(state.rows, expand).row(ref)
     result = state.results[ref.step]
     at = result.rows.index(row)
-    names: tuple[str, ...] = ("base", "value", "effect")
+    names = ("base", "value", "effect", *BY_EXAMPLE)
     tensors = {
         name: np.asarray(result.tensors[name][at], dtype=np.float64)
         for name in names
