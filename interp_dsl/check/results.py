@@ -40,7 +40,12 @@ def step_of(expr: Expr, scope: Scope, what: str = "a step") -> Step:
     declared = scope.lookup(expr, "step")
     if declared is None:
         if not isinstance(expr, Name | Attribute):
-            raise scope.reject("E300", f"{what} is wanted here", expr.span, help="name one")
+            raise scope.reject(
+                "E300",
+                f"{what} is wanted here",
+                expr.span,
+                help="declare one, `step NAME = …`, and write its name",
+            )
         raise scope.unknown(expr, what, scope.declared_as("step"))
     from interp_dsl.check.steps import declared_step
 
