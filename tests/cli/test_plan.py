@@ -57,7 +57,8 @@ def test_analyze_runs_and_measures(interp: Interp) -> None:
     tasks = {task["id"]: task for task in data["tasks"]}
     assert tasks["sweep:who"]["reused"] is False and tasks["sweep:who"]["seconds"] > 0
     if Path("/proc/self/status").is_file():
-        assert 0 < tasks["sweep:who"]["memory"] < 1e9
+        held = tasks["sweep:who"]["memory"]  # nothing where this process had enough before
+        assert isinstance(held, int) and held < 1e9
     assert data["total"]["seconds"] >= tasks["sweep:who"]["seconds"]
 
 
