@@ -9,8 +9,7 @@ and after it. The run says, as it goes, how many seconds are left at the least a
 from __future__ import annotations
 
 import argparse
-import os
-import platform
+import sys
 import time
 from pathlib import Path
 from statistics import median
@@ -18,7 +17,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+
+sys.path.append(str(Path(__file__).parents[1]))
+
 from case import Case, Job
+from racing import processor
 from random_model import make
 from safetensors.torch import load_file
 
@@ -159,8 +162,7 @@ def main() -> None:
     held = {name: getattr(given, name) for name in sizes}
     name = "-".join(["estimate", *(f"{value:g}" for value in held.values())])
     report(make(Case(name, **held, mlps=True, ours=True), given.work, given.threads))
-    load = f", load {os.getloadavg()[0]:.1f} at the end" if hasattr(os, "getloadavg") else ""
-    print(f"\n{os.cpu_count()} CPU cores, {platform.machine()}{load}")
+    print(f"\n{processor()}")
 
 
 if __name__ == "__main__":

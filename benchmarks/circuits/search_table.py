@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from statistics import median
 from typing import Any
+
+from racing import aligned, outside
 
 PEER, UNIT = "auto_circuit", "acdc"
 HEAD = (
@@ -15,10 +16,8 @@ HEAD = (
 def printed(result: dict[str, Any]) -> str:
     """A race's results as text."""
     engines = result["engines"]
-    lines = [_title(result), "", _aligned([HEAD, *(_row(n, engines) for n in engines)])]
-    lines += [f"{n}: absent: {e['absent']}" for n, e in engines.items() if e["absent"]]
-    lines += [f"{n}: failed: {e['failed']}" for n, e in engines.items() if e["failed"]]
-    return "\n".join([*lines, "", *_remarks(engines)])
+    lines = [_title(result), "", aligned([HEAD, *(_row(n, engines) for n in engines)])]
+    return "\n".join([*lines, *outside(engines), "", *_remarks(engines)])
 
 
 def _title(result: dict[str, Any]) -> str:
@@ -100,15 +99,3 @@ def _differences(engines: dict[str, Any]) -> list[str]:
 
 def _signed(margin: float | None) -> str:
     return "no margin" if margin is None else f"margin {margin:+.2e}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns, the first to the left and all others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )

@@ -14,11 +14,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1]))
+
 from job import Job, Shape, Sweep
 from material import make
 from plan import products
-from race import Racer, machine, racer, result
-from table import aligned
+from race import machine, memory, result, script, warm
+from racing import Racer, aligned, racer
 
 HEAD = ("", "cells", "median s", "× time", "× work", "time ÷ work", "MB")
 
@@ -46,12 +48,12 @@ def timed(sweeps: Sequence[Sweep], given: argparse.Namespace) -> list[tuple[Swee
     try:
         for sweep in sweeps:
             job = make(sweep, given.work, given.device, given.threads)
-            runs.append((sweep, job, racer("interp", sys.executable, job, job.write())))
+            runs.append((sweep, job, racer("interp", script("interp"), sys.executable, job)))
             runs[-1][2].begin()
+            warm(runs[-1][2])
         for _ in range(given.rounds):
             for _, _, one in runs:
-                if one.is_in:
-                    one.round()
+                one.round()
     finally:
         for _, _, one in runs:
             one.end()
@@ -70,7 +72,7 @@ def row(job: Job, one: Racer, first: tuple[Job, Racer]) -> tuple[str, ...]:
         f"{time:.2f}",
         f"{work:.2f}",
         f"{time / work:.2f}",
-        "–" if one.memory is None else f"{one.memory / 1e6:.0f}",
+        "–" if (held := memory(one)) is None else f"{held / 1e6:.0f}",
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from racing import aligned, outside
+
 PEER = "transformer_lens"
 HEAD = (
     "engine",
@@ -26,19 +28,7 @@ def printed(result: dict[str, Any]) -> str:
     bound = engines.pop("bound")
     rows = [_row(name, held, result, bound) for name, held in engines.items()]
     table = aligned([HEAD, *rows])
-    return "\n".join([_title(result), *_bound_lines(bound), "", table, *_outside(engines), ""])
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns, the first to the left and all others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if i else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    return "\n".join([_title(result), *_bound_lines(bound), "", table, *outside(engines), ""])
 
 
 def _title(result: dict[str, Any]) -> str:
@@ -105,9 +95,3 @@ def _difference(values: Sequence[float], peers: Sequence[float]) -> str:
     if len(values) != len(peers):
         return "–"
     return f"{max(abs(a - b) for a, b in zip(values, peers, strict=True)):.1e}"
-
-
-def _outside(engines: dict[str, Any]) -> list[str]:
-    lines = [f"{name}: absent: {e['absent']}" for name, e in engines.items() if e["absent"]]
-    lines += [f"{name}: failed: {e['failed']}" for name, e in engines.items() if e["failed"]]
-    return lines

@@ -1,25 +1,19 @@
-"""A worker: one engine in a process of its own, told over stdin, answering on stdout, one JSON
-object a line.
+"""An engine's process: the order {"cells": 2} is the first two cells, to warm up, {} the whole
+sweep, answered by
 
-    -> {"cells": 2}       the first two cells, to warm up
-    -> {"cells": null}    the whole sweep
-    <- {"seconds": …, "memory": …, "values": […], "extra": {…}}
-
-The first line it writes is {"versions": {…}}, or {"absent": "why"}. The end of stdin ends it."""
+    {"seconds": …, "memory": …, "values": […], "extra": {…}}"""
 
 from __future__ import annotations
 
 import gc
-import importlib.metadata
-import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
+import racing
 import torch
 from job import Cell, Job
 from safetensors.torch import load_file
@@ -116,31 +110,18 @@ def checkpoint(job: Job) -> str:
 
 def serve(make: Callable[[Job], Engine], packages: Sequence[str]) -> None:
     """Answer the driver until it hangs up. `packages` are those whose versions it is told."""
-    out = _claimed_stdout()
     job = Job.read(Path(sys.argv[1]))
     torch.set_num_threads(job.threads)
     torch.set_grad_enabled(False)
-    try:
-        engine = make(job)
-    except ImportError as error:
-        _write(out, {"absent": str(error)})
-        return
-    _write(out, {"versions": {name: importlib.metadata.version(name) for name in packages}})
-    meter = Meter(job.device)
-    for line in sys.stdin:
-        cells = job.cells[: json.loads(line)["cells"]]
-        values = engine.sweep(cells, meter)
-        answer = {"seconds": meter.seconds, "memory": meter.memory, "values": values}
-        _write(out, {**answer, "extra": engine.extra})
 
+    def load() -> Callable[[racing.Message], racing.Message]:
+        engine, meter = make(job), Meter(job.device)
 
-def _claimed_stdout() -> TextIO:
-    """The driver's end; whatever else prints goes to stderr."""
-    out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    return out
+        def answer(order: racing.Message) -> racing.Message:
+            values = engine.sweep(job.cells[: order.get("cells")], meter)
+            measured = {"seconds": meter.seconds, "memory": meter.memory, "values": values}
+            return {**measured, "extra": engine.extra}
 
+        return answer
 
-def _write(out: TextIO, message: dict[str, Any]) -> None:
-    out.write(json.dumps(message) + "\n")
-    out.flush()
+    racing.serve(load, packages)

@@ -20,6 +20,7 @@ import torch
 from interp_dsl.circuits.candidates import Candidates
 from interp_dsl.circuits.circuit import Circuit, Floats, blank, stacked, unstacked
 from interp_dsl.circuits.clean import Clean
+from interp_dsl.circuits.found import finished
 from interp_dsl.circuits.guesses import Guesses
 from interp_dsl.circuits.order import edge_order, marks, stages
 from interp_dsl.circuits.progress import Progress, Snapshot, Work
@@ -27,6 +28,7 @@ from interp_dsl.circuits.rules import PRESETS, Rules
 from interp_dsl.circuits.suffix import Suffix
 from interp_dsl.models.graph import Bools, Ints
 from interp_dsl.models.paths import reaching
+from interp_dsl.plan.memory import TOGETHER
 
 Number = TypeVar("Number", float, Floats)
 FIRST = 4
@@ -71,13 +73,7 @@ def discover(
     among: Bools | None = None,
 ) -> list[Circuit]:
     """`acdc` without its progress."""
-    search = acdc(clean, thresholds, rules, among)
-    while True:
-        try:
-            next(search)
-        except StopIteration as end:
-            found: list[Circuit] = end.value
-            return found
+    return finished(acdc(clean, thresholds, rules, among))
 
 
 class _Search:
@@ -284,7 +280,7 @@ def _suitable(clean: Clean) -> int:
     """Guesses that fail cost work. On a CPU they pay where passes are so small that most of their
     time goes into starting operations, elsewhere until the device is busy."""
     size = clean.tokens.numel() * clean.forward.graph.shape.d_model
-    most, numbers = (16, 2**20) if clean.tokens.device.type == "cpu" else (32, 2**26)
+    most, numbers = (16, TOGETHER) if clean.tokens.device.type == "cpu" else (32, 2**26)
     return max(1, min(most, numbers // size))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -26,11 +26,15 @@ class Found:
     value: float
 
 
-def finished(search: Generator[Progress, None, Result]) -> Result:
-    """What a search returns, without its progress."""
+def finished(
+    search: Generator[Progress, None, Result], tell: Callable[[Progress], None] | None = None
+) -> Result:
+    """What a search returns; its progress is told on the way, where there is anyone to tell."""
     while True:
         try:
-            next(search)
+            at = next(search)
         except StopIteration as end:
             result: Result = end.value
             return result
+        if tell is not None:
+            tell(at)

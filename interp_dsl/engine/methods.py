@@ -14,7 +14,7 @@ import torch
 from interp_dsl.circuits import probing, pruning, ranked
 from interp_dsl.circuits.acdc import acdc
 from interp_dsl.circuits.clean import Clean
-from interp_dsl.circuits.found import Result
+from interp_dsl.circuits.found import Result, finished
 from interp_dsl.circuits.greedy import greedy
 from interp_dsl.circuits.progress import Progress, Snapshot
 from interp_dsl.circuits.rules import Rules
@@ -76,13 +76,7 @@ class Problem:
 
     def told(self, search: Generator[Progress, None, Result]) -> Result:
         """What a search returns, its progress told."""
-        while True:
-            try:
-                at = next(search)
-            except StopIteration as end:
-                result: Result = end.value
-                return result
-            self.progress(at)
+        return finished(search, self.progress)
 
 
 Method = Callable[[Problem, Mapping[str, Any], Sequence[float]], list[Found]]

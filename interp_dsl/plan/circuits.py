@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from interp_dsl.plan.algebra import (
     Edges,
@@ -72,9 +72,8 @@ FEWEST_PATCHES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Attribute:
-    """Estimate what changing each unit would do: the result is a score table named `step`. A method
-    that looks at one run alone has Zero for its source.
+class Estimated:
+    """Estimate what changes would do: the result is a score table named `step`.
 
     `options` are all of the method's, none left open. `verify`: how many of the largest estimates
     of the first metric are also measured by real patches."""
@@ -82,36 +81,33 @@ class Attribute:
     id: str
     step: str
     variant: Variant
-    intervention: Intervention
     method: str
     options: tuple[tuple[str, Json], ...]
     metrics: tuple[Metric, ...]
     reference: Run
+    _: KW_ONLY
     verify: int = 0
     key: str | None = None
     place: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class AttributeEdges:
-    """The same of the edges of the model's graph, or those `among` them, each taken out with
-    `source` in its place, or what of it lies in the span of `along`."""
+class Attribute(Estimated):
+    """Of changing each unit. A method that looks at one run alone has Zero for its source."""
 
-    id: str
-    step: str
-    variant: Variant
+    intervention: Intervention
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeEdges(Estimated):
+    """Of the edges of the model's graph, or those `among` them, each taken out with `source` in
+    its place, or what of it lies in the span of `along`."""
+
     source: Source
     edges: Edges
-    method: str
-    options: tuple[tuple[str, Json], ...]
-    metrics: tuple[Metric, ...]
-    reference: Run
-    verify: int = 0
     n_edges: int | None = None
     among: Units | None = None
     along: tuple[Vector, ...] = ()
-    key: str | None = None
-    place: Place | None = None
 
 
 Attribution = Attribute | AttributeEdges

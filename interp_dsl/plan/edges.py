@@ -13,15 +13,12 @@ from dataclasses import dataclass, replace
 
 from interp_dsl.plan.algebra import Run, Source
 from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, whole
-from interp_dsl.plan.memory import BYTES, edge_token_bytes, token_bytes
+from interp_dsl.plan.memory import BYTES, TOGETHER, edge_token_bytes, token_bytes
 from interp_dsl.plan.places import Unit
 from interp_dsl.plan.rewrite import parts
 from interp_dsl.plan.starts import WHOLE, Start, edge_layer, fitting
 from interp_dsl.plan.tasks import DataSize, EvaluateCircuit, ModelSize, Search, Sweep
 from interp_dsl.plan.work import EVERYWHERE, Reads, Work, passes, reads
-
-TOGETHER = 2**20
-"""Numbers of a tensor that holds all candidates which are tested at once, where one has fewer."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ from interp_dsl.plan.tasks import DataSize, ModelSize
 from interp_dsl.plan.work import Reads
 
 BYTES = 4
+TOGETHER = 2**20
+"""Numbers of a tensor that holds all candidates which a search of edges tests at once on a
+processor, where one has fewer."""
 
 
 def site_bytes(site: Site, model: ModelSize, data: DataSize) -> int:

@@ -245,30 +245,22 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     other = None
     if source.kind == "side" and source.side is not None and source.side != into:
         other = lowering.run(source.side, model)
-    about = (term.method, tuple(sorted(term.options.items())), step.metrics, reference)
-    name, variant = f"attribute:{step.name}", Variant(run, other)
+    options = tuple(sorted(term.options.items()))
+    what = (f"attribute:{step.name}", step.name, Variant(run, other))
+    about = (*what, term.method, options, step.metrics, reference)
     task: Attribute | AttributeEdges
     if step.change is not None:
         intervention = lowering.intervention(step.change, model, into)
         if term.options.get("at") == "inputs":
             lowering.source(source, model, (Site("embed"),))
-        task = Attribute(name, step.name, variant, intervention, *about)
+        task = Attribute(*about, intervention)
     else:
         assert step.searched is not None
         found = lowering.source(source, model, None)
         edges, among = step.searched.edges, step.searched.among
         lowering.require(() if among is None else depends(among))
-        task = AttributeEdges(
-            name,
-            step.name,
-            variant,
-            found,
-            edges,
-            *about,
-            n_edges=step.n_rows,
-            among=among,
-            along=tuple(lowering.vector(v, model) for v in call.clauses.get("along", ())),
-        )
+        along = tuple(lowering.vector(v, model) for v in call.clauses.get("along", ()))
+        task = AttributeEdges(*about, found, edges, step.n_rows, among, along)
     for one in (run, other):
         if one is not None:
             lowering.measured(one, step.metrics, reference)

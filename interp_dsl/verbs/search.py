@@ -5,12 +5,10 @@ An edge that is out carries what its source was in another run, or its mean, or 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from interp_dsl.language.diagnostics import InterpError
-from interp_dsl.models.routes import Routes
 from interp_dsl.models.sites import family
 from interp_dsl.plan.algebra import Explicit, ScoreOf, Units
 from interp_dsl.plan.metrics import METRICS, calls, good
@@ -35,7 +33,7 @@ from interp_dsl.verbs.values import (
 )
 
 if TYPE_CHECKING:
-    from interp_dsl.models.graph import Graph
+    from interp_dsl.models.graph import Bools, Graph
 
 SOURCES = ("side", "zero", "constant", "mean", "resample")
 AVERAGES = ("position", "all")
@@ -146,6 +144,8 @@ def check_among(call: Call, checks: Checks, step: Step) -> None:
     graph = graph_of(model, searched)
     if graph is None or not isinstance(searched.among, Explicit):
         return
+    from interp_dsl.models.routes import Routes  # numpy
+
     routes = Routes(graph, model.name)
     for unit in searched.among.units:
         try:
@@ -258,8 +258,8 @@ def edge_units(graph: Graph, among: Units | None, name: str) -> Units:
     language writes; else what chooses them."""
     if among is not None and not isinstance(among, Explicit):
         return among
-    marked = Routes(graph, name).marked(among.units) if among else np.ones(graph.n_edges, bool)
-    names = (str(graph.edges[number]) for number in np.flatnonzero(marked))
+    searched = zip(graph.edges, _marked(graph, among, name), strict=True)
+    names = (str(edge) for edge, is_searched in searched if is_searched)
     return Explicit(tuple(Unit((Target(Site("edge", edge=name)),)) for name in names))
 
 
@@ -270,11 +270,23 @@ def edge_counts(
     None where that is not known beforehand."""
     if graph is None or not isinstance(among, Explicit | None):
         return None
-    marked = Routes(graph, name).marked(among.units) if among else np.ones(graph.n_edges, bool)
-    layers = graph.shape.n_layers
-    of_receiver = np.array([layers if g.layer is None else g.layer for g in graph.group_of])
-    counts = np.bincount(of_receiver[graph.receiver_of[marked]], minlength=layers + 1)
-    return tuple(counts.tolist())
+    entered = Counter(graph.receiver_of[_marked(graph, among, name)].tolist())
+    counts = [0] * (graph.shape.n_layers + 1)
+    for receiver, count in entered.items():
+        layer = graph.group_of[receiver].layer
+        counts[-1 if layer is None else layer] += count
+    return tuple(counts)
+
+
+def _marked(graph: Graph, among: Explicit | None, name: str) -> Bools:
+    """Which edges of a graph [E] are among them; all where they are not named."""
+    import numpy as np
+
+    from interp_dsl.models.routes import Routes
+
+    if among is None:
+        return np.ones(graph.n_edges, dtype=bool)
+    return Routes(graph, name).marked(among.units)
 
 
 VERB = Verb(

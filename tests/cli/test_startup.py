@@ -73,3 +73,9 @@ def test_the_package_itself_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_signatures_need_no_numbers() -> None:
+    code = "import sys; from interp_dsl.verbs import verbs; verbs(); print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -75,14 +75,14 @@ def attribute(
 ) -> Attribute:
     held = tuple(sorted({**OPTIONS[method], **options}.items()))
     variant, change = Variant(CLEAN, CORRUPT), Intervention(units, source)
-    return Attribute("a", "who", variant, change, method, held, metrics, CLEAN, verify)
+    return Attribute("a", "who", variant, method, held, metrics, CLEAN, change, verify=verify)
 
 
 def of_edges_task(method: str, source: Source, verify: int = 0, **options: Any) -> AttributeEdges:
     held = tuple(sorted({**OPTIONS[method], **options}.items()))
     variant = Variant(CLEAN, CORRUPT)
-    about = (method, held, (GAP, KL), CLEAN, verify)
-    return AttributeEdges("a", "who", variant, source, Edges(), *about)
+    about = (method, held, (GAP, KL), CLEAN)
+    return AttributeEdges("a", "who", variant, *about, source, Edges(), verify=verify)
 
 
 def done(
