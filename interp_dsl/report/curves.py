@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from interp_dsl.report.figures.lines import Chart, Line, Point
-from interp_dsl.report.quantities import named
+from interp_dsl.report.quantities import named, row_name
 from interp_dsl.runs.bands import Bands, bands, places, quantities
 from interp_dsl.runs.curves import is_curve_table
 from interp_dsl.runs.rank import metrics, ranking_column
@@ -129,7 +129,7 @@ def _swept(
             x = float(sizes[row[name]] if by_size else row[name])
             note = f" edges, threshold {row[name]:g}" if by_size else ""
             point = Point(x, row[column], row["low"], row["high"], note)
-            lines.setdefault(_named(row, others), []).append(point)
+            lines.setdefault(row_name(row, others), []).append(point)
         drawn = sorted(lines, key=lambda n: -max(abs(p.y) for p in lines[n]))[:MOST]
         axis = "edges kept" if by_size else name
         title = f"{step}: {metric} by {'size' if by_size else name}"
@@ -137,12 +137,6 @@ def _swept(
             held = [Line(n, lines[n]) for n in drawn]
             made.append(Chart(title, axis, what, held, log=not by_size and _is_wide(held)))
     return made
-
-
-def _named(row: Mapping[str, Any], others: Sequence[str]) -> str:
-    at = "" if row["position"] == "all" else f" at {row['position']}"
-    more = "".join(f", {name} {row[name]}" for name in others if row[name] is not None)
-    return f"{row['unit']}{at}{more}"
 
 
 def _is_wide(lines: Sequence[Line]) -> bool:

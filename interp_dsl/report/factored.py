@@ -6,11 +6,11 @@ from interp_dsl.report.curves import chart
 from interp_dsl.report.figures.lines import lines
 from interp_dsl.report.figures.modules import module_plot
 from interp_dsl.runs.bases import ablations, modules, spectra
+from interp_dsl.runs.factored import TABLES
 from interp_dsl.runs.folder import RunFolder
 
 SPECTRA = ("spectrum", "ranks")
-TABLES = (*SPECTRA, "ablation", "edges", "modules", "groups")
-"""What stands behind the name of a step, as `bases.spectrum`."""
+"""The tables whose figures are a step's own."""
 
 
 def parent(folder: RunFolder, step: str) -> str | None:

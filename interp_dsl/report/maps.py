@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interp_dsl.report.figures.heatmap import Cell, Grid
-from interp_dsl.report.quantities import named
+from interp_dsl.report.quantities import named, row_name
 from interp_dsl.runs import grids
 from interp_dsl.runs.rank import ranking_column
 from interp_dsl.runs.schema import is_estimated
@@ -56,8 +56,7 @@ def _drawn(grid: grids.Grid, title: str, table: pl.DataFrame, quantity: str) -> 
 
 
 def _cell(row: dict[str, Any], value: float) -> Cell:
-    at = "" if row["position"] == "all" else f" at {row['position']}"
     note = f", n {row['n']}" if row["n"] is not None else ""
     if row["skipped"]:
         note = "; not run, for it cannot have an effect"
-    return Cell(f"{row['unit']}{at}", value, row["low"], row["high"], note)
+    return Cell(row_name(row), value, row["low"], row["high"], note)

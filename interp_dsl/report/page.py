@@ -113,13 +113,17 @@ def _facts(reading: Reading) -> list[str]:
 
 
 def _claims(reading: Reading) -> list[Claim]:
-    name = str(reading.manifest.get("file") or "").replace("\\", "/").rpartition("/")[2]
+    name = _base(reading.manifest.get("file"))
     found = []
     for claim in reading.folder.claims:
-        file = str(claim.get("file") or "").replace("\\", "/").rpartition("/")[2]
-        line = claim.get("line") if file == name else None
+        line = claim.get("line") if _base(claim.get("file")) == name else None
         found.append(Claim(str(claim["text"]), bool(claim["ok"]), found_by(claim), line))
     return found
+
+
+def _base(path: object) -> str:
+    """The last part of a path of whatever system the run was made on."""
+    return str(path or "").replace("\\", "/").rpartition("/")[2]
 
 
 def _plan(reading: Reading) -> str:

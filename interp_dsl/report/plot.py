@@ -49,20 +49,19 @@ def figure(
     graph. InterpError E740 where the step makes no such figure."""
     reading = Reading(folder)
     table = folder.read_table(step)
-    behind = _factored(folder, step, table)
-    if behind and form in (None, "curve", "graph"):
+    if form in (None, "curve", "graph") and (behind := _factored(folder, step, table)):
         return stacked(behind)
-    wanted = form or _usual(reading, step, table, metric)
-    if wanted == "graph":
+    forms = (form,) if form else _usual(reading, step, table)
+    if forms == ("graph",):
         if circuit is None:
             raise _nothing(step, "has found no circuit")
         return circuit.to_svg()
-    drawn = _drawn(reading, step, table, wanted, metric)
-    if not drawn and form is None and step not in reading.forms:
+    drawn = (_drawn(reading, step, table, one, metric) for one in forms)
+    if first := next(filter(None, drawn), None):
+        return stacked(first)
+    if len(forms) > 1:
         raise _nothing(step, "makes no figure", f"interp show {folder.path.name} {step} prints it")
-    if not drawn:
-        raise _nothing(step, f"makes no {wanted}")
-    return stacked(drawn)
+    raise _nothing(step, f"makes no {forms[0]}")
 
 
 def _factored(folder: RunFolder, step: str, table: pl.DataFrame) -> list[str]:
@@ -112,17 +111,13 @@ def write(svg: str, to: Path) -> None:
         temporary.write_bytes(data)
 
 
-def _usual(reading: Reading, step: str, table: pl.DataFrame, metric: str | None) -> str:
-    """The form that a step is drawn in where nobody says."""
-    said = {"curves": "curve"}.get(reading.forms.get(step, ""), reading.forms.get(step))
+def _usual(reading: Reading, step: str, table: pl.DataFrame) -> tuple[str, ...]:
+    """The forms that a step is drawn in where nobody says: the first that it makes."""
+    said = reading.forms.get(step, "")
+    said = {"curves": "curve"}.get(said, said)
     if said in FORMS:
-        return said
-    if is_edge_table(table):
-        return "graph"
-    for form in ("curve", "heatmap"):
-        if _drawn(reading, step, table, form, metric):
-            return form
-    return "bars"
+        return (said,)
+    return ("graph",) if is_edge_table(table) else ("curve", "heatmap", "bars")
 
 
 def _drawn(

@@ -1,9 +1,13 @@
-"""What a metric counts in: the unit on an axis."""
+"""What figures are labelled by: rows of score tables, metrics and the units that they count in."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from interp_dsl.plan.algebra import Metric, MetricCall, MetricSum, MetricTerm
 from interp_dsl.plan.tasks import EvaluateCircuit, Plan, Task
+from interp_dsl.runs.bands import named as place
 
 UNITS = {
     "logit_diff": "logits",
@@ -48,3 +52,10 @@ def _unit(term: MetricTerm) -> str | None:
 def named(what: str, unit: str | None) -> str:
     """`effect on gap (logits)`."""
     return f"{what} ({unit})" if unit else what
+
+
+def row_name(row: Mapping[str, Any], columns: Iterable[str] = ()) -> str:
+    """A row of a score table by its place and by what it has in further columns: `L0H1 at S2, k
+    3`."""
+    more = (f"{name} {row[name]}" for name in columns if row[name] is not None)
+    return ", ".join([place((row["unit"], row["position"])), *more])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interp_dsl.report.figures.bars import MOST, Bar, Ranking
-from interp_dsl.report.quantities import named
+from interp_dsl.report.quantities import named, row_name
 from interp_dsl.runs.rank import ranked, ranking_column
 from interp_dsl.runs.schema import extra_columns, is_estimated
 
@@ -23,12 +23,10 @@ def ranking(
     column = ranking_column(table)
     rows = ranked(table, metric).filter(pl.col(column).is_not_null() & pl.col(column).is_not_nan())
     extras = extra_columns(table)
-    bars = []
-    for row in rows.head(most).iter_rows(named=True):
-        at = "" if row["position"] == "all" else f" at {row['position']}"
-        more = "".join(f", {name} {row[name]}" for name in extras if row[name] is not None)
-        value, verified = row[column], row.get("verified")
-        bars.append(Bar(f"{row['unit']}{at}{more}", value, row["low"], row["high"], verified))
+    bars = [
+        Bar(row_name(row, extras), row[column], row["low"], row["high"], row.get("verified"))
+        for row in rows.head(most).iter_rows(named=True)
+    ]
     what = "value of" if column == "value" else "effect on"
     what = f"estimated {what}" if is_estimated(table) else what
     quantity = named(f"{what} {metric}", unit)

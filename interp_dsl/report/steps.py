@@ -19,7 +19,7 @@ from interp_dsl.report.maps import maps
 from interp_dsl.report.patterns import Example, recorded
 from interp_dsl.report.quantities import units
 from interp_dsl.report.ranking import ranking
-from interp_dsl.report.reading import Reading
+from interp_dsl.report.reading import Reading, step_of
 from interp_dsl.report.tables import Table, table, values
 from interp_dsl.report.training import training_charts
 from interp_dsl.runs.bases import findings, kind
@@ -93,7 +93,7 @@ def steps(reading: Reading) -> list[Step]:
 def _step(reading: Reading, name: str) -> Step:
     written = statement(reading.text, name)
     tasks = reading.plan.tasks if reading.plan else ()
-    ids = [task.id for task in tasks if getattr(task, "step", None) == name]
+    ids = [task.id for task in tasks if step_of(task) == name]
     seconds = reading.seconds(ids[0]) if ids else None
     took = "" if seconds is None else short_duration(seconds)
     return Step(name, highlighted(written) if written else [], took, list(_panels(reading, name)))

@@ -95,8 +95,10 @@ def values(rows: pl.DataFrame, caption: str) -> Table:
 
 
 def _says_nothing(heading: str, rows: pl.DataFrame) -> bool:
-    """Whether a column is empty, or the same in every row and told elsewhere: the metric of a table
-    of one, the position where all positions are meant."""
+    """Whether a column of a score table is empty, or the same in every row and told elsewhere: the
+    metric of a table of one, the position where all positions are meant."""
+    if not is_score_table(rows):
+        return False
     if heading == "95% interval":
         return bool(rows["low"].is_null().all()) and not rows["skipped"].any()
     if heading == "position":

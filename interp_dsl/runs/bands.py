@@ -66,13 +66,13 @@ class Bands:
 
 def places(table: pl.DataFrame, metric: str) -> list[Place]:
     """Where the curves of a metric were taken."""
-    rows = _together(table, metric).select("unit", "position").unique(maintain_order=True)
+    rows = together(table, metric).select("unit", "position").unique(maintain_order=True)
     return [(str(unit), str(position)) for unit, position in rows.iter_rows()]
 
 
 def quantities(table: pl.DataFrame, metric: str) -> list[str]:
     """What the curves of a metric can show."""
-    rows = _together(table, metric)
+    rows = together(table, metric)
     return [q for q in QUANTITIES if q in rows.columns and not rows[q].is_null().all()]
 
 
@@ -81,19 +81,31 @@ def bands(table: pl.DataFrame, metric: str, place: Place, quantity: str = "effec
     import polars as pl
 
     here = (pl.col("unit") == place[0]) & (pl.col("position") == place[1])
-    rows = _together(table, metric).filter(here)
-    apart = [name for name in extra_columns(rows) if name not in POINT]
+    rows = together(table, metric).filter(here)
+    tell = apart(rows)
     lines = []
-    for part in rows.partition_by(apart, maintain_order=True) if apart else [rows]:
+    for part in rows.partition_by(tell, maintain_order=True) if tell else [rows]:
         points = part.filter(pl.col(quantity).is_not_null() & pl.col("length").is_not_null())
         if not len(points):
             continue
         held = tuple(points.sort("length", maintain_order=True).iter_rows(named=True))
         whole = tuple(part.filter(pl.col("length").is_null()).iter_rows(named=True))
-        name = ", ".join(str(part[column][0]) for column in apart if part[column][0] is not None)
+        name = ", ".join(str(part[column][0]) for column in tell if part[column][0] is not None)
         lines.append(Band(name, tuple(_point(row, quantity) for row in held), held, whole))
     found = QUANTITIES[quantity]
     return Bands(named(place), _axis(rows), quantity, tuple(lines), found[2] if found else "")
+
+
+def together(table: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """The rows of a metric that are of all directions of a kind together."""
+    import polars as pl
+
+    return table.filter(pl.col("metric") == metric, pl.col("number").is_null())
+
+
+def apart(rows: pl.DataFrame) -> list[str]:
+    """The columns that tell curves of a metric apart, beside the place."""
+    return [name for name in extra_columns(rows) if name not in POINT]
 
 
 def named(place: Place) -> str:
@@ -119,10 +131,3 @@ def _axis(rows: pl.DataFrame) -> str:
     if "slope" in rows.columns:
         return "share of the way"
     return AXES.get(rows["scale"][0] if len(rows) else "l2", "length")
-
-
-def _together(table: pl.DataFrame, metric: str) -> pl.DataFrame:
-    """The rows of a metric that are of all directions of a kind together."""
-    import polars as pl
-
-    return table.filter(pl.col("metric") == metric, pl.col("number").is_null())

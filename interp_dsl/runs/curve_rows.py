@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from interp_dsl.runs.bands import length
-from interp_dsl.runs.curves import POINT
-from interp_dsl.runs.schema import extra_columns
+from interp_dsl.runs.bands import QUANTITIES, apart, length, named, together
 from interp_dsl.runs.text import MISSING, Column, count, decimals, number, printable
 
 if TYPE_CHECKING:
@@ -22,12 +20,6 @@ _BOUNDS = {
     "slope": ("low", "high", "95% interval"),
     "slope_quartiles": ("slope_q25", "slope_q75", "quartiles"),
 }
-_POINTS = (
-    ("effect", "low", "high"),
-    ("median", "q25", "q75"),
-    ("relative", "", ""),
-    ("ratio", "ratio_low", "ratio_high"),
-)
 
 
 def curve_rows(table: pl.DataFrame, metric: str) -> tuple[pl.DataFrame, str]:
@@ -35,11 +27,10 @@ def curve_rows(table: pl.DataFrame, metric: str) -> tuple[pl.DataFrame, str]:
     in words what they are."""
     import polars as pl
 
-    rows = table.filter(pl.col("metric") == metric, pl.col("number").is_null())
-    whole, points = parts(rows)
+    whole, points = parts(together(table, metric))
     others = [m for m in table["metric"].unique(maintain_order=True) if m != metric]
     also = f" (also: {', '.join(map(printable, others))}; choose with --metric)" if others else ""
-    curves = points.select("unit", "position", *_apart(points)).n_unique()
+    curves = points.select("unit", "position", *apart(points)).n_unique()
     return pl.concat([whole, points]), f"{printable(metric)}, {count(curves, 'curve')}{also}"
 
 
@@ -56,7 +47,7 @@ def alike(rows: pl.DataFrame) -> str:
     held = {c: str(rows[c][0]) for c in _about(rows) if _is_same(rows, c)}
     unit, position = held.pop("unit", ""), held.pop("position", "all")
     n = f"n = {held.pop('n')}" if "n" in held else ""
-    place = f"{unit} at {position}".lstrip() if position != "all" else unit
+    place = named((unit, position)).lstrip()
     return printable(", ".join(filter(None, (place, *held.values(), n))))
 
 
@@ -87,12 +78,7 @@ def curve_columns(rows: pl.DataFrame, among: pl.DataFrame | None = None) -> list
 
 def _about(rows: pl.DataFrame) -> list[str]:
     """The columns that say what a row is of."""
-    return ["unit", "position", *_apart(rows), "n"]
-
-
-def _apart(rows: pl.DataFrame) -> list[str]:
-    """The columns that tell curves of a metric apart, beside the place."""
-    return [name for name in extra_columns(rows) if name not in POINT]
+    return ["unit", "position", *apart(rows), "n"]
 
 
 def _is_same(rows: pl.DataFrame, name: str) -> bool:
@@ -166,13 +152,13 @@ def point_words(row: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The numbers of a point of a curve by name: its length, then each with its bounds."""
     scale = "" if "slope" in row else row["scale"]
     said = [("at", _length(row["length"], scale, None))]
-    for name, low, high in _POINTS:
+    for name, bounds in QUANTITIES.items():
         value = row.get(name)
         if value is None:
             continue
         places = max(3, decimals([value]))
         signed = name == "effect"
-        bounds = [row.get(end) for end in (low, high)]
-        ends = ", ".join(number(v, places, signed) for v in bounds if v is not None)
+        found = [row.get(end) for end in bounds[:2]] if bounds else []
+        ends = ", ".join(number(v, places, signed) for v in found if v is not None)
         said.append((name, number(value, places, signed) + (f" [{ends}]" if ends else "")))
     return [*said, ("n", f"{row['n']:,}")] if row.get("n") is not None else said

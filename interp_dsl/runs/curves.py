@@ -30,7 +30,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interp_dsl.runs.schema import Kind
+from interp_dsl.runs.schema import Kind, is_score_table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -72,5 +72,5 @@ BY_EXAMPLE = ("slope", "location", "width")
 
 
 def is_curve_table(table: pl.DataFrame) -> bool:
-    """Whether the rows of a score table are points of curves."""
-    return CURVE_COLUMNS.keys() <= set(table.columns)
+    """Whether a table is one of scores whose rows are points of curves."""
+    return is_score_table(table) and CURVE_COLUMNS.keys() <= set(table.columns)

@@ -188,14 +188,13 @@ def recordings(folder: RunFolder) -> Iterator[tuple[str, Arrays]]:
 
 def recorded_heads(held: Arrays) -> list[Head]:
     """The heads whose patterns a recording holds."""
-    found = (_PATTERN.fullmatch(name) for name in held if not name.endswith(".positions"))
-    return sorted({(int(m[1]), int(m[2])) for m in found if m})
+    return sorted({head for name in held if (head := _head_of(name))})
 
 
 def recorded_pattern(held: Arrays, prompt: Prompt, head: Head) -> Pattern | None:
     """A head's attention on a prompt, from a recording of these very tokens; the queries that were
     recorded."""
-    name = next((n for n in held if _is_of(n, head)), None)
+    name = next((n for n in held if _head_of(n) == head), None)
     n = len(prompt.ids)
     same = (
         i
@@ -213,14 +212,7 @@ def recorded_pattern(held: Arrays, prompt: Prompt, head: Head) -> Pattern | None
     return Pattern(tuple(queries[kept].tolist()), grid)
 
 
-def _is_of(name: str, head: Head) -> bool:
-    found = _PATTERN.fullmatch(name)
-    return (
-        found is not None
-        and not name.endswith(".positions")
-        and head
-        == (
-            int(found[1]),
-            int(found[2]),
-        )
-    )
+def _head_of(name: str) -> Head | None:
+    """The head whose pattern an array of a recording is; None for all other arrays."""
+    found = None if name.endswith(".positions") else _PATTERN.fullmatch(name)
+    return (int(found[1]), int(found[2])) if found else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -46,45 +46,43 @@ class Selection:
 
 def select(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.DataFrame, str]:
     """The rows of a selection in their order, and in words what they are."""
+    by = selection.by
+    if by is not None and by not in table.columns:
+        raise _no_such("column", by, step, table.columns)
     if is_edge_table(table):
-        by = selection.by or strength(table)
-        if by not in table.columns:
-            raise _no_such("column", by, step, table.columns)
-        return kept_edges(table, by)
-    if is_training_table(table) and selection.by is None:
+        return kept_edges(table, by or strength(table))
+    if is_score_table(table):
+        return _scores(table, step, selection)
+    if by is not None:
+        rows = table.sort(by, descending=True, nulls_last=True, maintain_order=True)
+        return rows, count(len(rows), "row")
+    if is_training_table(table):
         newest = table.sort("step", descending=True, maintain_order=True)
         return newest, f"{count(len(table), 'point')} of training, the newest first"
-    if selection.by is None and (is_example_table(table) or is_density_table(table)):
+    if is_example_table(table) or is_density_table(table):
         return feature_selection(table)
-    if not is_score_table(table):
-        rows = _sorted(table, step, selection.by) if selection.by else table
-        return rows, count(len(table), "row")
+    return table, count(len(table), "row")
+
+
+def _scores(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.DataFrame, str]:
+    """Curves and findings in forms of their own, the metrics of a single row as they stand, else
+    the rows of one metric by size."""
     names = metrics(table)
-    if is_curve_table(table) and not selection.by:
-        metric = selection.metric or names[0]
-        if metric not in names:
-            raise _no_such("metric", metric, step, names)
-        return curve_rows(table, metric)
-    if selection.metric is None and not selection.by and (key := kind(table)):
-        rows = findings(table)
-        return rows, f"{count(len(rows), 'finding')} by {key}"
-    if selection.metric is None and len(table) == len(names) and selection.by is None:
-        return table, count(len(names), "metric")
-    metric = selection.metric or (names[0] if names else "")
+    metric = selection.metric or next(iter(names), "")
     if names and metric not in names:
         raise _no_such("metric", metric, step, names)
+    if selection.by is None:
+        if is_curve_table(table):
+            return curve_rows(table, metric)
+        if selection.metric is None and (key := kind(table)):
+            rows = findings(table)
+            return rows, f"{count(len(rows), 'finding')} by {key}"
+        if selection.metric is None and len(table) == len(names):
+            return table, count(len(names), "metric")
     by = selection.by or ranking_column(table)
-    if by not in table.columns:
-        raise _no_such("column", by, step, table.columns)
     others = [name for name in names if name != metric]
     also = f" (also: {', '.join(map(printable, others))}; choose with --metric)" if others else ""
     return ranked(table, metric, by), f"{printable(metric)} by |{by}|{also}"
-
-
-def _sorted(table: pl.DataFrame, step: str, by: str) -> pl.DataFrame:
-    if by not in table.columns:
-        raise _no_such("column", by, step, table.columns)
-    return table.sort(by, descending=True, nulls_last=True, maintain_order=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,31 +97,20 @@ class Block:
 
 def blocks(rows: pl.DataFrame, top: int | None) -> list[Block]:
     """The rows of a selection as they are printed: of curves what each comes to, then points."""
+    if not is_curve_table(rows):
+        head = rows if top is None else rows.head(top)
+        return [Block(columns_of(head), len(head), len(rows))]
     made = []
-    for part in parts(rows) if is_curve_table(rows) else [rows]:
+    for part in filter(len, parts(rows)):
         head = part if top is None else part.head(top)
-        if not is_curve_table(rows):
-            made.append(Block(columns_of(head), len(head), len(part)))
-        elif len(part):
-            made.append(Block(curve_columns(head, part), len(head), len(part), alike(part)))
+        made.append(Block(curve_columns(head, part), len(head), len(part), alike(part)))
     return made
 
 
 def columns_of(rows: pl.DataFrame) -> list[Column]:
     """The columns of a step's rows as a person reads them."""
-    if is_edge_table(rows):
-        return edge_columns(rows)
-    if is_curve_table(rows):
-        return curve_columns(rows)
-    if is_findings(rows):
-        return finding_columns(rows)
-    if is_training_table(rows):
-        return training_columns(rows)
-    if is_example_table(rows):
-        return example_columns(rows)
-    if is_density_table(rows):
-        return density_columns(rows)
-    return score_columns(rows) if is_score_table(rows) else plain_columns(rows)
+    columns = (made for holds, made in _COLUMNS if holds(rows))
+    return next(columns, plain_columns)(rows)
 
 
 def score_columns(rows: pl.DataFrame) -> list[Column]:
@@ -157,6 +144,20 @@ def plain_columns(rows: pl.DataFrame) -> list[Column]:
         _numbers(rows, name, decimals(rows[name])) if dtype.is_float() else _text(rows, name)
         for name, dtype in rows.schema.items()
     ]
+
+
+_COLUMNS: tuple[
+    tuple[Callable[[pl.DataFrame], bool], Callable[[pl.DataFrame], list[Column]]], ...
+] = (
+    (is_edge_table, edge_columns),
+    (is_curve_table, curve_columns),
+    (is_score_table, score_columns),
+    (is_findings, finding_columns),
+    (is_training_table, training_columns),
+    (is_example_table, example_columns),
+    (is_density_table, density_columns),
+)
+"""What each kind of rows is shown by, the first that holds: those of curves are scores too."""
 
 
 def _interval(

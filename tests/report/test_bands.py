@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import re
 from itertools import pairwise
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -150,8 +149,9 @@ def test_the_figure_of_a_step(bent: RunFolder, step: str, kind: str, n: int) -> 
 
 def test_a_table_without_figures_says_so(bent: RunFolder) -> None:
     groups = {"layer": ["L0.mlp"], "group": [0], "neuron": [1]}
-    pl.DataFrame(groups).write_parquet(bent.path / "tables" / "ranks.groups.parquet")
+    path = bent.path / "tables" / "ranks.groups.parquet"
+    pl.DataFrame(groups).write_parquet(path)
     with pytest.raises(InterpError) as caught:
         figure(bent, "ranks.groups")
     assert caught.value.diagnostics[0].code == "E740"
-    (Path(bent.path) / "tables" / "ranks.groups.parquet").unlink()
+    path.unlink()

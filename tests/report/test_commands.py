@@ -25,7 +25,6 @@ from tests.report.dom import parse
 PROBE = """
 import sys
 from interp_dsl.cli.app import main
-from interp_dsl.language.diagnostics import InterpError
 code = main(sys.argv[1:])
 print(code, *(name for name in ("torch", "textual", "transformers") if name in sys.modules))
 """

@@ -8,7 +8,7 @@ from interp_dsl.report.curves import charts, found_circuits
 from tests.report import made
 
 
-def evaluated(**columns: object) -> pl.DataFrame:
+def evaluated() -> pl.DataFrame:
     rows = [
         made.score("circuit", "gap", None, value=v, low=v - 1, high=v + 1, threshold=t)
         for t, v in ((0.5, 2.0), (0.05, 5.0), (0.005, 6.0))

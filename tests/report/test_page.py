@@ -101,6 +101,16 @@ def test_columns_that_say_nothing_are_left_out(document: Node, tmp_path: Path) -
     assert list(shown[0]) == ["unit", "base", "effect", "drawn", "n"]
 
 
+def test_a_table_that_is_not_of_scores_is_whole(tmp_path: Path) -> None:
+    """Its columns may have names that mean something else in a score table."""
+    folder = made.write(tmp_path / "made-1")
+    held = pl.DataFrame({"feature": [7, 7], "position": [3, 0], "metric": ["gap", "gap"]})
+    held.write_parquet(folder / "tables" / "who.parquet")
+    found = rows(panel(parse(page(RunFolder.open(folder))), "who", "table"))
+    shown = [{name: cell.text for name, cell in row.items()} for row in found]
+    assert shown == [{name: str(v) for name, v in row.items()} for row in held.to_dicts()]
+
+
 def test_a_long_table_is_cut_and_says_how_to_get_the_rest(tmp_path: Path) -> None:
     folder = RunFolder.open(made.write(tmp_path / "made-1"))
     many = [made.score(f"L0.mlp[{i}]", "gap", i / 10, layer=0, index=i) for i in range(MOST + 1100)]
