@@ -11,6 +11,7 @@ from torch import Tensor
 from interp_dsl.data.stream import Stream, Stretch, tokens_kept
 from interp_dsl.engine.batches import default_rows, in_batches
 from interp_dsl.engine.forwards import Bench
+from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State, canonical
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.edits import Edit
@@ -31,10 +32,10 @@ class Harvest:
         state: State,
         seed: int,
         rows: int | None,
-        note: Callable[[str], None],
+        report: Report,
     ) -> None:
         """`rows` prompts go through the model at once."""
-        self.targets, self.note = tuple(targets), note
+        self.targets, self.report = tuple(targets), report
         self._sites = tuple(dict.fromkeys(t.site for t in targets))
         self._bench = Bench(run, (), {}, state)
         self.rows = rows or default_rows(self._bench.width)
@@ -56,10 +57,16 @@ class Harvest:
     def device(self) -> torch.device:
         return self._bench.device
 
-    @property
-    def width(self) -> int:
-        """Tokens of the longest prompt."""
-        return self._bench.width
+    def through(self, work: Callable[[Tensor], None]) -> None:
+        """Call work(examples [B]) for all examples, some at a time, in order. What ran out of
+        memory is called again with fewer."""
+        total = len(self._kept)
+
+        def some(first: int, last: int) -> None:
+            work(torch.arange(first, last))
+            self.report.progress(last, total)
+
+        self.rows = in_batches(total, self.rows, some, self.report.note)
 
     @property
     def predictions(self) -> Tensor:
@@ -131,4 +138,4 @@ class Harvest:
                     held[target] = x.new_empty((size, x.shape[1]))
                 held[target][to + start : to + stop] = x[start - own : stop - own]
 
-        self.rows = in_batches(len(examples), self.rows, work, self.note)
+        self.rows = in_batches(len(examples), self.rows, work, self.report.note)

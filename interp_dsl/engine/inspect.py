@@ -12,7 +12,6 @@ from torch import Tensor
 from interp_dsl.data.tokenizer import load_tokenizer
 from interp_dsl.dictionaries.dictionary import Dictionary
 from interp_dsl.dictionaries.reading import Intervals, Largest, Seen, alignment
-from interp_dsl.engine.batches import default_rows, in_batches
 from interp_dsl.engine.harvest import Harvest
 from interp_dsl.engine.kept_dictionaries import read_dictionaries
 from interp_dsl.engine.report import Report
@@ -41,10 +40,10 @@ class _Reader:
     """Features of one dictionary over all examples of a run."""
 
     def __init__(self, task: Inspect, state: State, folder: RunFolder, report: Report) -> None:
-        self.task, self.report = task, report
+        self.task = task
         (fitted,) = task.of.fitted
         self.target = fitted.target
-        self.harvest = Harvest(task.run, (self.target,), state, 0, task.batch, report.note)
+        self.harvest = Harvest(task.run, (self.target,), state, 0, task.batch, report)
         (self.dictionary,) = read_dictionaries(folder, task.of, self.harvest.device)
         self.numbers = list(task.features or range(self.dictionary.d_sae))
         self.side = state.side(task.run)
@@ -59,17 +58,13 @@ class _Reader:
     def through(self, add: Callable[[Tensor, Tensor], None]) -> None:
         """Hand on the features [rows, features] of all text, with the tokens' numbers: prompt ×
         width + position."""
-        n = len(self.side.tokens)
 
-        def work(first: int, last: int) -> None:
-            examples = torch.arange(first, last)
+        def work(examples: Tensor) -> None:
             _, block = self.harvest.of(examples)
             row, position = self.harvest.kept(examples).nonzero(as_tuple=True)
-            f = self._features(block[self.target])
-            add(f, (row + first) * self.width + position)
-            self.report.progress(last, n)
+            add(self._features(block[self.target]), examples[row] * self.width + position)
 
-        in_batches(n, self.task.batch or default_rows(self.harvest.width), work, self.report.note)
+        self.harvest.through(work)
 
     def _features(self, x: Tensor) -> Tensor:
         f = self.dictionary.encode(x)
