@@ -80,16 +80,19 @@ class ScoredPieces:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of the ids, without the space that encoding puts in front."""
-        data = b"".join(self._values.get(i, self._pieces[i]) for i in ids)
-        text = data.decode("utf-8", errors="replace")
+        text = b"".join(map(self._written, ids)).decode("utf-8", errors="replace")
         return text.removeprefix(" ")
 
     def piece(self, token: int) -> str:
-        """One token as it stands in a text; a number beyond the vocabulary, that a model's padded
-        unembedding may name, as `<number>`."""
+        """One token as it stands in a text."""
+        return self._written(token).decode("utf-8", errors="replace")
+
+    def _written(self, token: int) -> bytes:
+        """A number beyond the vocabulary, that a model's padded unembedding may name, as
+        `<number>`."""
         if not 0 <= token < len(self._pieces):
-            return f"<{token}>"
-        return self._values.get(token, self._pieces[token]).decode("utf-8", errors="replace")
+            return b"<%d>" % token
+        return self._values.get(token, self._pieces[token])
 
 
 class Words:
@@ -109,7 +112,7 @@ class Words:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The words with spaces between them, none before punctuation."""
-        text = " ".join(self._words[i] for i in ids)
+        text = " ".join(map(self.piece, ids))
         return re.sub(r" ([^\w\s<])", r"\1", text)
 
     def piece(self, token: int) -> str:

@@ -74,6 +74,13 @@ class Tokenizer:
         """The text of token ids."""
         return self.core.decode(ids)
 
+    def continued(self, ids: Sequence[int]) -> str:
+        """The text of tokens that go on from others: its leading space included, and characters of
+        several tokens whole."""
+        text = self.core.decode(ids)
+        is_cut = bool(ids) and self.core.piece(ids[0]) == " " + self.core.decode(ids[:1])
+        return " " + text if is_cut else text
+
     def token_text(self, token: int) -> str:
         """One token as it stands in a text, its leading space included."""
         return self.core.piece(token)

@@ -24,19 +24,29 @@ def mmcs(reference: Tensor, decoder: Tensor) -> float:
 
 
 class Correlations:
-    """Sums over tokens of features f [R, m] and of a reference's g [R, m'], added block by block;
+    """Sums over tokens of features f [R, m] and of a reference's g [R, m'], block by block;
     float64, m · m' of them."""
 
     def __init__(self) -> None:
         self.count = 0
         self._sums: list[Tensor] = []
 
-    def add(self, f: Tensor, g: Tensor) -> None:
-        f, g = f.double(), g.double()
-        found = [f.sum(0), g.sum(0), f.square().sum(0), g.square().sum(0), f.T @ g]
+    @classmethod
+    def of(cls, f: Tensor, g: Tensor) -> Correlations:
+        """Those of one block."""
+        f, g, found = f.double(), g.double(), cls()
+        found.count = len(f)
+        found._sums = [f.sum(0), g.sum(0), f.square().sum(0), g.square().sum(0), f.T @ g]
+        return found
+
+    def add(self, block: Correlations) -> None:
+        """Those of a further block, which is used up."""
         if self._sums:
-            found = [a.add_(b) for a, b in zip(self._sums, found, strict=True)]
-        self._sums, self.count = found, self.count + len(f)
+            for mine, more in zip(self._sums, block._sums, strict=True):
+                mine.add_(more)
+        else:
+            self._sums = block._sums
+        self.count += block.count
 
     @property
     def largest(self) -> Tensor:

@@ -43,7 +43,7 @@ class Spread:
 
     def add(self, example: Tensor, x: Tensor) -> None:
         """x [R, d], each of the example [R] that it is of."""
-        x = x.double().cpu()
+        x = x.cpu().double()
         self.count.index_add_(0, example, torch.ones(len(x), dtype=torch.float64))
         self.total.index_add_(0, example, x)
         self.squares.index_add_(0, example, x.square().sum(1))
@@ -64,6 +64,30 @@ class Spread:
 _SUMS = ("l0", "l1", "error", "cosine", "l2_ratio")
 
 
+@dataclass(frozen=True)
+class Rebuilt:
+    """What a dictionary makes of activations [R]: the terms of each sum [R], and how often each
+    feature [d_sae] fires; in the processor's memory."""
+
+    terms: dict[str, Tensor]
+    fired: Tensor
+
+    @classmethod
+    def of(cls, dictionary: Dictionary, x: Tensor, f: Tensor) -> Rebuilt:
+        """Of activations x [R, d], whose features are f [R, d_sae]."""
+        made, on = dictionary.decode(f), f > 0
+        lengths = [torch.linalg.vector_norm(v, dim=1) for v in (made, x)]
+        small = torch.finfo(x.dtype).tiny
+        terms = {
+            "l0": on.sum(1),
+            "l1": f.sum(1),
+            "error": (made - x).square().sum(1),
+            "cosine": (made * x).sum(1) / (lengths[0] * lengths[1]).clamp_min(small),
+            "l2_ratio": lengths[0] / lengths[1].clamp_min(small),
+        }
+        return cls({name: v.cpu().double() for name, v in terms.items()}, on.sum(0).cpu())
+
+
 class Reconstruction:
     """What a dictionary makes of examples' activations."""
 
@@ -73,25 +97,12 @@ class Reconstruction:
         self.fired = torch.zeros(dictionary.d_sae, dtype=torch.int64)
         self.count = 0
 
-    def add(self, example: Tensor, x: Tensor) -> Tensor:
-        """x [R, d], each of the example [R] that it is of; its reconstruction."""
-        f = self.dictionary.encode(x)
-        made = self.dictionary.decode(f)
-        on = f > 0
-        lengths = [torch.linalg.vector_norm(v, dim=1) for v in (made, x)]
-        small = torch.finfo(x.dtype).tiny
-        told = {
-            "l0": on.sum(1),
-            "l1": f.sum(1),
-            "error": (made - x).square().sum(1),
-            "cosine": (made * x).sum(1) / (lengths[0] * lengths[1]).clamp_min(small),
-            "l2_ratio": lengths[0] / lengths[1].clamp_min(small),
-        }
-        for name, values in told.items():
-            self.sums[name].index_add_(0, example, values.double().cpu())
-        self.fired += on.sum(0).cpu()
-        self.count += len(x)
-        return made
+    def add(self, example: Tensor, rebuilt: Rebuilt) -> None:
+        """Activations, each of the example [R] that it is of."""
+        for name, values in rebuilt.terms.items():
+            self.sums[name].index_add_(0, example, values)
+        self.fired += rebuilt.fired
+        self.count += len(example)
 
     @property
     def density(self) -> Tensor:

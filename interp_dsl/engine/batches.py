@@ -21,7 +21,8 @@ def in_batches(
     total: int, size: int, work: Callable[[int, int], None], note: Callable[[str], None]
 ) -> int:
     """Call work(start, stop) until `total` rows are done, halving the batch each time memory runs
-    out. Returns the size it ended with. Raises InterpError E640 when one row is too much."""
+    out: rows whose work ran out come again, so work adds to nothing before it can no longer do so.
+    Returns the size it ended with. Raises InterpError E640 when one row is too much."""
     start = 0
     while start < total:
         stop = min(total, start + size)

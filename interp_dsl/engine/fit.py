@@ -48,7 +48,7 @@ def fit(task: Fit, key: str, state: State, folder: RunFolder, report: Report, st
     """Fit a task's dictionaries, going on from a checkpoint of this key where there is one; the
     table is the training curve. Raises Stopped, after a checkpoint, when the run is to stop;
     InterpError E670 for data without text, E671 where a loss is not finite."""
-    harvest = Harvest(task.run, task.targets, state, task.seed, task.batch, report.note)
+    harvest = Harvest(task.run, task.targets, state, task.seed, task.batch, report)
     fitting = _resumed(task, key, folder, harvest.device) or _begun(task, harvest)
     _say_passes(task, harvest.stream.a_pass, report)
     checkpoints = _Checkpoints(folder, task.step, key)

@@ -13,13 +13,12 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from interp_dsl.data.tokenizer import load_tokenizer
 from interp_dsl.engine.batches import default_rows, in_batches
 from interp_dsl.engine.continuing import Growing
 from interp_dsl.engine.edits import Contexts
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.scores import score_run
-from interp_dsl.engine.state import State
+from interp_dsl.engine.state import State, text_of, token_text
 from interp_dsl.models.edits import moved
 from interp_dsl.plan.algebra import Literal, Metric
 from interp_dsl.plan.generation import Continuation, Generate
@@ -169,7 +168,7 @@ def _texts(
 ) -> list[dict[str, Any]]:
     """A row a prompt; the token that ends a text is not shown."""
     facts, side = state.executor(one.run).facts, state.side(one.run)
-    rows = []
+    told, rows = text_of(facts), []
     for prompt, (ids, there) in enumerate(zip(written.ids, written.there, strict=True)):
         kept = [i for i in ids[there].tolist() if i not in facts.eos]
         before = side.tokens[prompt, : side.lengths[prompt]].tolist()
@@ -177,8 +176,8 @@ def _texts(
             {
                 "prompt": prompt,
                 "under": one.name,
-                "before": side.texts[prompt] if side.texts else _text(before, one, state),
-                "text": _text(kept, one, state),
+                "before": side.texts[prompt] if side.texts else told(before),
+                "text": told(kept),
                 "n": int(there.sum()),
                 **{name: float(measured[name][prompt]) for name in MEASURES[:3]},
             }
@@ -194,23 +193,15 @@ def _counted(rows: list[dict[str, Any]], words: tuple[str, ...]) -> Tensor:
 
 def _tokens(one: Continuation, written: Written, state: State) -> list[dict[str, Any]]:
     """A row a token."""
+    told = token_text(state.executor(one.run).facts)
     return [
         {
             "prompt": prompt,
             "under": one.name,
             "number": number,
             "id": int(written.ids[prompt, number]),
-            "token": _text([int(written.ids[prompt, number])], one, state),
+            "token": told(int(written.ids[prompt, number])),
             **{name: float(getattr(written, name)[prompt, number]) for name in MEASURES[:3]},
         }
         for prompt, number in written.there.nonzero().tolist()
     ]
-
-
-def _text(ids: list[int], one: Continuation, state: State) -> str:
-    """Tokens as text; their numbers where the model has no tokenizer."""
-    facts = state.executor(one.run).facts
-    if not facts.tokenizer:
-        return " ".join(map(str, ids))
-    tokenizer = state.once(("tokenizer", facts.tokenizer), lambda: load_tokenizer(facts))
-    return "".join(tokenizer.token_text(i) for i in ids)

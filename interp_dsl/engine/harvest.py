@@ -11,6 +11,7 @@ from torch import Tensor
 from interp_dsl.data.stream import Stream, Stretch, tokens_kept
 from interp_dsl.engine.batches import default_rows, in_batches
 from interp_dsl.engine.forwards import Bench
+from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State, canonical
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.edits import Edit
@@ -31,13 +32,13 @@ class Harvest:
         state: State,
         seed: int,
         rows: int | None,
-        note: Callable[[str], None],
+        report: Report,
     ) -> None:
         """`rows` prompts go through the model at once."""
-        self.targets, self.note = tuple(targets), note
+        self.targets, self.report = tuple(targets), report
         self._sites = tuple(dict.fromkeys(t.site for t in targets))
         self._bench = Bench(run, (), {}, state)
-        self._rows = rows or default_rows(self._bench.width)
+        self.rows = rows or default_rows(self._bench.width)
         facts = state.executor(run).facts
         self._tokens = torch.from_numpy(state.side(run).tokens)
         self._kept = torch.from_numpy(tokens_kept(state.side(run), facts.bos))
@@ -56,10 +57,16 @@ class Harvest:
     def device(self) -> torch.device:
         return self._bench.device
 
-    @property
-    def width(self) -> int:
-        """Tokens of the longest prompt."""
-        return self._bench.width
+    def through(self, work: Callable[[Tensor], None]) -> None:
+        """Call work(examples [B]) for all examples, some at a time, in order. What ran out of
+        memory is called again with fewer."""
+        total = len(self._kept)
+
+        def some(first: int, last: int) -> None:
+            work(torch.arange(first, last))
+            self.report.progress(last, total)
+
+        self.rows = in_batches(total, self.rows, some, self.report.note)
 
     @property
     def predictions(self) -> Tensor:
@@ -108,30 +115,27 @@ class Harvest:
         held: Block = {}
         place = 0
         for stretch in self.stream.stretches(start, stop):
-            place = self._stretch(stretch, held, place, stop - start)
+            self._stretch(stretch, held, place, stop - start)
+            place += stretch.stop - stretch.start
         return held
 
     def order(self, number: int, size: int) -> Tensor:
         """The order in which the rows of block `number` are used."""
         return torch.from_numpy(self.stream.shuffled(number, size)).to(self.device)
 
-    def _stretch(self, stretch: Stretch, held: Block, place: int, size: int) -> int:
-        """Write a stretch's rows to the block from `place` on; where they end."""
-        seen, examples = 0, torch.from_numpy(np.ascontiguousarray(stretch.examples))
+    def _stretch(self, stretch: Stretch, held: Block, place: int, size: int) -> None:
+        """Write a stretch's rows to the block from `place` on."""
+        ends = np.concatenate([[0], self.stream.counts[stretch.examples].cumsum()])
+        examples = torch.from_numpy(np.ascontiguousarray(stretch.examples))
 
         def work(first: int, last: int) -> None:
-            nonlocal seen, place
-            some = examples[first:last]
-            count = int(self._kept[some].sum())
-            begin, end = max(0, stretch.start - seen), min(count, stretch.stop - seen)
-            seen += count
-            if end <= begin:
+            start, stop = max(stretch.start, ends[first]), min(stretch.stop, ends[last])
+            if stop <= start:
                 return
-            for target, x in self.of(some)[1].items():
+            to, own = place - stretch.start, ends[first]
+            for target, x in self.of(examples[first:last])[1].items():
                 if target not in held:
                     held[target] = x.new_empty((size, x.shape[1]))
-                held[target][place : place + end - begin] = x[begin:end]
-            place += end - begin
+                held[target][to + start : to + stop] = x[start - own : stop - own]
 
-        in_batches(len(examples), self._rows, work, self.note)
-        return place
+        self.rows = in_batches(len(examples), self.rows, work, self.report.note)

@@ -9,14 +9,12 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from interp_dsl.data.tokenizer import load_tokenizer
 from interp_dsl.dictionaries.dictionary import Dictionary
 from interp_dsl.dictionaries.reading import Intervals, Largest, Seen, alignment
-from interp_dsl.engine.batches import default_rows, in_batches
 from interp_dsl.engine.harvest import Harvest
 from interp_dsl.engine.kept_dictionaries import read_dictionaries
 from interp_dsl.engine.report import Report
-from interp_dsl.engine.state import State
+from interp_dsl.engine.state import State, text_of, token_text
 from interp_dsl.plan.dictionaries import Inspect
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.schema import DENSITY_COLUMNS, EXAMPLE_COLUMNS, polars_types
@@ -41,15 +39,15 @@ class _Reader:
     """Features of one dictionary over all examples of a run."""
 
     def __init__(self, task: Inspect, state: State, folder: RunFolder, report: Report) -> None:
-        self.task, self.report = task, report
+        self.task = task
         (fitted,) = task.of.fitted
         self.target = fitted.target
-        self.harvest = Harvest(task.run, (self.target,), state, 0, task.batch, report.note)
+        self.harvest = Harvest(task.run, (self.target,), state, 0, task.batch, report)
         (self.dictionary,) = read_dictionaries(folder, task.of, self.harvest.device)
         self.numbers = list(task.features or range(self.dictionary.d_sae))
         self.side = state.side(task.run)
         facts = state.executor(task.run).facts
-        self.tokenizer = load_tokenizer(facts) if facts.tokenizer else None
+        self.token, self._text = token_text(facts), text_of(facts)
 
     @property
     def width(self) -> int:
@@ -59,29 +57,22 @@ class _Reader:
     def through(self, add: Callable[[Tensor, Tensor], None]) -> None:
         """Hand on the features [rows, features] of all text, with the tokens' numbers: prompt ×
         width + position."""
-        n = len(self.side.tokens)
 
-        def work(first: int, last: int) -> None:
-            examples = torch.arange(first, last)
+        def work(examples: Tensor) -> None:
             _, block = self.harvest.of(examples)
             row, position = self.harvest.kept(examples).nonzero(as_tuple=True)
-            f = self._features(block[self.target])
-            add(f, (row + first) * self.width + position)
-            self.report.progress(last, n)
+            add(self._features(block[self.target]), examples[row] * self.width + position)
 
-        in_batches(n, self.task.batch or default_rows(self.harvest.width), work, self.report.note)
+        self.harvest.through(work)
 
     def _features(self, x: Tensor) -> Tensor:
         f = self.dictionary.encode(x)
         return f if self.task.features is None else f[:, self.numbers]
 
     def text(self, prompt: int, start: int, stop: int) -> str:
-        """Tokens of a prompt as text; their numbers where the model has no tokenizer."""
+        """Tokens of a prompt as text, as far as they are there."""
         stop = min(stop, int(self.side.lengths[prompt]))
-        ids = self.side.tokens[prompt, max(0, start) : stop].tolist()
-        if self.tokenizer is None:
-            return " ".join(map(str, ids))
-        return "".join(self.tokenizer.token_text(i) for i in ids)
+        return self._text(self.side.tokens[prompt, max(0, start) : stop].tolist())
 
 
 def _examples(
@@ -104,7 +95,7 @@ def _examples(
                     "prompt": prompt,
                     "position": position,
                     "before": reader.text(prompt, position - context, position),
-                    "token": reader.text(prompt, position, position + 1),
+                    "token": reader.token(int(reader.side.tokens[prompt, position])),
                     "after": reader.text(prompt, position + 1, position + 1 + context),
                 }
             )

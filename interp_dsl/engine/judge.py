@@ -10,15 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from interp_dsl.dictionaries.likeness import Correlations
 from interp_dsl.dictionaries.measures import (
     Ratio,
+    Rebuilt,
     Reconstruction,
     Spread,
     divergences,
     losses,
     score,
 )
-from interp_dsl.engine.batches import default_rows, in_batches
 from interp_dsl.engine.harvest import Harvest
 from interp_dsl.engine.kept_dictionaries import read_dictionaries
 from interp_dsl.engine.likeness import Likeness
@@ -42,28 +43,32 @@ Losses = dict[str, dict[Any, Tensor]]
 def judge(task: EvaluateDictionary, state: State, folder: RunFolder, report: Report) -> Scored:
     """A row a dictionary and measure, with the values that a score is made of; the tensors hold
     `value` of single examples, NaN where there is none, and each feature's `density`."""
-    harvest = Harvest(task.run, task.read, state, 0, task.batch, report.note)
+    harvest = Harvest(task.run, task.read, state, 0, task.batch, report)
     n = state.data[task.run.data].n
     found = read_dictionaries(folder, task.of, harvest.device)
     held = [Reconstruction(d, n) for d in found]
     spreads: dict[Target, Spread] = {}
     likeness = Likeness(task, found, folder, harvest.device)
 
-    def seen(first: int, last: int) -> None:
-        examples = torch.arange(first, last)
+    def seen(examples: Tensor) -> None:
         owner, block = harvest.of(examples)
+        references = likeness.beside(block)
+        rebuilt, compared = [], []
+        for one, dictionary in zip(task.of.fitted, found, strict=True):
+            f = dictionary.encode(block[one.target])
+            rebuilt.append(Rebuilt.of(dictionary, block[one.target], f))
+            compared.append({m: Correlations.of(f, g) for m, g in references.items()})
+        # nothing was added yet where memory ran out, and the same examples come again
         for target in task.targets:
             x = block[target]
             spreads.setdefault(target, Spread(n, x.shape[1])).add(owner, x)
-        for one, made in zip(task.of.fitted, held, strict=True):
-            made.add(owner, block[one.target])
-        likeness.add(block)
-        report.progress(last, n)
+        for i, made in enumerate(held):
+            made.add(owner, rebuilt[i])
+            likeness.add(i, compared[i])
 
-    rows = task.batch or default_rows(harvest.width)
-    in_batches(n, rows, seen, report.note)
+    harvest.through(seen)
     means = {t: s.mean for t, s in spreads.items()}
-    passed = _passed(task, harvest, held, means, rows, report) if task.splices else {}
+    passed = _passed(task, harvest, held, means) if task.splices else {}
     return _scored(task, held, spreads, passed, likeness, state.seed)
 
 
@@ -72,23 +77,20 @@ def _passed(
     harvest: Harvest,
     held: Sequence[Reconstruction],
     means: dict[Target, Tensor],
-    rows: int,
-    report: Report,
 ) -> Losses:
     """Sums over each example's predictions of text: cross-entropies `ce` and divergences `kl` from
     the clean run, of the clean run, of each target under zero and under its mean, and of each
     dictionary by its number."""
-    n = len(harvest.stream.counts)
-    found: Losses = {"ce": {}, "kl": {}, "tokens": {"": harvest.predictions.double()}}
+    counts = harvest.predictions.double()
+    found: Losses = {"ce": {}, "kl": {}, "tokens": {"": counts}}
     ablations = {str(dict(m.arguments)["ablation"]) for m in task.measures if m.arguments}
     has_kl = any(m.function == "kl_div_score" for m in task.measures)
 
     def add(kind: str, name: Any, values: Tensor, predicted: Tensor, examples: Tensor) -> None:
-        sums = found[kind].setdefault(name, torch.zeros(n, dtype=torch.float64))
+        sums = found[kind].setdefault(name, torch.zeros_like(counts))
         sums[examples] = (values * predicted).sum(1).double().cpu()
 
-    def work(first: int, last: int) -> None:
-        examples = torch.arange(first, last)
+    def work(examples: Tensor) -> None:
         predicted, targets = harvest.predicted(examples)
         logits, block = harvest.whole(examples)
         clean = logits[:, :-1].log_softmax(-1)
@@ -110,9 +112,8 @@ def _passed(
                 under((target, "mean"), target, mean.expand_as(x))
         for i, (one, made) in enumerate(zip(task.of.fitted, held, strict=True)):
             under(i, one.target, made.dictionary.reconstruct(block[one.target]))
-        report.progress(last, n)
 
-    in_batches(n, rows, work, report.note)
+    harvest.through(work)
     return found
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+from torch import Tensor
 
 from interp_dsl.dictionaries.dictionary import Dictionary
 from interp_dsl.dictionaries.likeness import Correlations, mmcs
@@ -12,6 +13,9 @@ from interp_dsl.engine.harvest import Block
 from interp_dsl.engine.kept_dictionaries import read_dictionaries
 from interp_dsl.plan.dictionaries import EvaluateDictionary, Judged
 from interp_dsl.runs.folder import RunFolder
+
+Features = dict[Judged, Tensor]
+"""Of references, by the measure that compares with them."""
 
 
 class Likeness:
@@ -24,7 +28,7 @@ class Likeness:
         folder: RunFolder,
         device: torch.device,
     ) -> None:
-        self.task, self.found = task, found
+        self.found = found
         self.references = {
             measure: read_dictionaries(folder, measure.reference, device)[0]
             for measure in task.measures
@@ -37,12 +41,18 @@ class Likeness:
             for i in range(len(found))
         }
 
-    def add(self, block: Block) -> None:
-        """Features of both, on a block of activations."""
-        for (i, measure), sums in self._sums.items():
-            x = block[self.task.of.fitted[i].target]
-            (target,) = measure.compared
-            sums.add(self.found[i].encode(x), self.references[measure].encode(block[target]))
+    def beside(self, block: Block) -> Features:
+        """The references' features on a block of activations."""
+        return {
+            measure: self.references[measure].encode(block[target])
+            for measure in self.references
+            for target in measure.compared
+        }
+
+    def add(self, i: int, block: Mapping[Judged, Correlations]) -> None:
+        """What a block of activations says of dictionary i."""
+        for measure, found in block.items():
+            self._sums[i, measure].add(found)
 
     def of(self, i: int, measure: Judged) -> float | None:
         """The measure of dictionary i; None for one without a reference."""

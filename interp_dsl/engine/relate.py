@@ -10,7 +10,6 @@ from torch import Tensor
 
 from interp_dsl.dictionaries.dictionary import Dictionary
 from interp_dsl.engine.ablation import Ablation
-from interp_dsl.engine.batches import default_rows
 from interp_dsl.engine.factors import Factored, write
 from interp_dsl.engine.harvest import Harvest
 from interp_dsl.engine.kept_dictionaries import read_dictionaries
@@ -79,11 +78,10 @@ class _Study:
     def _stream(self, at: int) -> Stream:
         """Features of a dictionary and the next, block after block of prompts."""
         harvest, pair = self._harvest(at), [d.target for d in self.fitted[at : at + 2]]
-        rows = self.task.batch or default_rows(harvest.width)
 
         def stream() -> Iterator[tuple[Tensor, Tensor]]:
-            for first in range(0, self.n, rows):
-                _, block = harvest.of(torch.arange(first, min(first + rows, self.n)))
+            for examples in torch.split(torch.arange(self.n), harvest.rows):
+                _, block = harvest.of(examples)
                 below, above = (
                     d.encode(block[target])
                     for d, target in zip(self.dictionaries[at : at + 2], pair, strict=True)
@@ -94,7 +92,7 @@ class _Study:
 
     def _harvest(self, at: int) -> Harvest:
         pair = [d.target for d in self.fitted[at : at + 2]]
-        return Harvest(self.task.run, pair, self.state, 0, self.task.batch, self.report.note)
+        return Harvest(self.task.run, pair, self.state, 0, self.task.batch, self.report)
 
     def _thresholds(self, at: int, stream: Stream) -> tuple[Tensor | float, Tensor | float]:
         share = self.options["active"]

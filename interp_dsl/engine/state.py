@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -139,3 +139,11 @@ def canonical(captured: Tensor) -> Tensor:
 def token_text(facts: ModelFacts) -> Callable[[int], str]:
     """How a token id is shown in messages: as text where the model has a tokenizer."""
     return load_tokenizer(facts).token_text if facts.tokenizer else str
+
+
+def text_of(facts: ModelFacts) -> Callable[[Sequence[int]], str]:
+    """How tokens one behind another are told: as text, or by number where the model has no
+    tokenizer."""
+    if facts.tokenizer is None:
+        return lambda ids: " ".join(map(str, ids))
+    return load_tokenizer(facts).continued

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from interp_dsl.data.pieces import ScoredPieces
 from interp_dsl.data.tokenizer import Tokenizer, load_tokenizer
 from interp_dsl.models.shape import ModelFacts
-from tests.data.conftest import Raises, shared
+from tests.data.conftest import Raises, facts, shared
 
 # ** GPT-2 **
 
@@ -94,6 +94,33 @@ def _greedy(text: str, vocabulary: list[tuple[str, float]]) -> list[int]:
             return [known[part] for part in parts]
         at = -max(scores)[1]
         parts[at : at + 2] = [unions[at]]
+
+
+# ** a stretch of a text **
+
+
+def test_a_stretch_keeps_its_leading_space_and_characters_whole(tmp_path: Path) -> None:
+    pieces = [" a", "b", *(f"<0x{byte:02X}>" for byte in "é".encode()), " "]
+    (tmp_path / "vocab.json").write_text(json.dumps([[piece, 0.0] for piece in pieces]))
+    tokenizer = load_tokenizer(facts("bytes", 6, tmp_path, None, 9))
+    assert tokenizer.continued([0, 2, 3, 1]) == " aéb" and tokenizer.continued([1, 0]) == "b a"
+    assert tokenizer.continued([1, 2]) == "b\ufffd" and tokenizer.continued([]) == ""
+    assert tokenizer.continued([4, 0]) == "  a" and tokenizer.continued([4]) == " "
+    assert tokenizer.continued([0, 5]) == " a<5>"  # beyond the vocabulary
+
+
+def test_a_stretch_of_words_has_spaces_between_them(words: ModelFacts) -> None:
+    assert load_tokenizer(words).continued([4, 14, 12, 99]) == "cat, and <99>"
+
+
+def test_a_stretch_of_gpt2s_is_what_the_text_has_there(gpt2_tokenizer: Tokenizer) -> None:
+    text = "When Mary 日 went 🙂!"
+    found = gpt2_tokenizer.encode(text)
+    assert gpt2_tokenizer.continued(found.ids) == text
+    assert gpt2_tokenizer.continued(found.ids[1:]) == " Mary 日 went 🙂!"
+    within = [b for _, b in found.spans].index(text.index("日") + 1) + 1  # behind a byte of three
+    cut = gpt2_tokenizer.continued(found.ids[within:])
+    assert cut.startswith("\ufffd") and cut.endswith(" went 🙂!")
 
 
 # ** tokenizer.json, words, and what can't be read **

@@ -35,7 +35,7 @@ def test_correlations_are_torchs_own_block_by_block() -> None:
     g[:, 6] = 0
     sums = Correlations()
     for part in torch.split(torch.arange(200), 33):
-        sums.add(f[part], g[part])
+        sums.add(Correlations.of(f[part], g[part]))
     matrix = torch.corrcoef(torch.cat([f, g], 1).T.double())[:5, 5:11]  # the last never changes
     alive = [0, 1, 2, 4]
     torch.testing.assert_close(sums.largest[alive], matrix[alive].amax(1))
@@ -45,5 +45,5 @@ def test_correlations_are_torchs_own_block_by_block() -> None:
 
 def test_nothing_that_fires_is_no_number() -> None:
     sums = Correlations()
-    sums.add(torch.zeros(4, 2), torch.ones(4, 3))
+    sums.add(Correlations.of(torch.zeros(4, 2), torch.ones(4, 3)))
     assert math.isnan(sums.universality)

@@ -123,6 +123,23 @@ def test_several_share_each_pass_and_are_what_each_is_alone(tmp_path: Path) -> N
     assert tensors["L1H1.z/W_enc"].shape == (4, 10) and tensors["L1/W_dec"].shape == (16, 8)
 
 
+class Small(Tiny):
+    """A model that has memory for three prompts at once."""
+
+    def forward(self, tokens, *args, **kwargs):
+        if len(tokens) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().forward(tokens, *args, **kwargs)
+
+
+def test_a_batch_that_was_too_large_leaves_no_trace(tmp_path: Path) -> None:
+    plan = _plan(_one("topk", k=2))
+    small = _fit(plan, tmp_path / "small", Small())
+    _same(_fit(plan, tmp_path / "whole"), small)
+    notes = [e["text"] for e in small.events() if "out of memory" in e.get("text", "")]
+    assert notes == ["out of memory at 7 rows a batch; going on with 3"]
+
+
 RESAMPLED = _one("relu", l1=1.0, resample=(12, 30), window=3, lr=0.1)
 
 

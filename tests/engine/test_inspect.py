@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -26,10 +28,14 @@ def _made() -> torch.Tensor:
 
 
 def _table(
-    path: Path, method: str, features: tuple[int, ...] | None, **options: int
+    path: Path,
+    method: str,
+    features: tuple[int, ...] | None,
+    model: Tiny | None = None,
+    **options: int,
 ) -> pl.DataFrame:
     folder, state = folder_in(path), State(0)
-    state.models["m"], state.data["d"] = Tiny(), _text()
+    state.models["m"], state.data["d"] = model or Tiny(), _text()
     one = _relu(_made(), _made().T.contiguous(), torch.full((4,), 0.1))
     folder.write_tensors("sae", {name: x.numpy() for name, x in one.tensors.items()})
     folder.finish_step("sae", "k", dictionaries=[{"label": "", "activation": "relu", "k": None}])
@@ -69,6 +75,25 @@ def test_examples(tmp_path: Path) -> None:
             assert row["before"] == " ".join(map(str, tokens[at[0], start : at[1]]))
             assert row["token"] == str(tokens[at])
     assert table["interval"].null_count() < len(table)
+
+
+def test_contexts_have_characters_of_several_tokens_whole(tmp_path: Path) -> None:
+    written = [" ", "a", *(bytes([b]) for b in "é日д".encode()), " b", "c"]
+    pieces = [p if isinstance(p, str) else f"<0x{p[0]:02X}>" for p in written]
+    (tmp_path / "vocab.json").write_text(json.dumps([[piece, 0.0] for piece in pieces]))
+    model = Tiny()
+    model.facts = replace(model.facts, tokenizer=tmp_path)
+    table = _table(tmp_path, "examples", None, model, top=9, intervals=0, context=9, seed=0)
+    data = [p.encode() if isinstance(p, str) else p for p in written]
+    side = _text().sides["text"]
+    for row in table.to_dicts():
+        at = row["position"]
+        ids = side.tokens[row["prompt"], : side.lengths[row["prompt"]]]
+        for name, part in (("before", ids[:at]), ("after", ids[at + 1 :])):
+            text = b"".join(data[i] for i in part).decode("utf-8", "replace")
+            assert row[name] == text
+    shown = "".join(table["before"].to_list() + table["after"].to_list())
+    assert any(char in shown for char in "é日д")
 
 
 def test_density_of_some_features(tmp_path: Path) -> None:

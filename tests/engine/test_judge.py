@@ -166,3 +166,22 @@ def test_any_dictionary_scores_what_a_plain_loop_finds(tmp_path: Path, target: T
     assert found["kl_div_with_sae"] == pytest.approx(with_sae[1], rel=1e-3)
     wanted = (without[0] - with_sae[0]) / (without[0] - clean[0])
     assert found["ce_loss_score"] == pytest.approx(wanted, rel=1e-3, abs=1e-4)
+
+
+def test_a_batch_that_was_too_large_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory runs out at the second dictionary, when the first has seen the batch."""
+    eye = torch.eye(8)
+    made = [_relu(eye, eye, torch.zeros(8)), _relu(-eye, -eye, torch.zeros(8))]
+    wanted, encode, calls = _judged(tmp_path / "whole", STREAM, made), Dictionary.encode, []
+
+    def small(self: Dictionary, x: Tensor) -> Tensor:
+        calls.append(len(x))
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return encode(self, x)
+
+    monkeypatch.setattr(Dictionary, "encode", small)
+    assert _judged(tmp_path / "small", STREAM, made) == pytest.approx(wanted, rel=1e-6)
+    assert calls[2] < calls[0]
