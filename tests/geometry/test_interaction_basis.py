@@ -145,6 +145,12 @@ def test_a_recoding_of_a_hidden_layer_changes_no_edge() -> None:
     assert (plain["pca"][0] - other["pca"][0]).abs().max() / plain["pca"][0].max() > 1e-2
 
 
+def test_edges_as_concentrated_as_so_many() -> None:
+    assert ib.effective(torch.tensor([[2.0, 0.0], [2.0, 0.0]])) == 2
+    assert ib.effective(torch.tensor([[3.0, 0.0], [1.0, 0.0]])) == pytest.approx(1.6)
+    assert ib.effective(torch.zeros(2, 3)) == ib.effective(torch.zeros(2, 0)) == 0
+
+
 def test_edges_are_their_definition_on_one_example() -> None:
     stages, layers = chain()
     held = found(stages, layers)
