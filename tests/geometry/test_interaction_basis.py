@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from interp_dsl.geometry import interaction_basis as ib
+from interp_dsl.geometry.communities import components
 from interp_dsl.geometry.interaction_basis import Basis, Stage
-from interp_dsl.geometry.modules import connected
+from interp_dsl.geometry.modules import logarithmic
 from tests.geometry.planted import rotation, two_blocks
 
 KINDS = ("interaction", "pca", "neuron")
@@ -96,8 +97,9 @@ def test_modules_hidden_by_rotations_fall_apart_in_the_basis_alone(seed: int) ->
     edges = all_edges(stages, layers, found(stages, layers))
     parts = {}
     for kind in KINDS:
-        labels = connected(edges[kind], 1e-9)
-        parts[kind] = len({label for layer in labels for label in layer})
+        graph = logarithmic(edges[kind], [1e-9 * float(e.max()) for e in edges[kind]])
+        nodes = edges[kind][0].shape[1] + sum(len(e) for e in edges[kind])
+        parts[kind] = len(set(components(nodes, graph)))
     assert parts == {"interaction": 2, "pca": 2, "neuron": 1}
     counts = {k: sum(int((e > 1e-9 * e.max()).sum()) for e in edges[k]) for k in KINDS}
     assert counts["interaction"] <= counts["pca"] <= 3 * 32 and counts["neuron"] == 3 * 64
