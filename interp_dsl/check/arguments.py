@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from interp_dsl.check.literals import describe, is_number, is_token, literal
@@ -41,6 +42,25 @@ def arguments(call: Call, function: Function, scope: Scope) -> dict[str, Any]:
     for name, parameter in function.parameters.items():
         values.setdefault(name, parameter.default)
     return values
+
+
+def called(expr: Expr, known: Collection[str], what: str, scope: Scope) -> Call:
+    """The call of one of the known functions, where `what` is wanted: a noun and its article."""
+    without_brackets(expr, known, scope)
+    if not isinstance(expr, Call):
+        told = ", ".join(f"{name}()" for name in known)
+        raise scope.reject("E300", f"{what} is wanted here", expr.span, help=told)
+    if expr.function not in known:
+        raise scope.unknown_function(expr.function, expr.name_span, what, list(known))
+    return expr
+
+
+def without_brackets(expr: Expr, known: Collection[str], scope: Scope) -> None:
+    """Report the bare name of a function."""
+    if isinstance(expr, Name) and expr.id in known and scope.find(expr.id) is None:
+        raise scope.reject(
+            "E300", f"`{expr.id}` is a function", expr.span, help=f"write {expr.id}()"
+        )
 
 
 def match_arguments(call: Call, function: Function, scope: Scope) -> dict[str, Argument]:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from interp_dsl.check.arguments import arguments
+from interp_dsl.check.arguments import arguments, called, without_brackets
 from interp_dsl.check.circuits import circuit_file
 from interp_dsl.check.scope import Scope
 from interp_dsl.check.vectors import vector
 from interp_dsl.language.tree import Call, Expr, Name
 from interp_dsl.plan.algebra import FileVector
 from interp_dsl.verbs.directions import DIRECTIONS, PATHS
-from interp_dsl.verbs.signature import Function
 from interp_dsl.verbs.values import DirectionTerm
 
 
 def direction(expr: Expr, scope: Scope) -> DirectionTerm:
     """A direction: `covariance(n=8)`, or a vector."""
     if not isinstance(expr, Call) or expr.function == "mean":
-        _no_brackets(expr, DIRECTIONS, scope)
+        without_brackets(expr, DIRECTIONS, scope)
         return DirectionTerm(_name(expr), "vector", vector=vector(expr, scope))
     if expr.function not in DIRECTIONS:
         known = list(DIRECTIONS)
@@ -71,21 +69,9 @@ def _shapes(path: Path) -> dict[str, list[int]] | None:
 
 def path(expr: Expr, scope: Scope) -> DirectionTerm:
     """A path between two ends: `line()`, `arc()`."""
-    _no_brackets(expr, PATHS, scope)
-    known = ", ".join(f"{name}()" for name in PATHS)
-    if not isinstance(expr, Call):
-        raise scope.reject("E300", "a path is wanted here", expr.span, help=known)
-    if expr.function not in PATHS:
-        raise scope.unknown_function(expr.function, expr.name_span, "a path", list(PATHS))
-    arguments(expr, PATHS[expr.function], scope)
-    return DirectionTerm(expr.function, expr.function)
-
-
-def _no_brackets(expr: Expr, known: Mapping[str, Function], scope: Scope) -> None:
-    if isinstance(expr, Name) and expr.id in known and scope.find(expr.id) is None:
-        raise scope.reject(
-            "E300", f"`{expr.id}` is a function", expr.span, help=f"write {expr.id}()"
-        )
+    call = called(expr, PATHS, "a path", scope)
+    arguments(call, PATHS[call.function], scope)
+    return DirectionTerm(call.function, call.function)
 
 
 def _name(expr: Expr) -> str:

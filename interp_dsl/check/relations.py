@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from interp_dsl.check.arguments import arguments
+from interp_dsl.check.arguments import arguments, called
 from interp_dsl.check.dictionaries import dictionaries, dictionary_step
 from interp_dsl.check.results import step_of
 from interp_dsl.check.scope import Scope
-from interp_dsl.language.tree import Call, Expr, Index, Name
+from interp_dsl.language.tree import Expr, Index
 from interp_dsl.verbs.relations import RELATIONS
 from interp_dsl.verbs.values import DictionaryTerm, RelationTerm
 
@@ -29,15 +29,5 @@ def dictionary(expr: Expr, scope: Scope) -> DictionaryTerm:
 
 def relation(expr: Expr, scope: Scope) -> RelationTerm:
     """A method of relating with all its options: `similarity(measure=jaccard)`."""
-    if isinstance(expr, Name) and expr.id in RELATIONS and scope.find(expr.id) is None:
-        raise scope.reject(
-            "E300", f"`{expr.id}` is a function", expr.span, help=f"write {expr.id}()"
-        )
-    if not isinstance(expr, Call):
-        known = ", ".join(f"{name}()" for name in RELATIONS)
-        raise scope.reject("E300", "a method of relating is wanted here", expr.span, help=known)
-    if expr.function not in RELATIONS:
-        raise scope.unknown_function(
-            expr.function, expr.name_span, "a method of relating", list(RELATIONS)
-        )
-    return RelationTerm(expr.function, arguments(expr, RELATIONS[expr.function], scope))
+    call = called(expr, RELATIONS, "a method of relating", scope)
+    return RelationTerm(call.function, arguments(call, RELATIONS[call.function], scope))

@@ -56,10 +56,14 @@ class StepChecks:
         data = build_data(side.dataset, model, self.scope)
         return None if data is None else data.n
 
-    def longest(self, side: Side, model: Model) -> int | None:
-        """The tokens of a side's longest prompt; None where that waits for the run."""
+    def lengths(self, side: Side, model: Model) -> tuple[int, int] | None:
+        """The tokens of a side's shortest and longest prompt; None where that waits for the
+        run."""
         data = build_data(side.dataset, model, self.scope)
-        return None if data is None else int(side_of(data, side).lengths.max())
+        if data is None:
+            return None
+        found = side_of(data, side).lengths
+        return int(found.min()), int(found.max())
 
     def why_idle(self, step: Step, side: Side, other: Side | None) -> str | None:
         """Why moving a step's places changes nothing (noops.py); None where it may, or where that
@@ -190,7 +194,7 @@ class StepChecks:
         assert step.model is not None
         data = names_of(side.dataset, step.model, self.scope)
         answers = {"answer": data.answers, "wrong": data.wrongs} if data else {}
-        of_slopes = call.verb in ("attribute", "perturb")
+        of_slopes = call.verb in ("attribute", "perturb", "factor")
         how = "slopes are taken" if of_slopes else "edges are changed in passes"
         long = {w for w, held in answers.items() if held and any(a.is_sequence for a in held)}
         for metric in step.metrics:

@@ -15,7 +15,6 @@ from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State
 from interp_dsl.geometry import degeneracy as dg
 from interp_dsl.geometry import interaction_basis as ib
-from interp_dsl.geometry.interaction_basis import Stage
 from interp_dsl.plan.places import Target
 from interp_dsl.plan.tasks import Factor
 
@@ -44,24 +43,18 @@ def _mlp(target: Target, chain: Chain, options: dict[str, Any], found: Factored)
     pre = functional.linear(read, block.w_in, block.b_in)
     hidden = model.hidden(stream, block)
     slopes = {
-        "W_in": _slopes(chain.after_added(layer, stream), torch.zeros_like(pre)),
-        "W_out": _slopes(chain.stage(begin + 1, end), behind),
+        "W_in": ib.what_is_read(chain.after_added(layer, stream), torch.zeros_like(pre)),
+        "W_out": ib.what_is_read(chain.stage(begin + 1, end), behind),
     }
     for matrix, weight, inputs in (("W_in", block.w_in, read), ("W_out", block.w_out, hidden)):
-        spectra = {"activations": dg.spectrum(inputs), "slopes": slopes[matrix]}
+        spectra = {
+            "activations": dg.spectrum(inputs),
+            "slopes": dg.eigenvalues(slopes[matrix]),
+        }
         _ranks(target, matrix, weight, spectra, options["drop"], found)
     gates = pre[..., : hidden.shape[-1]]
     _neurons(target, gates, options["agreement"], found)
     return hidden
-
-
-def _slopes(stage: Stage, f: Tensor) -> Tensor:
-    """The spectrum [d] of d logits / d f, summed over logits."""
-    total = f.new_zeros(f.shape[-1], f.shape[-1])
-    for _, jacobian in ib.jacobians(stage, f):
-        flat = jacobian.flatten(0, -2)
-        total += flat.T @ flat
-    return dg.eigenvalues(total / f[..., 0].numel())
 
 
 def _ranks(

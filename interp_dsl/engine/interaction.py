@@ -4,6 +4,7 @@ metric needs, and modules."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -41,6 +42,7 @@ class _Study:
     def __init__(self, task: Factor, chain: Chain, report: Report) -> None:
         self.task, self.chain, self.report = task, chain, report
         self.options: dict[str, Any] = dict(task.options)
+        self.partition = _partition(self.options)
         self.targets: Sequence[Target] = task.targets
         depths = [depth(t.site, chain.n_layers) for t in self.targets]
         end = 2 * chain.n_layers + 1
@@ -157,28 +159,8 @@ class _Study:
             for metric in ("modules", "modularity", "module_share"):
                 self.found.score(None, kind, metric, None)
             return
-        found = modules(self.edges[kind], floors, self._partition(), self.options["resolution"])
+        found = modules(self.edges[kind], floors, self.partition, self.options["resolution"])
         self._store_modules(kind, found)
-
-    def _partition(self) -> Partition:
-        method = {"louvain": louvain, "leiden": leiden}[self.options["partition"]]
-        settings = {"resolution": self.options["resolution"], "seed": self.options["seed"]}
-
-        def run(n: int, edges: Any) -> tuple[int, ...]:
-            try:
-                return method(n, edges, **settings)
-            except ImportError as error:
-                raise InterpError(
-                    Diagnostic(
-                        "E693",
-                        "Leiden's method needs igraph",
-                        notes=(str(error),),
-                        help="install it, or say partition=louvain",
-                    ),
-                    exit_code=3,
-                ) from None
-
-        return run
 
     def _store_modules(self, kind: str, found: Modules) -> None:
         self.found.score(None, kind, "modules", len(found.table))
@@ -207,6 +189,26 @@ class _Study:
             for (below, above), edges in zip(pairwise(self.targets), held, strict=True):
                 self.found.tensor(f"{below.place}->{above.place}.{kind}.edges", edges)
         self._step()
+
+
+def _partition(options: dict[str, Any]) -> Partition:
+    """How modules are found. Raises InterpError E693 where what it needs is not installed."""
+    settings = {"resolution": options["resolution"], "seed": options["seed"]}
+    if options["partition"] == "louvain":
+        return partial(louvain, **settings)
+    try:
+        import igraph  # noqa: F401
+    except ImportError as error:
+        raise InterpError(
+            Diagnostic(
+                "E693",
+                "Leiden's method needs igraph",
+                notes=(str(error),),
+                help="install it, or say partition=louvain",
+            ),
+            exit_code=3,
+        ) from None
+    return partial(leiden, **settings)
 
 
 def _required(keep: Sequence[int], scores: Sequence[float], target: float) -> int | None:

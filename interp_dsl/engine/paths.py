@@ -29,6 +29,7 @@ from interp_dsl.plan.paths import (
     Components,
     Drawn,
     Moved,
+    Path,
     Toward,
 )
 from interp_dsl.plan.places import Point, Positions, Site, Target, Unit
@@ -37,7 +38,7 @@ HELD = 2
 """Directions of all examples that are kept at hand."""
 
 Direction = tuple[Tensor, Tensor]
-"""Of all examples vectors and unit vectors [n, k, width]."""
+"""Of all examples vectors and unit vectors [n, k, width]; of an arc its two ends."""
 
 
 @dataclass(frozen=True)
@@ -108,22 +109,25 @@ class Paths:
         return _column(fixed, self.device), _column(own, self.device)
 
     def _moved(self, key: Key, examples: Tensor, fixed: Tensor, own: Tensor) -> Tensor:
-        place, path, _ = key
-        found = self.paths[path]
-        if isinstance(found, Toward | Between) and found.how == "arc":
-            start, end = (entries(x, examples) for x in self._ends(place, found))
-            return directions.along_arc(start, end, own) - start
-        v, unit = (entries(x, examples) for x in self._direction(key))
-        return unit * fixed + v * own
+        first, second = (entries(x, examples) for x in self._direction(key))
+        if _is_arc(self.paths[key[1]]):
+            return directions.along_arc(first, second, own) - first
+        return second * fixed + first * own
 
     def _direction(self, key: Key) -> Direction:
         if key not in self._held:
-            v = self._vectors(*key)
-            self._held[key] = v, directions.unit(v)[0]
+            self._held[key] = self._made(*key)
         self._held.move_to_end(key)
         while len(self._held) > HELD:
             self._held.popitem(last=False)
         return self._held[key]
+
+    def _made(self, place: Place, path: str, number: int) -> Direction:
+        way = self.paths[path]
+        if isinstance(way, Toward | Between) and _is_arc(way):
+            return self._ends(place, way)
+        v = self._vectors(place, path, number)
+        return v, directions.unit(v)[0]
 
     def _vectors(self, place: Place, path: str, number: int) -> Tensor:
         """The directions of all examples [n, k, width]."""
@@ -180,8 +184,7 @@ class Paths:
 
         key = ("slopes", self.into, place.site, metric)
         found = self.state.once(key, lambda: slopes_of(metric, place.site, self.into, self.state))
-        where = self._where(place)
-        return entries(found, torch.arange(len(where))[:, None], where)[:, :, place.index]
+        return self._at(place, found)
 
     def _where(self, place: Place) -> Tensor:
         """Token positions [n, k]."""
@@ -189,9 +192,12 @@ class Paths:
 
     def _own(self, place: Place) -> Tensor:
         """What the places are before they are moved [n, k, width]."""
+        return self._at(place, self.state.captured(self.into, place.site))
+
+    def _at(self, place: Place, held: Tensor) -> Tensor:
+        """The values [n, k, width] at a place, of those of its whole site [n, T, index, width]."""
         where = self._where(place)
-        captured = self.state.captured(self.into, place.site)
-        return entries(captured, torch.arange(len(where))[:, None], where)[:, :, place.index]
+        return entries(held, torch.arange(len(where))[:, None], where)[:, :, place.index]
 
     def _everywhere(self, v: Tensor, place: Place) -> Tensor:
         return v.float().to(self.device).expand(*self._where(place).shape, len(v))
@@ -241,6 +247,10 @@ class Paths:
             return captured[counted], numbers
 
         return self.state.once(("pool", run, place.site, place.index), gathered)
+
+
+def _is_arc(path: Path) -> bool:
+    return isinstance(path, Toward | Between) and path.how == "arc"
 
 
 def _column(x: Tensor, device: torch.device) -> Tensor:

@@ -69,8 +69,7 @@ class _Study:
         )
         self._pairs(at, related)
         self._passage(at, related)
-        for kind in gates.KINDS:
-            self._gates(at, kind, related, stream, thresholds)
+        self._gates(at, related, stream, thresholds)
         rows = self._verified(at, related)
         self.found.rows("verified", rows)
         self.found.score(self.fitted[at].target, None, "verified", _correlation(rows))
@@ -132,9 +131,9 @@ class _Study:
         first = sum(d.d_sae for d in self.dictionaries[:at])
         second = first + self.dictionaries[at].d_sae
         values = related.values[self.options["measure"]]
-        for row in (values >= self.options["joined"]).nonzero()[:, 0].tolist():
-            i, j = int(related.below[row]), int(related.above[row])
-            self.edges.append((first + i, second + j, float(values[row])))
+        is_joined = values >= self.options["joined"]
+        columns = (related.below + first, related.above + second, values)
+        self.edges += zip(*(x[is_joined].tolist() for x in columns), strict=True)
 
     def _passage(self, at: int, related: Related) -> None:
         place = self.fitted[at].target
@@ -152,15 +151,17 @@ class _Study:
     def _gates(
         self,
         at: int,
-        kind: str,
         related: Related,
         stream: Stream,
         thresholds: tuple[Tensor | float, Tensor | float],
     ) -> None:
-        found = gates.candidates(related, kind, self.options["gate"], self.options["inputs"])
+        """Gates of both kinds, in one pass."""
+        least, most = self.options["gate"], self.options["inputs"]
+        found = [g for kind in gates.KINDS for g in gates.candidates(related, kind, least, most)]
         scored = gates.scored(stream, found, thresholds) if found else ()
-        better = [one for one in scored if one.is_better and one.child_of is None]
-        self.found.score(self.fitted[at].target, None, f"{kind}_gates", len(better))
+        better = [one.gate.kind for one in scored if one.is_better and one.child_of is None]
+        for kind in gates.KINDS:
+            self.found.score(self.fitted[at].target, None, f"{kind}_gates", better.count(kind))
         self.found.rows("gates", [_gate(self.fitted[at + 1], one) for one in scored])
 
     def _verified(self, at: int, related: Related) -> list[dict[str, Any]]:

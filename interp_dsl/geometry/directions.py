@@ -94,7 +94,7 @@ def unit(v: Tensor) -> tuple[Tensor, Tensor]:
 def along_arc(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
     """The point that is `share` of the way from a to b [*shape, width] along the arc between their
     directions, its norm as far between theirs: what a straight path is compared with, whose points
-    are shorter than its ends. Where a and b point the same way, or one has no length, the chord."""
+    are shorter than its ends. Where a and b lie on one line through 0, the chord."""
     (u, from_a), (v, from_b) = unit(a), unit(b)
     angle = (u * v).sum(-1, keepdim=True).clamp(-1, 1).arccos()
     size, sine = from_a + share * (from_b - from_a), angle.sin()

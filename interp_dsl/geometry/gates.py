@@ -61,10 +61,10 @@ def candidates(
 ) -> tuple[Gate, ...]:
     """Upper features with two to `most` lower ones that reach `least` in the gate's measure. What
     `relate` was told to keep must hold these pairs."""
-    values = related.values[KINDS[kind]]
+    reached = related.values[KINDS[kind]] >= least
     found: dict[int, list[int]] = {}
-    for at in (values >= least).nonzero()[:, 0].tolist():
-        found.setdefault(int(related.above[at]), []).append(int(related.below[at]))
+    for i, j in zip(related.below[reached].tolist(), related.above[reached].tolist(), strict=True):
+        found.setdefault(j, []).append(i)
     return tuple(
         Gate(kind, output, tuple(sorted(inputs)))
         for output, inputs in sorted(found.items())

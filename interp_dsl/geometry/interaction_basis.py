@@ -112,7 +112,7 @@ def bases(
             stage, target = stages[at], above
             if mode == "global":
                 stage, target = composed(stages[at:]), output
-            above = interaction(components, what_is_read(stage, layers[at], target), drop)
+            above = interaction(components, what_is_read(stage, layers[at], target.to), drop)
         yield {"interaction": above, "pca": components, "neuron": neurons(mean, gram)}
 
 
@@ -127,11 +127,11 @@ def composed(stages: Sequence[Stage]) -> Stage:
     return run
 
 
-def what_is_read(stage: Stage, f: Tensor, target: Basis) -> Tensor:
-    """M' [d, d]: the mean over examples and positions of J' J, summed over the target's directions
-    at all of its positions."""
+def what_is_read(stage: Stage, f: Tensor, to: Tensor | None = None) -> Tensor:
+    """M' [d, d]: the mean over examples and positions of J' J, summed over directions `to` [d', r]
+    of the stage's outputs (None: over its outputs) at all of their positions."""
     total = f.new_zeros(f.shape[-1], f.shape[-1])
-    for _, jacobian in jacobians(stage, f, target.to):
+    for _, jacobian in jacobians(stage, f, to):
         flat = jacobian.flatten(0, -2)
         total += flat.T @ flat
     return total / f[..., 0].numel()
@@ -170,8 +170,9 @@ def jacobians(stage: Stage, f: Tensor, to: Tensor | None = None) -> Iterator[tup
 
 
 def effective(edges: Tensor) -> float:
-    """How many edges of equal size would be as concentrated: (sum E)^2 / sum E^2."""
-    return float(edges.sum().square() / edges.square().sum())
+    """How many edges of equal size would be as concentrated: (sum E)^2 / sum E^2, 0 of none."""
+    total = edges.sum()
+    return float(total.square() / edges.square().sum()) if total else 0.0
 
 
 def _spectrum(symmetric: Tensor, drop: float) -> tuple[Tensor, Tensor, Tensor]:

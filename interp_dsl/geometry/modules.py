@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from interp_dsl.geometry.communities import Edge, components, louvain, modularity
+from interp_dsl.geometry.communities import Edge, louvain, modularity
 
 Partition = Callable[[int, Sequence[Edge]], tuple[int, ...]]
 
@@ -82,13 +82,6 @@ def logarithmic(edges: Sequence[Tensor], least: Sequence[float]) -> list[Edge]:
             graph.append((below + j, above + i, float(weights[i, j])))
         below = above
     return graph
-
-
-def connected(edges: Sequence[Tensor], share: float) -> tuple[tuple[int, ...], ...]:
-    """Connected components of the edges over a share of their layer's largest, by layer."""
-    sizes = [edges[0].shape[1], *(e.shape[0] for e in edges)]
-    graph = logarithmic(edges, [share * float(e.max()) for e in edges])
-    return _by_layer(components(sum(sizes), graph), sizes)
 
 
 def _by_layer(labels: Sequence[int], sizes: Sequence[int]) -> tuple[tuple[int, ...], ...]:

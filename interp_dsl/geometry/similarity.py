@@ -82,20 +82,18 @@ def lift(s: Joint) -> Tensor:
 
 
 def mutual_information(s: Joint) -> Tensor:
-    p, q = s.below.on / s.n, s.above.on / s.n
-    both = s.both / s.n
-    cells = (
-        (both, p * q),
-        (p - both, p * (1 - q)),
-        (q - both, (1 - p) * q),
-        (1 - p - q + both, (1 - p) * (1 - q)),
-    )
-    total = sum(
-        torch.xlogy(c.clamp(min=0), c.clamp(min=0)) - torch.xlogy(c.clamp(min=0), e)
-        for c, e in cells
-    )
-    assert isinstance(total, Tensor)
-    return total
+    """Of each alone less that of both together: H(i) + H(j) - H(i, j)."""
+    p, q, both = s.below.on / s.n, s.above.on / s.n, s.both / s.n
+    found = -_plogp(p) - _plogp(1 - p) - _plogp(q) - _plogp(1 - q)
+    found += _plogp(both)
+    found += _plogp(p - both)
+    found += _plogp(q - both)
+    return found.add_(_plogp(1 - p - q + both))
+
+
+def _plogp(p: Tensor) -> Tensor:
+    p = p.clamp(min=0)
+    return torch.xlogy(p, p)
 
 
 def lift_low(s: Joint, z: float) -> Tensor:
@@ -130,6 +128,17 @@ class Keep:
     top: int | None = 16
     support: int = 20
     always: Mapping[str, float] = field(default_factory=dict)
+
+    def reached(self, name: str, values: Tensor) -> Tensor:
+        """The pairs that a measure's values [d1, d2] are enough for."""
+        found = values >= self.always.get(name, torch.inf)
+        if name in self.least:
+            is_enough = values >= self.least[name]
+            if self.top is not None and self.top < values.shape[1]:
+                filled = values.nan_to_num(nan=-torch.inf)
+                is_enough &= filled >= filled.topk(self.top, dim=1).values[:, -1:]
+            found |= is_enough
+        return found
 
 
 @dataclass(frozen=True)
@@ -187,18 +196,21 @@ def relate(
         joint, sides = _summed(
             stream, block, sizes, thresholds, torch.zeros((), dtype=dtype, device=device)
         )
+        mask = torch.zeros_like(joint.both, dtype=torch.bool)
         for name, held in best.items():
-            held.see(block, measured(name, joint))
-        i, j = _kept(joint, keep)
+            values = measured(name, joint)
+            held.see(block, values)
+            mask |= keep.reached(name, values)
+        i, j = (mask & (joint.both >= keep.support)).nonzero(as_tuple=True)
         below, above = sides[0].at(first + i), sides[1].at(j)
         pairs = Joint(joint.n, joint.product[i, j], joint.both[i, j], below, above)
         found = [measured(name, pairs) for name in MEASURES]
         parts.append([first + i, j, pairs.both, lift(pairs), lift_low(pairs, z), *found])
-    i, j, both, lifts, low, *values = (torch.cat(column) for column in zip(*parts, strict=True))
+    i, j, both, lifts, low, *columns = (torch.cat(column) for column in zip(*parts, strict=True))
     return Related(
         i,
         j,
-        dict(zip(MEASURES, values, strict=True)),
+        dict(zip(MEASURES, columns, strict=True)),
         both,
         lifts,
         low,
@@ -254,22 +266,6 @@ def _summed(
     i = torch.arange(block.start, block.stop, device=zero.device)[:, None]
     j = torch.arange(d2, device=zero.device)[None]
     return Joint(n, product, both, below.at(i), above.at(j)), (below, above)
-
-
-def _kept(joint: Joint, keep: Keep) -> tuple[Tensor, Tensor]:
-    """The pairs of a block that are kept."""
-    mask = torch.zeros_like(joint.both, dtype=torch.bool)
-    for name, least in keep.least.items():
-        values = measured(name, joint).nan_to_num(nan=-torch.inf)
-        reached = values >= least
-        if keep.top is not None and keep.top < values.shape[1]:
-            reached &= values >= values.topk(keep.top, dim=1).values[:, -1:]
-        mask |= reached
-    for name, least in keep.always.items():
-        mask |= measured(name, joint) >= least
-    mask &= joint.both >= keep.support
-    i, j = mask.nonzero(as_tuple=True)
-    return i, j
 
 
 # ---- what becomes of features

@@ -47,6 +47,7 @@ def _check(call: Call, checks: Checks) -> Step:
             else "a norm stands behind them",
         )
     checks.check_side(call, side, model, "on")
+    _check_lengths(call, checks, side, model)
     _check_metric(call, checks, method, side, model)
     if model.spec["kind"] in ("pretrained", "checkpoint") and method.is_judged:
         checks.warn(
@@ -100,6 +101,19 @@ def _depth(unit: Unit) -> tuple[bool, int, int]:
     site = unit.targets[0].site
     order = STREAM.index(site.kind) if site.kind in STREAM else 0
     return (site.kind == "logits", site.layer or 0, order)
+
+
+def _check_lengths(call: Call, checks: Checks, side: Side, model: Model) -> None:
+    """Positions of all prompts mean the same."""
+    shortest, longest = checks.lengths(side, model) or (0, 0)
+    if shortest != longest:
+        checks.error(
+            "E692",
+            f"`{side.dataset.name}` does not suit a chain of layers",
+            call.spans["on"],
+            label=f"its prompts have {shortest} to {longest} tokens",
+            help="use prompts of one length: positions of all of them are to mean the same",
+        )
 
 
 def _check_metric(call: Call, checks: Checks, method: Factoring, side: Side, model: Model) -> None:

@@ -168,8 +168,9 @@ def _check_model(call: Call, checks: Checks, model: Model, side: Side, count: in
             call.verb_span,
             help="use a language model",
         )
-    longest = checks.longest(side, model)
-    if longest is not None and longest + count > shape.n_ctx:
+    lengths = checks.lengths(side, model)
+    longest = lengths[1] if lengths else 0
+    if longest + count > shape.n_ctx:
         most = shape.n_ctx - longest
         checks.error(
             "E302",

@@ -58,6 +58,15 @@ def _check(call: Call, checks: Checks) -> Step:
         checks.error("E306", what, call.spans["to"], help="name another side, or resample(SIDE)")
     terms = curves.named(call.clauses.get("along", LINE))
     directions = tuple(replace(term, source=end) for term in terms)
+    is_zero = end.kind == "zero" or (end.kind == "constant" and not end.number)
+    if is_zero and any(term.kind == "arc" for term in terms):
+        checks.error(
+            "E306",
+            "no arc leads to zero, which has no direction",
+            call.spans["along"],
+            label="this would be the line again",
+            help="write along line()",
+        )
     lengths = _lengths(call, checks)
     source = SourceTerm("moved", start, directions=directions, lengths=lengths)
     change = Change(replace(units, model=model), source, ())
@@ -105,12 +114,15 @@ def _lengths(call: Call, checks: Checks) -> tuple[Length, ...]:
     if "by" not in call.clauses:
         return STEPS
     lengths = curves.check_lengths(call, checks)
-    if len(lengths) < 3 or (lengths[0].value, lengths[-1].value) != (0, 1):
+    ends = (lengths[0].value, lengths[-1].value)
+    if len(lengths) < 3 or ends != (0, 1):
         checks.error(
             "E302",
             "a path is walked from 0 to 1",
             call.spans["by"],
-            label=f"this goes from {lengths[0].value:g} to {lengths[-1].value:g}",
+            label="nothing lies between"
+            if ends == (0, 1)
+            else f"this goes from {ends[0]:g} to {ends[1]:g}",
             help="write by 0..1 every 0.05",
         )
     return lengths

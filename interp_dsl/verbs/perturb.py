@@ -134,7 +134,7 @@ def _intervention(call: Call, checks: Checks, change: Change, model: Model) -> S
 
 
 def _check_baseline(call: Call, checks: Checks, directions: tuple[DirectionTerm, ...]) -> None:
-    """The direction that others are compared with is one of them. Lint 43: it does not shrink."""
+    """The direction that others are compared with is one of them. Lint 44: it does not shrink."""
     names, kinds = [d.name for d in directions], {d.kind for d in directions}
     against: str | None = (call.one("using") or OPTIONS.defaults)["against"]
     if against is not None and against not in names:

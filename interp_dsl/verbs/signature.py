@@ -95,7 +95,7 @@ class Clause:
 
 class Checks(Protocol):
     """What the checker lends a verb: errors, the model, checks against the data at hand. All but
-    `error`, `warn`, `shared`, `n_prompts`, `longest`, `why_idle` and `count` raise where the step
+    `error`, `warn`, `shared`, `n_prompts`, `lengths`, `why_idle` and `count` raise where the step
     is wrong beyond use. `source`, `into` and `word` name the clauses that messages point to."""
 
     def error(self, code: str, message: str, span: Span, **parts: Any) -> None: ...
@@ -106,7 +106,7 @@ class Checks(Protocol):
 
     def n_prompts(self, side: Side, model: Model) -> int | None: ...
 
-    def longest(self, side: Side, model: Model) -> int | None: ...
+    def lengths(self, side: Side, model: Model) -> tuple[int, int] | None: ...
 
     def why_idle(self, step: Step, side: Side, other: Side | None) -> str | None: ...
 

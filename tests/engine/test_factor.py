@@ -234,7 +234,9 @@ def test_prompts_of_several_lengths_are_refused() -> None:
 
 
 def test_leiden_asks_for_igraph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is computed."""
     monkeypatch.setitem(sys.modules, "igraph", None)
+    monkeypatch.setattr(Chain, "streams", lambda *_: pytest.fail("activations were computed"))
     text = TEXT.replace("examples=6", "examples=6, partition=leiden")
     (tmp_path / "x.interp").write_text(text)
     with pytest.raises(InterpError) as error:

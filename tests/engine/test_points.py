@@ -186,6 +186,34 @@ def test_points_are_what_passes_by_hand_give(
             assert row["value"] == pytest.approx(np.mean(expected), abs=2e-5)
 
 
+@pytest.mark.parametrize("rows", [None, 1])
+def test_an_arc_turns_from_one_activation_to_the_other(rows: int | None, tmp_path: Path) -> None:
+    """By the angle: cos and sin of it, of the start and of what in the end is at right angles."""
+    model, data = Tiny(), pairs()
+    hand, lengths = ByHand(model, data), (0.25, 0.5, 1.0)
+    arc = Toward("arc", FromRun(CORRUPT), "arc")
+    found = run(
+        plan(arc, units=(unit(at=END),), lengths=lengths, scale="own", rows=rows),
+        model,
+        tmp_path,
+        d=data,
+    )
+    for share in lengths:
+
+        def new(
+            i: int, target: Target, k: int, p: int, old: Tensor, share: float = share
+        ) -> Tensor:
+            a, b = hand.clean[i][p].double(), hand.corrupt[i][p].double()
+            across = b - a * (a @ b) / (a @ a)
+            angle = share * torch.arccos(a @ b / a.norm() / b.norm())
+            turned = a / a.norm() * angle.cos() + across / across.norm() * angle.sin()
+            return turned * ((1 - share) * a.norm() + share * b.norm())
+
+        expected = loop.gaps(model, data, data.sides["clean"], unit(at=END), new)
+        row = found.table.with_row_index("row").filter(pl.col("length") == share).row(0, named=True)
+        np.testing.assert_allclose(found.values[row["row"]], expected, atol=2e-5)
+
+
 @pytest.mark.parametrize("name", ["random", "difference", "covariance", "toward_zero"])
 def test_prompts_of_different_lengths_are_moved_at_their_own_tokens(
     name: str, tmp_path: Path

@@ -57,9 +57,11 @@ SAES["high"] = _relu(  # its first feature is the first below
 )
 
 
-def run(path: Path, rows: int = 5, target: Target = HIGH, **given: object) -> RunFolder:
+def run(
+    path: Path, rows: int = 5, target: Target = HIGH, model: Tiny | None = None, **given: object
+) -> RunFolder:
     folder, state = folder_in(path), State(0)
-    state.models["m"], state.data["d"] = Tiny(), _text()
+    state.models["m"], state.data["d"] = model or Tiny(), _text()
     for name, one in SAES.items():
         folder.write_tensors(name, {k: x.numpy() for k, x in one.tensors.items()})
         about = [{"label": "", "activation": "relu", "k": None}]
@@ -128,6 +130,16 @@ def test_what_passes_is_told(tmp_path: Path) -> None:
     first = communities.filter(pl.col("feature") == 0)["community"].to_list()
     assert len(first) == 2 and len(set(first)) == 1
     assert rows["communities"]["value"] == communities["community"].n_unique()
+
+
+def test_gates_of_both_kinds_are_scored_in_one_pass(tmp_path: Path) -> None:
+    """A pass for the pairs and one for the gates, of all texts each."""
+    model = Tiny()
+    gates = run(tmp_path / "all", model=model, gate=0.5, inputs=5).read_table("graph.gates")
+    assert set(gates["kind"]) == {"and", "or"}
+    alone = Tiny()
+    none = run(tmp_path / "none", model=alone, gate=1.0, support=10**6).read_table("graph.gates")
+    assert len(none) == 0 and model.rows == 2 * alone.rows > 0
 
 
 def test_a_share_of_the_largest_activation_is_the_threshold(tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from interp_dsl.geometry import interaction_basis as ib
+from interp_dsl.geometry.communities import components
 from interp_dsl.geometry.interaction_basis import Basis, Stage
-from interp_dsl.geometry.modules import connected
+from interp_dsl.geometry.modules import logarithmic
 from tests.geometry.planted import rotation, two_blocks
 
 KINDS = ("interaction", "pca", "neuron")
@@ -96,8 +97,9 @@ def test_modules_hidden_by_rotations_fall_apart_in_the_basis_alone(seed: int) ->
     edges = all_edges(stages, layers, found(stages, layers))
     parts = {}
     for kind in KINDS:
-        labels = connected(edges[kind], 1e-9)
-        parts[kind] = len({label for layer in labels for label in layer})
+        graph = logarithmic(edges[kind], [1e-9 * float(e.max()) for e in edges[kind]])
+        nodes = edges[kind][0].shape[1] + sum(len(e) for e in edges[kind])
+        parts[kind] = len(set(components(nodes, graph)))
     assert parts == {"interaction": 2, "pca": 2, "neuron": 1}
     counts = {k: sum(int((e > 1e-9 * e.max()).sum()) for e in edges[k]) for k in KINDS}
     assert counts["interaction"] <= counts["pca"] <= 3 * 32 and counts["neuron"] == 3 * 64
@@ -143,6 +145,12 @@ def test_a_recoding_of_a_hidden_layer_changes_no_edge() -> None:
     for one, two in zip(plain["interaction"], other["interaction"], strict=True):
         assert (one - two).abs().max() / one.max() < 1e-8
     assert (plain["pca"][0] - other["pca"][0]).abs().max() / plain["pca"][0].max() > 1e-2
+
+
+def test_edges_as_concentrated_as_so_many() -> None:
+    assert ib.effective(torch.tensor([[2.0, 0.0], [2.0, 0.0]])) == 2
+    assert ib.effective(torch.tensor([[3.0, 0.0], [1.0, 0.0]])) == pytest.approx(1.6)
+    assert ib.effective(torch.zeros(2, 3)) == ib.effective(torch.zeros(2, 0)) == 0
 
 
 def test_edges_are_their_definition_on_one_example() -> None:
