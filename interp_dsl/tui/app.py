@@ -73,7 +73,6 @@ class InterpApp(App[int]):
     TITLE = "interp"
     COMMANDS = App.COMMANDS | {commands}
     CSS_PATH = "app.tcss"
-    ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("escape", "back", "Back", key_display="esc"),

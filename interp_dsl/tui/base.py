@@ -36,7 +36,6 @@ WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (112, "-wide")]
 class InterpScreen(Screen[Any]):
     """A screen that is no dialog: head, body, footer."""
 
-    TITLE_WORD: ClassVar[str] = ""
     HELP: ClassVar[str] = ""
 
     BINDINGS: ClassVar[list[BindingType]] = [

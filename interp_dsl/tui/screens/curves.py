@@ -162,8 +162,7 @@ class CurvesScreen(RunScreen):
 
     def _point(self, line: Band) -> int | None:
         x = self.chart.x
-        found = next((i for i, p in enumerate(line.points) if p.x == x), None)
-        return found
+        return next((i for i, p in enumerate(line.points) if p.x == x), None)
 
     def _say(self) -> None:
         """All numbers of the line that is looked at, at the length, in words."""

@@ -229,7 +229,7 @@ class PromptScreen(RunScreen):
         values = {token: effect.value for token, effect in found.items()}
         limit = max(map(abs, values.values()), default=0.0)
         lower = prompts[1] if len(prompts) > 1 else None
-        self.query_one(Tokens).show(Rows(prompts[0], lower, values, 0, limit))
+        self.query_one(Tokens).show(Rows(prompts[0], lower, values, limit))
         self._say_effect()
 
     def _say_effect(self) -> None:
