@@ -89,13 +89,15 @@ class EventLog:
         nothing."""
         place, rest = 0, b""
         while True:
-            last, lines = is_over(), list[bytes]()
-            if self.path.exists():
+            last = is_over()
+            try:
                 with self.path.open("rb") as handle:
                     handle.seek(place)
                     read = handle.read()
-                place += len(read)
-                *lines, rest = (rest + read).split(b"\n")
+            except FileNotFoundError:  # not begun yet, or deleted while it is followed
+                read = b""
+            place += len(read)
+            *lines, rest = (rest + read).split(b"\n")
             yield [event for line in lines for event in _event(line)]
             if last:
                 return

@@ -88,15 +88,11 @@ class RunLive:
     attempts: int = 0
     ending: str | None = None
     started: float | None = None
-    last: float | None = None
-    count: int = 0
     lines: int = 0
     """Lines that the log has ever had."""
 
     def apply(self, event: Event) -> None:
-        """Take one event in; a kind that is not known changes nothing but the count."""
-        self.count += 1
-        self.last = float(event["time"])
+        """Take one event in; a kind that is not known changes nothing."""
         if event["event"] in _HANDLERS:
             _HANDLERS[event["event"]](self, event)
 

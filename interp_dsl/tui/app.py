@@ -73,7 +73,6 @@ class InterpApp(App[int]):
     TITLE = "interp"
     COMMANDS = App.COMMANDS | {commands}
     CSS_PATH = "app.tcss"
-    ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("escape", "back", "Back", key_display="esc"),
@@ -201,7 +200,7 @@ class InterpApp(App[int]):
         if before != self.status or any(event["event"] in ENDINGS for event in events):
             self._look()
         if isinstance(self.screen, RunScreen):
-            self.screen.on_run_events(events)
+            self.screen.tell(events)
 
     def _look(self) -> None:
         """See anew which views have something to show."""
@@ -278,7 +277,7 @@ class InterpApp(App[int]):
         elif self.screen is not screen:
             self.switch_screen(screen)
         elif isinstance(screen, RunScreen):
-            screen.on_run_events([])  # it is shown already, perhaps at another place
+            screen.tell([])  # it is shown already, perhaps at another place
         self.call_after_refresh(self.refresh_head)
 
     @property
@@ -317,7 +316,7 @@ class InterpApp(App[int]):
     def _recolor(self) -> None:
         """Text that was made with the old colours is made anew."""
         if isinstance(self.screen, RunScreen):
-            self.screen.on_run_events([])
+            self.screen.tell([])
 
     # ---- what the head shows
 

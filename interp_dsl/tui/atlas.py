@@ -9,45 +9,28 @@ import numpy as np
 
 from interp_dsl.plan.names import edge_name
 from interp_dsl.runs.circuit_rows import is_edge_table
-from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.grids import Grid, edge_grids, grids, value_columns
 from interp_dsl.runs.rank import metrics
 from interp_dsl.runs.schema import is_score_table
 from interp_dsl.runs.select import interval
 from interp_dsl.runs.text import decimals, exact
 from interp_dsl.tui.place import Place
+from interp_dsl.tui.stepped import Stepped, kept
 
 if TYPE_CHECKING:
     import polars as pl
 
 
 @dataclass
-class Atlas:
-    """The steps of a run that make pictures; `step`, `metric`, `column` and `at` say which picture
-    it is. `read` takes in what the run has finished meanwhile."""
+class Atlas(Stepped):
+    """Heat maps; `step`, `metric`, `column` and `at` say which of them is looked at."""
 
-    folder: RunFolder
-    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
-    step: str = ""
     metric: str = ""
     column: str = ""
     at: int = 0
-    _seen: dict[str, bool] = field(default_factory=dict)
     _grids: dict[tuple[str, str, str], list[Grid]] = field(default_factory=dict)
 
-    def read(self) -> bool:
-        """Read the tables that are new; whether there were any."""
-        new = [step for step in self.folder.steps if step not in self._seen]
-        for step in new:
-            table = self.folder.read_table(step)
-            self._seen[step] = self._makes_pictures(step, table)
-            if self._seen[step]:
-                self.tables[step] = table
-        if self.tables and not self.step:
-            self.choose(step=next(iter(self.tables)))
-        return bool(new)
-
-    def _makes_pictures(self, step: str, table: pl.DataFrame) -> bool:
+    def makes_pictures(self, step: str, table: pl.DataFrame) -> bool:
         if is_edge_table(table):
             return bool(value_columns(table))
         if not is_score_table(table):
@@ -65,14 +48,6 @@ class Atlas:
         return self._grids[key]
 
     # ---- what can be chosen
-
-    @property
-    def steps(self) -> list[str]:
-        return list(self.tables)
-
-    @property
-    def table(self) -> pl.DataFrame:
-        return self.tables[self.step]
 
     @property
     def metrics(self) -> list[str]:
@@ -101,10 +76,8 @@ class Atlas:
     ) -> None:
         """Choose another step, metric, column or picture; the rest stays as far as it can."""
         self.step = step or self.step
-        wanted, known = metric or self.metric, self.metrics
-        self.metric = wanted if wanted in known else known[0]
-        wanted, known = column or self.column, self.columns
-        self.column = wanted if wanted in known else known[0]
+        self.metric = kept(metric or self.metric, self.metrics)
+        self.column = kept(column or self.column, self.columns)
         there = len(self.grids)
         self.at = max(0, min(self.at if at is None else at % max(1, there), there - 1))
 

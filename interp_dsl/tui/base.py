@@ -4,13 +4,15 @@ A view's screen derives from `RunScreen` and gives
 
 - `body()`: its widgets, between head and footer
 - `on_run_events(events)`: called while the screen is shown whenever the run has moved on, and once
-  with no events when the screen is shown (again); what the run is at stands in `self.live`
+  with no events when the screen is shown (again), the first time when its frame has gone out; what
+  the run is at stands in `self.live`
 - `export()`: the file that `e` writes; without one, a picture of the screen
 - `HELP`: what `?` says above the keys
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -33,10 +35,14 @@ WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (112, "-wide")]
 """For a screen's HORIZONTAL_BREAKPOINTS: from how many columns on it has which class."""
 
 
+def is_news(events: list[Event]) -> bool:
+    """Whether there may be new tables: a task has ended, or the screen is shown (again)."""
+    return not events or any(event["event"] == "task_finished" for event in events)
+
+
 class InterpScreen(Screen[Any]):
     """A screen that is no dialog: head, body, footer."""
 
-    TITLE_WORD: ClassVar[str] = ""
     HELP: ClassVar[str] = ""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -55,6 +61,12 @@ class InterpScreen(Screen[Any]):
     def body(self) -> ComposeResult:
         """The widgets between head and footer."""
         raise NotImplementedError
+
+    def show_one(self, names: Sequence[str], at: int) -> None:
+        """Give the screen the class of one of its parts: where there is no room for all of them,
+        that one is shown."""
+        for i, name in enumerate(names):
+            self.set_class(i == at, f"-{name}")
 
     def export(self) -> Path | None:
         """Write the screen's table or picture and return where; None where there is nothing to
@@ -93,6 +105,8 @@ class RunScreen(InterpScreen):
         super().__init__()
         self.folder = folder
         self.view_name = ""
+        self._is_out = False
+        """Whether the frame has been painted: what is to be read first would hold it up."""
 
     @property
     def live(self) -> RunLive:
@@ -111,9 +125,22 @@ class RunScreen(InterpScreen):
     def on_run_events(self, events: list[Event]) -> None:
         """The run has moved on (or the screen is shown again: no events then)."""
 
+    def tell(self, events: list[Event]) -> None:
+        """Hand events on, once there is a frame."""
+        if self._is_out:
+            self.on_run_events(events)
+
     def on_screen_resume(self) -> None:
-        super().on_screen_resume()
-        self.on_run_events([])
+        """That of `InterpScreen` is called by Textual too."""
+        if self._is_out:
+            self.on_run_events([])
+        else:  # the app paints nothing while it starts, and has come to its next message then
+            self.app.call_later(self.call_after_refresh, self._begin)
+
+    def _begin(self) -> None:
+        if not self._is_out:
+            self._is_out = True
+            self.on_run_events([])
 
     def export_path(self, suffix: str) -> Path:
         return free_path(Path.cwd(), f"{self.folder.path.name}-{self.view_name}", suffix)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from interp_dsl.runs.bands import Bands
 from interp_dsl.runs.bases import Modules, ablations, findings, kind, modules, spectra
 from interp_dsl.runs.folder import RunFolder
+from interp_dsl.tui.stepped import kept
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,6 +27,8 @@ class Spectral:
     at: int = 0
     steps: list[str] = field(default_factory=list)
     _tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+    _lines: dict[tuple[str, str], list[Bands]] = field(default_factory=dict)
+    _graphs: dict[str, list[Modules]] = field(default_factory=dict)
 
     def read(self) -> bool:
         """See which steps there are now; whether there is a new one."""
@@ -33,6 +36,8 @@ class Spectral:
         found = [s for s in held if any(f"{s}.{name}" in held for name in SPECTRA)]
         is_new = found != self.steps
         self.steps = found
+        self._lines.clear()
+        self._graphs.clear()
         if found and not self.step:
             self.choose(step=found[0])
         return is_new
@@ -54,7 +59,13 @@ class Spectral:
 
     @property
     def lines(self) -> list[Bands]:
-        """The spectra of each place, or its ablations."""
+        """The spectra of each place, or its ablations, made once."""
+        key = self.step, self.picture
+        if key not in self._lines:
+            self._lines[key] = self._made_lines()
+        return self._lines[key]
+
+    def _made_lines(self) -> list[Bands]:
         if self.picture == "ablation":
             table = self._table("ablation")
             return ablations(table) if table is not None else []
@@ -63,7 +74,12 @@ class Spectral:
 
     @property
     def graphs(self) -> list[Modules]:
-        """The modules of each basis that has edges."""
+        """The modules of each basis that has edges, made once."""
+        if self.step not in self._graphs:
+            self._graphs[self.step] = self._made_graphs()
+        return self._graphs[self.step]
+
+    def _made_graphs(self) -> list[Modules]:
         edges, found = self._table("edges"), self._table("modules")
         if edges is None or found is None:
             return []
@@ -90,9 +106,8 @@ class Spectral:
     ) -> None:
         """Choose another step, picture, place or basis; the rest stays as far as it can."""
         self.step = step or self.step
-        wanted, known = picture or self.picture, self.pictures
-        if wanted != self.picture:
+        if picture not in (None, self.picture):
             self.at = 0
-        self.picture = wanted if wanted in known else known[0]
+        self.picture = kept(picture or self.picture, self.pictures)
         there = len(self.names)
         self.at = (self.at if at is None else at) % max(1, there)

@@ -160,10 +160,17 @@ def _progress(task: TaskLive) -> str:
 
 def _time(task: TaskLive) -> str:
     if task.left is not None:
-        return f"{duration(task.left)} left"
+        return time_left(task.left)
     if task.seconds is None or task.stage == "reused":
         return ""
     return duration(task.seconds)
+
+
+def time_left(seconds: float) -> str:
+    """How long the rest takes, about, in as few characters as its column has."""
+    if seconds < 60:
+        return f"{seconds:.1f} s left"
+    return f"{seconds / 60:.0f} min left" if seconds < 3600 else f"{seconds / 3600:.1f} h left"
 
 
 def _memory(task: TaskLive) -> str:

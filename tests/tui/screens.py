@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from interp_dsl.tui.app import InterpApp
+from interp_dsl.tui.screens.tabled import TabledScreen
+from interp_dsl.tui.widgets.panes import Pane
 from tests.tui.made import START
 
 SIZES = {"80x24": (80, 24), "140x50": (140, 50)}
@@ -63,6 +66,18 @@ def grid(app: InterpApp) -> str:
     """The screen's characters, line by line."""
     lines = app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in line).rstrip() for line in lines)
+
+
+def units(app: InterpApp) -> list[str]:
+    """The units of the table in the order in which they are shown."""
+    screen = app.screen
+    assert isinstance(screen, TabledScreen) and screen.model is not None
+    return [str(unit) for unit in screen.model.shown["unit"]]
+
+
+def pane(app: InterpApp, name: str) -> str:
+    """The text of a pane."""
+    return str(app.screen.query_one(f"#{name}", Pane).query_one(Static).content)
 
 
 async def typed(app: InterpApp, pilot: Pilot[int], keys: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ from interp_dsl.tui.widgets.slider import Slider
 from tests.runs.circuits import INDUCTION, by_chance, circuit, table
 from tests.tui import viewed
 from tests.tui.made import HOSTILE
-from tests.tui.screens import SIZES, after, driven, grid, settled, typed
+from tests.tui.screens import SIZES, after, driven, grid, settled, typed, until
 from tests.tui.test_grids import same
 
 App = InterpApp
@@ -194,11 +194,8 @@ def test_a_replay_plays_to_its_end(place: Path, monkeypatch: pytest.MonkeyPatch)
 
     async def drive(app: App, pilot: P) -> None:
         await typed(app, pilot, ["c", "space"])
-        for _ in range(200):
-            await pilot.pause(0.02)
-            if screen(app).turn == 8:
-                break
-        assert screen(app).turn == 8 and len(screen(app).shown()) == 9
+        await until(pilot, lambda: screen(app).turn == 8)
+        assert len(screen(app).shown()) == 9
 
     driven(folder.path, drive)
 

@@ -1,4 +1,4 @@
-"""Dictionaries on the screens: their training as it goes and after, their features."""
+"""The features of dictionaries on the screens."""
 
 from __future__ import annotations
 
@@ -8,72 +8,25 @@ from typing import Any
 import polars as pl
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Static
 
 from interp_dsl import check
 from interp_dsl.runs.features import dictionaries, feature_units
-from interp_dsl.runs.folder import RunFolder
 from interp_dsl.tui.app import InterpApp
 from interp_dsl.tui.screens.features import FeaturesScreen
-from interp_dsl.tui.widgets.panes import Pane
 from interp_dsl.tui.widgets.table import Table
 from tests.runs import dictionaries as made
-from tests.tui import viewed
+from tests.tui.fitted import begun, finished, fitting, left
 from tests.tui.made import HOSTILE, Writer, done
-from tests.tui.screens import SIZES, after, driven, grid, settled, typed
+from tests.tui.screens import SIZES, after, driven, grid, pane, typed, until
 from tests.tui.test_grids import same
 
 App = InterpApp
 P = Pilot[int]
-STEPS = ("sae", "many", "fires", "often", "rare")
-
-
-def begun(root: Path) -> RunFolder:
-    folder = viewed.bare(root, "dictionaries")
-    folder.write_experiment(made.TEXT)
-    folder.write_plan(made.plan())
-    return folder
-
-
-def finished(root: Path) -> RunFolder:
-    """A run that has fitted and read its dictionaries."""
-    folder = begun(root)
-    made.write_tables(folder.path)
-    return viewed.ended(folder, *STEPS)
-
-
-def fitting(root: Path, points: int = made.STEPS) -> RunFolder:
-    """A run that is at its second fit; the process is this one: release it."""
-    folder = begun(root)
-    assert folder.acquire()
-    folder.update_manifest(pid=4242, host="gpu-07")
-    tell = Writer(folder)
-    tasks = [{"id": f"fit:{s}", "kind": "Fit", "step": s, "total": 4096} for s in ("sae", "many")]
-    tell("run_started", tasks=tasks, resumed=False)
-    for step, labels, end in (("sae", (None,), made.STEPS), ("many", ("k=4", "k=16"), points)):
-        tell("task_started", task=f"fit:{step}", step=step, total=4096)
-        for row in made.points(labels, end):
-            told = {"at" if k == "step" else k: v for k, v in row.items()}
-            tell("fit", step=step, total=made.STEPS, **told)
-            tell("progress", task=f"fit:{step}", done=row["tokens"], total=4096)
-        if step == "sae":
-            ended = {"seconds": 2.0, "memory": 48_000_000, "reused": False}
-            tell("task_finished", task="fit:sae", step="sae", **ended)
-    return folder
-
-
-def left(folder: RunFolder) -> None:
-    folder.log.close()
-    folder._lock.release()
 
 
 def features(app: App) -> FeaturesScreen:
     assert isinstance(app.screen, FeaturesScreen)
     return app.screen
-
-
-def pane(app: App, name: str) -> str:
-    return str(app.screen.query_one(f"#{name}", Pane).query_one(Static).content)
 
 
 def numbers(app: App) -> list[int]:
@@ -100,78 +53,6 @@ SHOTS: dict[str, list[str]] = {
 def test_grid(shot: str, size: str, place: Path, request: pytest.FixtureRequest) -> None:
     folder = finished(Path("runs"))
     same(driven(folder.path, after(SHOTS[shot]), SIZES[size]), f"{shot}-{size}", request)
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_grid_while_it_fits(size: str, place: Path, request: pytest.FixtureRequest) -> None:
-    folder = fitting(Path("runs"), 5)
-    try:
-        found = driven(folder.path, after([]), SIZES[size])
-    finally:
-        left(folder)
-    same(found, f"watch-fitting-{size}", request)
-
-
-# ** training **
-
-
-def test_the_curves_are_the_newest_fits_and_the_keys_go_through_all(place: Path) -> None:
-    folder = fitting(Path("runs"))
-
-    async def drive(app: App, pilot: P) -> list[str]:
-        titles = []
-        for key in ("", *["]"] * 4):
-            await typed(app, pilot, ["right_square_bracket"] if key else [])
-            title = str(app.screen.query_one("#curves", Pane).border_title)
-            titles.append(title.replace("\\", ""))
-            if "k=16" in titles[-1]:
-                assert "0.5000" in pane(app, "curves")  # its first loss
-                assert "0.1111" in pane(app, "curves")  # its last
-        return titles
-
-    try:
-        titles = driven(folder.path, drive, (140, 50))
-    finally:
-        left(folder)
-    assert [t.rpartition(" · ")[2] for t in titles] == [
-        "many[k=4]", "many[k=16]", "curves", "sae", "many[k=4]",
-    ]  # fmt: skip
-
-
-def test_curves_grow_while_points_come(place: Path) -> None:
-    folder = fitting(Path("runs"), 2)
-
-    async def drive(app: App, pilot: P) -> tuple[str, str]:
-        before = pane(app, "curves")
-        row = made.points(("k=4", "k=16"), 3)[-2] | {"loss": 0.3, "step": "many", "at": 2}
-        folder.event("fit", total=made.STEPS, **row)
-        for _ in range(100):
-            await pilot.pause(0.05)
-            await settled(app, pilot)
-            if "0.300" in pane(app, "curves"):
-                break
-        return before, pane(app, "curves")
-
-    try:
-        before, later = driven(folder.path, drive, (140, 50))
-    finally:
-        left(folder)
-    assert "0.300" not in before and "0.300" in later
-
-
-def test_a_finished_fits_table_is_seen_as_curves_too(place: Path) -> None:
-    folder = finished(Path("runs"))
-
-    async def drive(app: App, pilot: P) -> tuple[str, str]:
-        await typed(app, pilot, ["r", "right_square_bracket", "down", "enter"])
-        first = grid(app)
-        await typed(app, pilot, ["right_square_bracket"])
-        return first, grid(app)
-
-    first, second = driven(folder.path, drive)
-    assert "many[k=16] · over tokens" in first and "many[k=4] · over tokens" in second
-    for word in ("loss", "L0", "FVU", "dead features"):
-        assert word in first
 
 
 # ** the list **
@@ -348,11 +229,7 @@ def test_the_view_follows_while_steps_end(place: Path) -> None:
         made.examples().write_parquet(folder.path / "tables" / "fires.parquet")
         ended: dict[str, Any] = {"seconds": 1.0, "memory": None, "reused": False}
         tell("task_finished", task="inspect:fires", step="fires", **ended)
-        for _ in range(100):
-            await pilot.pause(0.05)
-            await settled(app, pilot)
-            if "«" in pane(app, "contexts"):
-                break
+        await until(pilot, lambda: "«" in pane(app, "contexts"))
         return before, pane(app, "contexts")
 
     try:

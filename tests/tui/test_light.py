@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.tui import made
-from tests.tui.test_features_view import finished
+from tests.tui.fitted import finished
 
 HEAVY = ("torch", "transformers", "transformer_lens", "interp_dsl.engine", "interp_dsl.session")
 PROBE = f"""

@@ -13,6 +13,7 @@ from rich.cells import cell_len
 
 from interp_dsl.tui.feed import LARGEST, _pieces, coalesced
 from interp_dsl.tui.files import free_path
+from interp_dsl.tui.tasks import HEADINGS, time_left
 from interp_dsl.tui.widgets.cells import bar, fitted, gauge
 from interp_dsl.tui.widgets.charts import curve, histogram
 from interp_dsl.tui.widgets.columns import NumberColumn, TextColumn
@@ -60,6 +61,15 @@ def test_a_curve_rises_from_an_eighth_to_the_top() -> None:
     assert curve([(0, 5), (9, 5)], 4, 2) == ["    ", "████"]
     assert curve([], 4, 1) == ["    "]
     assert curve([(3, 1)], 2, 2) == ["  ", "██"]
+
+
+@given(st.floats(0, 300_000))
+def test_time_left_is_read_whole_in_its_column(seconds: float) -> None:
+    (width,) = (heading.width for heading in HEADINGS if heading.title == "time")
+    said = time_left(seconds)
+    value, unit = said.removesuffix(" left").split()
+    size = {"s": 1, "min": 60, "h": 3600}[unit]
+    assert len(said) <= width and abs(float(value) * size - seconds) <= size / 2
 
 
 FRAME = pl.DataFrame({"unit": ["b", "a", "c", "d"], "x": [-3.0, 2.0, None, float("nan")]})

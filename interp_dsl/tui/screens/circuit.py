@@ -23,7 +23,7 @@ from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.nodes import parse_node
 from interp_dsl.runs.text import MISSING, count, decimals, exact, number, printable
 from interp_dsl.runs.turns import Judged, undecided
-from interp_dsl.tui.base import RunScreen
+from interp_dsl.tui.base import RunScreen, is_news
 from interp_dsl.tui.found import Found
 from interp_dsl.tui.widgets.cells import bar
 from interp_dsl.tui.widgets.chart import Chart
@@ -94,7 +94,7 @@ class CircuitScreen(RunScreen):
     # ---- reading
 
     def on_run_events(self, events: list[Event]) -> None:
-        if events and not any(e["event"] == "task_finished" for e in events):
+        if not is_news(events):
             return
         first = not self.found.step
         is_new = self.found.read()

@@ -17,7 +17,7 @@ from interp_dsl.runs.curve_rows import curve_columns, point_words
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.text import MISSING, Column, decimals, number, printable
-from interp_dsl.tui.base import WIDTHS, RunScreen
+from interp_dsl.tui.base import WIDTHS, RunScreen, is_news
 from interp_dsl.tui.curved import Curved
 from interp_dsl.tui.place import Place
 from interp_dsl.tui.widgets.bands import BandChart, ink, mark
@@ -83,7 +83,7 @@ class CurvesScreen(RunScreen):
     # ---- what is shown
 
     def on_run_events(self, events: list[Event]) -> None:
-        if events and not any(e["event"] == "task_finished" for e in events):
+        if not is_news(events):
             return
         first = not self.curved.step
         is_new = self.curved.read()
@@ -162,8 +162,7 @@ class CurvesScreen(RunScreen):
 
     def _point(self, line: Band) -> int | None:
         x = self.chart.x
-        found = next((i for i, p in enumerate(line.points) if p.x == x), None)
-        return found
+        return next((i for i, p in enumerate(line.points) if p.x == x), None)
 
     def _say(self) -> None:
         """All numbers of the line that is looked at, at the length, in words."""

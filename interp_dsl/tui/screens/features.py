@@ -25,7 +25,7 @@ from interp_dsl.runs.features import (
 )
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.text import count
-from interp_dsl.tui.base import WIDTHS, RunScreen
+from interp_dsl.tui.base import is_news
 from interp_dsl.tui.featured import (
     contexts_text,
     densities_text,
@@ -35,9 +35,9 @@ from interp_dsl.tui.featured import (
 )
 from interp_dsl.tui.plans import read_plan
 from interp_dsl.tui.safe import plain
+from interp_dsl.tui.screens.filtered import FilteredScreen
 from interp_dsl.tui.widgets.choices import Choices, Group
 from interp_dsl.tui.widgets.filterbar import FilterBar
-from interp_dsl.tui.widgets.frame import FrameModel
 from interp_dsl.tui.widgets.panes import Pane
 from interp_dsl.tui.widgets.settings import turned
 from interp_dsl.tui.widgets.table import Table
@@ -52,7 +52,7 @@ ROOMY = 12
 _NUMBERS = re.compile(r"(\d+)(?:\.\.(\d+))?")
 
 
-class FeaturesScreen(RunScreen):
+class FeaturesScreen(FilteredScreen):
     """A list of features; beside or below it the contexts of the one under the cursor and the
     histogram of all densities."""
 
@@ -62,13 +62,9 @@ class FeaturesScreen(RunScreen):
         "stands between « and ». `/` takes a feature's number, a range such as 40..49, or text "
         'of a token that features fire on; "…" keeps spaces and makes 12 a text.'
     )
-    HORIZONTAL_BREAKPOINTS = WIDTHS
     DEFAULT_CSS = """
-    FeaturesScreen #main { height: 1fr; }
     FeaturesScreen.-wide #main { layout: horizontal; }
-    FeaturesScreen Table { border: round $foreground 25%; border-title-color: $foreground;
-                           border-subtitle-color: $text-muted; height: 2fr; }
-    FeaturesScreen Table:focus { border: round $primary; }
+    FeaturesScreen Table { height: 2fr; }
     FeaturesScreen #side { height: 3fr; }
     FeaturesScreen #side > * { display: none; height: 1fr; }
     FeaturesScreen.-contexts #contexts, FeaturesScreen.-density #density { display: block; }
@@ -79,7 +75,6 @@ class FeaturesScreen(RunScreen):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Search", key_display="/", tooltip="by number or token"),
-        Binding("space,x", "mark", "Mark", key_display="space"),
         Binding("y", "copy", "Copy units", tooltip="the marked features as units"),
         Binding("t", "pane", "Pane", show=False),
         Binding("left_square_bracket", "turn('read', -1)", "Before", show=False, key_display="["),
@@ -98,14 +93,12 @@ class FeaturesScreen(RunScreen):
 
     def __init__(self, folder: RunFolder) -> None:
         super().__init__(folder)
-        self.model: FrameModel | None = None
         self._found: dict[str, Read] = {}
         self._chosen: dict[str, str] = {}
         """The dictionary (`read`) and the steps (`examples`, `densities`) that are looked at."""
         self._examples: pl.DataFrame | None = None
         self._density: pl.DataFrame | None = None
         self._pane = 0
-        self._begins = False
 
     def body(self) -> ComposeResult:
         yield Choices()
@@ -117,28 +110,15 @@ class FeaturesScreen(RunScreen):
         yield FilterBar("12, 40..49, or a token: def")
 
     def on_mount(self) -> None:
-        self.table.border_title = "reading …"
         self._show_pane()
         self.table.focus()
-
-    @property
-    def table(self) -> Table:
-        return self.query_one("#features", Table)
 
     # ---- reading
 
     def on_run_events(self, events: list[Event]) -> None:
-        """The first time the frame goes out before anything is read."""
-        if events and not any(event["event"] == "task_finished" for event in events):
+        """See which dictionaries there are, and what steps have read of them by now."""
+        if not is_news(events):
             return
-        if not self._begins:
-            self._begins = True
-            self.call_after_refresh(self._look)
-        elif self._chosen:
-            self._look()
-
-    def _look(self) -> None:
-        """Which dictionaries there are, and what steps have read of them by now."""
         plan = read_plan(self.folder)
         found = {one.name: one for one in (dictionaries(plan, self.folder) if plan else [])}
         is_new, self._found = found != self._found, found
@@ -163,7 +143,7 @@ class FeaturesScreen(RunScreen):
         self._chosen = {**last, **kept, "read": name}
         self._examples, self._density = self._table("examples"), self._table("densities")
         self.model = feature_table(feature_rows(self._examples, self._density))
-        self._search(self.query_one(FilterBar).text)
+        self.filter(self.query_one(FilterBar).text)
         self.table.show(self.model, keep=keep)
         groups = [Group("dictionary", "[ ]", [*self._found], [*self._found].index(name))]
         for what, held, keys in (
@@ -175,7 +155,7 @@ class FeaturesScreen(RunScreen):
         if not self.has_class("-wide"):
             groups.append(Group("below", "t", PANES, self._pane))
         self.query_one(Choices).show(*groups)
-        self._title()
+        self.show_title()
         if not len(self.model):
             self._show_feature()
 
@@ -199,20 +179,10 @@ class FeaturesScreen(RunScreen):
         """The dictionary that is looked at."""
         return self._found.get(self._chosen.get("read", ""))
 
-    def row(self) -> dict[str, object]:
-        """The feature under the cursor; nothing where there is none."""
-        if self.model is None or not len(self.model):
-            return {}
-        return self.model.shown.row(self.table.cursor, named=True)
-
-    def _title(self) -> None:
-        if self.model is None or self.read is None:
-            return
-        shown, all_rows = len(self.model), len(self.model.frame)
-        of = count(all_rows, "feature") if shown == all_rows else f"{shown:,} of {all_rows:,}"
-        marks = f" · {len(self.table.marked):,} marked" if self.table.marked else ""
-        self.table.border_title = plain(f"features of {self.read.name}")
-        self.table.border_subtitle = (f"{self.table.cursor + 1:,}/{of}" if shown else of) + marks
+    def show_title(self) -> None:
+        if self.model is not None and self.read is not None:
+            self.table.border_title = plain(f"features of {self.read.name}")
+            self.table.border_subtitle = self.counted("feature")
 
     def _show_feature(self) -> None:
         if self.read is not None:
@@ -220,7 +190,7 @@ class FeaturesScreen(RunScreen):
             self._show_densities(self.read)
 
     def _show_contexts(self, read: Read) -> None:
-        pane, row, tones = self.query_one("#contexts", Pane), self.row(), self.home.tones
+        pane, row, tones = self.query_one("#contexts", Pane), self.row() or {}, self.home.tones
         feature = row.get("feature")
         if not isinstance(feature, int):
             remedy = read.remedy("examples")
@@ -258,21 +228,19 @@ class FeaturesScreen(RunScreen):
             return
         width, height = pane.room
         found = densities(self._density["density"].to_list(), max(8, min(MOST_BINS, width - 8)))
-        here = self.row().get("density")
+        here = (self.row() or {}).get("density")
         here = here if isinstance(here, float) else None
         text = densities_text(found, here, tones, height)
         pane.show(f"density · {self._chosen['densities']}", text)
 
     def _show_pane(self) -> None:
-        for i, name in enumerate(PANES):
-            self.set_class(i == self._pane, f"-{name}")
+        self.show_one(PANES, self._pane)
         self.call_after_refresh(self._show_feature)
 
     # ---- keys
 
-    @on(Table.Moved)
-    def _on_moved(self) -> None:
-        self._title()
+    def show_row(self) -> None:
+        self.show_title()
         self._show_feature()
 
     @on(Choices.Picked)
@@ -303,10 +271,6 @@ class FeaturesScreen(RunScreen):
         if "read" in self._chosen:
             self._open(self._chosen["read"], keep=True)
 
-    def action_mark(self) -> None:
-        self.table.toggle_mark()
-        self._title()
-
     def action_copy(self) -> None:
         """The marked features, or the one under the cursor, as units of the language."""
         row, read = self.row(), self.read
@@ -314,27 +278,11 @@ class FeaturesScreen(RunScreen):
             self.notify("there are no features here to copy", severity="warning")
             return
         marked = self.model.frame["feature"].gather(sorted(self.table.marked)).to_list()
-        text = feature_units(read.name, marked or [int(str(row["feature"]))])
-        self.app.copy_to_clipboard(text)
-        self.notify(text, title="copied", timeout=8, markup=False)
+        self.copy(feature_units(read.name, marked or [int(str(row["feature"]))]))
 
     # ---- the search
 
-    def action_filter(self) -> None:
-        self.query_one(FilterBar).open()
-
-    @on(FilterBar.Typed)
-    def _on_typed(self, event: FilterBar.Typed) -> None:
-        self._search(event.text)
-        self.table.renew()
-        self._title()
-        self._show_feature()
-
-    @on(FilterBar.Left)
-    def _on_left(self) -> None:
-        self.table.focus()
-
-    def _search(self, text: str) -> None:
+    def filter(self, text: str) -> None:
         """Keep the features of a number, a range, or with a token that holds a text."""
         bar = self.query_one(FilterBar)
         if self.model is None:
@@ -353,14 +301,6 @@ class FeaturesScreen(RunScreen):
             words = text[1:-1] if len(text) > 2 and text[0] == text[-1] == '"' else text
             self.model.keep(features.is_in(firing_on(self._examples, words).implode()))
             bar.say(f"{count(len(self.model), 'feature')} with an example that fires on {words}")
-
-    def close_inner(self) -> bool:
-        """Escape takes the search away before it leaves the screen."""
-        bar = self.query_one(FilterBar)
-        if not bar.is_open:
-            return False
-        bar.action_leave()
-        return True
 
     def export(self) -> Path | None:
         """The features in sight of the search, in their order, as csv."""

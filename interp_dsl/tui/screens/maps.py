@@ -19,7 +19,7 @@ from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.grids import Grid, Ints
 from interp_dsl.runs.text import MISSING, decimals, number, printable
 from interp_dsl.tui.atlas import Atlas
-from interp_dsl.tui.base import RunScreen
+from interp_dsl.tui.base import RunScreen, is_news
 from interp_dsl.tui.widgets.cells import bar
 from interp_dsl.tui.widgets.flow import flow
 from interp_dsl.tui.widgets.heatmap import HeatMap
@@ -87,7 +87,7 @@ class MapsScreen(RunScreen):
 
     def on_run_events(self, events: list[Event]) -> None:
         first = not self.atlas.step
-        if events and not any(e["event"] == "task_finished" for e in events):
+        if not is_news(events):
             return
         new = self.atlas.read()
         self.set_class(not self.atlas.step, "empty")

@@ -5,52 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from textual import on
-from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
-
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.text import count, printable
-from interp_dsl.tui.base import WIDTHS, RunScreen
+from interp_dsl.tui.base import RunScreen
 from interp_dsl.tui.highlight import highlighted, planned
 from interp_dsl.tui.plans import read_plan
-from interp_dsl.tui.widgets.choices import Choices, Group
-from interp_dsl.tui.widgets.panes import Pane
-
-SIDES = ("text", "plan")
+from interp_dsl.tui.screens.sides import Sides
 
 
-class PlanScreen(RunScreen):
-    """Text and plan side by side, or one of them where there is less room."""
+class PlanScreen(Sides, RunScreen):
+    """What was run, and what is known of how."""
 
     HELP: ClassVar[str] = (
         "The experiment as it was run, and the plan that it was read as: tasks, what they share, "
         "rows, tokens, FLOPs and memory as estimated before the run. The details of the run "
         "(parameters, seeds, versions, device) stand below the text."
     )
-    HORIZONTAL_BREAKPOINTS = WIDTHS
-    DEFAULT_CSS = """
-    PlanScreen Pane { width: 1fr; height: 1fr; display: none; }
-    PlanScreen.-text #text, PlanScreen.-plan #plan { display: block; }
-    PlanScreen.-wide Pane { display: block; }
-    PlanScreen.-wide Choices { display: none; }
-    """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("t", "side", "Text or plan", show=False)]
-
-    def __init__(self, folder: RunFolder) -> None:
-        super().__init__(folder)
-        self._side = 0
-
-    def body(self) -> ComposeResult:
-        yield Choices()
-        with Horizontal():
-            yield Pane(id="text")
-            yield Pane(id="plan")
-
-    def on_mount(self) -> None:
-        self._show_side()
 
     def on_run_events(self, events: list[Event]) -> None:
         if events:
@@ -61,24 +32,9 @@ class PlanScreen(RunScreen):
         for name, value in _facts(self.folder):
             text.append(f"{name:<10} ", tones.muted)
             text.append(f"{value}\n")
-        self.query_one("#text", Pane).show("experiment.interp", text)
+        self.text.show("experiment.interp", text)
         title, plan = _plan(self.folder)
-        self.query_one("#plan", Pane).show(title, planned(plan, tones))
-
-    def _show_side(self) -> None:
-        for i, name in enumerate(SIDES):
-            self.set_class(i == self._side, f"-{name}")
-        self.query_one(Choices).show(Group("show", "t", SIDES, self._side))
-        self.query_one(f"#{SIDES[self._side]}", Pane).focus()
-
-    def action_side(self) -> None:
-        self._side = 1 - self._side
-        self._show_side()
-
-    @on(Choices.Picked)
-    def _on_picked(self, event: Choices.Picked) -> None:
-        self._side = event.index
-        self._show_side()
+        self.plan.show(title, planned(plan, tones))
 
     def export(self) -> Path | None:
         """The plan as text."""

@@ -28,7 +28,7 @@ from interp_dsl.runs.prompts import (
     recordings,
 )
 from interp_dsl.runs.text import exact, number, printable
-from interp_dsl.tui.base import RunScreen
+from interp_dsl.tui.base import RunScreen, is_news
 from interp_dsl.tui.heads import head_of, heads_of, nearest, strongest_head
 from interp_dsl.tui.widgets.attention import Attention
 from interp_dsl.tui.widgets.listing import Heading, Item, Listing
@@ -105,7 +105,7 @@ class PromptScreen(RunScreen):
     # ---- reading
 
     def on_run_events(self, events: list[Event]) -> None:
-        if events and not any(e["event"] == "task_finished" for e in events):
+        if not is_news(events):
             return
         names, first = pair_names(self.folder), self.pairs is None
         self.set_class(not names, "empty")
@@ -229,7 +229,7 @@ class PromptScreen(RunScreen):
         values = {token: effect.value for token, effect in found.items()}
         limit = max(map(abs, values.values()), default=0.0)
         lower = prompts[1] if len(prompts) > 1 else None
-        self.query_one(Tokens).show(Rows(prompts[0], lower, values, 0, limit))
+        self.query_one(Tokens).show(Rows(prompts[0], lower, values, limit))
         self._say_effect()
 
     def _say_effect(self) -> None:

@@ -18,7 +18,7 @@ from interp_dsl.runs.bases import Link, Modules, Node, figure, letter
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.text import count, printable
-from interp_dsl.tui.base import WIDTHS, RunScreen
+from interp_dsl.tui.base import WIDTHS, RunScreen, is_news
 from interp_dsl.tui.place import Place
 from interp_dsl.tui.spectral import Spectral
 from interp_dsl.tui.widgets.bands import BandChart, mark
@@ -97,7 +97,7 @@ class SpectraScreen(RunScreen):
     # ---- what is shown
 
     def on_run_events(self, events: list[Event]) -> None:
-        if events and not any(e["event"] == "task_finished" for e in events):
+        if not is_news(events):
             return
         first = not self.held.step
         is_new = self.held.read()

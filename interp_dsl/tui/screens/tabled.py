@@ -16,10 +16,10 @@ from textual.timer import Timer
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.text import count
-from interp_dsl.tui.base import WIDTHS, RunScreen
 from interp_dsl.tui.chosen import as_units
 from interp_dsl.tui.place import Place
 from interp_dsl.tui.safe import plain
+from interp_dsl.tui.screens.filtered import FilteredScreen
 from interp_dsl.tui.widgets.choices import Choices, Group
 from interp_dsl.tui.widgets.detail import Detail
 from interp_dsl.tui.widgets.filterbar import FilterBar
@@ -31,25 +31,18 @@ if TYPE_CHECKING:
 
 PATIENCE = 0.5
 """Seconds between news of a step and the look at its rows: more news may come."""
-SHOWN = 400
-"""Characters of a copied text that are shown."""
 
 
-class TabledScreen(RunScreen):
+class TabledScreen(FilteredScreen):
     """A derived screen gives `step_names`, `load` and `detail`."""
 
-    HORIZONTAL_BREAKPOINTS = WIDTHS
     DEFAULT_CSS = """
-    TabledScreen #main { height: 1fr; }
-    TabledScreen Table { width: 1fr; border: round $foreground 25%; padding: 0;
-                         border-title-color: $foreground; border-subtitle-color: $text-muted; }
-    TabledScreen Table:focus { border: round $primary; }
+    TabledScreen Table { width: 1fr; }
     TabledScreen Detail { width: 46; display: none; }
     TabledScreen.-wide Detail { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", key_display="/", tooltip="by units: heads at S2"),
-        Binding("space,x", "mark", "Mark", key_display="space"),
         Binding("y", "copy", "Copy units", tooltip="the marked rows as a `units` statement"),
         Binding("left_square_bracket", "step(-1)", "Step before", show=False, key_display="["),
         Binding("right_square_bracket", "step(1)", "Step after", show=False, key_display="]"),
@@ -62,9 +55,7 @@ class TabledScreen(RunScreen):
         self.step: str | None = None
         self.metrics: list[str] = []
         self.metric: str | None = None
-        self.model: FrameModel | None = None
         self._steps: list[str] = []
-        self._begins = False
         self._renewal: Timer | None = None
 
     # ---- what a derived screen gives
@@ -102,20 +93,9 @@ class TabledScreen(RunScreen):
             yield Detail()
         yield FilterBar()
 
-    @property
-    def table(self) -> Table:
-        return self.query_one("#table", Table)
-
-    def on_mount(self) -> None:
-        self.table.border_title = "reading …"
-
     def on_run_events(self, events: list[Event]) -> None:
-        """The first time the frame goes out before anything is read: not before the app, which
-        paints nothing while it starts, has come to its next message."""
         if self.step is None:
-            if not self._begins:
-                self._begins = True
-                self.app.call_later(self.call_after_refresh, self._begin)
+            self._open_first()
             return
         if not events:
             self._follow_place()
@@ -128,8 +108,7 @@ class TabledScreen(RunScreen):
         elif self._renewal is None:
             self._renewal = self.set_timer(PATIENCE, self.renew_step)
 
-    def _begin(self) -> None:
-        self._begins = False
+    def _open_first(self) -> None:
         self._steps = self.step_names()
         wanted = self.place.step if self.place.step in self._steps else None
         first = wanted or next(iter(self._steps), None)
@@ -156,12 +135,12 @@ class TabledScreen(RunScreen):
             self.notify(str(error), title=step, severity="error", markup=False)
         self.step = step
         place = self.place
-        self._filter(self.query_one(FilterBar).text)
+        self.filter(self.query_one(FilterBar).text)
         self.table.show(self.model, keep=keep)
         if not keep and place.unit is not None:
             self._go_to(place)
         self.query_one(Choices).show(*self.groups())
-        self._title()
+        self.show_title()
 
     def renew_step(self) -> None:
         """Read the step's rows anew: more shards have ended, or all. Order, cursor and marks stay
@@ -178,7 +157,7 @@ class TabledScreen(RunScreen):
         if self.model is not None and marked:
             names = self._named(range(len(self.model.frame)))
             self.table.marked = {row for row, name in enumerate(names) if name in marked}
-            self._title()
+            self.show_title()
         self._go_to(self.place)
 
     def _named(self, rows: Iterable[int]) -> list[tuple[str, str]]:
@@ -199,34 +178,23 @@ class TabledScreen(RunScreen):
         if at is not None:
             self.table.go_to(int(at))
 
-    def _title(self) -> None:
-        table = self.table
+    def show_title(self) -> None:
         if self.model is None or self.step is None:
-            table.border_title = "nothing to show"
+            self.table.border_title = "nothing to show"
             return
         so_far = " so far" if self.is_so_far(self.step) else ""
-        table.border_title = plain(" · ".join(filter(None, (self.step, self.metric))) + so_far)
-        shown, all_rows = len(self.model), len(self.model.frame)
-        of = count(all_rows, "row") if shown == all_rows else f"{shown:,} of {all_rows:,} rows"
-        place = f"{self.table.cursor + 1:,}/{of}" if shown else of
-        marks = f" · {len(table.marked):,} marked" if table.marked else ""
-        table.border_subtitle = place + marks
+        title = " · ".join(filter(None, (self.step, self.metric)))
+        self.table.border_title = plain(title + so_far)
+        self.table.border_subtitle = self.counted("row")
 
     # ---- moving
 
-    def row(self) -> dict[str, object] | None:
-        """The row under the cursor."""
-        if self.model is None or not len(self.model):
-            return None
-        return self.model.shown.row(self.table.cursor, named=True)
-
-    @on(Table.Moved)
-    def _on_moved(self) -> None:
+    def show_row(self) -> None:
         row = self.row()
         if row is not None and "unit" in row and "position" in row:
             unit, position = str(row["unit"]), str(row["position"])
             self.place = Place(self.step, self.metric, unit, position)
-        self._title()
+        self.show_title()
         self.show_detail(row)
 
     @on(Choices.Picked)
@@ -249,20 +217,10 @@ class TabledScreen(RunScreen):
     # ---- the filter
 
     def action_filter(self) -> None:
-        self.query_one(FilterBar).open()
+        super().action_filter()
         self.run_worker(_warm, thread=True, exit_on_error=False)
 
-    @on(FilterBar.Typed)
-    def _on_typed(self, event: FilterBar.Typed) -> None:
-        self._filter(event.text)
-        self.table.renew()
-        self._title()
-
-    @on(FilterBar.Left)
-    def _on_left(self) -> None:
-        self.table.focus()
-
-    def _filter(self, text: str) -> None:
+    def filter(self, text: str) -> None:
         bar = self.query_one(FilterBar)
         if self.model is None:
             return
@@ -286,29 +244,14 @@ class TabledScreen(RunScreen):
         columns = set(frame.columns)
         return "unit" in columns or {"source", "target", "channel"} <= columns
 
-    def close_inner(self) -> bool:
-        """Escape takes the filter away before it leaves the screen."""
-        bar = self.query_one(FilterBar)
-        if not bar.is_open:
-            return False
-        bar.action_leave()
-        return True
-
     # ---- marks
-
-    def action_mark(self) -> None:
-        self.table.toggle_mark()
-        self._title()
 
     def action_copy(self) -> None:
         """The marked rows, or the one under the cursor, as units of the language."""
         if self.model is None or not self._has_units(self.model.frame) or not len(self.model):
             self.notify("there are no units here to copy", severity="warning")
             return
-        text = as_units(self._chosen())
-        self.app.copy_to_clipboard(text)
-        shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
-        self.notify(shown, title="copied", timeout=8, markup=False)
+        self.copy(as_units(self._chosen()))
 
     def _chosen(self) -> list[tuple[str, str]]:
         assert self.model is not None

@@ -130,6 +130,10 @@ class WatchScreen(RunScreen):
     def on_resize(self) -> None:
         self.call_after_refresh(self.on_run_events, [])
 
+    @on(Pane.Sized)
+    def _on_sized(self) -> None:
+        self._show_panes()
+
     def _show_tasks(self) -> None:
         table = self.query_one("#tasks", Table)
         rows = TaskRows(self._tasks(), self._toggled)
@@ -221,10 +225,8 @@ class WatchScreen(RunScreen):
         return PANES.index("curves") if self.live.fits and not self.live.leading else 0
 
     def _show_pane(self) -> None:
-        for i, name in enumerate(PANES):
-            self.set_class(i == self._pane, f"-{name}")
+        self.show_one(PANES, self._pane)
         self.query_one("#choice", Choices).show(Group("below", "t T", PANES, self._pane))
-        self.call_after_refresh(self._show_panes)
 
     # ---- keys
 

@@ -11,8 +11,7 @@ BLOCKS = " ▁▂▃▄▅▆▇█"
 
 def curve(points: Sequence[Point], width: int, height: int) -> list[str]:
     """Points in the order of their x in `width` by `height` characters, the lowest y an eighth of
-    a line high, the highest the whole height, a constant
-    half; what is not finite is left out."""
+    a line high, the highest the whole height, a constant half; what is not finite is left out."""
     held = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
     if not held or width < 1:
         return [" " * width] * height

@@ -38,7 +38,7 @@ NAMES = 14
 
 class HeatMap(ScrollView, can_focus=True):
     """`grid` is what is shown; `cursor` (row, column) the cell that is looked at. Posts
-    `Moved` when the cursor goes to another cell, `Chosen` on Enter or a second click."""
+    `Moved` when the cursor goes to another cell."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1, 0)", "Up", show=False),
@@ -49,7 +49,6 @@ class HeatMap(ScrollView, can_focus=True):
         Binding("end", "move(0, 100000)", "Last column", show=False),
         Binding("pageup", "move(-10, 0)", "Ten up", show=False),
         Binding("pagedown", "move(10, 0)", "Ten down", show=False),
-        Binding("enter", "choose", "Open", show=False),
     ]
     DEFAULT_CSS = """
     HeatMap { width: 1fr; height: 1fr; scrollbar-size-vertical: 1; }
@@ -68,10 +67,7 @@ class HeatMap(ScrollView, can_focus=True):
         def control(self) -> HeatMap:
             return self.heatmap
 
-    class Chosen(Moved):
-        """The cell under the cursor was asked for."""
-
-    def __init__(self, grid: Grid | None = None, id_: str | None = None) -> None:
+    def __init__(self, id_: str | None = None) -> None:
         super().__init__(id=id_)
         self.grid: Grid | None = None
         self._levels: Levels = np.zeros((0, 0), dtype=np.int16)
@@ -79,8 +75,6 @@ class HeatMap(ScrollView, can_focus=True):
         self._signed = True
         self._row_names: list[str] = []
         self._column_names: list[str] = []
-        if grid is not None:
-            self.show(grid)
 
     # ---- what is shown
 
@@ -141,9 +135,6 @@ class HeatMap(ScrollView, can_focus=True):
             max(0, min(columns - 1, column + across)),
         )
 
-    def action_choose(self) -> None:
-        self.post_message(self.Chosen(self, self.cursor))
-
     def watch_cursor(self, old: tuple[int, int], new: tuple[int, int]) -> None:
         if old == new or not self.is_attached:
             return
@@ -179,11 +170,8 @@ class HeatMap(ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         cell = self.cell_at(event.x, event.y)
-        if cell is None:
-            return
-        if cell == self.cursor:
-            self.action_choose()
-        self.cursor = cell
+        if cell is not None:
+            self.cursor = cell
 
     # ---- lines
 
@@ -308,16 +296,6 @@ class HeatMap(ScrollView, can_focus=True):
         text = "▀" * self._fit.width
         for levels_ in zip(upper, lower, strict=True):
             yield Segment(text, pair(*levels_))
-
-    # ---- in words
-
-    def readout(self) -> str:
-        """The cell under the cursor in words: its names and its exact value."""
-        if self.grid is None or not self.grid.values.size:
-            return ""
-        row, column = self.cursor
-        value = self._said(float(self.grid.values[row, column])) or "·"
-        return f"{self._row_names[row]} {self._column_names[column]}  {value}"
 
 
 def _short(name: str, width: int) -> str:

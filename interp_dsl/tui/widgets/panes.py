@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
+from textual.message import Message
 from textual.widgets import RichLog, Static
 
 from interp_dsl.runs.live import LogLine
@@ -24,11 +25,17 @@ class Pane(VerticalScroll):
     Pane Static { width: 1fr; height: auto; }
     """
 
+    class Sized(Message):
+        """There is another room now: what was drawn to fill it is to be drawn anew."""
+
     def compose(self) -> ComposeResult:
         yield Static()
 
     def on_mount(self) -> None:
         self._shown: tuple[str, Text, str] | None = None
+
+    def on_resize(self) -> None:
+        self.post_message(self.Sized())
 
     def show(self, title: str, lines: Text, below: str = "") -> None:
         if self._shown == (title, lines, below):

@@ -156,17 +156,15 @@ def sign(level: int) -> str:
     return {1: "+", -1: "−", 0: "·"}[int(np.sign(level))] if level != NO_VALUE else " "
 
 
-def legend(colours: Scale, limit: float, what: str, width: int, one_sided: bool = False) -> Text:
+def legend(colours: Scale, limit: float, what: str, width: int) -> Text:
     """The scale with its ends printed: `−5.2 ▕      0      ▏ +5.2  effect on gap`."""
     places = decimals([limit])
     low, high = number(-limit, places), number(limit, places)
     room = max(4, min(24, (width - len(low) - len(high) - len(what) - 6) // 2))
     text = Text(no_wrap=True, overflow="ellipsis")
-    if not one_sided:
-        text.append(f"{low} ", colours.muted)
-        _ramp(text, colours, range(-room, 0), room)
-    text.append("0" if one_sided else " 0 ", colours.muted)
-    text.append(" " if one_sided else "")
+    text.append(f"{low} ", colours.muted)
+    _ramp(text, colours, range(-room, 0), room)
+    text.append(" 0 ", colours.muted)
     _ramp(text, colours, range(1, room + 1), room)
     text.append(f" {high}", colours.muted)
     return text.append(f"  {what}", colours.strong)

@@ -13,8 +13,8 @@ from interp_dsl.tui.widgets.scale import scale
 
 
 class Slider(Widget):
-    """`at` of `count` places; `words` stand behind the line, `name` before it. Posts `Moved` when a
-    person moves it by the mouse."""
+    """`at` of `count` places; `title` stands before the line, `words` behind it. Posts `Moved` when
+    a person moves it by the mouse."""
 
     DEFAULT_CSS = """
     Slider { width: 1fr; height: 1; padding: 0 1; }

@@ -29,13 +29,12 @@ SAME, OTHER, GAP = " ", "≠", "∅"
 
 @dataclass(frozen=True)
 class Rows:
-    """What is shown: a prompt, the one that is compared with it, effects by token of the side
-    `effects_of`, and the end of their scale."""
+    """What is shown: a prompt, the one that is compared with it, effects by token of the upper one,
+    and the end of their scale."""
 
     upper: Prompt
     lower: Prompt | None = None
     effects: Mapping[int, float] | None = None
-    effects_of: int = 0
     limit: float = 0.0
 
 
@@ -154,7 +153,7 @@ class Tokens(ScrollView, can_focus=True):
 
     def _effect(self, column: int) -> float | None:
         assert self._rows is not None
-        token = self._columns[column][self._rows.effects_of]
+        token = self._columns[column][0]
         return (self._rows.effects or {}).get(token) if token is not None else None
 
     # ---- lines
@@ -216,12 +215,11 @@ class Tokens(ScrollView, can_focus=True):
         if kind in ("labels", "marks"):
             return colours.strong if here or kind == "marks" else colours.muted
         assert self._rows is not None
-        shown = {"upper": 0, "lower": 1}.get(kind)
         value = self._effect(column)
         if kind == "effects":
             return colours.tone(value)
         style = Style()
-        if shown == self._rows.effects_of and value is not None:
+        if kind == "upper" and value is not None:
             level = int(levels(np.array([value]), self._rows.limit)[0])
             style = colours.cells[level]
         if here:
