@@ -42,7 +42,7 @@ def _table(
     of = DictionaryOf("sae", (Fitted("", HEAD, "relu", ()),))
     given = tuple(sorted(options.items()))
     task = Inspect("i", "seen", Run("m", "d", "text"), of, features, method, given, batch=4)
-    return inspect(task, state, folder, Report(folder, "i"))
+    return inspect(task, state, folder, Report(folder, "i")).table
 
 
 def _plain() -> dict[tuple[int, int], torch.Tensor]:
