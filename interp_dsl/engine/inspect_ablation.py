@@ -49,6 +49,7 @@ def _row(number: int, sums: dict[str, Tensor], seed: int) -> dict[str, Any]:
     if n:
         row |= {name: totals[name] / n for name in ("activation", "loss", "kl")}
         row["low"], row["high"] = ratio_bounds(sums["loss"], sums["n"], seed)
+    row["n_after"] = int(others)
     return row | ({"after": totals["after"] / others} if others else {})
 
 

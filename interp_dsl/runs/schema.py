@@ -147,12 +147,13 @@ ABLATION_COLUMNS: dict[str, Kind] = {
     "high": "number",
     "kl": "number",
     "after": "number",
+    "n_after": "integer",
 }
 """What `inspect … by ablation()` leaves: on the n tokens of so many prompts that a feature fires on
 and that predict a next one, its mean `activation` and the mean changes without it: of the `loss` of
 the next token, with bounds (95 %, prompts drawn anew), the divergence `kl` from the model as it is,
-and `after` them, of the loss on the other tokens behind the first of them; null where there are
-none."""
+and `after` them, of the loss on the `n_after` other tokens behind the first of them; null where
+there are none."""
 
 TEXT_COLUMNS: dict[str, Kind] = {
     "prompt": "integer",

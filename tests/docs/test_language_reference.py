@@ -27,9 +27,8 @@ from interp_dsl.runs import related
 from interp_dsl.runs.curves import CURVE_COLUMNS, REACH_COLUMNS, REGION_COLUMNS
 from interp_dsl.runs.factored import TABLES
 from interp_dsl.runs.schema import (
-    DENSITY_COLUMNS,
     ESTIMATE_COLUMNS,
-    EXAMPLE_COLUMNS,
+    FEATURE_TABLES,
     FIT_COLUMNS,
     LOADED_COLUMNS,
     SCORE_COLUMNS,
@@ -305,7 +304,9 @@ def test_ways_to_look_at_features_and_their_columns() -> None:
     rows = table(section("Dictionaries"), "reading")
     told = {name: rest for name, *rest in (re.findall(r"\w+", r["reading"]) for r in rows)}
     assert told == {name: list(f.parameters) for name, f in READINGS.items()}
-    assert {*EXAMPLE_COLUMNS, *DENSITY_COLUMNS} <= code_words(section("Dictionaries"))
+    assert FEATURE_TABLES.keys() == READINGS.keys()
+    columns = {name for held in FEATURE_TABLES.values() for name in held}
+    assert columns <= code_words(section("Dictionaries"))
 
 
 def test_formats_of_dictionaries_and_how_they_are_loaded() -> None:

@@ -194,6 +194,7 @@ def test_what_is_lost_without_features(tmp_path: Path, prompts: int) -> None:
         assert (row["prompts"], row["n"]) == (len(held), n)
         for name, value in (("loss", loss), ("kl", kl), ("activation", f)):
             assert row[name] == pytest.approx(value / n, rel=2e-3, abs=1e-7)
+        assert row["n_after"] == others
         assert row["after"] == pytest.approx(after / others, rel=2e-3, abs=1e-7)
         assert row["low"] < row["loss"] < row["high"]
 
