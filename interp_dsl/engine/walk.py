@@ -254,8 +254,10 @@ class Walk:
                 case InspectWeights():
                     self._write(task.step, inspect_weights(task, self.state, self.folder), key)
                 case EvaluateDictionary():
-                    scored = judge(task, self.state, self.folder, report)
-                    self._write(task.step, scored, key)
+                    scored, tables = judge(task, self.state, self.folder, report)
+                    for name, table in tables.items():
+                        self.folder.write_table(f"{task.step}.{name}", table)
+                    self._write(task.step, scored, key, tables=[*tables])
                 case EvaluateCircuit():
                     scored = circuits.evaluate(task, self.state, self.folder, report)
                     self._write(task.step, scored, key)

@@ -107,9 +107,14 @@ class Judged:
     reference: DictionaryOf | None = None
 
     @property
+    def given(self) -> dict[str, Any]:
+        """The arguments by name."""
+        return dict(self.arguments)
+
+    @property
     def compared(self) -> tuple[Target, ...]:
         """What is read for the reference's own features."""
-        if self.reference is None or self.function != "universality":
+        if self.reference is None or self.function == "mmcs":
             return ()
         return tuple(f.target for f in self.reference.fitted)
 

@@ -205,9 +205,7 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
             yield _cost(estimate) + (f", {task.batch} prompts a batch" if task.batch else "")
         case Inspect(run=run):
             yield f"on {show_run(run)}"
-            yield _cost(estimate) + (
-                f", {quantity(estimate.bytes)}B held" if estimate.bytes else ""
-            )
+            yield _cost(estimate) + _held(estimate)
         case InspectWeights():
             flops = "size known at run time" if estimate.flops is None else ""
             yield "from the weights alone, " + (flops or f"{quantity(estimate.flops or 0)}FLOP")
@@ -219,7 +217,7 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
             yield _cost(estimate)
         case EvaluateDictionary(run=run, measures=measures):
             yield f"on {show_run(run)}: {', '.join(m.name for m in measures)}"
-            yield _cost(estimate)
+            yield _cost(estimate) + _held(estimate)
         case LoadDictionary(fitted=one):
             yield shape(one)
         case Fit():
@@ -378,3 +376,7 @@ def _cost(estimate: Cost) -> str:
     most = "at most " if estimate.is_bound else ""
     tokens, flops = quantity(estimate.tokens).rstrip(), quantity(estimate.flops)
     return f"{most}{_count(estimate.passes, 'row')}, {tokens} tokens, {flops}FLOP"
+
+
+def _held(estimate: Cost) -> str:
+    return f", {quantity(estimate.bytes)}B held" if estimate.bytes else ""

@@ -92,6 +92,9 @@ def judging_cost(task: EvaluateDictionary, known: Sizes) -> Cost:
     if task.splices:
         times = 1 + 2 * len(task.targets) + len(task.of.fitted)
         total += whole(task.run, data.n * times, known, batch=batch)
+    if any(m.function == "sparse_probing" for m in task.measures):
+        widths = sum((d.d_in or 0) + int(d.option("width")) for d in task.of.fitted)
+        total = replace(total, bytes=(total.bytes or 0) + BYTES * data.n * widths)
     products = sum(4.0 * (d.d_in or 0) * d.option("width") for d in task.of.fitted)
     flops = (total.flops or 0.0) + products * data.n * data.width * (2 if task.splices else 1)
     return replace(total, flops=flops, is_bound=task.splices)

@@ -237,6 +237,36 @@ def is_density_table(table: pl.DataFrame) -> bool:
     return table.columns == [*DENSITY_COLUMNS]
 
 
+SPLIT_COLUMNS: dict[str, Kind] = {
+    "dictionary": "text",
+    "reference": "text",
+    "feature": "integer",
+    "part": "integer",
+    "cosine": "number",
+    "sufficiency": "number",
+    "necessity": "number",
+    "support": "integer",
+}
+"""The table `splits` that `evaluate … measure splitting()` leaves behind its step's name: of a
+feature of the `reference` each part that fires, and on how many tokens both do; `sufficiency` is
+P(part | feature), `necessity` P(feature | part)."""
+
+PROBE_COLUMNS: dict[str, Kind] = {
+    "dictionary": "text",
+    "target": "text",
+    "label": "text",
+    "k": "integer",
+    "rank": "integer",
+    "feature": "integer",
+    "difference": "number",
+    "weight": "number",
+    "accuracy": "number",
+    "n": "integer",
+}
+"""The table `probes` that `evaluate … measure sparse_probing()` leaves: the features of each probe
+that tells a `label` of the column `target` from the others, by how much their means differ; its
+`accuracy` is on the n examples that it was tried on."""
+
 FEATURE_TABLES: dict[str, dict[str, Kind]] = {
     "examples": EXAMPLE_COLUMNS,
     "density": DENSITY_COLUMNS,
