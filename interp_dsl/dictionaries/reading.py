@@ -56,11 +56,13 @@ BINS = 50
 
 class Intervals:
     """One activation of each feature, drawn at random, from each of `n` equally spaced intervals
-    between 0 and its maximum; `counts` [features, BINS] of all in finer ones."""
+    between 0 and its maximum; how many there are in each, `inside` [features, n], and in finer
+    ones, `counts` [features, BINS]."""
 
     def __init__(self, maximum: Tensor, n: int, generator: torch.Generator) -> None:
         self.maximum, self.n, self.generator = maximum, n, generator
         size = len(maximum) * n
+        self.inside = torch.zeros(len(maximum), n, dtype=torch.int64)
         self.counts = torch.zeros(len(maximum), BINS, dtype=torch.int64)
         self.key = torch.zeros(size)
         self.best = torch.zeros(size)
@@ -75,6 +77,7 @@ class Intervals:
         bar = feature * BINS + (share * BINS).long().clamp_max(BINS - 1)
         self.counts.view(-1).index_add_(0, bar, torch.ones_like(bar))
         slot = feature * self.n + (share * self.n).long().clamp_max(self.n - 1)
+        self.inside.view(-1).index_add_(0, slot, torch.ones_like(slot))
         key = 1 - torch.rand(
             len(values), generator=self.generator
         )  # above 0, as no slot's first is

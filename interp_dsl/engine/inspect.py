@@ -14,6 +14,8 @@ from interp_dsl.dictionaries.reading import Intervals, Largest, Seen, alignment
 from interp_dsl.engine.inspect_ablation import ablated
 from interp_dsl.engine.inspect_cofiring import cofiring
 from interp_dsl.engine.inspect_reader import Reader
+from interp_dsl.engine.inspect_windows import windows
+from interp_dsl.engine.kept import texts
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.scores import Scored
 from interp_dsl.engine.state import State
@@ -23,8 +25,9 @@ from interp_dsl.runs.schema import DENSITY_COLUMNS, EXAMPLE_COLUMNS, polars_type
 
 
 def inspect(task: Inspect, state: State, folder: RunFolder, report: Report) -> Scored:
-    """The table of an inspection; of examples with intervals also the `histogram` [features, BINS]
-    of activations, of which each feature's maximum is the end."""
+    """The table of an inspection. Of examples also the `tokens` around each and the feature's
+    `values` there [rows, window]; with intervals how many activations are `inside` each [features,
+    intervals], and their `histogram` [features, BINS], which ends with each feature's maximum."""
     reader = Reader(task, state, folder, report)
     match task.method:
         case "density":
@@ -41,7 +44,11 @@ def inspect(task: Inspect, state: State, folder: RunFolder, report: Report) -> S
         drawn = Intervals(found.maximum, task.given["intervals"], generator)
         reader.through(drawn.add)
     table = _examples(reader, found, drawn, task.given["context"])
-    return Scored(table, {} if drawn is None else {"histogram": drawn.counts.numpy()})
+    tensors = windows(reader, table, task.given["context"])
+    tensors |= texts(tensors, state.executor(task.run).facts)
+    if drawn is not None:
+        tensors |= {"histogram": drawn.counts.numpy(), "inside": drawn.inside.numpy()}
+    return Scored(table, tensors)
 
 
 def _examples(
@@ -55,6 +62,7 @@ def _examples(
             held += reversed(_held(drawn.seen, i, 1))
         for interval, value, token in held:
             prompt, position = divmod(token, reader.width)
+            before, shown, after = reader.in_context(prompt, position, context)
             rows.append(
                 {
                     "feature": number,
@@ -63,9 +71,9 @@ def _examples(
                     "share": value / float(found.maximum[i]),
                     "prompt": prompt,
                     "position": position,
-                    "before": reader.text(prompt, position - context, position),
-                    "token": reader.token(int(reader.side.tokens[prompt, position])),
-                    "after": reader.text(prompt, position + 1, position + 1 + context),
+                    "before": before,
+                    "token": shown,
+                    "after": after,
                 }
             )
     return pl.DataFrame(rows, schema=polars_types(EXAMPLE_COLUMNS))

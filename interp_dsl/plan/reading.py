@@ -26,8 +26,9 @@ def pairs_at_once(task: Inspect) -> int:
 
 
 def reading_cost(task: Inspect, known: Sizes) -> Cost:
-    """Activations and their features: once; once more where intervals of them are wanted; of pairs
-    once for each block of them. An ablation is two whole passes more of each feature's prompts."""
+    """Activations and their features: once; of examples once more, and again where intervals of
+    them are wanted; of pairs once for each block of them. An ablation is two whole passes more of
+    each feature's prompts."""
     found = known.of(task.run)
     if found is None:
         return UNKNOWN
@@ -38,8 +39,8 @@ def reading_cost(task: Inspect, known: Sizes) -> Cost:
     if task.method == "cofiring":
         rows = pairs_at_once(task)
         times, pairs, held = -(-features // rows), 4.0 * features * width, PAIR_BYTES * rows * width
-    elif task.given.get("intervals"):
-        times = 2
+    elif task.method == "examples":  # the last pass is for the tokens around them
+        times = 3 if task.given["intervals"] else 2
     total = stopped(task.sites, model, data.n * times, data.width, task.batch)
     products = 2.0 * (fitted.d_in or 0) * width * times + pairs
     total = replace(total, flops=(total.flops or 0.0) + products * data.n * data.width, bytes=held)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 import torch
 
+from interp_dsl.data.types import Data
 from interp_dsl.dictionaries.likeness import nearest
 from interp_dsl.dictionaries.reading import BINS
 from interp_dsl.engine.inspect import inspect
@@ -23,7 +25,7 @@ from interp_dsl.plan.places import Site
 from .plans import folder_in
 from .test_fit import HEAD, _text
 from .test_judge import _relu
-from .tiny import Tiny
+from .tiny import Tiny, side
 
 
 def _made() -> torch.Tensor:
@@ -31,23 +33,29 @@ def _made() -> torch.Tensor:
     return torch.randn(4, 6, generator=generator)
 
 
-def _table(
+def _table(*arguments: Any, **options: Any) -> pl.DataFrame:
+    return _scored(*arguments, **options)[0]
+
+
+def _scored(
     path: Path,
     method: str,
     features: tuple[int, ...] | None,
     model: Tiny | None = None,
     dead: bool = False,
+    data: Data | None = None,
     **options: int | str,
-) -> pl.DataFrame:
+) -> tuple[pl.DataFrame, dict[str, Any]]:
     folder, state = folder_in(path), State(0)
-    state.models["m"], state.data["d"] = model or Tiny(), _text()
+    state.models["m"], state.data["d"] = model or Tiny(), data or _text()
     one = _relu(_made() * (not dead), _made().T.contiguous(), torch.full((4,), 0.1))
     folder.write_tensors("sae", {name: x.numpy() for name, x in one.tensors.items()})
     folder.finish_step("sae", "k", dictionaries=[{"label": "", "activation": "relu", "k": None}])
     of = DictionaryOf("sae", (Fitted("", HEAD, "relu", (("width", 6),)),))
     given = tuple(sorted(options.items()))
     task = Inspect("i", "seen", Run("m", "d", "text"), of, features, method, given, batch=4)
-    return inspect(task, state, folder, Report(folder, "i")).table
+    found = inspect(task, state, folder, Report(folder, "i"))
+    return found.table, found.tensors
 
 
 def _plain() -> dict[tuple[int, int], torch.Tensor]:
@@ -82,23 +90,56 @@ def test_examples(tmp_path: Path) -> None:
     assert table["interval"].null_count() < len(table)
 
 
-def test_contexts_have_characters_of_several_tokens_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("context", [20, 1, 0])
+def test_contexts_have_characters_of_several_tokens_whole(tmp_path: Path, context: int) -> None:
     written = [" ", "a", *(bytes([b]) for b in "é日д".encode()), " b", "c"]
     pieces = [p if isinstance(p, str) else f"<0x{p[0]:02X}>" for p in written]
     (tmp_path / "vocab.json").write_text(json.dumps([[piece, 0.0] for piece in pieces]))
     model = Tiny()
     model.facts = replace(model.facts, tokenizer=tmp_path)
-    table = _table(tmp_path, "examples", None, model, top=9, intervals=0, context=9, seed=0)
-    data = [p.encode() if isinstance(p, str) else p for p in written]
-    side = _text().sides["text"]
+    ids = [0, 1, 2, 3, 4, 5, 6, 9, 7, 8, 10, 5]  # the last is a byte that is no character
+    whole = ["", "a", *["é"] * 2, *["日"] * 3, " b", *["д"] * 2, "c", "\ufffd"]
+    data = Data("text", {"text": side("text", [ids])})
+    options = {"top": 20, "intervals": 0, "context": context, "seed": 0}
+    table = _table(tmp_path, "examples", None, model, data=data, **options)
+    assert {*table["position"]} == {*range(1, 12)}
     for row in table.to_dicts():
         at = row["position"]
-        ids = side.tokens[row["prompt"], : side.lengths[row["prompt"]]]
-        for name, part in (("before", ids[:at]), ("after", ids[at + 1 :])):
-            text = b"".join(data[i] for i in part).decode("utf-8", "replace")
-            assert row[name] == text
-    shown = "".join(table["before"].to_list() + table["after"].to_list())
-    assert any(char in shown for char in "é日д")
+        assert row["token"] == whole[at]
+        first = next(i for i, word in enumerate(whole) if word == whole[at])
+        last = max(i for i, word in enumerate(whole) if word == whole[at])
+        before, after = (
+            "".join(w for i, w in enumerate(part) if not i or w != part[i - 1])
+            for part in (whole[1:first], whole[last + 1 :])
+        )
+        assert (" " + before).endswith(row["before"])
+        assert after.startswith(row["after"])
+        if context == 20:
+            assert row["before"] == " " + before and row["after"] == after
+        assert ("\ufffd" in row["before"] + row["after"]) <= (at + context >= 11 > at)
+
+
+def test_values_of_the_tokens_around(tmp_path: Path) -> None:
+    options = {"top": 3, "intervals": 2, "context": 2, "seed": 0}
+    table, tensors = _scored(tmp_path, "examples", (4, 1), **options)
+    plain, text = _plain(), _text().sides["text"]
+    rows = zip(table.to_dicts(), tensors["tokens"], tensors["values"], strict=True)
+    for row, tokens, values in rows:
+        assert values[2] == pytest.approx(row["activation"], rel=1e-4)
+        for k, at in enumerate(range(row["position"] - 2, row["position"] + 3)):
+            is_there = 0 <= at < text.lengths[row["prompt"]]
+            assert tokens[k] == (text.tokens[row["prompt"], at] if is_there else -1)
+            f = plain.get((row["prompt"], at)) if is_there else None
+            known = 0.0 if f is None else float(f[row["feature"]])
+            assert values[k] == pytest.approx(known, rel=1e-4, abs=1e-6)
+    f = torch.stack([*plain.values()])[:, [4, 1]]
+    assert tensors["inside"].sum(1).tolist() == (f > 0).sum(0).tolist()
+    assert tensors["histogram"].sum(1).tolist() == (f > 0).sum(0).tolist()
+    for i, x in enumerate(f.T):
+        held = x[x > 0] / x.max()
+        assert tensors["inside"][i].tolist() == [int((held < 0.5).sum()), int((held >= 0.5).sum())]
+        known = torch.histogram(held, BINS, range=(0.0, 1.0)).hist
+        assert abs(known.numpy() - tensors["histogram"][i]).sum() <= 2  # at an edge, by rounding
 
 
 def test_density_of_some_features(tmp_path: Path) -> None:
