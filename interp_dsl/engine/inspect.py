@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
@@ -27,7 +28,8 @@ from interp_dsl.runs.schema import DENSITY_COLUMNS, EXAMPLE_COLUMNS, polars_type
 def inspect(task: Inspect, state: State, folder: RunFolder, report: Report) -> Scored:
     """The table of an inspection. Of examples also the `tokens` around each and the feature's
     `values` there [rows, window]; with intervals how many activations are `inside` each [features,
-    intervals], and their `histogram` [features, BINS], which ends with each feature's maximum."""
+    intervals], and their `histogram` [features, BINS], which ends with each feature's maximum, of
+    the `features` by number."""
     reader = Reader(task, state, folder, report)
     match task.method:
         case "density":
@@ -47,7 +49,11 @@ def inspect(task: Inspect, state: State, folder: RunFolder, report: Report) -> S
     tensors = windows(reader, table, task.given["context"])
     tensors |= texts(tensors, state.executor(task.run).facts)
     if drawn is not None:
-        tensors |= {"histogram": drawn.counts.numpy(), "inside": drawn.inside.numpy()}
+        tensors |= {
+            "features": np.array(reader.numbers),
+            "histogram": drawn.counts.numpy(),
+            "inside": drawn.inside.numpy(),
+        }
     return Scored(table, tensors)
 
 

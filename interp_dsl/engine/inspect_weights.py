@@ -24,8 +24,8 @@ from interp_dsl.runs.schema import LOGIT_COLUMNS, NEAREST_COLUMNS, polars_types
 
 
 def inspect_weights(task: InspectWeights, state: State, folder: RunFolder) -> Scored:
-    """The table of an inspection; of logits also, for each feature in the order of the table, the
-    `histogram` [features, BINS] over the vocabulary and its `edges` [features, BINS + 1]."""
+    """The table of an inspection; of logits also, of the `features` by number, the `histogram`
+    [features, BINS] over the vocabulary and its `edges` [features, BINS + 1]."""
     executor = state.models[task.model]
     (dictionary,) = read_dictionaries(folder, task.of, executor.device)
     numbers = torch.tensor(task.features or range(dictionary.d_sae), device=executor.device)
@@ -51,7 +51,11 @@ def inspect_weights(task: InspectWeights, state: State, folder: RunFolder) -> Sc
                 rows += _ends(feature, end, values[i], ids[i], shown)
         for kept, made in zip((counts, edges), histograms(found), strict=True):
             kept.append(made)
-    tensors = {"histogram": torch.cat(counts).numpy(), "edges": torch.cat(edges).numpy()}
+    tensors = {
+        "features": numbers.cpu().numpy(),
+        "histogram": torch.cat(counts).numpy(),
+        "edges": torch.cat(edges).numpy(),
+    }
     return Scored(pl.DataFrame(rows, schema=polars_types(LOGIT_COLUMNS)), tensors)
 
 
