@@ -69,11 +69,12 @@ class Routes:
         return Route(tuple(origins), tuple(along), {at: tuple(e) for at, e in last.items()})
 
     def marked(self, units: Iterable[Unit]) -> Bools:
-        """Which edges of the graph [E] units of edges name."""
+        """Which edges of the graph [E] units of edges name, at their places where it has some."""
         found = np.zeros(self.graph.n_edges, dtype=bool)
         for unit in units:
-            for entering in self.of(unit).last.values():
-                found[list(entering)] = True
+            for at, entering in self.of(unit).last.items():
+                place = self.graph.places.index(str(at)) if self.graph.places else 0
+                found[np.array(entering) + place * self.graph.n_additive] = True
         return found
 
     def _hop(self, hop: str) -> tuple[int, tuple[int, ...]]:
