@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interp_dsl.plan.names import edge_name
-from interp_dsl.runs.circuit_table import EDGE_COLUMNS, KEY
+from interp_dsl.runs.circuit_table import EDGE_COLUMNS, key_of
 from interp_dsl.runs.text import Column, count, decimals, number
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def kept_edges(table: pl.DataFrame, by: str) -> tuple[pl.DataFrame, str]:
 
 def edge_columns(rows: pl.DataFrame) -> list[Column]:
     """The columns of kept edges: which, how strong, and when they were judged."""
-    names = [edge_name(*key) for key in rows.select(KEY).iter_rows()]
+    names = [edge_name(*key) for key in rows.select(key_of(rows)).iter_rows()]
     columns = [Column("edge", names)]
     if "threshold" in rows.columns:
         columns.append(Column("threshold", [f"{t:g}" for t in rows["threshold"]], right=True))
