@@ -33,7 +33,9 @@ def edge_set(
     if isinstance(found.units, Explicit):
         for unit in found.units.units:
             _check_single(unit, span, scope)
-        _check_places({t.positions for unit in found.units.units for t in unit.targets}, span, scope)
+        _check_places(
+            {t.positions for unit in found.units.units for t in unit.targets}, span, scope
+        )
     if len(found.graphs) > 1:
         raise scope.reject(
             "E306",

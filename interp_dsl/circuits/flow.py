@@ -163,7 +163,7 @@ class Inputs:
             x = torch.addmm(stream.flatten(), marks, differences.flatten(1))
             self.x = x.view(-1, *stream.shape)
         else:
-            self.present, self.held = held.any(0), held
+            self.present, self.held = np.asarray(held.any(0)), held
             self.x = stream + carried(removed, differences[:, None], self.at)[:, 0]
 
     def states(self, flow: Flow) -> States | None:

@@ -50,9 +50,13 @@ def edge_order(graph: Graph, order: str | Sequence[int]) -> Ints:
         if order not in ORDERS:
             raise ValueError(f"an order is one of {', '.join(ORDERS)} or a list, not {order!r}")
         place, number = graph.place_of, np.arange(graph.n_edges)
-        keys = (-place, _reverse_key(graph)) if order == "reverse" else (
-            place,
-            number - place * graph.n_additive,
+        keys = (
+            (-place, _reverse_key(graph))
+            if order == "reverse"
+            else (
+                place,
+                number - place * graph.n_additive,
+            )
         )
         return np.lexsort((*keys, -stages(graph)))
     found = np.array(order, dtype=np.int64)
@@ -69,6 +73,8 @@ def _reverse_key(graph: Graph) -> Ints:
     n_embeds, sender = len(graph.embeds), graph.sender_of
     rank = np.where(sender < n_embeds, len(graph.senders) + sender, len(graph.senders) - sender)
     key = (graph.n_receivers - graph.receiver_of) * 3 * len(graph.senders) + rank
-    key[graph.n_edges - len(graph.direct_receivers) :] -= 3 * len(graph.senders) * (graph.n_receivers + 1)
+    key[graph.n_edges - len(graph.direct_receivers) :] -= (
+        3 * len(graph.senders) * (graph.n_receivers + 1)
+    )
     found: Ints = key
     return found

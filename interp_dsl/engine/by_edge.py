@@ -53,7 +53,7 @@ def scores_of(
     """The scores of rows whose units are the graph's edges, 0 of those that are not among the ones
     searched. Raises InterpError E655 where one of these has none, and where rows are of other
     places."""
-    units = (str(unit_of(str(row["unit"]), str(row["position"]))) for row in rows)
+    units = (str(unit_of(str(row["unit"]), str(row.get("position", "all")))) for row in rows)
     values = [row[column] for row in rows]
     return _over(graph, dict(zip(units, values, strict=True)), what, among)
 

@@ -37,8 +37,8 @@ def places_of(units: Iterable[Unit], run: Run, width: int, state: State) -> tupl
 
 
 def marks(places: Sequence[Positions], run: Run, width: int, state: State) -> Tensor:
-    """The tokens of each place [P, n, T]; padding counts to the first. Raises InterpError E658 for a
-    token that is of two places, or of none."""
+    """The tokens of each place [P, n, T]; padding counts to the first. Raises InterpError E658 for
+    a token that is of two places, or of none."""
     at = torch.stack([where(place, run, width, state) for place in places])
     count = at.sum(0)
     lengths = moved(torch.from_numpy(state.side(run).lengths), at.device)
@@ -62,11 +62,17 @@ def _not_apart(
     places: Sequence[Positions], at: Tensor, token: Sequence[int], run: Run
 ) -> InterpError:
     prompt, position = token
-    held = [str(place) for place, is_there in zip(places, at[:, prompt, position], strict=True)
-            if is_there]
+    held = [
+        str(place)
+        for place, is_there in zip(places, at[:, prompt, position], strict=True)
+        if is_there
+    ]
     which = f"token {position} of prompt {prompt} of {run.side}"
     if held:
-        said, why = f"{which} is of two places, {held[0]} and {held[1]}", "an edge there has one row"
+        said, why = (
+            f"{which} is of two places, {held[0]} and {held[1]}",
+            "an edge there has one row",
+        )
         remedy = "name every token once; together(…) makes one place of several"
     else:
         said, why = f"{which} is of no place of the circuit", "its edges are told by position"

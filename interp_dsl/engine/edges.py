@@ -82,9 +82,9 @@ class EdgeBench:
             None if plain.reads is None else torch.from_numpy(plain.reads).to(executor.device)
         )
         self.places = marks(places, run, self.width, state) if places else None
-        for place in places if isinstance(source, FromRun) else ():
-            other, describe = state.side(source.run), token_text(executor.facts)
-            check_aligned(place, other, side, describe)
+        other = state.side(source.run) if isinstance(source, FromRun) else side
+        for place in places:
+            check_aligned(place, other, side, token_text(executor.facts))
         span = basis(along, state)
         self._basis = None if span is None else span.to(executor.device, executor.dtype)
         self._contexts: dict[Run, Contexts] = {}

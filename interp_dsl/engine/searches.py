@@ -120,8 +120,9 @@ def among_of(task: Search | AttributeEdges, bench: EdgeBench, state: State) -> B
     """The edges of a graph [E] that a task goes over, None for all. Raises InterpError E201."""
     if task.among is None:
         return None
-    run = task.into if isinstance(task, Search) else task.variant.into
-    return Routes(bench.graph, bench.executor.facts.name).marked(state.units(task.among, run))
+    units = state.units(task.among, bench.run)
+    found = Routes(bench.graph, bench.executor.facts.name).marked(units)
+    return None if found.all() else found
 
 
 def places_in(task: Search | AttributeEdges, state: State) -> tuple[Positions, ...]:

@@ -228,7 +228,8 @@ class Graph:
         """The additive edges [..., n_additive] of kept edges [..., E] whose receiver is not cut off
         by the lack of its direct edge; those that are kept at some place."""
         if self.places:
-            return self.by_place(kept).any(-2)
+            anywhere: Bools = np.asarray(self.by_place(kept).any(-2))
+            return anywhere
         if not self.direct:
             return kept
         whole = np.ones((*kept.shape[:-1], self.n_receivers), dtype=bool)

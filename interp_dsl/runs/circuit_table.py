@@ -1,8 +1,8 @@
 """The edge table of a circuit: which columns, and what makes a table of edges one.
 
 source, target  nodes as the language writes them: `embed`, `pos_embed`, `L0H1`, `L0.mlp`, `logits`
-position        where the target reads, as the language writes it; a column of tables that tell edges
-                apart by position alone
+position        where the target reads, as the language writes it; a column of those tables alone
+                that tell edges apart by position
 channel         through what the target reads: q k v (or attn, where they are one) of a head, mlp,
                 logits. An edge from a head to itself is a direct one: the channel's whole input,
                 an edge that Conmy et al.'s graph counts

@@ -16,8 +16,8 @@ from interp_dsl.circuits.attribution.examples import Examples
 from interp_dsl.circuits.circuit import Circuit
 from interp_dsl.circuits.clean import Clean
 from interp_dsl.circuits.forward import EdgeForward
-from interp_dsl.circuits.greedy import greedy
 from interp_dsl.circuits.found import finished
+from interp_dsl.circuits.greedy import greedy
 from interp_dsl.circuits.pruning import prune_edges
 from interp_dsl.circuits.ranked import top_edges
 from interp_dsl.circuits.rules import Rules
@@ -193,7 +193,9 @@ def test_some_places_are_all_of_them() -> None:
     everywhere = torch.ones(1, BATCH, LENGTH, dtype=torch.bool)
     place = setting("gpt2", everywhere)
     without = replace(
-        place, forward=EdgeForward(place.forward.model, replace(place.graph, places=())), places=None
+        place,
+        forward=EdgeForward(place.forward.model, replace(place.graph, places=())),
+        places=None,
     )
     one, other = fast(place, 0.01, Rules()), fast(without, 0.01, Rules())
     assert (one.kept == other.kept).all() and (one.evaluated == other.evaluated).all()

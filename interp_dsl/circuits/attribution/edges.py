@@ -149,7 +149,7 @@ class _Scores:
         graph, batch = self.forward.graph, len(self._scores)
         places = self._scores[:, : graph.n_edges - len(graph.direct_receivers)]
         by_place = places.view(batch, -1, graph.n_additive)[..., group.edges]
-        return by_place.unflatten(-1, (group.members, group.senders))
+        return by_place.view(batch, -1, group.members, group.senders)
 
 
 def _differences(ablated: Tensor, written: Sequence[Tensor]) -> Tensor:
