@@ -101,6 +101,29 @@ def test_each_feature_has_its_contexts(document: Node) -> None:
     assert "sae" in section.one(None, "caption").said
 
 
+def test_each_feature_has_the_tokens_it_writes_and_its_neighbours(document: Node) -> None:
+    section = panel(document, "fires", "features")
+    cards = {int(card["data-feature"]): card for card in section.all("details", "feature")}
+    logits = dictionaries.logits().to_dicts()
+    for feature in (0, 2):
+        card = cards[feature]
+        told = [line.all("code") for line in card.all("p", "written")]
+        for words, end in zip(told, ("top", "bottom"), strict=True):
+            held = [r["token"] for r in logits if (r["feature"], r["end"]) == (feature, end)]
+            assert [w.text.replace("·", " ").replace("⏎", "\n") for w in words] == held
+        lines = [line.said for line in card.all("li")]
+        assert [int(line.split()[0]) for line in lines] == [
+            (feature + 1) % 4,
+            (feature + 3) % 4,
+            2 - feature,
+        ]
+        assert lines[0].endswith("cosine +0.75") and "lift 3.00" in lines[2]
+        (link,) = card.all("a")  # the others have no card here
+        assert link["href"] == f"#{cards[2 - feature]['id']}"
+        assert f"loss without it +0.0{5 + feature}00" in card.one("summary").said
+    assert cards[5].all("p", "written") == cards[5].all("li") == []
+
+
 def test_a_large_table_is_bounded_and_what_is_left_out_is_counted(tmp_path: Path) -> None:
     folder = written(tmp_path)
     more = [(None, 4.0 - i / 10, "x" * 500, "def", "y" * 500) for i in range(cards.LARGEST + 5)]
