@@ -9,10 +9,12 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from interp_dsl.engine.errors import errors
 from interp_dsl.engine.looks import Looks, looked_at
 from interp_dsl.engine.scores import Scored, column_kinds, columns_of
 from interp_dsl.engine.state import State
@@ -29,7 +31,8 @@ from interp_dsl.plan.algebra import Metric
 from interp_dsl.plan.places import Point
 from interp_dsl.plan.tasks import Reach, Regions, Sweep, Variant
 from interp_dsl.runs.curves import BY_EXAMPLE, CURVE_COLUMNS, REACH_COLUMNS, REGION_COLUMNS
-from interp_dsl.runs.schema import Kind, score_table
+from interp_dsl.runs.errors import ERROR_COLUMNS
+from interp_dsl.runs.schema import Kind, plain_table, score_table
 
 Row = dict[str, Any]
 
@@ -67,9 +70,11 @@ class Found:
     values: Mapping[str, Tensor]
 
 
-def traced(task: Sweep, sweeper: Sweeper, tensors: Mapping[str, NDArray[np.generic]]) -> Scored:
-    """The table of curves of a step whose points are measured: `tensors` has `base` and `value`
-    [points × metrics, n], point after point."""
+def traced(
+    task: Sweep, sweeper: Sweeper, tensors: Mapping[str, NDArray[np.generic]]
+) -> tuple[Scored, dict[str, pl.DataFrame]]:
+    """The table of curves of a step whose points are measured, and further tables by name:
+    `tensors` has `base` and `value` [points × metrics, n], point after point."""
     state, seed = sweeper.state, sweeper.state.seed
     curves = list(_curves(task, state, tensors))
     looks = looked_at(task, sweeper, curves) if isinstance(task.curves, Regions) else {}
@@ -82,14 +87,17 @@ def traced(task: Sweep, sweeper: Sweeper, tensors: Mapping[str, NDArray[np.gener
         else:
             assert isinstance(task.curves, Reach)
             found += [_reached(curve, threshold, seed) for threshold in task.curves.thresholds]
-            found += _points(curve, seed, _ratios(curve, curves, task.curves.against, seed))
+            found += _points(curve, seed, _ratios(curve, curves, task.curves, seed))
     more = REGION_COLUMNS if isinstance(task.curves, Regions) else REACH_COLUMNS
     kinds: dict[str, Kind] = {**CURVE_COLUMNS, **more, **column_kinds(task.variants)}
     names = ("base", "value", *(BY_EXAMPLE if isinstance(task.curves, Regions) else ()))
-    return Scored(
+    scored = Scored(
         score_table([one.row for one in found], kinds),
         {name: _stacked([one.values.get(name) for one in found]) for name in names},
     )
+    told = errors(curves, sweeper) if isinstance(task.curves, Reach) else []
+    schema = {**ERROR_COLUMNS, **column_kinds(task.variants)}
+    return scored, {"errors": plain_table(told, schema)} if told else {}
 
 
 def _stacked(values: Sequence[Tensor | None]) -> NDArray[np.generic]:
@@ -187,9 +195,10 @@ def _reached(curve: Curve, threshold: float, seed: int) -> Found:
     return Found(row, {})
 
 
-def _ratios(curve: Curve, curves: Sequence[Curve], against: str | None, seed: int) -> list[Row]:
+def _ratios(curve: Curve, curves: Sequence[Curve], reach: Reach, seed: int) -> list[Row]:
     """How the curve compares with the baseline, length by length."""
-    other = next((c for c in curves if c.path == against and _is_beside(c, curve)), None)
+    against = dict(reach.against).get(curve.path)
+    other = next((c for c in curves if c.path == against and is_beside(c, curve)), None)
     if other is None:
         return [{} for _ in curve.points]
     found: list[Row] = []
@@ -203,7 +212,7 @@ def _ratios(curve: Curve, curves: Sequence[Curve], against: str | None, seed: in
     return found
 
 
-def _is_beside(one: Curve, other: Curve) -> bool:
+def is_beside(one: Curve, other: Curve) -> bool:
     """Whether two curves differ in their path alone."""
     return (one.variant, one.points[0].targets, one.metric) == (
         other.variant,

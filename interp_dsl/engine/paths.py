@@ -6,19 +6,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
 import torch
 from torch import Tensor
 
 from interp_dsl.engine.means import behind_first
+from interp_dsl.engine.no_direction import nowhere, too_few, too_few_components
+from interp_dsl.engine.rebuilt import Place, Rebuilds
 from interp_dsl.engine.sources import Address, values_of
 from interp_dsl.engine.state import State
 from interp_dsl.engine.vectors import vector
 from interp_dsl.geometry import directions
 from interp_dsl.geometry.moments import Moments
-from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.edits import entries, moved
 from interp_dsl.models.sites import width as site_width
 from interp_dsl.plan.algebra import FromRun, Metric, Run, Source
@@ -27,27 +27,21 @@ from interp_dsl.plan.paths import (
     AlongVector,
     Between,
     Components,
+    Decoders,
     Drawn,
     Moved,
     Path,
+    Rebuilt,
+    Sized,
     Toward,
 )
-from interp_dsl.plan.places import Point, Positions, Site, Target, Unit
+from interp_dsl.plan.places import Point, Target, Unit
 
 HELD = 2
 """Directions of all examples that are kept at hand."""
 
 Direction = tuple[Tensor, Tensor]
 """Of all examples vectors and unit vectors [n, k, width]; of an arc its two ends."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """One index of a site at named positions."""
-
-    site: Site
-    index: int
-    positions: Positions
 
 
 Key = tuple[Place, str, int]
@@ -64,6 +58,7 @@ class Paths:
         self.paths = {path.name: path for path in source.paths}
         self.norm_of = source.run
         self.shares: dict[Unit, Tensor] = {}
+        self.dictionaries = Rebuilds(state, into)
         self._held: OrderedDict[Key, Direction] = OrderedDict()
 
     def __call__(self, at: Address) -> Tensor:
@@ -126,36 +121,47 @@ class Paths:
         way = self.paths[path]
         if isinstance(way, Toward | Between) and _is_arc(way):
             return self._ends(place, way)
-        v = self._vectors(place, path, number)
+        v = self._vectors(place, way, number)
         return v, directions.unit(v)[0]
 
-    def _vectors(self, place: Place, path: str, number: int) -> Tensor:
+    def _vectors(self, place: Place, way: Path, number: int) -> Tensor:
         """The directions of all examples [n, k, width]."""
-        match self.paths[path]:
+        match way:
+            case Sized(path=inner, of=of):
+                along, _ = directions.unit(self._vectors(place, inner, number))
+                return along * self.dictionaries.error(of, place, self.own(place))
+            case Rebuilt() | Decoders():
+                counters = self._counters(place, number)
+                return self.dictionaries.vectors(way, place, self.own(place), counters)
             case Drawn() as drawn:
                 return self._drawn(place, drawn, number)
             case Components(run=run):
                 _, vectors = self._components(run, place)
                 if number >= vectors.shape[1]:
-                    raise _too_few_components(place, number, vectors.shape[1])
+                    raise too_few_components(place, number, vectors.shape[1])
                 return self._everywhere(vectors[:, number], place)
             case AlongVector(name=name, vector=wanted):
                 found = vector(wanted, self.state)
                 if not bool(found.any()):
-                    raise _nowhere(name)
+                    raise nowhere(name)
                 return self._everywhere(found, place)
             case AlongSlope(metric=metric):
                 return self._slopes(place, metric)
-            case Toward() | Between() as way:
+            case Toward() | Between():
                 start, end = self._ends(place, way)
                 return directions.apart(end, start)
 
     # ---- what directions are made of
 
-    def _drawn(self, place: Place, drawn: Drawn, number: int) -> Tensor:
+    def _counters(self, place: Place, number: int) -> directions.Counters:
+        """What a draw depends on [n, k] each: its number, the example, the position."""
         where = moved(self._where(place), self.device)
         examples = torch.arange(len(where), device=self.device)[:, None].expand_as(where)
-        counters, seed = (torch.full_like(where, number), examples, where), drawn.seed
+        return torch.full_like(where, number), examples, where
+
+    def _drawn(self, place: Place, drawn: Drawn, number: int) -> Tensor:
+        counters, seed = self._counters(place, number), drawn.seed
+        _, examples, where = counters
         if drawn.run is None:
             width = site_width(place.site, self.state.executor(self.into).facts.shape)
             assert width is not None, "the checker lets no hook be moved"
@@ -166,7 +172,7 @@ class Paths:
             case "toward_random":
                 moments, factor = self._moments(drawn.run, place), self._factor(drawn.run, place)
                 mean = moments.mean.to(self.device, factor.dtype)
-                return directions.sampled(seed, counters, mean, factor) - self._own(place)
+                return directions.sampled(seed, counters, mean, factor) - self.own(place)
         pool, numbers = self._pool(drawn.run, place)
         own = torch.full_like(where, -1)
         if (drawn.run.data, drawn.run.side) == (self.into.data, self.into.side):
@@ -174,9 +180,9 @@ class Paths:
         try:
             if drawn.how == "difference":
                 return directions.real_mixture(seed, counters, pool, own)
-            return directions.apart(directions.another(seed, counters, pool, own), self._own(place))
+            return directions.apart(directions.another(seed, counters, pool, own), self.own(place))
         except ValueError as error:
-            raise _too_few(place, str(error)) from None
+            raise too_few(place, str(error)) from None
 
     def _slopes(self, place: Place, metric: Metric) -> Tensor:
         """The slopes of a metric at the places of all examples [n, k, width]."""
@@ -190,9 +196,14 @@ class Paths:
         """Token positions [n, k]."""
         return self.state.slots(self.into, place.positions).index
 
-    def _own(self, place: Place) -> Tensor:
+    def own(self, place: Place) -> Tensor:
         """What the places are before they are moved [n, k, width]."""
         return self._at(place, self.state.captured(self.into, place.site))
+
+    def there(self, place: Place) -> Tensor:
+        """Which of the places [n, k] are tokens of their own: a prompt with fewer repeats its
+        first."""
+        return moved(self.state.slots(self.into, place.positions).valid, self.device)
 
     def _at(self, place: Place, held: Tensor) -> Tensor:
         """The values [n, k, width] at a place, of those of its whole site [n, T, index, width]."""
@@ -211,7 +222,7 @@ class Paths:
 
     def _ends(self, place: Place, path: Toward | Between) -> tuple[Tensor, Tensor]:
         """Where a path begins and where it leads to [n, k, width] each."""
-        own = self._own(place)
+        own = self.own(place)
         match path:
             case Toward(source=source):
                 found = source
@@ -222,7 +233,7 @@ class Paths:
     def _moments(self, run: Run, place: Place) -> Moments:
         found = self.state.kept(run).moments[Target(place.site, place.index)]
         if not found.n:
-            raise _too_few(place, "no prompt has a token behind its first")
+            raise too_few(place, "no prompt has a token behind its first")
         return found
 
     def _components(self, run: Run, place: Place) -> tuple[Tensor, Tensor]:
@@ -232,7 +243,7 @@ class Paths:
     def _factor(self, run: Run, place: Place) -> Tensor:
         values, vectors = self._components(run, place)
         if not len(values):
-            raise _too_few(place, "they are all the same")
+            raise too_few(place, "they are all the same")
         return (vectors * values.sqrt()).float().to(self.device)
 
     def _pool(self, run: Run, place: Place) -> tuple[Tensor, Tensor]:
@@ -264,42 +275,3 @@ def other_end(between: Between, run: Run) -> Run:
     ours = [r for r in ours if run.under[: len(r.under)] == r.under]
     start = max(ours, key=lambda r: len(r.under))
     return other if start == one else one
-
-
-def _nowhere(name: str) -> InterpError:
-    return InterpError(
-        Diagnostic(
-            "E633",
-            f"`{name}` is zero and leads nowhere",
-            notes=("a difference of means is zero where both are of the same activations",),
-            help="look at how it was made, or leave it out",
-        ),
-        exit_code=1,
-    )
-
-
-def _too_few(place: Place, why: str) -> InterpError:
-    target = Target(place.site, place.index)
-    return InterpError(
-        Diagnostic(
-            "E660",
-            f"no direction can be drawn from the activations of {target.place}",
-            notes=(why, "the first token of a prompt is not counted"),
-            help="use more prompts, or name others: covariance(of=DATA)",
-        ),
-        exit_code=1,
-    )
-
-
-def _too_few_components(place: Place, number: int, rank: int) -> InterpError:
-    target = Target(place.site, place.index)
-    return InterpError(
-        Diagnostic(
-            "E661",
-            f"the activations of {target.place} have {rank} principal components, and number "
-            f"{number} of them is asked for",
-            notes=("they span no more dimensions",),
-            help=f"write components(n={rank}), or use more prompts",
-        ),
-        exit_code=1,
-    )

@@ -120,12 +120,18 @@ class Sweeper:
         """The metrics [metrics, points, n] at points of each example's own: `shares` [n] of the
         way."""
         bench, editor = self._bench(variant)
-        assert isinstance(editor.values, Paths)
-        editor.values.shares = dict(shares)
+        paths = self.paths_of(variant)
+        paths.shares = dict(shares)
         values = self._values(bench, editor, points)
-        editor.values.shares = {}
+        paths.shares = {}
         check_finite(values, self.task.metrics, points, f"step {self.task.step}", self.task.place)
         return values
+
+    def paths_of(self, variant: Variant) -> Paths:
+        """The paths that a variant's points lie on."""
+        _, editor = self._bench(variant)
+        assert isinstance(editor.values, Paths)
+        return editor.values
 
     def _bench(self, variant: Variant) -> tuple[Bench, Editor]:
         run = variant.into

@@ -185,10 +185,10 @@ class KeepPairs:
 @dataclass(frozen=True, slots=True)
 class Reach:
     """What curves along directions come to: where they reach thresholds, and how they compare with
-    those of the path `against`."""
+    others: `against` are paths, each with the one that it is compared with."""
 
     thresholds: tuple[float, ...] = ()
-    against: str | None = None
+    against: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,18 +14,26 @@ from interp_dsl.plan.paths import (
     Drawn,
     Moved,
     Path,
+    Sized,
     Toward,
 )
 from interp_dsl.plan.places import Length, Target
 from interp_dsl.plan.tasks import Reach, Regions, Sweep, Variant
 from interp_dsl.verbs.directions import PATHS
 from interp_dsl.verbs.lowering import Lowering, place_of, sites
+from interp_dsl.verbs.rebuilt import (
+    check_dictionaries,
+    dictionaries_of,
+    dictionary_path,
+    each_dictionary,
+)
 from interp_dsl.verbs.signature import Checks
 from interp_dsl.verbs.values import (
     Call,
     Change,
     Context,
     CurveTerm,
+    DictionaryTerm,
     DirectionTerm,
     Model,
     Side,
@@ -36,8 +44,9 @@ from interp_dsl.verbs.values import (
 
 FEW = 8
 NO_VECTOR = ("pattern", "neuron", "logits", "edge", "hook")
-OWN = ("toward_random", "toward_real", "toward_zero", "toward", "line", "arc")
-"""Directions that begin at the activation itself."""
+TOWARD = ("toward_random", "toward_real", "toward_zero", "toward", "line", "arc")
+OWN = (*TOWARD, "rebuilt", "decoder")
+"""Directions that depend on the activation itself."""
 
 
 def check_places(call: Call, checks: Checks) -> None:
@@ -61,9 +70,13 @@ def check_places(call: Call, checks: Checks) -> None:
         )
 
 
-def check_directions(call: Call, checks: Checks, model: Model) -> tuple[DirectionTerm, ...]:
-    """The directions under names of their own, each of this model and as wide as the places."""
-    found = named(call.clauses["along"])
+def check_directions(
+    call: Call, checks: Checks, model: Model, scale: DictionaryTerm | None = None
+) -> tuple[DirectionTerm, ...]:
+    """The directions under names of their own, each of this model and as wide as the places; as
+    long as the error of the dictionary `scale`."""
+    found = tuple(each_dictionary(named(call.clauses["along"]), scale))
+    check_dictionaries(call, checks, found, model)
     for one in found:
         if one.of is not None:
             checks.check_side(call, one.of, model, "along")
@@ -164,13 +177,18 @@ def moved(change: Change, model: Model, into: Side, lowering: Lowering) -> Inter
     """A change along directions bound to a model, the passes that it is made from asked for."""
     term, units = change.source, change.units.units
     home = term.side or into
-    paths = tuple(_path(one, model, home, units, lowering) for one in term.directions)
-    counts = tuple((p.name, p.n if isinstance(p, Drawn | Components) else 1) for p in paths)
+    paths = tuple(_sized(one, model, home, units, lowering) for one in term.directions)
+    counts = tuple((p.name, getattr(p, "n", 1)) for p in paths)
     run = None
     if any(length.scale == "norm" for length in term.lengths):
         run = lowering.run(home, model)
         lowering.forward(run, moments=_places(units))
     return Intervention(Points(units, counts, term.lengths), Moved(paths, run))
+
+
+def _sized(term: DirectionTerm, model: Model, side: Side, units: Units, lowering: Lowering) -> Path:
+    path = _path(term, model, side, units, lowering)
+    return path if term.sized is None else Sized(path, dictionaries_of(term.sized, lowering))
 
 
 def _path(term: DirectionTerm, model: Model, side: Side, units: Units, lowering: Lowering) -> Path:
@@ -197,6 +215,9 @@ def _path(term: DirectionTerm, model: Model, side: Side, units: Units, lowering:
         case "random":
             return Drawn(term.name, "random", term.n, term.seed)
     run = lowering.run(term.of or side, model)
+    if term.dictionary is not None:
+        lowering.forward(run, sites=touched)
+        return dictionary_path(term, run, lowering)
     if term.kind in ("difference", "toward_real"):
         lowering.forward(run, sites=touched)
     else:
@@ -221,7 +242,8 @@ def lower(
     model, first = step.model, sides[0]
     change = lowering.intervention(step.change, model, first)
     reference = lowering.reference(first, model)
-    starts_at_itself = any(term.kind in OWN for term in step.change.source.directions)
+    terms = step.change.source.directions
+    starts_at_itself = any(term.kind in OWN or term.sized is not None for term in terms)
     contexts: tuple[Context, ...] = call.clauses.get("under", ())
     variants: list[Variant] = []
     labels = step.curves.sides or ("",) * len(sides)

@@ -90,7 +90,9 @@ class SourceTerm:
 class DirectionTerm:
     """A direction before its model is known: `kind` is a function of directions.py, vector, or (of
     `interpolate`) line or arc. `of` is whose activations it is drawn from, None for the step's own
-    side; `source` what it leads to; `metric` up whose slope it leads."""
+    side; `source` what it leads to; `metric` up whose slope it leads. `dictionary` is what rebuilds
+    the activation or has the features, `which` how or of them; `sized` the dictionary whose error
+    it is as long as. `base` is its name without the dictionary's."""
 
     name: str
     kind: str
@@ -101,6 +103,10 @@ class DirectionTerm:
     vector: VectorTerm | None = None
     metric: Metric | None = None
     file: FileVector | None = None
+    which: str = ""
+    dictionary: DictionaryTerm | None = None
+    sized: DictionaryTerm | None = None
+    base: str = ""
 
 
 @dataclass(frozen=True)
