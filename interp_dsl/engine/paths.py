@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 
 import torch
@@ -14,23 +15,26 @@ from torch import Tensor
 from interp_dsl.engine.means import behind_first
 from interp_dsl.engine.no_direction import nowhere, too_few, too_few_components
 from interp_dsl.engine.rebuilt import Place, Rebuilds
-from interp_dsl.engine.sources import Address, values_of
+from interp_dsl.engine.sources import Address, Elsewhere, values_of
 from interp_dsl.engine.state import State
 from interp_dsl.engine.vectors import vector
 from interp_dsl.geometry import directions
 from interp_dsl.geometry.moments import Moments
+from interp_dsl.geometry.planes import foot
 from interp_dsl.models.edits import entries, moved
 from interp_dsl.models.sites import width as site_width
 from interp_dsl.plan.algebra import FromRun, Metric, Run, Source
 from interp_dsl.plan.paths import (
     AlongSlope,
     AlongVector,
+    Among,
     Between,
     Components,
     Decoders,
     Drawn,
     Moved,
     Path,
+    Plane,
     Rebuilt,
     Sized,
     Toward,
@@ -67,7 +71,7 @@ class Paths:
         assert at.which is not None
         points = [unit for unit in at.units if isinstance(unit, Point)]
         places = [Place(at.site, p.targets[0].index or 0, at.positions) for p in points]
-        keys = [(place, p.path, p.number) for place, p in zip(places, points, strict=True)]
+        keys = [self._key(place, point) for place, point in zip(places, points, strict=True)]
         counts = torch.bincount(at.which, minlength=len(points)).tolist()
         fixed, own = self._lengths(points, places, at)
         parts, row = [], 0
@@ -77,6 +81,10 @@ class Paths:
             if rows.stop > rows.start:
                 parts.append(self._moved(key, at.examples[rows], fixed[rows], own[rows]))
         return torch.cat(parts)
+
+    def _key(self, place: Place, point: Point) -> Key:
+        """Numbers beyond those of a path's directions tell points of one direction apart."""
+        return place, point.path, point.number % getattr(self.paths[point.path], "n", 1)
 
     def _lengths(
         self, points: Sequence[Point], places: Sequence[Place], at: Address
@@ -97,10 +105,8 @@ class Paths:
         )
         own = torch.tensor([p.length.value * (p.length.scale == "own") for p in points])
         fixed, own = fixed.nan_to_num()[at.which], own[at.which]
-        for i, point in enumerate(points):
-            if point in self.shares:
-                rows = at.which == i
-                own[rows] = self.shares[point][at.examples[rows]].to(own.dtype)
+        if self.shares:
+            own = torch.stack([self.shares[p].to(own.dtype) for p in points])[at.which, at.examples]
         return _column(fixed, self.device), _column(own, self.device)
 
     def _moved(self, key: Key, examples: Tensor, fixed: Tensor, own: Tensor) -> Tensor:
@@ -119,8 +125,11 @@ class Paths:
 
     def _made(self, place: Place, path: str, number: int) -> Direction:
         way = self.paths[path]
-        if isinstance(way, Toward | Between) and _is_arc(way):
-            return self._ends(place, way)
+        if isinstance(way, Plane):
+            a, b, c = self.corners(place, way)
+            return directions.apart(b, a), foot(a, b, c)[1]
+        if isinstance(way, Toward | Between | Among) and _is_arc(way):
+            return self._ends(place, way, number)
         v = self._vectors(place, way, number)
         return v, directions.unit(v)[0]
 
@@ -147,9 +156,10 @@ class Paths:
                 return self._everywhere(found, place)
             case AlongSlope(metric=metric):
                 return self._slopes(place, metric)
-            case Toward() | Between():
-                start, end = self._ends(place, way)
+            case Toward() | Between() | Among():
+                start, end = self._ends(place, way, number)
                 return directions.apart(end, start)
+        raise AssertionError("a plane has no direction of its own")
 
     # ---- what directions are made of
 
@@ -215,20 +225,44 @@ class Paths:
 
     def _sources(self, place: Place, source: Source) -> Tensor:
         """What a source would set the places to."""
-        examples = torch.arange(len(self._where(place)))
-        index = torch.full_like(examples, place.index)
-        values = values_of(source, self.into, self.state)
-        return values(Address(place.site, place.positions, examples, index))
+        return values_of(source, self.into, self.state)(self._address(place))
 
-    def _ends(self, place: Place, path: Toward | Between) -> tuple[Tensor, Tensor]:
+    def _address(self, place: Place) -> Address:
+        examples = torch.arange(len(self._where(place)))
+        return Address(
+            place.site, place.positions, examples, torch.full_like(examples, place.index)
+        )
+
+    def _ends(
+        self, place: Place, path: Toward | Between | Among, number: int
+    ) -> tuple[Tensor, Tensor]:
         """Where a path begins and where it leads to [n, k, width] each."""
         own = self.own(place)
         match path:
             case Toward(source=source):
-                found = source
+                end = self._sources(place, source)
             case Between():
-                found = FromRun(other_end(path, self.into))
-        return own, self._sources(place, found).expand_as(own)
+                end = self._sources(place, FromRun(other_end(path, self.into)))
+            case Among(run=run, n=n):
+                here = replace(run, model=self.into.model, data=self.into.data)
+                end = self._others(place, here, number % n + 1)
+        return own, end.expand_as(own)
+
+    def _others(self, place: Place, run: Run, behind: int) -> Tensor:
+        """What the place is in the example so far behind one's own, counted round."""
+        n = self.state.data[run.data].n
+        pairs = (torch.arange(n) + behind) % n
+        return Elsewhere(self.state, run, self.into, pairs)(self._address(place))
+
+    def corners(self, place: Place, plane: Plane) -> tuple[Tensor, Tensor, Tensor]:
+        """What a plane goes through [n, k, width] each, at least float32: a path's two ends, and
+        the place in the next example that is neither."""
+        way = plane.along
+        assert isinstance(way, Toward | Between | Among)
+        start, end = self._ends(place, way, 0)
+        third = self._others(place, self.into, 2 if isinstance(way, Among) else 1)
+        a, b, c = (x if x.dtype == torch.float64 else x.float() for x in (start, end, third))
+        return a, b, c
 
     def _moments(self, run: Run, place: Place) -> Moments:
         found = self.state.kept(run).moments[Target(place.site, place.index)]
@@ -261,7 +295,7 @@ class Paths:
 
 
 def _is_arc(path: Path) -> bool:
-    return isinstance(path, Toward | Between) and path.how == "arc"
+    return isinstance(path, Toward | Between | Among) and path.how == "arc"
 
 
 def _column(x: Tensor, device: torch.device) -> Tensor:
@@ -270,8 +304,9 @@ def _column(x: Tensor, device: torch.device) -> Tensor:
 
 def other_end(between: Between, run: Run) -> Run:
     """The run to which a path leads from another, which may hold further interventions."""
-    one, other = between.runs
-    ours = [r for r in between.runs if (r.data, r.side) == (run.data, run.side)]
-    ours = [r for r in ours if run.under[: len(r.under)] == r.under]
-    start = max(ours, key=lambda r: len(r.under))
-    return other if start == one else one
+    pairs = [*zip(between.runs[::2], between.runs[1::2], strict=True)]
+    ways = [*pairs, *((end, start) for start, end in pairs)]
+    about = (run.model, run.data, run.side)
+    ours = [w for w in ways if (w[0].model, w[0].data, w[0].side) == about]
+    ours = [w for w in ours if run.under[: len(w[0].under)] == w[0].under]
+    return max(ours, key=lambda way: len(way[0].under))[1]

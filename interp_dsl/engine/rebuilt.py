@@ -55,7 +55,8 @@ class Rebuilds:
         if isinstance(path, Decoders):
             numbers = self._drawn(path, of, x, at)
             decoder = self.dictionary(of).tensors["W_dec"]
-            return torch.where((numbers >= 0)[..., None], decoder[numbers], 0.0)
+            found: Tensor = decoder[numbers] * (numbers >= 0)[..., None]
+            return found
         random = isotropic(path.seed, at, x.shape[-1]) if path.how == "rotated" else None
         y = self.reconstruction(path.of, place, x).y
         return apart(substituted(path.how, x.float(), y, random), x)
@@ -63,7 +64,8 @@ class Rebuilds:
     def error(self, of: tuple[DictionaryOf, ...], place: Place, x: Tensor) -> Tensor:
         """How far what the place's dictionary makes of it lies from it [n, k, 1]."""
         y = self.reconstruction(of, place, x).y
-        return (y - x.float()).norm(dim=-1, keepdim=True)
+        length: Tensor = torch.linalg.vector_norm(y - x.float(), dim=-1, keepdim=True)
+        return length
 
     def reconstruction(
         self, of: tuple[DictionaryOf, ...], place: Place, x: Tensor

@@ -48,11 +48,33 @@ class Toward:
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """From the changed one of two runs toward the same place in the other, likewise."""
+    """From the changed one of two runs toward the same place in the other, likewise. `runs` are
+    such pairs, one behind the other: one of each model."""
 
     name: str
-    runs: tuple[Run, Run]
+    runs: tuple[Run, ...]
     how: str = "line"
+
+
+@dataclass(frozen=True, slots=True)
+class Among:
+    """Toward the same place in `n` other examples of a run, likewise: number k leads to the
+    (k + 1)-th behind one's own, counted round."""
+
+    name: str
+    run: Run
+    n: int
+    how: str = "line"
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """Where a plane lies that holds a path and the same place in a further example. Points lie on
+    it by their length of its own along the path, by their length in L2 across it, counted in the
+    distance to that example."""
+
+    name: str
+    along: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +136,19 @@ class Sized:
         return getattr(self.path, "n", 1)
 
 
-Path = Drawn | Components | Toward | Between | AlongVector | AlongSlope | Rebuilt | Decoders | Sized
+Path = (
+    Drawn
+    | Components
+    | Toward
+    | Between
+    | Among
+    | Plane
+    | AlongVector
+    | AlongSlope
+    | Rebuilt
+    | Decoders
+    | Sized
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,8 +73,9 @@ class UnitSet:
 @dataclass(frozen=True)
 class SourceTerm:
     """A source before its model is known: `kind` is side, zero, mean, resample, noise, constant,
-    vector, times (a feature's largest on `side`), blocked or moved (along directions by lengths;
-    `side` is whose norm is typical)."""
+    vector, times (a feature's largest on `side`), blocked, others (each of `number` other prompts
+    of `side`; 0 for all) or moved (along directions by lengths; `side` is whose norm is typical;
+    `models` are several whose places are moved, empty for one)."""
 
     kind: str
     side: Side | None = None
@@ -84,6 +85,7 @@ class SourceTerm:
     vector: VectorTerm | None = None
     directions: tuple[DirectionTerm, ...] = ()
     lengths: tuple[Length, ...] = ()
+    models: tuple[Model, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,12 +114,14 @@ class DirectionTerm:
 @dataclass(frozen=True)
 class CurveTerm:
     """The rows of a step of curves: `paths` and how many directions each has; lengths; the sides
-    that it starts from, where these are told apart; whether they go from end to end."""
+    that it starts from and the models, where these are told apart; whether they go from end to
+    end."""
 
     paths: tuple[tuple[str, int], ...]
     lengths: tuple[Length, ...]
     sides: tuple[str, ...] = ()
     has_ends: bool = False
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
