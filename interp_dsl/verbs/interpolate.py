@@ -88,7 +88,7 @@ def _check(call: Call, checks: Checks) -> Step:
     for one in models or (model,):
         _check_ways(call, checks, replace(step, model=one), ways)
         _check_gates(call, checks, one)
-    reached = end.side if end.kind == "side" else None
+    reached = end.side if end.kind == "side" and end.side != start else None
     curves.check_idle(call, checks, step, start, reached)
     curves.check_few(call, checks, step, start, "from")
     curves.check_first(call, checks)

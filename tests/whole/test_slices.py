@@ -149,8 +149,10 @@ model late  = bundled("induction-2l")
 dataset d = repeated_tokens(pairs=8, half=8, seed=0)
 step both = interpolate early.L0.resid_post from d.clean to d.corrupt at last
   using models=[early, late] measure distance(), kl()
-step one = interpolate early.L0.resid_post from d.clean to d.corrupt at last measure distance(), kl()
-step two = interpolate late.L0.resid_post from d.clean to d.corrupt at last measure distance(), kl()
+step one = interpolate early.L0.resid_post from d.clean to d.corrupt at last
+  measure distance(), kl()
+step two = interpolate late.L0.resid_post from d.clean to d.corrupt at last
+  measure distance(), kl()
 expect both[model=late, side=clean, length=0.5].kl.effect >= 0
 """
 
