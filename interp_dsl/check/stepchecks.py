@@ -11,7 +11,6 @@ from interp_dsl.check.datachecks import Spans, check_change, check_side, names_o
 from interp_dsl.check.models import known_model, which_model
 from interp_dsl.check.noops import why_idle
 from interp_dsl.check.scope import Scope
-from interp_dsl.data.labels import labels
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.language.source import Span
 from interp_dsl.plan.algebra import Explicit, Metric, Units
@@ -60,6 +59,8 @@ class StepChecks:
 
     def check_labels(self, call: Call, side: Side, model: Model, column: str, word: str) -> None:
         """The data has a column, whose values are classes that a probe can tell apart."""
+        from interp_dsl.data.labels import labels
+
         data = build_data(side.dataset, model, self.scope)
         if data is None:
             return

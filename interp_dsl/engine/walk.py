@@ -334,7 +334,10 @@ class Walk:
             leading = report.top(task.step, [*leading, *table.to_dicts()])
         if task.curves is not None and isinstance(sweeper, Sweeper):
             _, tensors = self.folder.joined(task.step, key, order)
-            self._write(task.step, traced(task, sweeper, tensors), key)
+            scored, further = traced(task, sweeper, tensors)
+            for name, held in further.items():
+                self.folder.write_table(f"{task.step}.{name}", held)
+            self._write(task.step, scored, key, tables=list(further))
             self.folder.drop_parts(task.step)
         elif not self.folder.is_finished(task.step, key):
             self.folder.merge(task.step, key, order)

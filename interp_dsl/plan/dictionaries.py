@@ -95,6 +95,11 @@ class DictionaryOf:
     step: str
     fitted: tuple[Fitted, ...]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """As the language writes them: `sae`, `sae[L1, k=8]`."""
+        return tuple(f"{self.step}[{f.label}]" if f.label else self.step for f in self.fitted)
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:

@@ -217,6 +217,14 @@ def score_table(
     return pl.DataFrame({name: [row.get(name) for row in held] for name in schema}, schema=schema)
 
 
+def plain_table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, Kind]) -> pl.DataFrame:
+    """A table of rows that have every column."""
+    import polars as pl
+
+    held, schema = list(rows), polars_types(columns)
+    return pl.DataFrame({name: [row[name] for row in held] for name in schema}, schema=schema)
+
+
 def is_score_table(table: pl.DataFrame) -> bool:
     """Whether a table has all the score columns (a circuit's edge table, say, has not)."""
     return SCORE_COLUMNS.keys() <= set(table.columns)
