@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from interp_dsl.report.reading import Reading
 from interp_dsl.runs.contexts import beginning, ending
+from interp_dsl.runs.feature_effects import elsewhere
 from interp_dsl.runs.features import (
     Context,
     Ends,
@@ -65,7 +66,8 @@ class Neighbour:
 @dataclass(frozen=True, slots=True)
 class Card:
     """A feature: its number, what is known of it, the tokens that it fires on, its contexts by
-    what they are; the tokens that it promotes and suppresses; the features beside it."""
+    what they are; the tokens that it promotes and suppresses; the features beside it; what
+    other steps say of it."""
 
     feature: int
     facts: Sequence[str]
@@ -73,6 +75,7 @@ class Card:
     groups: Sequence[tuple[str, Sequence[Shown]]]
     written: Sequence[tuple[str, Sequence[Word]]]
     beside: Sequence[Neighbour]
+    told: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +102,14 @@ def features(reading: Reading, step: str, examples: pl.DataFrame) -> Features:
     by_feature = {int(str(k[0])): part for k, part in held.group_by("feature")}
     parts = n_intervals(examples)
     there = set(first["feature"])
+    others = elsewhere(reading.plan, reading.folder, of) if reading.plan and of else None
     cards = [
         _card(
             row,
             list(_groups(by_feature[feature], feature, parts)),
             list(_written(tables.get("logits"), feature)),
             [_beside(one, there) for one in _neighbours(tables, feature)],
+            list(others.of(feature)) if others else [],
         )
         for row in first.iter_rows(named=True)
         for feature in [row["feature"]]
@@ -129,10 +134,11 @@ def _card(
     groups: Sequence[tuple[str, Sequence[Shown]]],
     written: Sequence[tuple[str, Sequence[Word]]],
     beside: Sequence[Neighbour],
+    told: Sequence[str],
 ) -> Card:
     tokens = row["tokens"]
     shown = [_visible(str(token)) for token in tokens] if isinstance(tokens, list) else []
-    return Card(int(str(row["feature"])), list(_facts(row)), shown, groups, written, beside)
+    return Card(int(str(row["feature"])), list(_facts(row)), shown, groups, written, beside, told)
 
 
 def _groups(

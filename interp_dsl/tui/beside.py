@@ -3,13 +3,13 @@ features that are close to it or fire with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from interp_dsl.runs.features import Ends, ends, neighbours
-from interp_dsl.runs.text import count, decimals, number
+from interp_dsl.runs.text import count, decimals, number, printable
 from interp_dsl.tui.featured import TokensColumn
 from interp_dsl.tui.tones import Tones
 from interp_dsl.tui.widgets.cells import fitted
@@ -25,15 +25,22 @@ WORD = 18
 
 
 def meaning_text(
-    feature: int, tables: Mapping[str, pl.DataFrame], tones: Tones, lines: int
+    feature: int,
+    tables: Mapping[str, pl.DataFrame],
+    told: Sequence[str],
+    tones: Tones,
+    lines: int,
 ) -> Text:
-    """What tables say of a feature beyond where it fires, in so many lines; empty where they say
-    nothing."""
+    """What tables say of a feature beyond where it fires, in so many lines, what is `told`
+    elsewhere among it; empty where they say nothing."""
     text = Text(no_wrap=True, overflow="ellipsis")
     ablation = tables.get("ablation")
     if ablation is not None and feature in ablation["feature"]:
         row = ablation.row(int(ablation["feature"].index_of(feature) or 0), named=True)
         text.append_text(ablation_text(row, tones))
+        lines -= 1
+    for line in told[: max(1, lines // 3)]:
+        text.append(f"{printable(line)}\n")
         lines -= 1
     beside = neighbours(tables.get("nearest"), tables.get("cofiring"), feature)
     logits = tables.get("logits")

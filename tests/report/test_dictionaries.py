@@ -8,12 +8,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import interp_dsl
 from interp_dsl.plan import serialise
 from interp_dsl.report import features as cards
 from interp_dsl.report.curves import MOST as LINES
 from interp_dsl.report.page import page
 from interp_dsl.report.training import POINTS
 from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.schema import score_table
 from tests.report import made
 from tests.report.dom import Node, parse
 from tests.report.test_hostile import HOSTILE
@@ -122,6 +124,17 @@ def test_each_feature_has_the_tokens_it_writes_and_its_neighbours(document: Node
         assert link["href"] == f"#{cards[2 - feature]['id']}"
         assert f"loss without it +0.0{5 + feature}00" in card.one("summary").said
     assert cards[5].all("p", "written") == cards[5].all("li") == []
+
+
+def test_what_other_steps_measured_is_told_too(tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    step = "step off = ablate sae[0] with zero on held measure loss()"
+    folder.write_plan(interp_dsl.plan(f"{dictionaries.TEXT}\n{step}\n"))
+    row = {"unit": "sae[0]", "position": "all", "metric": "loss", "effect": 0.25}
+    folder.write_table("off", score_table([row]))
+    section = panel(parse(page(folder)), "fires", "features")
+    told = {c["data-feature"]: [p.text for p in c.all("p", "told")] for c in section.all("details")}
+    assert told == {"0": ["off: loss +0.2500"], "2": [], "5": []}
 
 
 def test_a_large_table_is_bounded_and_what_is_left_out_is_counted(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import polars as pl
 import pytest
 from textual.pilot import Pilot
 
+import interp_dsl
 from interp_dsl import check
 from interp_dsl.runs.features import dictionaries, feature_units
+from interp_dsl.runs.schema import score_table
 from interp_dsl.tui.app import InterpApp
 from interp_dsl.tui.screens.features import FeaturesScreen
 from interp_dsl.tui.widgets.table import Table
@@ -207,6 +209,23 @@ def test_what_a_feature_writes_and_what_is_lost_without_it(place: Path) -> None:
     assert [line.split()[0] for line in lines[6:]] == ["1", "3", "2"]
     assert "cosine +0.75" in lines[6] and "jaccard +0.25" in lines[8] and "lift 3.0x" in lines[8]
     assert "by logits()" in last  # features 4 and 5 were not looked at
+
+
+def test_what_other_steps_measured_is_told_too(place: Path) -> None:
+    folder = finished(Path("runs"))
+    step = "step off = ablate sae[0] with zero on held measure loss()"
+    folder.write_plan(interp_dsl.plan(f"{made.TEXT}\n{step}\n"))
+    row = {"unit": "sae[0]", "position": "all", "metric": "loss", "effect": 0.25}
+    folder.write_table("off", score_table([row]))
+
+    async def drive(app: App, pilot: P) -> tuple[str, str]:
+        await typed(app, pilot, ["i"])
+        first = pane(app, "meaning")
+        await typed(app, pilot, ["down"])
+        return first, pane(app, "meaning")
+
+    first, second = driven(folder.path, drive, (140, 50))
+    assert first.splitlines()[1] == "off: loss +0.2500" and "off" not in second
 
 
 def test_going_to_a_neighbour_and_back(place: Path) -> None:

@@ -14,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
 from interp_dsl.runs.events import Event
+from interp_dsl.runs.feature_effects import Elsewhere, elsewhere
 from interp_dsl.runs.features import (
     Read,
     contexts,
@@ -109,6 +110,8 @@ class FeaturesScreen(FilteredScreen):
         """The dictionary (`read`) and the steps (`examples`, `densities`) that are looked at."""
         self._tables: dict[str, pl.DataFrame] = {}
         """The last readable tables of what is looked at, by what is in them."""
+        self._elsewhere: Elsewhere | None = None
+        """What steps that do not look at features say of them."""
         self._before: list[int] = []
         """Features that were left by a jump."""
         self._pane = 0
@@ -160,6 +163,8 @@ class FeaturesScreen(FilteredScreen):
         self._before = self._before if keep else []
         found = {what: self._table(what) for what in last}
         self._tables = {what: table for what, table in found.items() if table is not None}
+        plan = read_plan(self.folder)
+        self._elsewhere = elsewhere(plan, self.folder, name) if plan else None
         tables = self._tables.get
         self.model = feature_table(
             feature_rows(tables("examples"), tables("densities"), self._tables)
@@ -247,7 +252,8 @@ class FeaturesScreen(FilteredScreen):
         if not isinstance(feature, int):
             pane.show("meaning", Text())
             return
-        text = meaning_text(feature, self._tables, tones, pane.room[1])
+        told = [] if self._elsewhere is None else list(self._elsewhere.of(feature))
+        text = meaning_text(feature, self._tables, told, tones, pane.room[1])
         if not text:
             what = "the tokens that features write are not"
             text = lacking_text(what, read.remedy("logits"), tones)
