@@ -177,7 +177,8 @@ def jacobians(stage: Stage, f: Tensor, to: Tensor | None = None) -> Iterator[tup
 
 def _blocks(stage: Stage, f: Tensor, to: Tensor | None = None) -> Iterator[slice]:
     """Examples whose Jacobians are held at once."""
-    probe = stage(f[:1], slice(0, 1))
+    with torch.enable_grad():  # a stage may be made of slopes itself
+        probe = stage(f[:1], slice(0, 1))
     width = probe.shape[1] * (probe.shape[2] if to is None else to.shape[1])
     size = max(1, NUMBERS // (width * f[0].numel()))
     for first in range(0, len(f), size):
