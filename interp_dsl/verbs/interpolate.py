@@ -90,7 +90,8 @@ def _check(call: Call, checks: Checks) -> Step:
         _check_gates(call, checks, one)
     reached = end.side if end.kind == "side" and end.side != start else None
     curves.check_idle(call, checks, step, start, reached)
-    curves.check_few(call, checks, step, start, "from")
+    if not _lacks_third(call, checks, model):
+        curves.check_few(call, checks, step, start, "from")
     curves.check_first(call, checks)
     return step
 
@@ -139,12 +140,12 @@ def _check_end(call: Call, checks: Checks, model: Model) -> SourceTerm:
             help="write a step for each model",
         )
     n = checks.n_prompts(start, model)
-    third = 3 if end.kind == "others" else 2
-    if options["slice"] and n is not None and n < third:
+    if _lacks_third(call, checks, model):
         checks.error(
             "E302",
-            f"a plane goes through {third} prompts here, and there {'is' if n == 1 else 'are'} {n}",
+            "a plane goes through a third activation, of a further prompt",
             call.spans["from"],
+            label=f"there {'is one' if n == 1 else f'are {n}'}",
         )
     if end.kind != "others":
         return end
@@ -166,6 +167,13 @@ def _check_end(call: Call, checks: Checks, model: Model) -> SourceTerm:
             label="more are asked for",
         )
     return replace(end, number=float(end.number or most))
+
+
+def _lacks_third(call: Call, checks: Checks, model: Model) -> bool:
+    """Whether there is a picture to draw, and no prompt for its third corner."""
+    n, wanted = checks.n_prompts(call.one("from"), model), 2 + (call.one("to").kind == "others")
+    options = call.one("using") or OPTIONS.defaults
+    return bool(options["slice"]) and n is not None and n < wanted
 
 
 def _count(end: SourceTerm) -> int:
