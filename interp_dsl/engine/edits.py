@@ -62,8 +62,6 @@ class Editor:
     def edits(self, batch: Packed, width: int) -> list[Edit]:
         """The edits of a batch of prompts of `width` tokens. Rows whose prompt has no token at a
         unit's positions are left as they are."""
-        if self.features is not None:
-            return self.features.edits(batch)
         held: dict[Site, list[_Piece]] = defaultdict(list)
         for (site, positions), members in self._grouped(batch.units).items():
             rows, which = batch.rows([number for number, _ in members])
@@ -73,7 +71,8 @@ class Editor:
             piece = self._piece(at, rows, width)
             if len(piece.rows):
                 held[site].append(piece)
-        return [self._edit(site, pieces) for site, pieces in held.items()]
+        made = [self._edit(site, pieces) for site, pieces in held.items()]
+        return made if self.features is None else made + self.features.edits(batch)
 
     def check(self, units: Iterable[Unit]) -> None:
         """Raise InterpError where units have positions that the prompts lack, or that those of the
@@ -96,10 +95,11 @@ class Editor:
     def _grouped(
         self, units: Sequence[Unit]
     ) -> dict[tuple[Site, Positions], list[tuple[int, int]]]:
-        """Targets of all units by site and positions: the unit's number, and an index."""
+        """Targets of all units by site and positions, features and errors left out: the unit's
+        number, and an index."""
         groups: dict[tuple[Site, Positions], list[tuple[int, int]]] = defaultdict(list)
         for number, unit in enumerate(units):
-            for target in unit.targets:
+            for target in (t for t in unit.targets if t.site.feature is None):
                 members = groups[self.site(target), target.positions]
                 members.extend((number, index) for index in self._indices(target))
         return groups

@@ -112,7 +112,9 @@ class _Expander:
         rows = Tables(self.rows, expand).metric_rows(top.step, top.metric)
         scored = [(r, r[top.column]) for r in rows if r[top.column] is not None]
         scored.sort(key=lambda rv: abs(rv[1]) if top.absolute else rv[1], reverse=True)
-        best = _distinct(unit_of(str(r["unit"]), str(r["position"])) for r, _ in scored)
+        best = _distinct(
+            unit_of(str(r["unit"]), str(r["position"]), top.features) for r, _ in scored
+        )
         return list(best[: top.n])
 
     def _group(self, group: Grouped) -> Iterable[Unit]:

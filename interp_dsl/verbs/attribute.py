@@ -14,7 +14,7 @@ from interp_dsl.plan.tasks import Attribute, AttributeEdges, Variant
 from interp_dsl.plan.units import depends
 from interp_dsl.verbs import sweeps
 from interp_dsl.verbs.estimates import ESTIMATES, Estimate
-from interp_dsl.verbs.lowering import Lowering, place_of
+from interp_dsl.verbs.lowering import Lowering, place_of, sites
 from interp_dsl.verbs.search import check_among, check_edges, edge_units, graph_of
 from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.values import (
@@ -163,12 +163,13 @@ def _with_units(call: Call, checks: Checks, step: Step, method: Estimate, units:
     model = step.model
     assert model is not None
     change = Change(replace(units, model=model), source, call.clauses.get("along", ()))
-    if any(site.kind == "feature" for site in checks.sites(units.units)):
+    has_features = any(site.feature for site in checks.sites(units.units))
+    if has_features and not method.takes_features:
         checks.error(
             "E306",
-            "features are not attributed yet",
+            f"`{call.one('by').method}` looks at places of the model itself, not at features",
             call.spans["objects"],
-            help="ablate them, one at a time",
+            help="take atp() or ig()",
         )
     if method.has_source:
         _check_change(call, checks, change, model)
@@ -251,6 +252,9 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     task: Attribute | AttributeEdges
     if step.change is not None:
         intervention = lowering.intervention(step.change, model, into)
+        own = tuple(s.own for s in sites(step.change.units.units, lowering.steps) if s.feature)
+        if own:
+            lowering.forward(run, tuple(dict.fromkeys(own)))
         if term.options.get("at") == "inputs":
             lowering.source(source, model, (Site("embed"),))
         task = Attribute(*about, intervention)

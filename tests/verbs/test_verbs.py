@@ -229,11 +229,11 @@ def test_every_method_and_finding_is_run_by_the_engine() -> None:
 def test_every_way_to_estimate_is_run_by_the_engine() -> None:
     from interp_dsl.circuits.attribution.examples import RULES
     from interp_dsl.circuits.attribution.nodes import PATHS
-    from interp_dsl.engine import edge_estimates, estimates
+    from interp_dsl.engine import edge_estimates, site_estimates
 
     edges = {name for name, estimate in ESTIMATES.items() if estimate.of == "edges"}
     assert edge_estimates.METHODS.keys() == edges
-    assert estimates.METHODS.keys() | {"dla"} == ESTIMATES.keys() - edges
+    assert site_estimates.METHODS.keys() | {"dla"} == ESTIMATES.keys() - edges
     assert ESTIMATES["ig"].function.parameters["at"].choices == PATHS
     assert {ESTIMATES[n].function.parameters["rule"].choices for n in ("ig", "eap_ig")} == {RULES}
 
