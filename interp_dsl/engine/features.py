@@ -6,8 +6,8 @@ as well (Marks et al. 2024, arXiv 2403.19647): x becomes x + v - (x - x̂)."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,7 +20,9 @@ from interp_dsl.engine.feature_values import (
     dictionary_of,
     encoded,
 )
+from interp_dsl.engine.live_features import Named, Piece, read_live
 from interp_dsl.engine.packed import Packed
+from interp_dsl.engine.slots import Slots
 from interp_dsl.engine.sources import Address, Elsewhere, Values
 from interp_dsl.engine.splice import row_of
 from interp_dsl.engine.state import State
@@ -29,75 +31,122 @@ from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.places import Positions, Site, Target, Unit
 
 
+@dataclass(frozen=True)
+class Known:
+    """Features of a run [m, n, T], `place` which of the m each is, of all there are; or the error
+    [1, n, T, d_in]."""
+
+    numbers: frozenset[int]
+    values: Tensor
+    place: Tensor
+
+    @classmethod
+    def of(cls, numbers: Sequence[int], values: Tensor, d_sae: int) -> Known:
+        place = torch.full((d_sae,), -1)
+        place[list(numbers)] = torch.arange(len(numbers))
+        return cls(frozenset(numbers), values, place)
+
+    def joined(self, more: Known) -> Known:
+        """These and others."""
+        shifted = torch.where(more.place >= 0, more.place + len(self.values), self.place)
+        values = torch.cat([self.values, more.values])
+        return Known(self.numbers | more.numbers, values, shifted)
+
+
 class FeatureEdits:
     """The edits of units that are features or errors, from what the run's own pass has left."""
 
     def __init__(self, values: Values, into: Run, state: State) -> None:
         self.values, self.into, self.state = values, into, state
-        self._held: dict[tuple[Run, Site, int], Tensor] = {}
+        self._held: dict[tuple[Run, Site], Known] = {}
 
     def prepare(self, units: Iterable[Unit]) -> None:
-        """Compute the features [n, T] and errors [n, T, d_in] of units in the run, and in that of
-        the source."""
-        wanted: dict[Site, dict[int, None]] = defaultdict(dict)
+        """Compute the features and errors of units in the run, and in that of the source."""
+        wanted: dict[Site, set[int]] = defaultdict(set)
         for target in (t for unit in units for t in unit.targets if t.site.feature):
-            wanted[target.site][_number(target)] = None
+            wanted[target.site].add(_number(target))
         runs = {self.into, self.values.run} if isinstance(self.values, Elsewhere) else {self.into}
         for run in runs:
             for site, numbers in wanted.items():
-                left = [n for n in numbers if (run, site, n) not in self._held]
+                known = self._held.get((run, site))
+                left = sorted(numbers if known is None else numbers - known.numbers)
                 if left:
-                    self._compute(run, site, left)
+                    new = self._compute(run, site, left)
+                    self._held[run, site] = new if known is None else known.joined(new)
 
-    def _compute(self, run: Run, site: Site, numbers: list[int]) -> None:
+    def _compute(self, run: Run, site: Site, numbers: list[int]) -> Known:
         x = activations_of(run, site, self.state)
         flat, dictionary = x.reshape(-1, x.shape[-1]), self._dictionary(site)
         if site.kind == "error":
             parts = torch.split(flat.float(), CHUNK)
             found = torch.cat([part - dictionary.reconstruct(part) for part in parts])
-            self._held[run, site, 0] = found.view(x.shape)
-            return
+            return Known.of(numbers, found.view(1, *x.shape), dictionary.d_sae)
         found = torch.cat([part[:, numbers] for part in encoded(flat, dictionary)])
-        for number, column in zip(numbers, found.unbind(1), strict=True):
-            self._held[run, site, number] = column.reshape(x.shape[:2]).contiguous()
+        columns = found.T.reshape(len(numbers), *x.shape[:2])
+        return Known.of(numbers, columns, dictionary.d_sae)
 
     def _dictionary(self, site: Site) -> Dictionary:
         return dictionary_of(site, self.state.device(self.into), self.state)
 
     def edits(self, batch: Packed) -> list[Edit]:
-        """Edits that add what changes. Features of one unit at one place are each in an edit of
-        their own, made one after another."""
-        turns: dict[tuple[Site, Positions, int], list[tuple[int, int]]] = defaultdict(list)
+        """Edits that add what changes; where a unit changes other places too, so that its features
+        are not what they were, edits that read them as the pass goes."""
+        alone: dict[Piece, list[Named]] = defaultdict(list)
+        live: dict[Piece, list[Named]] = defaultdict(list)
         for number, unit in enumerate(batch.units):
-            counted: dict[tuple[Site, Positions], int] = defaultdict(int)
-            for target in unit.targets:
-                if target.site.feature is None:
-                    continue
-                place = (target.site, target.positions)
-                turns[(*place, counted[place])].append((number, _number(target)))
-                counted[place] += 1
-        found = [self._edit(site, at, members, batch) for (site, at, _), members in turns.items()]
+            held: dict[Piece, list[int]] = defaultdict(list)
+            for target in (t for t in unit.targets if t.site.feature):
+                held[target.site, target.positions].append(_number(target))
+            into = live if len({t.site.own for t in unit.targets}) > 1 else alone
+            for piece, numbers in held.items():
+                into[piece].append((number, numbers))
+        found = [self._added(piece, members, batch) for piece, members in alone.items()]
+        found += read_live(live, batch, self._dictionary, self._slots, self._then)
         return [edit for edit in found if len(edit.rows)]
 
-    def _edit(
-        self, site: Site, at: Positions, members: list[tuple[int, int]], batch: Packed
-    ) -> Edit:
-        """The edit of features, each in the rows of its unit; or of errors."""
+    def _slots(self, at: Positions) -> Slots:
+        return self.state.slots(self.into, at)
+
+    def _added(self, piece: Piece, members: Sequence[Named], batch: Packed) -> Edit:
+        """What features of units, or an error, add at one place."""
+        site, slots = piece[0], self._slots(piece[1])
         rows, which = batch.rows([number for number, _ in members])
-        feature = torch.tensor([index for _, index in members])[which]
-        slots = self.state.slots(self.into, at)
         some = slots.some[batch.examples[rows]]
-        rows, feature = rows[some], feature[some]
-        examples = batch.examples[rows]
-        where = slots.index[examples]
-        now = self._in_run(self.into, site, feature, examples, where)
-        change = self._then(site, at, feature, examples) - now
-        if site.kind == "feature":
-            decoder = self._dictionary(site).tensors["W_dec"]
-            change = change[..., None] * entries(decoder, feature)[:, None]
+        rows, which = rows[some], which[some]
+        where = slots.index[batch.examples[rows]]
+        if all(len(numbers) == 1 for _, numbers in members):
+            feature = torch.tensor([numbers[0] for _, numbers in members])[which]
+            change = self._change(piece, feature, batch.examples[rows], where)
+        else:
+            change = self._sums(piece, members, which, batch.examples[rows])
         own, part = row_of(site.own, site.part)
         index, valid = torch.full_like(rows, part), torch.ones_like(where, dtype=torch.bool)
         return Edit(own, rows, index, where, valid, change, "add")
+
+    def _change(self, piece: Piece, feature: Tensor, examples: Tensor, where: Tensor) -> Tensor:
+        """(v - f) d of a feature a row [R, k, d_in], or v - e."""
+        site, at = piece
+        now = self._in_run(self.into, site, feature, examples, where)
+        change = self._then(site, at, feature, examples) - now
+        if site.kind == "error":
+            return change
+        decoder = self._dictionary(site).tensors["W_dec"]
+        return change[..., None] * entries(decoder, feature)[:, None]
+
+    def _sums(
+        self, piece: Piece, members: Sequence[Named], which: Tensor, examples: Tensor
+    ) -> Tensor:
+        """Σ (v - f) d over the features of each row's unit [R, k, d_in]."""
+        (site, at), decoder = piece, self._dictionary(piece[0]).tensors["W_dec"]
+        parts = []
+        for member, (_, numbers) in enumerate(members):
+            mine, feature = examples[which == member], torch.tensor(numbers)
+            where, n = self._slots(at).index[mine], len(mine)
+            cells = (feature.repeat(n), mine.repeat_interleave(len(feature)))
+            now = self._in_run(self.into, site, *cells, where.repeat_interleave(len(feature), 0))
+            change = (self._then(site, at, *cells) - now).view(n, len(feature), -1)
+            parts.append(change.transpose(1, 2) @ decoder[numbers])
+        return torch.cat(parts)
 
     def _then(self, site: Site, at: Positions, feature: Tensor, examples: Tensor) -> Tensor:
         """What features of examples [R] are set to, [R, k] or [R, 1]; errors, as wide as x."""
@@ -114,9 +163,8 @@ class FeatureEdits:
     ) -> Tensor:
         """Features [R] of a run at the places [R, k] of examples [R]: [R, k]; of errors [R, k,
         d_in]."""
-        numbers, place = torch.unique(feature, return_inverse=True)
-        held = torch.stack([self._held[run, site, n] for n in numbers.tolist()])
-        return entries(held, place[:, None], examples[:, None], where)
+        known = self._held[run, site]
+        return entries(known.values, known.place[feature][:, None], examples[:, None], where)
 
 
 class HeldFeatures:
