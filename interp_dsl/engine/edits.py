@@ -16,7 +16,7 @@ from interp_dsl.data.positions import check_aligned
 from interp_dsl.engine.features import FeatureEdits, HeldFeatures
 from interp_dsl.engine.packed import Packed
 from interp_dsl.engine.slots import ends
-from interp_dsl.engine.sources import Address, values_of
+from interp_dsl.engine.sources import Address, Elsewhere, values_of
 from interp_dsl.engine.state import State, token_text
 from interp_dsl.engine.statistics import generator
 from interp_dsl.engine.vectors import basis
@@ -56,8 +56,10 @@ class Editor:
         has_features = any(s.feature for s in parts(intervention.units, Site))
         self.features: FeatureEdits | HeldFeatures | None = None
         if has_features and self.values is not None:
-            kind = HeldFeatures if holds else FeatureEdits
-            self.features = kind(self.values, into, state)
+            if holds and not isinstance(self.values, Elsewhere):
+                self.features = HeldFeatures(self.values, into, state)
+            else:
+                self.features = FeatureEdits(self.values, into, state, holds)
 
     def edits(self, batch: Packed, width: int) -> list[Edit]:
         """The edits of a batch of prompts of `width` tokens. Rows whose prompt has no token at a

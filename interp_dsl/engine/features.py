@@ -54,10 +54,11 @@ class Known:
 
 
 class FeatureEdits:
-    """The edits of units that are features or errors, from what the run's own pass has left."""
+    """The edits of units that are features or errors, from what the run's own pass has left;
+    `holds` where the run itself is under them, so that there is nothing yet."""
 
-    def __init__(self, values: Values, into: Run, state: State) -> None:
-        self.values, self.into, self.state = values, into, state
+    def __init__(self, values: Values, into: Run, state: State, holds: bool = False) -> None:
+        self.values, self.into, self.state, self.holds = values, into, state, holds
         self._held: dict[tuple[Run, Site], Known] = {}
 
     def prepare(self, units: Iterable[Unit]) -> None:
@@ -65,7 +66,8 @@ class FeatureEdits:
         wanted: dict[Site, set[int]] = defaultdict(set)
         for target in (t for unit in units for t in unit.targets if t.site.feature):
             wanted[target.site].add(_number(target))
-        runs = {self.into, self.values.run} if isinstance(self.values, Elsewhere) else {self.into}
+        runs = set() if self.holds else {self.into}
+        runs |= {self.values.run} if isinstance(self.values, Elsewhere) else set()
         for run in runs:
             for site, numbers in wanted.items():
                 known = self._held.get((run, site))
@@ -97,7 +99,8 @@ class FeatureEdits:
             held: dict[Piece, list[int]] = defaultdict(list)
             for target in (t for t in unit.targets if t.site.feature):
                 held[target.site, target.positions].append(_number(target))
-            into = live if len({t.site.own for t in unit.targets}) > 1 else alone
+            is_alone = len({t.site.own for t in unit.targets}) == 1 and not self.holds
+            into = alone if is_alone else live
             for piece, numbers in held.items():
                 into[piece].append((number, numbers))
         found = [self._added(piece, members, batch) for piece, members in alone.items()]
@@ -168,8 +171,9 @@ class FeatureEdits:
 
 
 class HeldFeatures:
-    """Features that hold throughout, whatever the activations become: x becomes x + Σ (v - f(x)) d
-    as the pass goes, and without the error, that is, with an error of 0, x̂ + Σ (v - f(x)) d."""
+    """Features that hold at one value throughout, whatever the activations become: x becomes
+    x + Σ (v - f(x)) d as the pass goes; without the error, that is, with one of 0,
+    x̂ + Σ (v - f(x)) d."""
 
     def __init__(self, values: Values, into: Run, state: State) -> None:
         self.values, self.into, self.state = values, into, state

@@ -68,12 +68,10 @@ def _edit(
         held = torch.tensor([*features.get(unit, ())], dtype=torch.long)
         if len(held):
             cells = (held.repeat(len(chosen)), examples.repeat_interleave(len(held)))
-            set_to = then(site, at, *cells).view(len(chosen), len(held), -1)
+            set_to = then(site, at, *cells).float().expand(len(cells[0]), where.shape[1])
             columns = torch.tensor([place[n] for n in held.tolist()])
-            at_cells = (chosen[:, None], columns[None])
-            value.transpose(1, 2)[tuple(moved(a, device) for a in at_cells)] = set_to.expand(
-                -1, -1, where.shape[1]
-            )
+            at_cells = tuple(moved(a, device) for a in (chosen[:, None], columns[None]))
+            value.transpose(1, 2)[at_cells] = set_to.view(len(chosen), len(held), -1)
         if unit in errors:
             wanted = then(replace(site, kind="error"), at, torch.zeros_like(examples), examples)
             value[moved(chosen, device), :, len(numbers) :] = wanted.float()

@@ -98,6 +98,7 @@ def examples_of(bench: Bench, numbers: Tensor, metric: int) -> Examples:
         measure,
         None if plain.reads is None else torch.from_numpy(plain.reads)[numbers].to(bench.device),
         None if plain.mask is None else torch.from_numpy(plain.mask)[numbers].to(bench.device),
+        bench.context(numbers, bench.width),
     )
 
 
@@ -251,7 +252,9 @@ class SiteEstimates:
         nowhere = torch.zeros(len(numbers), 0, dtype=torch.long)
         sites = list(dict.fromkeys(self._site(site) for site, _ in self._moved()))
         with torch.no_grad():
-            found = self.bench.executor.forward(examples.tokens, nowhere, (), sites, examples.mask)
+            found = self.bench.executor.forward(
+                examples.tokens, nowhere, examples.under, sites, examples.mask
+            )
         return {site: canonical(x) for site, x in found.sites.items()}
 
 

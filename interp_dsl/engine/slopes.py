@@ -32,8 +32,7 @@ def slopes_of(metric: Metric, site: Site, run: Run, state: State) -> Tensor:
         examples = examples_of(bench, torch.arange(start, stop), 0)
         zeros = torch.zeros(stop - start, bench.width, count, size, dtype=bench.executor.dtype)
         offsets = {site: zeros.to(bench.device)}
-        before = bench.context(torch.arange(start, stop), bench.width)
-        found.append(slopes(bench.executor, examples, offsets, before).gradients[site])
+        found.append(slopes(bench.executor, examples, offsets).gradients[site])
 
     in_batches(n, rows_of(bench), work, lambda text: None)
     return torch.cat(found)

@@ -119,8 +119,8 @@ def runs_of(task: Step) -> tuple[Run, ...]:
             found = [*parts(variants, Run), *parts(change, Run)]
         case Evaluate(variants=variants):
             found = [*parts(variants, Run)]
-        case Attribute(variant=variant, intervention=change):
-            found = [*parts(variant, Run), *parts(change, Run)]
+        case Attribute(variants=variants, intervention=change):
+            found = [*parts(variants, Run), *parts(change, Run)]
         case AttributeEdges(variant=variant):  # it runs its source itself
             found = [*parts(variant, Run)]
         case Fit() | EvaluateDictionary() | Inspect() | Relate():  # these run their data themselves

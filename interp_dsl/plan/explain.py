@@ -260,12 +260,13 @@ def _circuits(task: Search | EvaluateCircuit, known: Sizes, estimate: Cost) -> I
 def _estimated(task: Attribution, estimate: Cost) -> Iterator[str]:
     """Where effects are estimated, and what it takes."""
     source = task.intervention.source if isinstance(task, Attribute) else task.source
-    run, other = task.variant.into, task.variant.other
+    other = task.variant.other
     beside = f", normalised by {show_run(other)}" if other else ""
     along = task.intervention.along if isinstance(task, Attribute) else task.along
     change = "" if task.method == "dla" else f", set to {show_source(source)}"
     change += " along a direction" if along else ""
-    yield f"on {show_run(run)}{change}{beside}"
+    for variant in task.variants:
+        yield f"on {show_run(variant.into)}{change}{beside}"
     yield f"estimates of {', '.join(m.name for m in task.metrics)}"
     if task.verify:
         yield f"the {task.verify} largest are measured by real patches"

@@ -43,8 +43,10 @@ def touched(plan: Plan) -> Iterator[tuple[Run, Site]]:
                 for variant in variants:
                     yield from ((variant.into, site) for site in sites_in(change.units))
                     yield from _under(variant.into)
-            case Attribute(variant=variant, intervention=change):
-                yield from ((variant.into, site) for site in sites_in(change.units))
+            case Attribute(variants=variants, intervention=change):
+                for variant in variants:
+                    yield from ((variant.into, site) for site in sites_in(change.units))
+                    yield from _under(variant.into)
             case Fit(run=run) | EvaluateDictionary(run=run) | Inspect(run=run):
                 yield from ((run, site) for site in task.sites)
                 yield from _under(run)

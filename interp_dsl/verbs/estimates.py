@@ -17,13 +17,15 @@ class Estimate:
     """A method. `of`: places of any kind (units), whole writers to the residual stream (nodes), or
     edges. `has_source`: it asks what a change to a source would do (`from`, `into`), else it looks
     at one run (`on`). `at_clean`: whether the slope is taken in the undisturbed run alone, with
-    these options. `takes_features`: features of dictionaries and their errors are places too."""
+    these options. `first_order`: it is a change times slopes of the place itself, so that features
+    of dictionaries and their errors are its places too, and that it may be told of a run under
+    interventions."""
 
     function: Function
     of: Literal["units", "nodes", "edges"] = "units"
     has_source: bool = True
     at_clean: Callable[[Options], bool] = lambda options: True
-    takes_features: bool = False
+    first_order: bool = False
 
 
 def _one_point(options: Options) -> bool:
@@ -44,7 +46,7 @@ ESTIMATES: dict[str, Estimate] = {
                 "in the measured run; one pass forward and one back.",
                 _VERIFY,
             ),
-            takes_features=True,
+            first_order=True,
         ),
         Estimate(
             Function(
@@ -73,7 +75,7 @@ ESTIMATES: dict[str, Estimate] = {
                 },
             ),
             at_clean=_one_point,
-            takes_features=True,
+            first_order=True,
         ),
         Estimate(
             Function(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from interp_dsl.circuits.clean import Metric
+from interp_dsl.models.edits import Edit
 
 RULES = ("right", "midpoint")
 
@@ -15,12 +17,14 @@ RULES = ("right", "midpoint")
 class Examples:
     """Prompts `tokens` [B, T]. `metric` takes logits [B, r, d_vocab_out] at positions `reads`
     [B, r] (None: all, r = T) to values [B], each that of its own example; gradients flow through
-    it. `mask` [B, T] holds the tokens that may be attended to, None for all."""
+    it. `mask` [B, T] holds the tokens that may be attended to, None for all. `under`: edits that
+    hold throughout."""
 
     tokens: Tensor
     metric: Metric
     reads: Tensor | None = None
     mask: Tensor | None = None
+    under: Sequence[Edit] = ()
 
 
 def points(steps: int, rule: str) -> list[tuple[float, float]]:

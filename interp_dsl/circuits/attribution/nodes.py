@@ -96,7 +96,9 @@ def _along(
 ) -> FirstOrder:
     """The mean gradient while one site moves from clean to source."""
     with torch.no_grad():
-        clean = executor.forward(examples.tokens, examples.reads, (), [*source], examples.mask)
+        clean = executor.forward(
+            examples.tokens, examples.reads, examples.under, [*source], examples.mask
+        )
     differences = {site: canonical(x) - canonical(clean.sites[site]) for site, x in source.items()}
     total = {site: torch.zeros_like(x) for site, x in differences.items()}
     for part, weight in at:
@@ -123,7 +125,7 @@ def slopes(
         found = executor.forward(
             examples.tokens,
             examples.reads,
-            [*before, *edits, *after],
+            [*examples.under, *before, *edits, *after],
             [*offsets],
             examples.mask,
         )
