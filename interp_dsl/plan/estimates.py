@@ -20,16 +20,19 @@ from interp_dsl.plan.tasks import (
     Evaluate,
     EvaluateCircuit,
     EvaluateDictionary,
+    EvaluateNodes,
     Factor,
     Fit,
     Generate,
     Inspect,
     KeepPairs,
     LoadDictionary,
+    NodeTask,
     Plan,
     Record,
     Relate,
     Search,
+    SearchNodes,
     SelfTest,
     Step,
     Sweep,
@@ -93,7 +96,7 @@ def _plain(task: Step, known: Sizes) -> Cost:
         return factor_plain(task, known)
     if isinstance(task, Fit):
         return fit_plain(task, known)
-    if isinstance(task, LoadDictionary | EvaluateDictionary | Inspect | Relate):
+    if isinstance(task, LoadDictionary | EvaluateDictionary | Inspect | Relate | NodeTask):
         return cost(task, known)
     if isinstance(task, Generate):
         return generation_plain(task, known)
@@ -119,6 +122,11 @@ def runs_of(task: Step) -> tuple[Run, ...]:
             found = [*parts(variants, Run), *parts(change, Run)]
         case Evaluate(variants=variants):
             found = [*parts(variants, Run)]
+        case (
+            SearchNodes(variant=variant, intervention=change)
+            | EvaluateNodes(variant=variant, intervention=change)
+        ):
+            found = [*parts(variant, Run), *parts(change, Run)]
         case Attribute(variants=variants, intervention=change):
             found = [*parts(variants, Run), *parts(change, Run)]
         case AttributeEdges(variant=variant):  # it runs its source itself

@@ -24,6 +24,7 @@ from interp_dsl.plan.tasks import (
     Evaluate,
     EvaluateCircuit,
     EvaluateDictionary,
+    EvaluateNodes,
     Factor,
     Fit,
     Forward,
@@ -32,15 +33,18 @@ from interp_dsl.plan.tasks import (
     KeepPairs,
     LoadDictionary,
     LoadModel,
+    NodeTask,
     Plan,
     Record,
     Relate,
     Search,
+    SearchNodes,
     SelfTest,
     Sweep,
     Task,
 )
 from interp_dsl.plan.told import choosing, fitted, shape, title
+from interp_dsl.plan.units import depends
 from interp_dsl.plan.written import quantity, written_ranking
 
 NAMED = 5
@@ -139,6 +143,11 @@ def _title(task: Task, known: Sizes) -> str:
             return f"step {step}: record {len(task.targets)} places of {keep} examples"
         case Search(step=step, method=method):
             return f"step {step}: search edges by {method}({_arguments(task)})"
+        case SearchNodes(step=step, method=method, by=by):
+            ranking = f"by={by.step}.{by.metric}.{by.column}, " if by else ""
+            return f"step {step}: search nodes by {method}({ranking}{_arguments(task)})"
+        case EvaluateNodes(step=step, kept=kept):
+            return f"step {step}: evaluate the nodes of {', '.join(sorted(depends(kept)))}"
         case Attribute(step=step):
             units = units_of(task, known)
             count = "units known at run time" if units is None else _count(len(units), "unit")
@@ -187,6 +196,8 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
                 yield f"on {show_run(variant.into)}: {', '.join(m.name for m in metrics)}"
         case Search() | EvaluateCircuit():
             yield from _circuits(task, found.sizes, estimate)
+        case SearchNodes() | EvaluateNodes():
+            yield from _nodes(task, found.sizes, estimate)
         case Attribute() | AttributeEdges():
             yield from _estimated(task, estimate)
         case Factor(into=run, targets=targets, metrics=metrics):
@@ -257,6 +268,22 @@ def _circuits(task: Search | EvaluateCircuit, known: Sizes, estimate: Cost) -> I
     yield _cost(estimate) + (f", {quantity(estimate.peak)}B held" if estimate.peak else "")
 
 
+def _nodes(task: NodeTask, known: Sizes, estimate: Cost) -> Iterator[str]:
+    """Where circuits of nodes are searched or evaluated, and what it takes."""
+    source = show_source(task.intervention.source)
+    yield f"on {show_run(task.variant.into)}, set to {source} where a node is out"
+    if isinstance(task, EvaluateNodes):
+        yield f"measures {', '.join(f.name for f in task.findings)}"
+    else:
+        first, *others = (m.name for m in task.metrics)
+        yield f"driven by {first}" + (f", reports {', '.join(others)}" if others else "")
+    units = units_of(task, known)
+    count = "nodes known at run time" if units is None else _count(len(units), "node")
+    most = "" if task.circuits is None else f"; at most {_count(task.circuits, 'circuit')} measured"
+    yield count + most
+    yield _cost(estimate)
+
+
 def _estimated(task: Attribution, estimate: Cost) -> Iterator[str]:
     """Where effects are estimated, and what it takes."""
     source = task.intervention.source if isinstance(task, Attribute) else task.source
@@ -282,7 +309,7 @@ def _passes(task: Search, known: Sizes) -> str:
     return f"; tests of {found.least:,.1f} to {found.most:,.1f} passes of all examples"
 
 
-def _arguments(task: Search | Attribution | Inspect | Relate | Factor) -> str:
+def _arguments(task: Search | SearchNodes | Attribution | Inspect | Relate | Factor) -> str:
     held = {name: value for name, value in task.options if value is not None}
     said = [f"{name}={_said(value)}" for name, value in held.items()]
     by = task.by if isinstance(task, Search) else None

@@ -51,7 +51,8 @@ REQUIRED: Any = object()
 @dataclass(frozen=True)
 class Parameter:
     """An argument of a function. `type` is int, number, ints, numbers (one or a list), string,
-    word, bool, path, texts (one or a list of strings), paths, answers, metric, ranking, side,
+    word, bool, path, texts (one or a list of strings), paths, answers, metric, ranking,
+    node_ranking, side,
     source, place, dictionary or top (how many of the largest); `choices` lists the words or strings
     that it may be, `least` and `most` bound a number."""
 
