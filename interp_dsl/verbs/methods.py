@@ -121,29 +121,6 @@ SEARCHES: dict[str, Method] = {
         ),
         Method(
             Function(
-                "top_nodes",
-                "The best nodes by scores of an earlier step: so many, those of at least a score, "
-                "or the fewest that are so faithful (Marks et al. 2024).",
-                {
-                    "by": Parameter("node_ranking", doc="the step whose scores rank nodes"),
-                    "n": Parameter("int", None, "so many nodes", least=0),
-                    "threshold": Parameter("numbers", None, "of at least this score"),
-                    "faithfulness": Parameter(
-                        "number",
-                        None,
-                        "the first of the ranking that do so much of it, and of "
-                        "which one fewer does not",
-                    ),
-                    "absolute": Parameter("bool", True, "scores without their sign"),
-                },
-            ),
-            one_of=("n", "threshold", "faithfulness"),
-            excludes=True,
-            of=("nodes",),
-            trials=_halved,
-        ),
-        Method(
-            Function(
                 "top_edges",
                 "The best edges by scores of an earlier step that lie on a path from an embedding "
                 "to the logits.",
@@ -223,6 +200,29 @@ SEARCHES: dict[str, Method] = {
             ),
             passes=_learned,
             learns=True,
+        ),
+        Method(
+            Function(
+                "top_nodes",
+                "The best nodes by scores of an earlier step: so many, those of at least a score, "
+                "or the fewest that are so faithful (Marks et al. 2024).",
+                {
+                    "by": Parameter("node_ranking", doc="the step whose scores rank nodes"),
+                    "n": Parameter("int", None, "so many nodes", least=0),
+                    "threshold": Parameter("numbers", None, "of at least this score"),
+                    "faithfulness": Parameter(
+                        "number",
+                        None,
+                        "the first of the ranking that do so much of it, and of "
+                        "which one fewer does not",
+                    ),
+                    "absolute": Parameter("bool", True, "scores without their sign"),
+                },
+            ),
+            one_of=("n", "threshold", "faithfulness"),
+            excludes=True,
+            of=("nodes",),
+            trials=_halved,
         ),
     )
 }

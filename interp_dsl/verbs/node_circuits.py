@@ -120,7 +120,7 @@ def lower(call: Call, step: Step, lowering: Lowering) -> None:
             step.name,
             variant,
             method.method,
-            tuple(sorted(method.options.items())),
+            tuple(sorted((k, v) for k, v in method.options.items() if k not in OF_EDGES)),
             metrics,
             lowering.reference(into, step.model),
             intervention,

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 Kind = Literal[
     "units",
-    "edges",
     "side",
     "data",
     "source",

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from interp_dsl.data.types import Data
 from interp_dsl.dictionaries.dictionary import Dictionary
 from interp_dsl.engine.edits import Editor
 from interp_dsl.engine.estimates import unit_estimates
@@ -50,9 +51,11 @@ New = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 """New features and error, of features [n, T, 6] and error [n, T, d]."""
 
 
-def _state(path: Path, model: Executor | None = None, *runs: Run) -> tuple[State, Report]:
+def _state(
+    path: Path, model: Executor | None = None, *runs: Run, data: Data = DATA
+) -> tuple[State, Report]:
     state, report = State(0), Report(folder_in(path), "t")
-    state.models["m"], state.data["d"] = model or Tiny(), DATA
+    state.models["m"], state.data["d"] = model or Tiny(), data
     for name, target in NAMES.items():
         held = {k: v.numpy() for k, v in _dictionary(target).saved().items()}
         state.results[name] = Result([], held)
@@ -241,11 +244,11 @@ def test_resampled_features_are_those_of_the_example_drawn(tmp_path: Path) -> No
     np.testing.assert_allclose(found.logits, wanted, atol=3e-5)
 
 
-def _gap(logits: Tensor) -> Tensor:
+def _gap(logits: Tensor, data: Data = DATA) -> Tensor:
     rows = torch.arange(DATA.n)
     answers, wrongs = (
         torch.tensor([a.alternatives[0][0] for a in held or ()])
-        for held in (DATA.answers, DATA.wrongs)
+        for held in (data.answers, data.wrongs)
     )
     return (logits[rows, -1, answers] - logits[rows, -1, wrongs]).double()
 
