@@ -70,6 +70,7 @@ class _Expander:
     def __init__(self, rows: Rows, n_positions: int | None) -> None:
         self.rows = rows
         self.n_positions = n_positions
+        self._index: dict[str, dict[str, list[Row]]] = {}
 
     def units(self, units: Units) -> tuple[Unit, ...]:
         return _distinct(self._iterate(units))
@@ -150,7 +151,7 @@ class _Expander:
         return tuple(sorted(units, key=size, reverse=True))
 
     def _tables(self, unit: Unit) -> Tables:
-        return Tables(self.rows, expand, unit, self.n_positions)
+        return Tables(self.rows, expand, unit, self.n_positions, index=self._index)
 
 
 def _points(points: Points, units: Iterable[Unit]) -> Iterator[Point]:
