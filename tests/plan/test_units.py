@@ -216,16 +216,13 @@ def test_what_is_no_place(text: str) -> None:
 
 
 def test_a_filter_of_thousands_of_features_reads_each_row_once() -> None:
-    """And `top` of features finds their sites again, errors and features of several dictionaries."""
+    """And `top` finds their sites again: features of several dictionaries, and errors."""
     sites = [Site("feature", 0, feature=name, of="neuron") for name in ("sae", "many[L0.mlp, k=4]")]
     error = replace(sites[1], kind="error")
     units = [Unit((Target(site, i),)) for site in sites for i in range(2000)]
     units.append(Unit((Target(error),)))
     units.append(Unit((Target(sites[0], 3), Target(sites[1], 12), Target(error))))
-    rows = [
-        {"unit": u.place, "position": u.position, "metric": "gap", "effect": float(i)}
-        for i, u in enumerate(units)
-    ]
+    rows = [{**row(u.place, float(i), u.position), "index": i} for i, u in enumerate(units)]
     over = Operation(">=", (ScoreOf("q", "gap", "effect"), Literal(3998.0)))
     found = expand(Filtered(Explicit(tuple(units)), over), lambda step: rows, None)
     assert found == tuple(units[3998:])
