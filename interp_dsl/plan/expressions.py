@@ -165,8 +165,8 @@ class Tables:
         if not rows:
             rows = self.metric_rows(ref.step, ref.metric)
             if self.unit is not None and ref.unit is None:
-                named = replace(ref, unit=self.unit.place, position=self.unit.position)
-                raise _missing(named, rows)
+                own = replace(ref, unit=self.unit.place, position=self.unit.position)
+                raise _missing(own, rows)
         for name, value in ref.where:
             rows = [r for r in rows if r.get(name) == value]
         if not rows:

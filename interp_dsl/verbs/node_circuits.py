@@ -64,7 +64,7 @@ def check(call: Call, checks: Checks, units: UnitSet) -> Step:
         lacks=("normalized",),
         n_rows=checks.count(units.units, model, into),
     )
-    checks.check_contexts(call, model, into, "into")
+    _check_context(call, checks, model, into, "into")
     checks.check_metrics(call, replace(step, metrics=call.clauses["measure"]), into)
     _check_method(call, checks, method)
     if method.by is not None and method.by.step.model is not model:
@@ -75,6 +75,19 @@ def check(call: Call, checks: Checks, units: UnitSet) -> Step:
             help="rank by a step of this model",
         )
     return step
+
+
+def _check_context(call: Call, checks: Checks, model: Model, side: Side, word: str) -> None:
+    """What holds throughout is one thing, and of this model."""
+    if len(call.clauses.get("under", ())) > 1:
+        checks.error(
+            "E306",
+            "a circuit of nodes is of one run",
+            call.spans["under"],
+            label="these are several",
+            help="write a step for each, or under together(A, B)",
+        )
+    checks.check_contexts(call, model, side, word)
 
 
 def _check_method(call: Call, checks: Checks, method: SearchTerm) -> None:
@@ -110,7 +123,7 @@ def lower(call: Call, step: Step, lowering: Lowering) -> None:
     metrics, by = call.clauses["measure"], method.by
     assert step.change is not None and step.model is not None
     into: Side = call.one("into")
-    variant, intervention = _prepared(step.model, step.change, into, metrics, lowering)
+    variant, intervention = _prepared(call, step, into, metrics, lowering)
     if by is not None:
         lowering.require([by.step.name])
     n, trials = step.n_rows, SEARCHES[method.method].trials
@@ -132,11 +145,14 @@ def lower(call: Call, step: Step, lowering: Lowering) -> None:
 
 
 def _prepared(
-    model: Model, change: Change, into: Side, metrics: tuple[Metric, ...], lowering: Lowering
+    call: Call, step: Step, into: Side, metrics: tuple[Metric, ...], lowering: Lowering
 ) -> tuple[Variant, Intervention]:
     """The run that is searched or evaluated and what is changed in it, their passes asked for."""
+    model, change = step.model, step.change
+    assert model is not None and change is not None
     intervention = lowering.intervention(change, model, into)
-    run, reference = lowering.run(into, model), lowering.reference(into, model)
+    holds = tuple(c for context in call.clauses.get("under", ()) for c in context.changes)
+    run, reference = lowering.variant_run(into, holds, model), lowering.reference(into, model)
     own = tuple(s.own for s in sites(change.units.units, lowering.steps) if s.feature)
     if own:
         lowering.forward(run, tuple(dict.fromkeys(own)))
@@ -187,7 +203,7 @@ def check_evaluated(call: Call, checks: Checks, search: Step) -> Step:
         findings=findings,
         n_rows=1,
     )
-    checks.check_contexts(call, model, side, "on")
+    _check_context(call, checks, model, side, "on")
     checks.check_metrics(call, step, side)
     warn_of_same(
         call,
@@ -243,7 +259,7 @@ def lower_evaluated(call: Call, step: Step, lowering: Lowering, search: Step) ->
     side = step.learned_from
     assert step.change is not None and step.model is not None and side is not None
     lowering.require([search.name])
-    variant, intervention = _prepared(step.model, step.change, side, step.metrics, lowering)
+    variant, intervention = _prepared(call, step, side, step.metrics, lowering)
     n = search.n_rows
     held = [(FINDINGS[f.function], dict(f.arguments)) for f in step.findings if f.function]
     lowering.add(

@@ -45,6 +45,13 @@ def _check(call: Call, checks: Checks) -> Step:
         found = node_circuits.check(call, checks, call.objects[0])
         check_driver(call, checks, found.metrics[0])
         return found
+    if "under" in call.clauses:
+        checks.error(
+            "E306",
+            "a search takes edges out of a run without interventions",
+            call.spans["under"],
+            help="measure edges under it: patch … under cut",
+        )
     edges: EdgeSet = call.objects[0]
     method: SearchTerm = call.one("by")
     source: SourceTerm = call.one("from")
@@ -319,6 +326,7 @@ VERB = Verb(
         "measure": Clause(
             "metric", "the metrics; the first drives the search", required=True, many=True
         ),
+        "under": Clause("context", "of places: what holds throughout", many=True),
         "layers": Clause("int", "only edges between these layers, places of them", many=True),
         "where": Clause("units", "only those whose scores pass a test", many=True),
     },
@@ -327,10 +335,6 @@ VERB = Verb(
     "step circuit = search edges by acdc(threshold=0.02) from ioi.corrupt into ioi.clean "
     "measure kl()",
     refused={
-        "under": (
-            "a search takes edges out of a run without interventions",
-            "measure edges under it: patch … under cut",
-        ),
         "along": (
             "an edge is in a circuit as a whole, or out of it",
             "measure edges along a direction: patch … along it",
