@@ -14,6 +14,7 @@ from torch import Tensor
 
 from interp_dsl.data.positions import check_aligned
 from interp_dsl.engine.features import FeatureEdits, HeldFeatures
+from interp_dsl.engine.means import Means
 from interp_dsl.engine.packed import Packed
 from interp_dsl.engine.slots import ends
 from interp_dsl.engine.sources import Address, Elsewhere, values_of
@@ -56,7 +57,7 @@ class Editor:
         has_features = any(s.feature for s in parts(intervention.units, Site))
         self.features: FeatureEdits | HeldFeatures | None = None
         if has_features and self.values is not None:
-            if holds and not isinstance(self.values, Elsewhere):
+            if holds and not isinstance(self.values, Elsewhere | Means):
                 self.features = HeldFeatures(self.values, into, state)
             else:
                 self.features = FeatureEdits(self.values, into, state, holds)
@@ -77,11 +78,15 @@ class Editor:
         return made if self.features is None else made + self.features.edits(batch)
 
     def check(self, units: Iterable[Unit]) -> None:
-        """Raise InterpError where units have positions that the prompts lack, or that those of the
-        source do not correspond to (E410 to E414)."""
+        """What `aligns` says, and what features of these units are is made ready."""
         units = list(units)
         if self.features is not None:
             self.features.prepare(units)
+        self.aligns(units)
+
+    def aligns(self, units: Iterable[Unit]) -> None:
+        """Raise InterpError where units have positions that the prompts lack, or that those of the
+        source do not correspond to (E410 to E414)."""
         side = self.state.side(self.into)
         other = self.state.side(self.source.run) if isinstance(self.source, FromRun) else side
         describe = token_text(self.state.executor(self.into).facts)

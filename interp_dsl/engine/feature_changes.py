@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from interp_dsl.dictionaries.dictionary import Dictionary
-from interp_dsl.engine.feature_values import Multiples, activations_of, dictionary_of
+from interp_dsl.engine.feature_values import Multiples, activations_of, dictionary_of, encoded
+from interp_dsl.engine.means import Means
 from interp_dsl.engine.sources import Address, Elsewhere, Values
 from interp_dsl.engine.state import State
 from interp_dsl.models.edits import entries, moved
@@ -44,6 +45,9 @@ class FeatureChanges:
             wanted.setdefault((target.site, target.positions), set()).add(target.index or 0)
         self._features = {piece: sorted(numbers) for piece, numbers in wanted.items()}
         self._rows = {p: {n: r for r, n in enumerate(held)} for p, held in self._features.items()}
+        self._means = None
+        if isinstance(values, Means):
+            self._means = Means(state, values.source, into, self._averaged)
 
     @property
     def n_features(self) -> int:
@@ -105,8 +109,39 @@ class FeatureChanges:
             return self._read(piece, entries(x, mine[:, None], theirs))
         if isinstance(self.values, Multiples):
             return self.values.of(site, torch.tensor(self._features[piece]))
+        if self._means is not None:
+            return self._mean(piece, examples)
         first = torch.zeros(1, dtype=torch.long)
         return self.values(Address(site.own, positions, examples[:1], first)).float()
+
+    def _mean(self, piece: Piece, examples: Tensor) -> Tensor:
+        """The means of a piece's features [B, k, m], or of the error [B, k, d_in]."""
+        (site, positions), numbers = piece, self._features[piece]
+        place = {n: i for i, n in enumerate(self._averaged_numbers(site))}
+        at = torch.tensor([place[n] for n in numbers])
+        rows = examples.repeat_interleave(len(at))
+        assert self._means is not None
+        found = self._means(Address(site, positions, rows, at.repeat(len(examples)))).float()
+        if site.kind == "error":
+            return found
+        return found[..., 0].expand(len(rows), -1).view(len(examples), len(at), -1).transpose(1, 2)
+
+    def _averaged_numbers(self, site: Site) -> list[int]:
+        return sorted({n for (s, _), held in self._features.items() if s == site for n in held})
+
+    def _averaged(self, site: Site) -> Tensor:
+        """Features of the run whose means are taken [n, T, m, 1], or its errors [n, T, 1, d_in]."""
+        assert isinstance(self.values, Means)
+        x, dictionary = (
+            activations_of(self.values.source.run, site, self.state),
+            self._dictionary(site),
+        )
+        if site.kind == "error":
+            return (x.float() - dictionary.reconstruct(x.float()))[:, :, None]
+        numbers = self._averaged_numbers(site)
+        parts = encoded(x.reshape(-1, x.shape[-1]), dictionary)
+        found = torch.cat([part[:, numbers] for part in parts])
+        return found.view(*x.shape[:2], len(numbers), 1)
 
     def _read(self, piece: Piece, x: Tensor) -> Tensor:
         """The features of activations x [B, k, d_in], or their error."""

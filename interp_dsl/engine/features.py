@@ -21,6 +21,7 @@ from interp_dsl.engine.feature_values import (
     encoded,
 )
 from interp_dsl.engine.live_features import Named, Piece, read_live
+from interp_dsl.engine.means import Means
 from interp_dsl.engine.packed import Packed
 from interp_dsl.engine.slots import Slots
 from interp_dsl.engine.sources import Address, Elsewhere, Values
@@ -60,6 +61,7 @@ class FeatureEdits:
     def __init__(self, values: Values, into: Run, state: State, holds: bool = False) -> None:
         self.values, self.into, self.state, self.holds = values, into, state, holds
         self._held: dict[tuple[Run, Site], Known] = {}
+        self._means: Means | None = None
 
     def prepare(self, units: Iterable[Unit]) -> None:
         """Compute the features and errors of units in the run, and in that of the source."""
@@ -67,7 +69,11 @@ class FeatureEdits:
         for target in (t for unit in units for t in unit.targets if t.site.feature):
             wanted[target.site].add(_number(target))
         runs = set() if self.holds else {self.into}
-        runs |= {self.values.run} if isinstance(self.values, Elsewhere) else set()
+        if isinstance(self.values, Elsewhere):
+            runs.add(self.values.run)
+        if isinstance(self.values, Means):  # of what is known from here on
+            runs.add(self.values.source.run)
+            self._means = Means(self.state, self.values.source, self.into, self._averaged)
         for run in runs:
             for site, numbers in wanted.items():
                 known = self._held.get((run, site))
@@ -75,6 +81,12 @@ class FeatureEdits:
                 if left:
                     new = self._compute(run, site, left)
                     self._held[run, site] = new if known is None else known.joined(new)
+
+    def _averaged(self, site: Site) -> Tensor:
+        """Features of the run whose means are taken [n, T, m, 1], or its errors [n, T, 1, d_in]."""
+        assert isinstance(self.values, Means)
+        known = self._held[self.values.source.run, site].values
+        return known.movedim(0, 2) if site.kind == "error" else known.movedim(0, 2)[..., None]
 
     def _compute(self, run: Run, site: Site, numbers: list[int]) -> Known:
         x = activations_of(run, site, self.state)
@@ -158,7 +170,12 @@ class FeatureEdits:
             return self._in_run(self.values.run, site, feature, mine, theirs)
         if isinstance(self.values, Multiples):
             return self.values.of(site, feature)[:, None]
-        value = self.values(Address(site.own, at, examples, feature)).float()
+        if isinstance(self.values, Means):
+            place = self._held[self.values.source.run, site].place[feature]
+            assert self._means is not None, "units were made ready"
+            value = self._means(Address(site, at, examples, place)).float()
+        else:
+            value = self.values(Address(site.own, at, examples, feature)).float()
         return value if site.kind == "error" else value[..., 0]
 
     def _in_run(

@@ -109,7 +109,7 @@ class SiteEstimates:
         self.task, self.bench, self.units = task, bench, units
         self.options: Options = dict(task.options)
         self.editor = Editor(task.intervention, bench.run, bench.state)
-        self.editor.check(units)
+        self.editor.aligns(units)
         values = self.editor.values
         assert values is not None, "the checker refuses blocking"
         self.features = FeatureChanges(values, units, bench.run, bench.state)

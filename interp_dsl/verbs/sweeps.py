@@ -25,7 +25,7 @@ MEASURING = {
 }
 
 
-ERROR_SOURCES = ("zero", "side", "resample")
+ERROR_SOURCES = ("zero", "side", "resample", "mean")
 FEATURE_SOURCES = (*ERROR_SOURCES, "constant", "times")
 
 
@@ -142,13 +142,13 @@ def check_features(call: Call, checks: Checks, kinds: set[str], change: Change, 
     if "feature" in kinds and kind not in FEATURE_SOURCES:
         checks.error(
             "E306",
-            "a feature is set to zero, to a number, or to what it is in another run",
+            "a feature is set to zero, a number, what it is in another run, or its mean",
             call.spans[word],
         )
     elif "error" in kinds and kind not in ERROR_SOURCES:
         checks.error(
             "E306",
-            "an error is set to zero, or to what it is in another run",
+            "an error is set to zero, what it is in another run, or its mean",
             call.spans[word],
             label="it is a vector, with no scale of its own",
         )

@@ -27,6 +27,7 @@ from interp_dsl.plan.algebra import (
     Explicit,
     FromRun,
     Intervention,
+    Mean,
     Resample,
     Run,
     Source,
@@ -298,3 +299,58 @@ def test_the_compiled_forward_takes_up_a_pass_under_features(tmp_path: Path) -> 
         np.testing.assert_allclose(late, plain, atol=1e-5)
         bench = Bench(into, (GAP,), {}, state)
         assert bench.can_resume and (plain - plain[0]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("per", ["position", "all", "token", "label"])
+def test_features_are_set_to_their_means(tmp_path: Path, per: str) -> None:
+    """One, several of a place, of several places, throughout, and by their estimates, which are
+    exact behind the last layer."""
+    under = Intervention(Explicit((Unit(of("stream", 0, 3, error=True, at=AT[per])),)), MEAN[per])
+    into = replace(CLEAN, under=(under,))
+    state, report = _state(tmp_path, None, into)
+    side = MEAN[per].run.side
+    means = {name: [_mean(x, per) for x in _read(side, name)] for name in NAMES}
+
+    def meant(name: str, numbers: tuple[int, ...], error: bool = False) -> New:
+        f, e = means[name]
+        at = slice(-1, None) if per == "label" else slice(0)
+        return _setting(numbers, f, e if error else None, at)
+
+    units = (
+        Unit(of("last", 1, at=AT[per])),
+        Unit(of("last", 0, 2, 3, error=True, at=AT[per])),
+        Unit((*of("neurons", 1, 4, at=AT[per]), *of("last", 5, at=AT[per]))),
+    )
+    wanted = [
+        {"last": meant("last", (1,))},
+        {"last": meant("last", (0, 2, 3), True)},
+        {"neurons": meant("neurons", (1, 4)), "last": meant("last", (5,))},
+    ]
+    values = torch.stack([_gap(_by_hand(new)[0]) for new in wanted])
+    found = _swept(state, report, CLEAN, units, MEAN[per])
+    np.testing.assert_allclose(found, values, rtol=1e-4, atol=1e-4)
+    change = Intervention(Explicit(units[:2]), MEAN[per])
+    task = Attribute("a", "who", Variant(CLEAN, None), "atp", (), (GAP,), CLEAN, change)
+    _, estimates = unit_estimates(task, state, report)
+    base = state.kept(CLEAN).values[GAP.term].double()
+    np.testing.assert_allclose(estimates[0], values[:2] - base, rtol=1e-4, atol=1e-4)
+    held = _gap(_by_hand({"stream": meant("stream", (0, 3), True)})[0])
+    np.testing.assert_allclose(state.kept(into).values[GAP.term], held, rtol=1e-4, atol=1e-4)
+
+
+MEAN = {per: Mean(CORRUPT, per) for per in ("position", "all", "label")}
+MEAN["token"] = Mean(CLEAN, "token")  # whose tokens all occur there
+AT = {"position": ALL, "all": ALL, "token": ALL, "label": END}
+
+
+def _mean(x: Tensor, per: str) -> Tensor:
+    """Means of what a side's tokens have [n, T, d], for each of the clean side's."""
+    if per in ("position", "label"):  # END is the last position of every prompt
+        return x.mean(0, keepdim=True).expand_as(x)
+    if per == "all":
+        return x.mean((0, 1)).expand_as(x)
+    found = torch.zeros_like(x)
+    for row, tokens in enumerate(TOKENS["clean"]):
+        for place, token in enumerate(tokens):
+            found[row, place] = x[TOKENS["clean"] == token].mean(0)
+    return found
