@@ -183,7 +183,7 @@ def _unranked(step: str, unit: Unit) -> InterpError:
 def _no_gap(task: SearchNodes) -> InterpError:
     return InterpError(
         Diagnostic(
-            "E658",
+            "E659",
             f"with every node out, {task.metrics[0].name} is what the whole model has",
             notes=("faithfulness is a share of their difference, and there is none",),
             help="search more nodes, from another source, or say how many: n=20",

@@ -98,7 +98,7 @@ def examples_of(bench: Bench, numbers: Tensor, metric: int) -> Examples:
         measure,
         None if plain.reads is None else torch.from_numpy(plain.reads)[numbers].to(bench.device),
         None if plain.mask is None else torch.from_numpy(plain.mask)[numbers].to(bench.device),
-        bench.context(numbers, bench.width),
+        under=bench.context(numbers, bench.width),
     )
 
 

@@ -25,6 +25,7 @@ from interp_dsl.plan.tasks import (
     Fit,
     Generate,
     Inspect,
+    InspectWeights,
     KeepPairs,
     LoadDictionary,
     NodeTask,
@@ -96,7 +97,8 @@ def _plain(task: Step, known: Sizes) -> Cost:
         return factor_plain(task, known)
     if isinstance(task, Fit):
         return fit_plain(task, known)
-    if isinstance(task, LoadDictionary | EvaluateDictionary | Inspect | Relate | NodeTask):
+    own = LoadDictionary | EvaluateDictionary | Inspect | InspectWeights | Relate | NodeTask
+    if isinstance(task, own):
         return cost(task, known)
     if isinstance(task, Generate):
         return generation_plain(task, known)
@@ -133,7 +135,7 @@ def runs_of(task: Step) -> tuple[Run, ...]:
             found = [*parts(variant, Run)]
         case Fit() | EvaluateDictionary() | Inspect() | Relate():  # these run their data themselves
             return ()
-        case LoadDictionary():
+        case LoadDictionary() | InspectWeights():
             return ()
         case Search() | EvaluateCircuit() | Factor():  # these run their sides themselves
             found = []

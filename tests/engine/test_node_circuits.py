@@ -270,5 +270,5 @@ def test_a_search_without_units_and_without_a_gap(tmp_path: Path) -> None:
     rows = [{"unit": UNITS[0].place, "position": "all", "metric": "gap", "effect": 1.0}]
     state.results["quick"] = Result(rows, {})
     same = FromRun(CLEAN)
-    with pytest.raises(InterpError, match="E658"):
+    with pytest.raises(InterpError, match="E659"):
         _search(state, report, "top_nodes", UNITS[:1], same, "quick", faithfulness=0.9)
