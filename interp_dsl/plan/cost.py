@@ -49,6 +49,7 @@ from interp_dsl.plan.tasks import (
     Forward,
     Generate,
     Inspect,
+    InspectWeights,
     KeepPairs,
     LoadDictionary,
     LoadModel,
@@ -194,9 +195,13 @@ def cost(task: Task, known: Sizes) -> Cost:
 
             return generation_cost(task, known)
         case Inspect():
-            from interp_dsl.plan.training import reading_cost
+            from interp_dsl.plan.reading import reading_cost
 
             return reading_cost(task, known)
+        case InspectWeights():
+            from interp_dsl.plan.reading import weights_cost
+
+            return weights_cost(task, known)
         case Relate():
             from interp_dsl.plan.relating import relate_cost
 
