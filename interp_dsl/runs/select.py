@@ -26,6 +26,7 @@ from interp_dsl.runs.schema import (
     is_density_table,
     is_estimated,
     is_example_table,
+    is_node_circuit,
     is_score_table,
     is_training_table,
     reading_of,
@@ -126,12 +127,14 @@ def score_columns(rows: pl.DataFrame) -> list[Column]:
     of_metric = {m: decimals(rows.filter(pl.col("metric") == m)[shown]) for m in set(metrics)}
     places = [of_metric[m] for m in metrics]
     columns = [_text(rows, name) for name in ("unit", "position", *extra_columns(rows), "metric")]
-    if not values_only:
+    if not values_only and not rows["base"].is_null().all():
         columns.append(_numbers(rows, "base", decimals(rows["base"]), signed=False))
     measured = _numbers(rows, shown, places, signed=not values_only)
     columns.append(replace(measured, name="estimate") if is_estimated(rows) else measured)
     if is_estimated(rows) and not rows["verified"].is_null().all():
         columns.append(_numbers(rows, "verified", places))
+    if is_node_circuit(rows):
+        return [*columns, _text(rows, "kept"), _text(rows, "order"), _text(rows, "n")]
     bounds = zip(_bounds(rows), places, strict=True)
     intervals = [_interval(*row, n, signed=not values_only) for row, n in bounds]
     columns.append(Column("95% interval", intervals, right=True))
