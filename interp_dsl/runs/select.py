@@ -16,7 +16,9 @@ from interp_dsl.runs.feature_rows import (
     density_columns,
     example_columns,
     feature_selection,
+    is_written,
     training_columns,
+    written_columns,
 )
 from interp_dsl.runs.rank import metrics, ranked, ranking_column
 from interp_dsl.runs.schema import (
@@ -27,6 +29,7 @@ from interp_dsl.runs.schema import (
     is_node_circuit,
     is_score_table,
     is_training_table,
+    reading_of,
 )
 from interp_dsl.runs.text import Column, count, decimals, number, printable
 
@@ -60,7 +63,7 @@ def select(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.Dat
     if is_training_table(table):
         newest = table.sort("step", descending=True, maintain_order=True)
         return newest, f"{count(len(table), 'point')} of training, the newest first"
-    if is_example_table(table) or is_density_table(table):
+    if reading_of(table) in ("examples", "density", "logits"):
         return feature_selection(table)
     return table, count(len(table), "row")
 
@@ -159,6 +162,7 @@ _COLUMNS: tuple[
     (is_training_table, training_columns),
     (is_example_table, example_columns),
     (is_density_table, density_columns),
+    (is_written, written_columns),
 )
 """What each kind of rows is shown by, the first that holds: those of curves are scores too."""
 
