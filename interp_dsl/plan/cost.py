@@ -24,7 +24,7 @@ from interp_dsl.plan.algebra import (
 from interp_dsl.plan.curves import closer
 from interp_dsl.plan.memory import batch_bytes, remembered_bytes, site_bytes
 from interp_dsl.plan.metrics import METRICS, calls
-from interp_dsl.plan.places import Positions, Site, Unit
+from interp_dsl.plan.places import Point, Positions, Site, Unit
 from interp_dsl.plan.starts import (
     WHOLE,
     Late,
@@ -44,20 +44,24 @@ from interp_dsl.plan.tasks import (
     Evaluate,
     EvaluateCircuit,
     EvaluateDictionary,
+    EvaluateNodes,
     Factor,
     Fit,
     Forward,
     Generate,
     Inspect,
+    InspectWeights,
     KeepPairs,
     LoadDictionary,
     LoadModel,
     ModelSize,
+    NodeTask,
     Plan,
     Record,
     Regions,
     Relate,
     Search,
+    SearchNodes,
     SelfTest,
     Sweep,
     Task,
@@ -66,6 +70,8 @@ from interp_dsl.plan.units import depends, expand
 from interp_dsl.plan.work import EVERYWHERE, Reads, Work, passes, read_by
 
 Ats = frozenset[Positions | None]
+Measuring = Sweep | Evaluate | Search | EvaluateCircuit | Attribution | Factor | NodeTask
+"""Tasks that measure metrics, which may compare with a reference."""
 
 
 @dataclass(frozen=True)
@@ -119,11 +125,12 @@ def sizes(plan: Plan) -> Sizes:
     loads = [t for t in plan.tasks if isinstance(t, LoadModel)]
     compared: dict[Run, Ats] = {}
     for task in plan.tasks:
-        if isinstance(task, Sweep | Evaluate | Search | EvaluateCircuit | Attribution | Factor):
+        if isinstance(task, Measuring):
             wanted = [c for m in task.metrics for c in calls(m.term)]
             ats = {c.at for c in wanted if "reference" in METRICS[c.function].needs}
             if ats:
-                compared[task.reference] = compared.get(task.reference, frozenset()) | ats
+                for run in task.references if isinstance(task, Sweep) else (task.reference,):
+                    compared[run] = compared.get(run, frozenset()) | ats
     return Sizes(
         {t.id: t.size for t in loads if t.size},
         {t.id: t.size for t in plan.tasks if isinstance(t, BuildData) and t.size},
@@ -132,9 +139,9 @@ def sizes(plan: Plan) -> Sizes:
     )
 
 
-def units_of(task: Sweep | Attribute, known: Sizes) -> tuple[Unit, ...] | None:
+def units_of(task: Sweep | Attribute | NodeTask, known: Sizes) -> tuple[Unit, ...] | None:
     """The units of a step, None where they wait for a result or the data."""
-    first = task.variant if isinstance(task, Attribute) else task.variants[0]
+    first = task.variants[0] if isinstance(task, Sweep) else task.variant
     units, data = task.intervention.units, known.data.get(first.into.data)
     if depends(units) or (data is None and _has_each(units)):
         return None
@@ -143,7 +150,7 @@ def units_of(task: Sweep | Attribute, known: Sizes) -> tuple[Unit, ...] | None:
         raise AssertionError(step)
 
     found = expand(units, no_rows, data.width if data else None)
-    curves = None if isinstance(task, Attribute) else task.curves
+    curves = task.curves if isinstance(task, Sweep) else None
     return (*found, *closer(found, curves)) if isinstance(curves, Regions) else found
 
 
@@ -172,6 +179,8 @@ def cost(task: Task, known: Sizes) -> Cost:
             from interp_dsl.plan.edges import edges_cost
 
             return edges_cost(task, known)
+        case SearchNodes() | EvaluateNodes():
+            return _node_circuits(task, known)
         case Attribute() | AttributeEdges():
             from interp_dsl.plan.slopes import attribution_cost
 
@@ -193,9 +202,13 @@ def cost(task: Task, known: Sizes) -> Cost:
 
             return generation_cost(task, known)
         case Inspect():
-            from interp_dsl.plan.training import reading_cost
+            from interp_dsl.plan.reading import reading_cost
 
             return reading_cost(task, known)
+        case InspectWeights():
+            from interp_dsl.plan.reading import weights_cost
+
+            return weights_cost(task, known)
         case Relate():
             from interp_dsl.plan.relating import relate_cost
 
@@ -207,6 +220,15 @@ def cost(task: Task, known: Sizes) -> Cost:
             return replace(sum(kept, Cost()), is_bound=True)
         case Evaluate() | Record() | LoadModel() | BuildData() | LoadDictionary():
             return Cost()
+
+
+def _node_circuits(task: NodeTask, known: Sizes) -> Cost:
+    """A whole pass of all examples for each circuit, at most."""
+    data = known.data.get(task.variant.into.data)
+    if task.circuits is None or data is None:
+        return UNKNOWN
+    found = whole(task.variant.into, task.circuits * data.n, known)
+    return replace(found, is_bound=True, peak=0)
 
 
 def whole(
@@ -304,7 +326,25 @@ def _sweep(task: Sweep, known: Sizes) -> Cost:
         total = sum(parts, Cost())
     from interp_dsl.plan.slopes import paths_cost
 
-    return replace(total, is_bound=total.is_bound or idle) + paths_cost(task, known)
+    total = replace(total, is_bound=total.is_bound or idle) + paths_cost(task, known)
+    return total + _looked_at(task, units, known)
+
+
+def _looked_at(task: Sweep, units: tuple[Unit, ...], known: Sizes) -> Cost:
+    """Whole passes of the ends of paths whose gates are counted, and of points of planes."""
+    total, regions = Cost(), task.curves
+    if not isinstance(regions, Regions):
+        return total
+    points = [unit for unit in units if isinstance(unit, Point)]
+    curves = len({(p.targets, p.path) for p in points})
+    places = len({p.targets for p in points})
+    for variant in task.variants:
+        data = known.data[variant.into.data]
+        rows = 2 * curves * data.n * (regions.gates != "none")
+        rows += places * min(regions.planes, data.n) * (regions.slice**2 + 3 * bool(regions.slice))
+        if rows:
+            total += whole(variant.into, rows, known, read_by(task, data))
+    return total
 
 
 def _whole(task: Sweep, run: Run, units: int, known: Sizes) -> Cost:

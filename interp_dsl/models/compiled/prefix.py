@@ -14,6 +14,10 @@ from torch import Tensor
 
 from interp_dsl.models.edits import entries, moved
 
+TIMES = 16
+"""Where a row's own positions are more than this part of all, two softmaxes cost a processor more
+than reading the earlier keys and values once a row."""
+
 
 @dataclass(frozen=True)
 class Groups:
@@ -33,6 +37,10 @@ class Groups:
         within[order] = torch.arange(len(rows)) - firsts[which[order]]
         most = int(counts.max())
         return cls(examples, which * most + within, most)
+
+    def of_each(self, x: Tensor) -> Tensor:
+        """The examples' entries of x [n, …]; x itself where they are all of them."""
+        return x if len(self.examples) == len(x) else entries(x, self.examples)
 
     def gathered(self, x: Tensor) -> Tensor:
         """x [R, …] as [m, most, …], zeros where an example has fewer rows."""
@@ -67,7 +75,7 @@ def _earlier(
 ) -> tuple[Tensor, Tensor]:
     """z over the earlier keys alone [R, t, head, d_head], and the log of the sum of their scores'
     exponentials [R, t, head]."""
-    k, v = (entries(x, groups.examples).transpose(1, 2) for x in before)  # [m, kv, P, d]
+    k, v = (groups.of_each(x).transpose(1, 2) for x in before)  # [m, kv, P, d]
     m, kv, _, size = k.shape
     t, heads = q.shape[1:3]
     queries = groups.gathered(q).view(m, groups.most, t, kv, heads // kv, size)
