@@ -20,6 +20,8 @@ from interp_dsl.circuits.rows import index
 from interp_dsl.circuits.sent import Sent, picked
 from interp_dsl.models.graph import Bools, Group, Ints
 
+APART = 2**14
+"""Numbers of an input from which on sums are made one by one, and nothing is gathered for them."""
 CACHED = 2**18
 """Numbers of a tensor that a processor's cache holds beside what is made of it."""
 
@@ -89,7 +91,9 @@ class Flow:
 
     def leaves_clean(self, inputs: Sequence[Inputs]) -> bool:
         """Is this the first run, and has nothing been removed before or at these inputs?"""
-        return self.given is None and not self.sent[True].senders and all(i.is_clean for i in inputs)
+        return (
+            self.given is None and not self.sent[True].senders and all(i.is_clean for i in inputs)
+        )
 
     def accept(self, candidate: int) -> None:
         for update in self.updates:
@@ -199,14 +203,11 @@ class Inputs:
             return None
         rows, removed = row_of[numbers], given.removed[numbers]
         differences = flow.clean.differences(self.narrow)
-        is_one = bool((rows == rows[0]).all())
-        old = self.x[index(rows[:1] if is_one else rows, self.x.device)]
-        if (removed.sum(1) == 1).all():
-            x = old + self._differences(differences, given, removed.argmax(1))
+        is_large = differences[0].numel() > APART and differences.device.type == "cpu"
+        if is_large and self.at is None:
+            x = _stepwise(self.x, rows, removed, given.senders, differences)
         else:
-            mine = self._differences(differences, given, slice(None)).flatten(1)
-            x = torch.addmm(old.flatten(1), torch.from_numpy(removed).to(mine), mine)
-            x = x.view(-1, *old.shape[1:])
+            x = self._at_once(rows, removed, given, differences)
         touched = [receiver for receiver in given.state_of if receiver in self.rows]
         which = np.array([given.state_of[receiver] for receiver in touched])
         which = np.where(which < 0, -1, np.searchsorted(numbers, which))
@@ -219,7 +220,7 @@ class Inputs:
         if flow.given is None:
             return self._all(flow)
         sent = flow.sent[self.narrow]
-        found = np.flatnonzero(self.present[:, sent.senders].any(1)) if sent.senders else ()
+        found = np.flatnonzero(self.present[:, sent.senders].any(1))
         if not len(found):
             return None
         gains: Sequence[Tensor] | Tensor
@@ -254,6 +255,18 @@ class Inputs:
             )[:, 0]
         return Changed(np.arange(len(self.x)), self.x, None, self._alike)
 
+    def _at_once(
+        self, rows: Ints, removed: Bools, given: Candidates, differences: Tensor
+    ) -> Tensor:
+        """The inputs of rows [n] without what is `removed` [n, senders], [n, B, t, D]."""
+        is_one = bool((rows == rows[0]).all())
+        old = self.x[index(rows[:1] if is_one else rows, self.x.device)]
+        if (removed.sum(1) == 1).all():
+            return old + self._differences(differences, given, removed.argmax(1))
+        mine = self._differences(differences, given, slice(None)).flatten(1)
+        found = torch.addmm(old.flatten(1), torch.from_numpy(removed).to(mine), mine)
+        return found.view(-1, *old.shape[1:])
+
     def _differences(self, all_of_them: Tensor, given: Candidates, some: Ints | slice) -> Tensor:
         """ablated - clean of some of the senders that candidates take edges from, each at its
         place, [n, B, t, D]."""
@@ -261,6 +274,24 @@ class Inputs:
         if self.at is None or given.places is None:
             return found
         return found * self.at[index(given.places[some], self.at.device)][..., None]
+
+
+def _stepwise(x: Tensor, rows: Ints, removed: Bools, senders: Ints, differences: Tensor) -> Tensor:
+    """The inputs of rows [n] of x without what is `removed` [n, senders], [n, B, t, D]: each from
+    the nearest before it of the same row that lacks no more."""
+    found = x.new_empty(len(rows), *x.shape[1:])
+    nearest: list[int] = []
+    for place, row in enumerate(rows.tolist()):
+        before = place - 1 if place and rows[place - 1] == row else -1
+        while before >= 0 and (removed[before] & ~removed[place]).any():
+            before = nearest[before]
+        nearest.append(before)
+        more = removed[place] if before < 0 else removed[place] & ~removed[before]
+        first, *others = senders[more].tolist()
+        torch.add(x[row] if before < 0 else found[before], differences[first], out=found[place])
+        for sender in others:
+            found[place] += differences[sender]
+    return found
 
 
 def _sum(edges: Bools, sent: Tensor) -> Tensor:

@@ -153,7 +153,9 @@ class Heads:
         made: dict[str, list[tuple[Ints, Tensor]]] = {}
         for inputs, channels in zip(self.inputs, self._channels, strict=True):
             changed = inputs.changed(flow)
-            for members, own in () if changed is None else changed.parts():
+            if changed is None:
+                continue
+            for members, own in changed.parts():
                 h = self.layer.normed(changed.new(own))
                 channel_of, head_of = np.divmod(changed.rows[members], len(self._heads))
                 for number in dict.fromkeys(channel_of.tolist()):

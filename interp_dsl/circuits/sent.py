@@ -51,7 +51,8 @@ class Sent:
 
     def _total(self, row: Bools) -> Tensor:
         whole = self._rows.first(self._rows.count) if self._whole else ()
-        parts = [x for sender, x in zip(self._whole, whole, strict=True) if row[sender]]
+        kept = zip(self._whole, whole, strict=True)
+        parts: list[Tensor] = [x for sender, x in kept if row[sender]]
         for senders, states, which in self._states:
             mine = which[row[senders]]
             if (mine >= 0).any():
