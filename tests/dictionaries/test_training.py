@@ -13,6 +13,7 @@ from interp_dsl.dictionaries.architectures import (
     Relu,
     TopK,
 )
+from interp_dsl.dictionaries.ends import Itself, loss_between
 from interp_dsl.dictionaries.schedules import Schedule
 from interp_dsl.dictionaries.training import Settings, Trainer
 from tests.dictionaries.planted import features, mixtures, mmcs
@@ -114,7 +115,7 @@ def test_what_is_saved_does_on_activations_what_was_learned_of_scaled_ones(
     trainer = Trainer(architecture, Settings(24, 1e-2, scale=scale), Schedule(30), x)
     for _ in range(30):
         trainer.step(x)
-    found = architecture.loss(trainer.params, x * scale, Now())
+    found = loss_between(Itself(), architecture, trainer.params, {}, (x * scale, x * scale), Now())
     if found.held:  # this batch's own threshold, just below the value that it stands for
         trainer.held = {"threshold": found.held["threshold"] * (1 - 1e-5)}
     saved = trainer.dictionary()

@@ -1,14 +1,15 @@
 """What all architectures share.
 
-Parameters by name: encoder and decoder [m, d], feature after feature; b_enc [m], b_dec [d]; more
-as an architecture says. The pre-activations are (x - b_dec) encoderᵀ + b_enc, the reconstruction
-f decoder + b_dec. No product is spent on b_dec: its gradient through the encoder is a
-matrix-vector product of the summed gradient."""
+Parameters by name: encoder [m, d_in] and decoder [m, d_out], feature after feature; b_enc [m]; more
+as an architecture says. The pre-activations are seen encoderᵀ + b_enc, and f decoder is to be what
+is wanted: what is seen of activations, and what is wanted of features, is settled by the ends of a
+dictionary (ends.py), which have the other parameters."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -29,15 +30,28 @@ class Now:
 
 @dataclass(frozen=True)
 class Found:
-    """What a batch x [B, d] says: the terms of the loss, which is their sum; a gradient for each
-    parameter; the error (reconstruction - x) [B, d]; how many of the batch each feature fired on
-    [m]; what is held for the next batch."""
+    """What a batch says: the terms of the loss, which is their sum; a gradient for each parameter
+    of the architecture; the error (rebuilt - wanted) [B, d_out]; the loss's slope along it
+    [B, d_out], and its slope along the pre-activations without biases, summed over the batch [m];
+    how many of the batch each feature fired on [m]; what is held for the next batch."""
 
     terms: dict[str, Tensor]
     gradients: Params
     error: Tensor
+    slope: Tensor
+    pull: Tensor
     fired: Tensor
     held: Params = field(default_factory=dict)
+
+
+class Sizes(NamedTuple):
+    """Of a dictionary's activations and features; `is_tied`: its encoder begins as the decoder's
+    transpose."""
+
+    d_in: int
+    d_out: int
+    width: int
+    is_tied: bool = True
 
 
 class Architecture(Protocol):
@@ -53,12 +67,12 @@ class Architecture(Protocol):
     @property
     def convention(self) -> str: ...
 
-    def initial(self, d: int, width: int, generator: torch.Generator) -> Params:
+    def initial(self, sizes: Sizes, generator: torch.Generator) -> Params:
         """Parameters to begin with."""
         ...
 
-    def loss(self, params: Params, x: Tensor, now: Now) -> Found:
-        """The loss of a batch and its gradients."""
+    def loss(self, params: Params, seen: Tensor, wanted: Tensor, now: Now) -> Found:
+        """The loss of a batch, seen [B, d_in] and wanted [B, d_out], and its gradients."""
         ...
 
     def thresholds(self, params: Params, held: Params) -> Tensor | None:
@@ -71,15 +85,12 @@ def directions(d: int, width: int, generator: torch.Generator) -> Tensor:
     return unit(torch.randn(width, d, generator=generator))
 
 
-def tied(d: int, width: int, generator: torch.Generator, length: float = 1.0) -> Params:
-    """An encoder that begins as the decoder's transpose, decoder rows of one length, no biases."""
-    decoder = directions(d, width, generator) * length
-    return {
-        "encoder": decoder.clone(),
-        "decoder": decoder,
-        "b_enc": torch.zeros(width),
-        "b_dec": torch.zeros(d),
-    }
+def start(sizes: Sizes, generator: torch.Generator, length: float = 1.0) -> Params:
+    """An encoder that begins as the decoder's transpose, or with directions of its own; decoder
+    rows of one length, no bias."""
+    decoder = directions(sizes.d_out, sizes.width, generator) * length
+    encoder = decoder if sizes.is_tied else directions(sizes.d_in, sizes.width, generator) * length
+    return {"encoder": encoder.clone(), "decoder": decoder, "b_enc": torch.zeros(sizes.width)}
 
 
 def unit(rows: Tensor) -> Tensor:
@@ -89,7 +100,7 @@ def unit(rows: Tensor) -> Tensor:
 
 
 def affine(params: Params, seen: Tensor) -> Tensor:
-    """Pre-activations [B, m] of what is seen [B, d], b_dec taken off."""
+    """Pre-activations [B, m] of what is seen [B, d_in]."""
     return torch.addmm(params["b_enc"], seen, params["encoder"].T)
 
 
@@ -98,10 +109,10 @@ def squared(error: Tensor, share: float) -> tuple[Tensor, Tensor]:
     return share * error.square().sum(), (2 * share) * error
 
 
-def share(x: Tensor, convention: str = "mean") -> float:
-    """What a squared error counts in a batch x [B, d]: a mean over inputs, and a mean or a sum over
-    an input's elements."""
-    return 1 / (x.numel() if convention == "mean" else len(x))
+def share(wanted: Tensor, convention: str = "mean") -> float:
+    """What a squared error counts in a batch [B, d_out]: a mean over inputs, and a mean or a sum
+    over an input's elements."""
+    return 1 / (wanted.numel() if convention == "mean" else len(wanted))
 
 
 CACHED = 1 << 20
@@ -109,11 +120,11 @@ CACHED = 1 << 20
 work costs little beside the products."""
 
 
-def chunks(x: Tensor, width: int) -> tuple[Tensor, ...]:
-    """The inputs x [B, d] in parts for features [rows, width]; whole where there is no cache to
-    care for."""
+def chunks(x: Tensor, width: int) -> Iterator[slice]:
+    """Parts of the inputs x [B, d] for features [rows, width]; all at once where there is no cache
+    to care for."""
     rows = max(64, CACHED // width) if x.device.type == "cpu" else len(x)
-    return torch.split(x, rows)
+    return (slice(first, first + rows) for first in range(0, len(x), rows))
 
 
 def blank(params: Params) -> Params:

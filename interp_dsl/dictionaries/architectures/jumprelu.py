@@ -21,12 +21,13 @@ from interp_dsl.dictionaries.architectures.base import (
     Found,
     Now,
     Params,
+    Sizes,
     blank,
     chunks,
     count_on,
     share,
     squared,
-    tied,
+    start,
     where_near,
     where_on,
 )
@@ -46,37 +47,36 @@ class JumpRelu:
     has_unit_norm = True
     convention = "mean"
 
-    def initial(self, d: int, width: int, generator: torch.Generator) -> Params:
-        return {**tied(d, width, generator), "threshold": torch.full((width,), self.threshold)}
+    def initial(self, sizes: Sizes, generator: torch.Generator) -> Params:
+        threshold = torch.full((sizes.width,), self.threshold)
+        return {**start(sizes, generator), "threshold": threshold}
 
-    def loss(self, params: Params, x: Tensor, now: Now) -> Found:
+    def loss(self, params: Params, seen: Tensor, wanted: Tensor, now: Now) -> Found:
         """Five products, as of ReLU."""
         encoder, decoder, width = params["encoder"], params["decoder"], len(params["decoder"])
-        threshold, weight = self.thresholds(params, {}), share(x)
+        threshold, weight = self.thresholds(params, {}), share(wanted)
         most = self.bandwidth * self.length / 2
         fired, close, steep = (torch.zeros_like(threshold) for _ in range(3))
-        gradients, errors, mse = blank(params), [], x.new_zeros(())
-        for part in chunks(x, width):
-            seen = part - params["b_dec"]
-            a = torch.addmm(params["b_enc"], seen, encoder.T)
+        gradients, error = blank(params), torch.empty_like(wanted)
+        for rows in chunks(seen, width):
+            a = torch.addmm(params["b_enc"], seen[rows], encoder.T)
             beyond = a - threshold
             f = where_on(a, beyond)
-            errors.append(torch.addmm(params["b_dec"], f, decoder) - part)
-            loss, g = squared(errors[-1], weight)
-            d_f = g @ decoder.T
+            off = torch.addmm(wanted[rows], f, decoder, beta=-1, out=error[rows])
+            d_f = torch.mm(off, decoder.T).mul_(2 * weight)
             steep += where_near(d_f, beyond, most).sum(0)
             close += where_near(torch.ones_like(d_f), beyond, most).sum(0)
             d_pre = where_on(d_f, f)
-            gradients["decoder"].addmm_(f.T, g)
-            gradients["encoder"].addmm_(d_pre.T, seen)
-            gradients["b_dec"] += g.sum(0)
+            gradients["decoder"].addmm_(f.T, off, alpha=2 * weight)
+            gradients["encoder"].addmm_(d_pre.T, seen[rows])
             gradients["b_enc"] += d_pre.sum(0)
-            mse, fired = mse + loss, fired + count_on(f)
-        gradients["b_dec"] -= gradients["b_enc"] @ encoder
-        penalty, slope = self._penalty(fired.sum() / len(x), self.l0 * now.warmth)
-        d_threshold = -(threshold * steep + (slope / len(x)) * close) / (2 * most)
+            fired += count_on(f)
+        mse, slope = squared(error, weight)
+        penalty, push = self._penalty(fired.sum() / len(seen), self.l0 * now.warmth)
+        d_threshold = -(threshold * steep + (push / len(seen)) * close) / (2 * most)
         gradients["threshold"] = d_threshold * self.length
-        return Found({"mse": mse, "l0": penalty}, gradients, torch.cat(errors), fired)
+        terms = {"mse": mse, "l0": penalty}
+        return Found(terms, gradients, error, slope, gradients["b_enc"], fired)
 
     def thresholds(self, params: Params, held: Params) -> Tensor:
         """θ [m]."""
