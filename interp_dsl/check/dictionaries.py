@@ -104,9 +104,24 @@ def features(expr: Expr, scope: Scope) -> FeaturesTerm:
 def feature_units(expr: Expr, scope: Scope) -> UnitSet:
     """Features as units, each a place of its own."""
     term = features(expr, scope)
+    only_plain((term.fitted,), term.step.name, expr.span, scope)
     site = term.fitted.features(term.step.name)
     numbers = range(term.fitted.option("width")) if term.numbers is None else term.numbers
     return UnitSet(Explicit(tuple(Unit((Target(site, n),)) for n in numbers)), term.step.model)
+
+
+def only_plain(fitted: tuple[Fitted, ...], name: str, span: Span, scope: Scope) -> None:
+    """Refuse transcoders and crosscoders, whose features are at more places than one."""
+    if not all(one.is_plain for one in fitted):
+        what = "transcoder" if fitted[0].onto else "crosscoder"
+        raise scope.reject(
+            "E306",
+            f"features of a {what} are no units, and are not related",
+            span,
+            label=f"`{name}` is of {fitted[0].place}",
+            help="look at them: inspect features(…); or splice it in: evaluate … measure "
+            "ce_loss_score()",
+        )
 
 
 def holds_dictionaries(expr: Expr, scope: Scope) -> bool:

@@ -15,18 +15,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from interp_dsl.dictionaries.dictionary import Dictionary
+from interp_dsl.dictionaries.dictionary import Dictionary, Scale
+from interp_dsl.dictionaries.ends import Itself, Onto
 from interp_dsl.dictionaries.named import architecture
 from interp_dsl.dictionaries.schedules import Schedule
 from interp_dsl.dictionaries.starting import mean_length, scale_of
 from interp_dsl.dictionaries.training import Figures, Settings, Trainer
-from interp_dsl.engine.harvest import Block, Harvest
+from interp_dsl.engine.harvest import Block, Harvest, joined
 from interp_dsl.engine.interrupts import Stop
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.plan.dictionaries import Fit, Fitted
-from interp_dsl.plan.places import Target
+from interp_dsl.plan.places import Target, Unit
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.schema import FIT_COLUMNS, polars_types
 from interp_dsl.runs.training import dictionary_name
@@ -73,12 +74,13 @@ def fit(task: Fit, key: str, state: State, folder: RunFolder, report: Report, st
 
 @dataclass
 class _Fitting:
-    """Dictionaries in training: `done` steps; `scales` of each target's activations, and their
-    `lengths` once scaled; the rows of the training curves so far."""
+    """Dictionaries in training: `done` steps; of each target's activations the `scales`, the
+    `lengths` once scaled and the `widths`; the rows of the training curves so far."""
 
     trainers: list[Trainer]
     scales: Mapping[Target, float]
     lengths: Mapping[Target, float]
+    widths: Mapping[Target, int]
     done: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
 
@@ -90,15 +92,20 @@ def _step(task: Fit, fitting: _Fitting, held: Block, rows: Tensor, report: Repor
     batches = {target: x[rows] for target, x in held.items()}
     for one, trainer in zip(task.dictionaries, fitting.trainers, strict=True):
         if n in (one.given.get("resample") or ()):
-            changed = _resample(task, one, trainer, held[one.target], n)
+            changed = _resample(task, one, trainer, joined(held, one.read), n)
             report.note(f"{named(task, one)}: {changed:,} features resampled at step {n:,}")
-        figures = trainer.step(batches[one.target])
+        figures = trainer.step(*_read_and_rebuilt(one, batches))
         if is_point:
             fitting.rows.append(_point(task, one, n, trainer, figures))
             report.event("fit", step=task.step, total=task.steps, **_told(fitting.rows[-1]))
     fitting.done += 1
     if is_point:
         report.progress(fitting.done * task.inputs, task.steps * task.inputs)
+
+
+def _read_and_rebuilt(one: Fitted, block: Block) -> tuple[Tensor, Tensor | None]:
+    """What a dictionary reads of a block and, where that is something else, what it rebuilds."""
+    return joined(block, one.read), None if one.onto is None else block[one.onto]
 
 
 def _resample(task: Fit, one: Fitted, trainer: Trainer, held: Tensor, n: int) -> int:
@@ -165,12 +172,14 @@ def _say_passes(task: Fit, a_pass: int, report: Report) -> None:
 def _begun(task: Fit, harvest: Harvest) -> _Fitting:
     """Before the first step: scales and beginnings of biases are from the first activations."""
     first = harvest.block(0, min(FIRST, task.steps * task.inputs))
-    scales = {t: scale_of(x) for t, x in first.items()}
-    for one in task.dictionaries:
-        if one.option("normalize") == "none":
-            scales[one.target] = 1.0
+    plain = {t for d in task.dictionaries if d.option("normalize") == "none" for t in _ends(d)}
+    scales = {t: 1.0 if t in plain else scale_of(x) for t, x in first.items()}
     lengths = {t: mean_length(x) * scales[t] for t, x in first.items()}
     return _fitting(task, scales, lengths, first)
+
+
+def _ends(one: Fitted) -> tuple[Target, ...]:
+    return (*one.read, *one.rebuilt)
 
 
 def _fitting(
@@ -181,7 +190,7 @@ def _fitting(
 ) -> _Fitting:
     trainers = []
     for one in task.dictionaries:
-        options, target = one.given, one.target
+        options, (x, y) = one.given, _read_and_rebuilt(one, first)
         settings = Settings(
             options["width"],
             options["lr"],
@@ -189,14 +198,27 @@ def _fitting(
             options["dead_after"],
             options["bias"],
             options["seed"],
-            scales[target],
+            _scale(one, scales, first),
+            None if one.onto is None else scales[one.onto],
         )
         schedule = Schedule(
             task.steps, options["warmup"], options["decay"], options.get("sparsity_warmup", 0.0)
         )
-        made = architecture(one.architecture, options, lengths[target])
-        trainers.append(Trainer(made, settings, schedule, first[target]))
-    return _Fitting(trainers, scales, lengths)
+        length = math.hypot(*(lengths[target] for target in one.read))
+        parts = tuple(first[target].shape[1] for target in one.read)
+        made = architecture(one.architecture, options, length, parts)
+        ends = Itself() if one.onto is None else Onto(options["skip"])
+        trainers.append(Trainer(made, settings, schedule, x, ends, y))
+    widths = {target: x.shape[1] for target, x in first.items()}
+    return _Fitting(trainers, scales, lengths, widths)
+
+
+def _scale(one: Fitted, scales: Mapping[Target, float], first: Block) -> Scale:
+    """The factor of what a dictionary reads; of several places, for each element."""
+    if not one.others:
+        return scales[one.target]
+    parts = [first[t].new_full((first[t].shape[1],), scales[t]) for t in one.read]
+    return torch.cat(parts)
 
 
 class _Checkpoints:
@@ -216,7 +238,7 @@ class _Checkpoints:
         tensors: Arrays = {}
         for i, trainer in enumerate(fitting.trainers):
             tensors |= {f"{i}.{k}": v.cpu().numpy() for k, v in trainer.state().items()}
-        for name in ("scales", "lengths"):
+        for name in ("scales", "lengths", "widths"):
             tensors[name] = np.array(list(getattr(fitting, name).values()))
         table = pl.DataFrame(fitting.rows, schema=polars_types(FIT_COLUMNS))
         self.folder.write_part(self.step, fitting.done, table, tensors, self.key)
@@ -235,8 +257,8 @@ def _resumed(task: Fit, key: str, folder: RunFolder, device: torch.device) -> _F
         dict(zip(task.targets, map(float, held[name]), strict=True))
         for name in ("scales", "lengths")
     )
-    widths = {d.target: held[f"{i}.param.b_dec"] for i, d in enumerate(task.dictionaries)}
-    first = {t: torch.from_numpy(x)[None].to(device) for t, x in widths.items()}
+    widths = map(int, held["widths"])
+    first = {t: torch.zeros(1, d, device=device) for t, d in zip(task.targets, widths, strict=True)}
     fitting = _fitting(task, scales, lengths, first)
     for i, trainer in enumerate(fitting.trainers):
         prefix = f"{i}."
@@ -254,21 +276,30 @@ def _finish(task: Fit, key: str, fitting: _Fitting, folder: RunFolder) -> None:
         found = trainer.dictionary()
         prefix = f"{one.label}/" if one.label else ""
         tensors |= {f"{prefix}{k}": v.cpu().numpy() for k, v in found.saved().items()}
-        about.append(_about(one, trainer, found))
+        about.append(_about(one, trainer, found, fitting))
     folder.write_tensors(task.step, tensors)
     folder.write_table(task.step, pl.DataFrame(fitting.rows, schema=polars_types(FIT_COLUMNS)))
     folder.finish_step(task.step, key, dictionaries=about)
     folder.drop_parts(task.step)
 
 
-def _about(one: Fitted, trainer: Trainer, found: Dictionary) -> dict[str, Any]:
+def _about(one: Fitted, trainer: Trainer, found: Dictionary, fitting: _Fitting) -> dict[str, Any]:
+    more: dict[str, Any] = {}
+    if one.onto is not None:
+        more = {"onto": one.onto.place, "onto_scale": fitting.scales[one.onto]}
+    if one.others:
+        more["places"] = [
+            {"site": t.place, "width": fitting.widths[t], "scale": fitting.scales[t]}
+            for t in one.read
+        ]
     return {
         "label": one.label,
-        "site": one.target.place,
+        "site": Unit(one.read).place,
         "architecture": one.architecture,
         "activation": found.activation,
         "k": found.k,
         "convention": trainer.architecture.convention,
-        "scale": trainer.settings.scale,
+        "scale": fitting.scales[one.target],
         "options": one.given,
+        **more,
     }

@@ -21,6 +21,13 @@ from interp_dsl.plan.places import Site, Target
 Block = dict[Target, Tensor]
 
 
+def joined(block: Block, targets: Sequence[Target]) -> Tensor:
+    """Activations of targets side by side [rows, width]."""
+    if len(targets) == 1:
+        return block[targets[0]]
+    return torch.cat([block[target] for target in targets], 1)
+
+
 class Harvest:
     """The activations of a run at some targets, each [rows, width]; BOS and padding are left
     out."""

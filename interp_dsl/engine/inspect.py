@@ -11,7 +11,7 @@ from torch import Tensor
 
 from interp_dsl.dictionaries.dictionary import Dictionary
 from interp_dsl.dictionaries.reading import Intervals, Largest, Seen, alignment
-from interp_dsl.engine.harvest import Harvest
+from interp_dsl.engine.harvest import Harvest, joined
 from interp_dsl.engine.kept_dictionaries import read_dictionaries
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State, text_of, token_text
@@ -41,8 +41,8 @@ class _Reader:
     def __init__(self, task: Inspect, state: State, folder: RunFolder, report: Report) -> None:
         self.task = task
         (fitted,) = task.of.fitted
-        self.target = fitted.target
-        self.harvest = Harvest(task.run, (self.target,), state, 0, task.batch, report)
+        self.read = fitted.read
+        self.harvest = Harvest(task.run, self.read, state, 0, task.batch, report)
         (self.dictionary,) = read_dictionaries(folder, task.of, self.harvest.device)
         self.numbers = list(task.features or range(self.dictionary.d_sae))
         self.side = state.side(task.run)
@@ -61,7 +61,7 @@ class _Reader:
         def work(examples: Tensor) -> None:
             _, block = self.harvest.of(examples)
             row, position = self.harvest.kept(examples).nonzero(as_tuple=True)
-            add(self._features(block[self.target]), examples[row] * self.width + position)
+            add(self._features(joined(block, self.read)), examples[row] * self.width + position)
 
         self.harvest.through(work)
 
@@ -123,7 +123,7 @@ def _density(reader: _Reader) -> pl.DataFrame:
             "density": int(found.fired[i]) / found.count,
             "mean": float(found.total[i] / found.fired[i]) if found.fired[i] else None,
             "maximum": float(found.maximum[i]) if found.fired[i] else None,
-            "alignment": float(align[number]),
+            "alignment": None if align is None else float(align[number]),
             "n": found.count,
         }
         for i, number in enumerate(reader.numbers)
@@ -131,5 +131,8 @@ def _density(reader: _Reader) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=polars_types(DENSITY_COLUMNS))
 
 
-def _aligned(dictionary: Dictionary) -> Tensor:
+def _aligned(dictionary: Dictionary) -> Tensor | None:
+    """None of a transcoder, whose ends are directions of two spaces."""
+    if dictionary.is_transcoder:
+        return None
     return alignment(dictionary.tensors["W_enc"].cpu(), dictionary.tensors["W_dec"].cpu())

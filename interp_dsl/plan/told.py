@@ -39,9 +39,12 @@ def fitted(task: Fit, known: Sizes) -> Iterator[str]:
 
 
 def shape(one: Fitted) -> str:
-    """`L6.resid_pre: 768 → 24,576, topk(k=32)`"""
-    d_in = "?" if one.d_in is None else f"{one.d_in:,}"
-    return f"{one.target.place}: {d_in} → {one.option('width'):,}, {_architecture(one)}"
+    """`L6.resid_pre: 768 → 24,576, topk(k=32)`; of a transcoder, which rebuilds another width than
+    it reads, `L6.mlp_in to L6.mlp: 768 → 24,576 → 768`"""
+    read, made = ("?" if d is None else f"{d:,}" for d in (one.d_in, one.d_rebuilt))
+    sizes = f"{read} → {one.option('width'):,}" + (f" → {made}" if one.onto else "")
+    skip = " with a skip connection" if one.given.get("skip") else ""
+    return f"{one.place}: {sizes}, {_architecture(one)}{skip}"
 
 
 def _architecture(one: Fitted) -> str:

@@ -36,6 +36,9 @@ _COMMON: dict[str, Parameter] = {
     "batch": Parameter("int", 4096, "activations a training step", least=1),
     "buffer": Parameter("int", None, "activations shuffled together; 64 batches", least=1),
     "clip": Parameter("number", 1.0, "the largest norm of all gradients; 0 for any", least=0),
+    "skip": Parameter(
+        "bool", False, "a transcoder's features add to a linear map of what it reads"
+    ),
     "warmup": Parameter("number", 0.0, "share of the steps in which lr rises", least=0, most=1),
     "decay": Parameter(
         "number", 0.2, "share of the steps, at the end, in which lr falls to 0", least=0, most=1

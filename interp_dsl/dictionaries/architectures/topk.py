@@ -96,14 +96,14 @@ class TopK:
         bounds = list(pairwise((0, *self.levels(len(decoder)))))
         parts = [codes.part(*b) for b in bounds]
         error, mse, slopes = -wanted, wanted.new_zeros(()), []
-        for part, (start, stop) in zip(parts, bounds, strict=True):
-            error = error + part.decode(decoder[start:stop])
+        for part, (first, stop) in zip(parts, bounds, strict=True):
+            error = error + part.decode(decoder[first:stop])
             loss, slope = squared(error, share(wanted) / len(bounds))
             mse = mse + loss
             slopes.append(slope)
         g, learned = slopes.pop(), []
-        for part, (start, stop) in reversed([*zip(parts, bounds, strict=True)]):
-            d_pre = part.slopes(g, decoder[start:stop]) * (part.values > 0)
+        for part, (first, stop) in reversed([*zip(parts, bounds, strict=True)]):
+            d_pre = part.slopes(g, decoder[first:stop]) * (part.values > 0)
             learned.append(
                 {
                     "decoder": part.outer(part.values, g),
