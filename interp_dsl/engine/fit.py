@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from interp_dsl.dictionaries.named import architecture
 from interp_dsl.dictionaries.schedules import Schedule
 from interp_dsl.dictionaries.starting import mean_length, scale_of
 from interp_dsl.dictionaries.training import Figures, Settings, Trainer
+from interp_dsl.engine.activations import Store
 from interp_dsl.engine.harvest import Block, Harvest, joined
 from interp_dsl.engine.interrupts import Stop
 from interp_dsl.engine.report import Report
@@ -45,11 +47,22 @@ RESAMPLED, CHUNK = 819_200, 8_192
 Arrays = dict[str, NDArray[Any]]
 
 
-def fit(task: Fit, key: str, state: State, folder: RunFolder, report: Report, stop: Stop) -> None:
+def fit(
+    task: Fit,
+    key: str,
+    state: State,
+    folder: RunFolder,
+    report: Report,
+    stop: Stop,
+    key_of: Callable[[Target], str],
+) -> None:
     """Fit a task's dictionaries, going on from a checkpoint of this key where there is one; the
-    table is the training curve. Raises Stopped, after a checkpoint, when the run is to stop;
-    InterpError E670 for data without text, E671 where a loss is not finite."""
+    table is the training curve. What is stored of a target has the name `key_of` it. Raises
+    Stopped, after a checkpoint, when the run is to stop; InterpError E670 for data without text,
+    E671 where a loss is not finite."""
     harvest = Harvest(task.run, task.targets, state, task.seed, task.batch, report)
+    if task.store is not None:
+        _use_store(task, harvest, key_of, report, stop)
     fitting = _resumed(task, key, folder, harvest.device) or _begun(task, harvest)
     _say_passes(task, harvest.stream.a_pass, report)
     checkpoints = _Checkpoints(folder, task.step, key)
@@ -70,6 +83,18 @@ def fit(task: Fit, key: str, state: State, folder: RunFolder, report: Report, st
             f"{named(task, one)}: l0 {row['l0']:.1f}, fvu {row['fvu']:.3f}, {row['dead']:,} dead "
             f"after {row['tokens']:,} tokens"
         )
+
+
+def _use_store(
+    task: Fit, harvest: Harvest, key_of: Callable[[Target], str], report: Report, stop: Stop
+) -> None:
+    """Read activations from files, once they are all there."""
+    assert task.store is not None
+    store = Store(Path(task.store), harvest, key_of)
+    found = store.fill(stop)
+    told = "are read from" if found == store.count else "are kept in"
+    report.note(f"{task.step}: activations {told} {task.store}")
+    harvest.source = store.of
 
 
 @dataclass

@@ -41,9 +41,12 @@ class Harvest:
         rows: int | None,
         report: Report,
     ) -> None:
-        """`rows` prompts go through the model at once."""
+        """`rows` prompts go through the model at once. Blocks are made of what `source` gives for
+        examples: what the model makes of them, where nothing else is set."""
         self.targets, self.report = tuple(targets), report
         self._sites = tuple(dict.fromkeys(t.site for t in targets))
+        self.source: Callable[[Tensor], Block] = lambda examples: self.of(examples)[1]
+        self.about = {"model": state.executor(run).facts.name, "data": state.data[run.data].name}
         self._bench = Bench(run, (), {}, state)
         self.rows = rows or default_rows(self._bench.width)
         facts = state.executor(run).facts
@@ -140,7 +143,7 @@ class Harvest:
             if stop <= start:
                 return
             to, own = place - stretch.start, ends[first]
-            for target, x in self.of(examples[first:last])[1].items():
+            for target, x in self.source(examples[first:last]).items():
                 if target not in held:
                     held[target] = x.new_empty((size, x.shape[1]))
                 held[target][to + start : to + stop] = x[start - own : stop - own]

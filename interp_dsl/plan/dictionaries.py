@@ -77,7 +77,8 @@ class Fit:
 
     Activations come in blocks of `buffer` rows that are shuffled as a whole and used `inputs` at a
     time; `batch` prompts go through the model at once. `width`: the tokens of a prompt, where the
-    text says it."""
+    text says it. `store`: a folder in which the activations of all the data are kept, and read
+    where they are there already; `stored_by`: the earlier step of this plan that keeps them."""
 
     id: str
     step: str
@@ -89,6 +90,8 @@ class Fit:
     seed: int = 0
     width: int | None = None
     batch: int | None = None
+    store: str | None = None
+    stored_by: str | None = None
     key: str | None = None
     place: Place | None = None
 

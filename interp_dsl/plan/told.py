@@ -29,6 +29,8 @@ def fitted(task: Fit, known: Sizes) -> Iterator[str]:
         f"{task.steps:,} steps of {task.inputs:,} activations, shuffled in blocks of "
         f"{task.buffer:,}{repeats}"
     )
+    if task.store is not None:
+        yield _stored(task, known)
     if all(one.d_in is not None for one in task.dictionaries):
         parameters = sum(map(parameter_bytes, task.dictionaries))
         step = max(step_bytes(one, task.inputs) for one in task.dictionaries)
@@ -36,6 +38,15 @@ def fitted(task: Fit, known: Sizes) -> Iterator[str]:
             f"buffer {quantity(buffer_bytes(task))}B, parameters, moments and a checkpoint "
             f"{quantity(parameters)}B, a step {quantity(step)}B"
         )
+
+
+def _stored(task: Fit, known: Sizes) -> str:
+    """What becomes of activations."""
+    if task.stored_by:
+        return f"activations are read from {task.store}, where step {task.stored_by} keeps them"
+    data, widths = known.data.get(task.run.data), buffer_bytes(task) / task.buffer
+    most = "" if data is None else f", at most {quantity(data.n * data.width * widths)}B"
+    return f"activations of all the data are kept in {task.store}{most}; read where they are there"
 
 
 def shape(one: Fitted) -> str:

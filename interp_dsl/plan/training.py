@@ -23,7 +23,12 @@ def fit_cost(task: Fit, known: Sizes) -> Cost:
     model = known.models.get(task.run.model)
     if model is None or task.width is None or any(d.d_rebuilt is None for d in task.dictionaries):
         return UNKNOWN
-    prompts = -(-task.steps * task.inputs // max(1, task.width - 1))
+    prompts = _prompts(task)
+    if task.store is not None:
+        data = known.data.get(task.run.data)
+        if data is None:
+            return UNKNOWN
+        prompts = 0 if task.stored_by else data.n
     harvest = stopped(task.sites, model, prompts, task.width, task.batch)
     training = sum(step_flops(d, task.inputs) for d in task.dictionaries) * task.steps
     largest = max(step_bytes(d, task.inputs) for d in task.dictionaries)
@@ -43,11 +48,16 @@ def fit_plain(task: Fit, known: Sizes) -> Cost:
     if model is None or found.passes is None or task.width is None:
         return UNKNOWN
     last = (Site("resid_post", model.n_layers - 1),)
-    one = stopped(last, model, found.passes, task.width, task.batch)
+    one = stopped(last, model, _prompts(task), task.width, task.batch)
     unembedding = 2.0 * (one.tokens or 0) * model.d_model * model.d_vocab
     training = sum(step_flops(d, task.inputs) for d in task.dictionaries) * task.steps
     times = len(task.dictionaries)
-    return Cost(found.passes * times, flops=((one.flops or 0) + unembedding) * times + training)
+    return Cost(_prompts(task) * times, flops=((one.flops or 0) + unembedding) * times + training)
+
+
+def _prompts(task: Fit) -> int:
+    """Prompts that hold the activations which are learned from."""
+    return -(-task.steps * task.inputs // max(1, (task.width or 2) - 1))
 
 
 def step_flops(one: Fitted, inputs: int) -> float:

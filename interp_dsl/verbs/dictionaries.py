@@ -15,7 +15,7 @@ WITHOUT = ("pattern", "edge", "hook", "logits", "feature")
 """Sites that no dictionary is fitted to: their width is the prompt's, or not known."""
 SWEPT = ("width", "k", "l1", "l0", "target", "lr", "seed")
 """Options that may be lists: a dictionary for each combination."""
-SHARED = ("batch", "buffer")
+SHARED = ("batch", "buffer", "store")
 """Options that all dictionaries of a step have in common."""
 
 _RATE = 2e-4
@@ -35,6 +35,9 @@ _COMMON: dict[str, Parameter] = {
     "seed": Parameter("ints", (0,), "of the first parameters, or a list", least=0),
     "batch": Parameter("int", 4096, "activations a training step", least=1),
     "buffer": Parameter("int", None, "activations shuffled together; 64 batches", least=1),
+    "store": Parameter(
+        "path", None, "a folder that keeps the activations of all the data, for other fits to read"
+    ),
     "clip": Parameter("number", 1.0, "the largest norm of all gradients; 0 for any", least=0),
     "skip": Parameter(
         "bool", False, "a transcoder's features add to a linear map of what it reads"

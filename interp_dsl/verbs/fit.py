@@ -3,6 +3,7 @@ SITES` transcoders, on `together(SITES)` a crosscoder."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from interp_dsl.plan.dictionaries import Fit, Fitted
@@ -50,7 +51,9 @@ def _dictionaries(
             _check_ends(call, checks, options, Between(read, onto))
             parts = [place] if len(ends) > 1 else []
             parts += [f"{name}={said(options[name])}" for name in varying]
-            held = tuple(sorted(frozen(options).items()))
+            # where activations are kept changes nothing of what is learned from them
+            kept = {name: value for name, value in options.items() if name != "store"}
+            held = tuple(sorted(frozen(kept).items()))
             label, name = ", ".join(parts), term.architecture
             found.append(Fitted(label, read[0], name, held, d_in, onto, d_out, read[1:]))
     if len({d.label for d in found}) < len(found):
@@ -133,19 +136,31 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     first = step.dictionaries[0]
     batch, tokens = first.option("batch"), call.one("until")["tokens"]
     buffer = min(first.option("buffer"), tokens) // batch * batch
-    lowering.add(
-        Fit(
-            f"fit:{step.name}",
-            step.name,
-            lowering.run(side, step.model),
-            step.dictionaries,
-            tokens,
-            batch,
-            buffer,
-            width=lowering.width(side, step.model),
-            place=place_of(call.verb_span),
-        )
+    term: FitTerm = call.objects[0]
+    fit = Fit(
+        f"fit:{step.name}",
+        step.name,
+        lowering.run(side, step.model),
+        step.dictionaries,
+        tokens,
+        batch,
+        buffer,
+        width=lowering.width(side, step.model),
+        store=term.options["store"],
+        place=place_of(call.verb_span),
     )
+    lowering.add(replace(fit, stored_by=_stored_by(fit, lowering)))
+
+
+def _stored_by(fit: Fit, lowering: Lowering) -> str | None:
+    """The earlier step that keeps all activations that this one wants."""
+    if fit.store is None:
+        return None
+    for task in (t for t in lowering.tasks if isinstance(t, Fit)):
+        is_same = (task.store, task.run) == (fit.store, fit.run)
+        if is_same and set(fit.targets) <= set(task.targets):
+            return task.stored_by or task.step
+    return None
 
 
 VERB = Verb(

@@ -25,6 +25,8 @@ def between(call: Call, checks: Checks, model: Model) -> tuple[Between, ...]:
     if "to" not in call.clauses or not read:
         return tuple(Between(places) for places in read)
     onto = _places(call, checks, "to", model)
+    if not onto:
+        return ()
     if any(len(places) > 1 for places in (*read, *onto)):
         checks.error(
             "E306",

@@ -86,3 +86,24 @@ def test_the_plan_tells_both_ends() -> None:
 def test_what_has_no_such_ends_is_refused(line: str, code: str) -> None:
     found = check_source(Source(f"{BEFORE}step ended = {line}\n")).diagnostics
     assert [d.code for d in found] == [code], found
+
+
+def test_a_store_is_planned_and_kept_beside_the_file(tmp_path: Path) -> None:
+    fit = 'fit topk(width=64, k=4, batch=256, store="acts") on {} of text until tokens=4k'
+    text = f"""{HEAD}
+step one = {fit.format("L0.mlp_in, L0.mlp")}
+step two = {fit.format("L0.mlp")}
+"""
+    (tmp_path / "x.interp").write_text(text)
+    experiment = check_source(Source(text, tmp_path / "x.interp")).experiment
+    assert experiment is not None
+    told = explain(plan_experiment(experiment, "cpu"))
+    assert f"activations of all the data are kept in {tmp_path / 'acts'}, at most 39.3 MB" in told
+    assert f"are read from {tmp_path / 'acts'}, where step one keeps them" in told
+    run = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "run", device="cpu")
+    notes = [e["text"] for e in run.folder.events() if e["event"] == "note"]
+    assert f"two: activations are read from {tmp_path / 'acts'}" in notes
+    assert len(list((tmp_path / "acts").glob("*/about.json"))) == 2
+    outside = text.replace('store="acts"', 'store="../acts"')
+    found = check_source(Source(outside, tmp_path / "x.interp")).diagnostics
+    assert [d.code for d in found] == ["E502", "E502"]
