@@ -14,14 +14,26 @@ product of the summed gradient."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from interp_dsl.dictionaries.architectures.base import Architecture, Found, Now, Params
+from interp_dsl.dictionaries.architectures.base import (
+    Architecture,
+    Found,
+    Now,
+    Params,
+    share,
+)
 from interp_dsl.dictionaries.starting import begin_at
+
+OBJECTIVE = "objective"
+"""The term of the loss that stands in the squared error's place."""
+Objective = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Of rebuilt activations [B, d_out] a number, and its slope [B, d_out]."""
 
 
 class Ends(Protocol):
@@ -94,3 +106,27 @@ def loss_between(
     seen, wanted = ends.ends(params, fixed, *batch)
     found = architecture.loss(params, seen, wanted, now)
     return replace(found, gradients=found.gradients | ends.gradients(params, seen, found))
+
+
+def loss_through(
+    ends: Ends,
+    architecture: Architecture,
+    params: Params,
+    fixed: Params,
+    batch: tuple[Tensor, Tensor],
+    now: Now,
+    objective: Objective,
+) -> Found:
+    """The loss with an objective of the rebuilt activations in the squared error's place, and its
+    gradients. To first order any objective is a squared error: that from the activations which lie
+    off the rebuilt ones, x̂, by its slope g, so that 2 w (x̂ - wanted) = g with w the share of an
+    error; so architectures need not know of it. Of those only whose loss has no other use for what
+    is wanted: relu, jumprelu, and without AuxK topk and batch_topk."""
+    seen, wanted = ends.ends(params, fixed, *batch)
+    error = architecture.loss(params, seen, wanted, now).error
+    value, slope = objective(batch[1] + error)
+    aimed = wanted + error - slope / (2 * share(wanted, architecture.convention))
+    found = architecture.loss(params, seen, aimed, now)
+    terms = {OBJECTIVE: value, **{n: v for n, v in found.terms.items() if n != "mse"}}
+    gradients = found.gradients | ends.gradients(params, seen, found)
+    return replace(found, terms=terms, gradients=gradients, error=error)

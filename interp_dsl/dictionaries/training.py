@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,7 +20,14 @@ from interp_dsl.dictionaries.architectures.base import (
     unit,
 )
 from interp_dsl.dictionaries.dictionary import Dictionary, Scale, finished
-from interp_dsl.dictionaries.ends import Ends, Itself, loss_between
+from interp_dsl.dictionaries.ends import (
+    OBJECTIVE,
+    Ends,
+    Itself,
+    Objective,
+    loss_between,
+    loss_through,
+)
 from interp_dsl.dictionaries.resampling import drawn, resample
 from interp_dsl.dictionaries.schedules import Schedule
 
@@ -66,6 +74,19 @@ class Figures:
         return {name: float(value) for name, value in self.found.terms.items()}
 
     @property
+    def mse(self) -> float:
+        """The squared error as the loss counts it; where it is none of it, a mean over elements."""
+        if "mse" in self.terms:
+            return self.terms["mse"]
+        return float(self.found.error.square().mean())
+
+    @property
+    def penalty(self) -> float:
+        """What the loss has besides the squared error or what stands in its place."""
+        main = "mse" if "mse" in self.terms else OBJECTIVE
+        return self.loss - self.terms[main]
+
+    @property
     def l0(self) -> float:
         """Features on for an input."""
         return float(self.found.fired.sum() / len(self.y))
@@ -109,17 +130,30 @@ class Trainer:
         self._adam = torch.optim.Adam(self.params.values(), settings.lr, BETAS, fused=True)
         self._begin_moments()
 
-    def step(self, x: Tensor, onto: Tensor | None = None) -> Figures:
-        """Learn from a batch x [B, d_in]; for a transcoder, `onto` [B, d_out]."""
+    def step(
+        self, x: Tensor, onto: Tensor | None = None, objective: Objective | None = None
+    ) -> Figures:
+        """Learn from a batch x [B, d_in]; for a transcoder, `onto` [B, d_out]. An `objective` of
+        what is rebuilt takes the place of its squared error."""
         x, y = self._scaled(x, onto)
         dead = self.dead
         now = Now(self.schedule.warmth(self.n_steps), dead, self.held)
-        found = loss_between(self.ends, self.architecture, self.params, self.fixed, (x, y), now)
+        given = self.ends, self.architecture, self.params, self.fixed, (x, y), now
+        if objective is None:
+            found = loss_between(*given)
+        else:
+            found = loss_through(*given, partial(self._unscaled, objective))
         self._learn(found.gradients)
         self.held = found.held
         self.silent = torch.where(found.fired > 0, 0, self.silent + len(x))
         self.n_steps += 1
         return Figures(found, y, dead)
+
+    def _unscaled(self, objective: Objective, made: Tensor) -> tuple[Tensor, Tensor]:
+        """The objective of activations as they are, and its slope along scaled ones."""
+        onto = self.settings.scales[1]
+        value, slope = objective(made / onto)
+        return value, slope / onto
 
     def _scaled(self, x: Tensor, onto: Tensor | None) -> tuple[Tensor, Tensor]:
         own, other = self.settings.scales

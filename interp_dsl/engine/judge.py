@@ -25,7 +25,7 @@ from interp_dsl.engine.kept_dictionaries import read_dictionaries
 from interp_dsl.engine.likeness import Likeness
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.scores import Scored
-from interp_dsl.engine.splice import splice
+from interp_dsl.engine.splice import spliced
 from interp_dsl.engine.state import State
 from interp_dsl.engine.statistics import ratio_bounds
 from interp_dsl.plan.dictionaries import EvaluateDictionary, Judged
@@ -101,11 +101,7 @@ def _passed(
 
         def under(name: Any, place: Place, values: Tensor) -> None:
             widths = [block[target].shape[1] for target in place]
-            edits = [
-                edit
-                for target, part in zip(place, torch.split(values, widths, 1), strict=True)
-                for edit in splice(target, harvest.kept(examples), part)
-            ]
+            edits = spliced(place, widths, harvest.kept(examples), values)
             log = harvest.logits(examples, edits)[:, :-1].log_softmax(-1)
             add("ce", name, losses(log, targets), predicted, examples)
             if has_kl:

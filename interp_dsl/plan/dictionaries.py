@@ -78,7 +78,9 @@ class Fit:
     Activations come in blocks of `buffer` rows that are shuffled as a whole and used `inputs` at a
     time; `batch` prompts go through the model at once. `width`: the tokens of a prompt, where the
     text says it. `store`: a folder in which the activations of all the data are kept, and read
-    where they are there already; `stored_by`: the earlier step of this plan that keeps them."""
+    where they are there already; `stored_by`: the earlier step of this plan that keeps them.
+    `objective`: mse, or end to end kl or ce, whose steps take whole prompts of `inputs` tokens at
+    most."""
 
     id: str
     step: str
@@ -92,6 +94,7 @@ class Fit:
     batch: int | None = None
     store: str | None = None
     stored_by: str | None = None
+    objective: str = "mse"
     key: str | None = None
     place: Place | None = None
 

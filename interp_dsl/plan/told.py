@@ -29,6 +29,9 @@ def fitted(task: Fit, known: Sizes) -> Iterator[str]:
         f"{task.steps:,} steps of {task.inputs:,} activations, shuffled in blocks of "
         f"{task.buffer:,}{repeats}"
     )
+    if task.objective != "mse":
+        what = {"kl": "the divergence of", "ce": "the cross-entropy of"}[task.objective]
+        yield f"the loss: {what} what the model says with each spliced in; whole prompts at a step"
     if task.store is not None:
         yield _stored(task, known)
     if all(one.d_in is not None for one in task.dictionaries):

@@ -30,6 +30,8 @@ def fit_cost(task: Fit, known: Sizes) -> Cost:
             return UNKNOWN
         prompts = 0 if task.stored_by else data.n
     harvest = stopped(task.sites, model, prompts, task.width, task.batch)
+    if task.objective != "mse":
+        harvest = _through_model(task, prompts, known)
     training = sum(step_flops(d, task.inputs) for d in task.dictionaries) * task.steps
     largest = max(step_bytes(d, task.inputs) for d in task.dictionaries)
     return replace(
@@ -39,6 +41,13 @@ def fit_cost(task: Fit, known: Sizes) -> Cost:
         peak=max(harvest.peak or 0, largest),
         is_bound=False,
     )
+
+
+def _through_model(task: Fit, prompts: int, known: Sizes) -> Cost:
+    """Whole passes: one plain, and of each dictionary one and its way back, which takes about as
+    much as two."""
+    batch = max(1, task.inputs // max(1, (task.width or 2) - 1))
+    return whole(task.run, prompts * (1 + 3 * len(task.dictionaries)), known, batch=batch)
 
 
 def fit_plain(task: Fit, known: Sizes) -> Cost:

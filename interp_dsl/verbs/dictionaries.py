@@ -15,7 +15,7 @@ WITHOUT = ("pattern", "edge", "hook", "logits", "feature")
 """Sites that no dictionary is fitted to: their width is the prompt's, or not known."""
 SWEPT = ("width", "k", "l1", "l0", "target", "lr", "seed")
 """Options that may be lists: a dictionary for each combination."""
-SHARED = ("batch", "buffer", "store")
+SHARED = ("batch", "buffer", "store", "objective")
 """Options that all dictionaries of a step have in common."""
 
 _RATE = 2e-4
@@ -35,6 +35,13 @@ _COMMON: dict[str, Parameter] = {
     "seed": Parameter("ints", (0,), "of the first parameters, or a list", least=0),
     "batch": Parameter("int", 4096, "activations a training step", least=1),
     "buffer": Parameter("int", None, "activations shuffled together; 64 batches", least=1),
+    "objective": Parameter(
+        "word",
+        "mse",
+        "mse: the squared error of what is rebuilt; kl, ce: what the model says with it spliced in "
+        "(Braun et al. 2024)",
+        ("mse", "kl", "ce"),
+    ),
     "store": Parameter(
         "path", None, "a folder that keeps the activations of all the data, for other fits to read"
     ),
@@ -69,7 +76,9 @@ _DEAD = Parameter(
 )
 _TOP: dict[str, Parameter] = {
     "k": Parameter("ints", doc="features on for an input, or a list", least=1),
-    "alpha": Parameter("number", 1 / 32, "weight of the auxiliary loss (AuxK)", least=0),
+    "alpha": Parameter(
+        "number", None, "weight of the auxiliary loss (AuxK): 1/32, end to end none", least=0
+    ),
     "k_aux": Parameter("int", None, "dead features that rebuild the error; half of d", least=1),
     "dead_after": _DEAD,
 }
@@ -218,6 +227,8 @@ def settled(options: dict[str, Any], tokens: int) -> dict[str, Any]:
         found["lr"] = _RATE * (_RATE_WIDTH / found["width"]) ** 0.5
     if "dead_after" in found and found["dead_after"] is None:
         found["dead_after"] = min(_DEAD_AFTER, max(1, tokens // 10))
+    if "alpha" in found and found["alpha"] is None:
+        found["alpha"] = 1 / 32 if found["objective"] == "mse" else 0.0
     if found["buffer"] is None:
         found["buffer"] = _BUFFERED * found["batch"]
     return found

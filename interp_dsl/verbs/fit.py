@@ -48,6 +48,7 @@ def _dictionaries(
         for varying, given in variants(term.options):
             options = settled(given, tokens)
             _check_options(call, checks, options, tokens)
+            _check_objective(call, checks, term.architecture, options)
             _check_ends(call, checks, options, Between(read, onto))
             parts = [place] if len(ends) > 1 else []
             parts += [f"{name}={said(options[name])}" for name in varying]
@@ -93,6 +94,27 @@ def _check_options(call: Call, checks: Checks, options: dict[str, Any], tokens: 
             span,
             help="leave out `resample`, or say norm=unit",
         )
+
+
+def _check_objective(call: Call, checks: Checks, name: str, options: dict[str, Any]) -> None:
+    """End to end there is no error of single activations to learn from, or to begin anew by."""
+    if options["objective"] == "mse":
+        return
+    used = [
+        (name in ("gated", "matryoshka"), f"`{name}` rebuilds activations in more than one way"),
+        (options.get("alpha"), "AuxK rebuilds an activation's error"),
+        (options.get("resample"), "features are resampled by an activation's error"),
+        (options["store"], "the model runs at every step: stored activations are of no use"),
+    ]
+    for is_wrong, why in used:
+        if is_wrong:
+            checks.error(
+                "E306",
+                f"this is not fitted with objective={options['objective']}",
+                call.spans["objects"],
+                label=why,
+                help="take relu, topk, batch_topk or jumprelu, without alpha, resample and store",
+            )
 
 
 def _check_ends(call: Call, checks: Checks, options: dict[str, Any], ends: Between) -> None:
@@ -147,6 +169,7 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
         buffer,
         width=lowering.width(side, step.model),
         store=term.options["store"],
+        objective=term.options["objective"],
         place=place_of(call.verb_span),
     )
     lowering.add(replace(fit, stored_by=_stored_by(fit, lowering)))

@@ -19,7 +19,7 @@ from interp_dsl.dictionaries.architectures import (
     Sizes,
     TopK,
 )
-from interp_dsl.dictionaries.ends import Itself, Onto, loss_between
+from interp_dsl.dictionaries.ends import Itself, Onto, loss_between, loss_through
 
 D, M, B, OUT = 7, 20, 12, 5
 Plain = Callable[[Params, Tensor], Tensor]
@@ -337,3 +337,53 @@ def test_a_crosscoder_pays_for_the_sum_of_its_decoders_lengths() -> None:
         return _squares(p, f, x).sum(1).mean() + 0.3 * (f * lengths).sum(1).mean()
 
     _compare(Relu(0.3, "weighted", parts=(3, 4)), plain)
+
+
+THROUGH: dict[str, tuple[Architecture, Callable[[Tensor], Tensor], Callable[..., Tensor]]] = {
+    "relu": (Relu(0.03), lambda pre: pre.relu(), lambda p, f: 0.03 * f.sum(1).mean()),
+    "weighted": (
+        Relu(0.3, "weighted"),
+        lambda pre: pre.relu(),
+        lambda p, f: 0.3 * (f * p["decoder"].norm(dim=1)).sum(1).mean(),
+    ),
+    "topk": (TopK(3, alpha=0.0), lambda pre: _top(pre, 3), lambda p, f: f.sum() * 0),
+    "batch_topk": (
+        BatchTopK(3, alpha=0.0),
+        lambda pre: _top(pre.flatten(), 3 * B).view_as(pre),
+        lambda p, f: f.sum() * 0,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", THROUGH)
+@pytest.mark.parametrize("transcodes", [False, True], ids=["itself", "onto"])
+def test_an_objective_of_what_is_rebuilt(name: str, transcodes: bool) -> None:
+    """Any function of the rebuilt activations, here one far from a squared error."""
+    architecture, encode, penalty = THROUGH[name]
+    d_out = OUT if transcodes else D
+    params, x, mixed = _params(architecture, d_out), _x(), _drawn(5, d_out, 9)
+    y = _drawn(3, B, d_out) if transcodes else x
+    if transcodes:
+        params["W_skip"] = _drawn(4, OUT, D)
+
+    def plain(made: Tensor) -> Tensor:
+        return (made @ mixed).logsumexp(1).square().mean()
+
+    def objective(made: Tensor) -> tuple[Tensor, Tensor]:
+        made = made.clone().requires_grad_()
+        value = plain(made)
+        return value.detach(), torch.autograd.grad(value, made)[0]
+
+    def whole(p: Params) -> Tensor:
+        seen = x - (CENTRE["centre"] if transcodes else p["b_dec"])
+        f = encode(seen @ p["encoder"].T + p["b_enc"])
+        made = f @ p["decoder"] + p["b_dec"] + (seen @ p["W_skip"].T if transcodes else 0)
+        return plain(made) + penalty(p, f)
+
+    ends = Onto(True) if transcodes else Itself()
+    fixed = CENTRE if transcodes else {}
+    found = loss_through(ends, architecture, params, fixed, (x, y), Now(), objective)
+    _compared(found, params, whole)
+    assert "mse" not in found.terms
+    plainly = loss_between(ends, architecture, params, fixed, (x, y), Now())
+    torch.testing.assert_close(found.error, plainly.error)

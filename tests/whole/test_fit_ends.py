@@ -107,3 +107,36 @@ step two = {fit.format("L0.mlp")}
     outside = text.replace('store="acts"', 'store="../acts"')
     found = check_source(Source(outside, tmp_path / "x.interp")).diagnostics
     assert [d.code for d in found] == ["E502", "E502"]
+
+
+THROUGH = f"""{HEAD}
+step near = fit topk(width=256, k=8, batch=512, lr=5e-3) on L0.resid_mid of text until tokens=24k
+step end = fit topk(width=256, k=8, batch=512, lr=5e-3, objective=kl) on L0.resid_mid of text
+           until tokens=24k
+step a = evaluate near on held measure kl_div_score(), mse()
+step b = evaluate end on held measure kl_div_score(), mse()
+expect b.kl_div_with_sae.value < a.kl_div_with_sae.value
+expect b.mse.value > a.mse.value
+"""
+
+
+def test_end_to_end_the_model_is_kept_rather_than_the_activation(tmp_path: Path) -> None:
+    (tmp_path / "x.interp").write_text(THROUGH)
+    run = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "run", device="cpu")
+    assert [c["ok"] for c in run.claims] == [True] * 2, run.claims
+    experiment = check_source(Source(THROUGH)).experiment
+    assert experiment is not None
+    told = explain(plan_experiment(experiment, "cpu"))
+    assert "the loss: the divergence of what the model says with each spliced in" in told
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["gated(width=64, l1=1, ", "topk(width=64, k=4, alpha=0.1, ", 'topk(width=64, k=4, store="a", ',
+     "matryoshka(width=64, k=4, "],
+)  # fmt: skip
+def test_what_cannot_be_fitted_end_to_end_is_refused(options: str) -> None:
+    line = f"step sae = fit {options}objective=kl) on L0.mlp of text until tokens=9k"
+    found = check_source(Source(f"{HEAD}{line}\n")).diagnostics
+    assert [d.code for d in found] == ["E306"]
+    assert "objective=kl" in found[0].message
