@@ -5,7 +5,7 @@ Equal states and equal batches give equal next states: `state()` is all that a s
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -19,6 +19,7 @@ from interp_dsl.dictionaries.architectures.base import (
     Sizes,
     unit,
 )
+from interp_dsl.dictionaries.crew import ALONE, Crew
 from interp_dsl.dictionaries.dictionary import Dictionary, Scale, finished
 from interp_dsl.dictionaries.ends import (
     OBJECTIVE,
@@ -58,12 +59,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one step: what was found of its batch, which was to rebuild y [B, d_out], and which
-    features were dead. The figures are computed where they are asked for."""
+    """Of one step: what was found of its batch, which was to rebuild y [B, d_out], which features
+    were dead, the summed squared error. The figures are computed where they are asked for."""
 
     found: Found
     y: Tensor
     dead: Tensor
+    squares: Tensor
 
     @property
     def loss(self) -> float:
@@ -78,7 +80,7 @@ class Figures:
         """The squared error as the loss counts it; where it is none of it, a mean over elements."""
         if "mse" in self.terms:
             return self.terms["mse"]
-        return float(self.found.error.square().mean())
+        return float(self.squares / self.y.numel())
 
     @property
     def penalty(self) -> float:
@@ -95,7 +97,7 @@ class Figures:
     def fvu(self) -> float:
         """The fraction of variance unexplained."""
         total = (self.y - self.y.mean(0)).square().sum()
-        return float(self.found.error.square().sum() / total)
+        return float(self.squares / total)
 
     @property
     def n_dead(self) -> int:
@@ -113,11 +115,13 @@ class Trainer:
         first: Tensor,
         ends: Ends | None = None,
         onto: Tensor | None = None,
+        crew: Crew = ALONE,
     ) -> None:
         """`first` [n, d_in]: activations that say where biases begin; `onto` [n, d_out]: those
-        that a transcoder is to rebuild from them."""
+        that a transcoder is to rebuild from them. Of a `crew` each has a trainer like this one,
+        and takes each step with it on a part of the batch."""
         self.architecture, self.settings, self.schedule = architecture, settings, schedule
-        self.ends = ends or Itself()
+        self.ends, self.crew = ends or Itself(), crew
         x, y = self._scaled(first, onto)
         sizes = Sizes(x.shape[1], y.shape[1], settings.width, self.ends.is_tied)
         generator = torch.Generator().manual_seed(settings.seed)
@@ -137,17 +141,30 @@ class Trainer:
         what is rebuilt takes the place of its squared error."""
         x, y = self._scaled(x, onto)
         dead = self.dead
-        now = Now(self.schedule.warmth(self.n_steps), dead, self.held)
+        now = Now(self.schedule.warmth(self.n_steps), dead, self.held, self.crew)
         given = self.ends, self.architecture, self.params, self.fixed, (x, y), now
         if objective is None:
             found = loss_between(*given)
         else:
             found = loss_through(*given, partial(self._unscaled, objective))
+        squares = found.error.square().sum()
+        if self.crew.size > 1:
+            found, squares = self._joined(found), self.crew.total(squares)
         self._learn(found.gradients)
         self.held = found.held
-        self.silent = torch.where(found.fired > 0, 0, self.silent + len(x))
+        self.silent = torch.where(found.fired > 0, 0, self.silent + len(x) * self.crew.size)
         self.n_steps += 1
-        return Figures(found, y, dead)
+        return Figures(found, y, dead, squares)
+
+    def _joined(self, found: Found) -> Found:
+        """What all parts of a batch say together."""
+        share = 1 / self.crew.size
+        gradients, terms = (
+            {name: self.crew.total(value * share) for name, value in held.items()}
+            for held in (found.gradients, found.terms)
+        )
+        fired = self.crew.total(found.fired.clone())
+        return replace(found, gradients=gradients, terms=terms, fired=fired)
 
     def _unscaled(self, objective: Objective, made: Tensor) -> tuple[Tensor, Tensor]:
         """The objective of activations as they are, and its slope along scaled ones."""

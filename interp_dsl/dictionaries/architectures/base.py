@@ -14,6 +14,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from interp_dsl.dictionaries.crew import ALONE, Crew
+
 Params = dict[str, Tensor]
 
 
@@ -21,11 +23,12 @@ Params = dict[str, Tensor]
 class Now:
     """Where training stands: `warmth` 0 to 1 scales sparsity coefficients; dead [m] tells the
     features that count as dead, None where none does; `held` is what the architecture keeps from
-    batch to batch without learning it by gradient."""
+    batch to batch without learning it by gradient; `crew` has the other parts of the batch."""
 
     warmth: float = 1.0
     dead: Tensor | None = None
     held: Params = field(default_factory=dict)
+    crew: Crew = ALONE
 
 
 @dataclass(frozen=True)

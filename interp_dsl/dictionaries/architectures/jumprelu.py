@@ -72,7 +72,8 @@ class JumpRelu:
             gradients["b_enc"] += d_pre.sum(0)
             fired += count_on(f)
         mse, slope = squared(error, weight)
-        penalty, push = self._penalty(fired.sum() / len(seen), self.l0 * now.warmth)
+        count = now.crew.total(fired.sum()) / (len(seen) * now.crew.size)
+        penalty, push = self._penalty(count, self.l0 * now.warmth)
         d_threshold = -(threshold * steep + (push / len(seen)) * close) / (2 * most)
         gradients["threshold"] = d_threshold * self.length
         terms = {"mse": mse, "l0": penalty}

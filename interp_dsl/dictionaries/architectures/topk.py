@@ -30,6 +30,7 @@ from interp_dsl.dictionaries.architectures.base import (
     start,
 )
 from interp_dsl.dictionaries.codes import SPARSE, Codes, Dense, batch_top_k, of_rows, top_k
+from interp_dsl.dictionaries.crew import Crew
 from interp_dsl.dictionaries.selection import largest
 
 ALPHA = 1 / 32
@@ -52,7 +53,9 @@ class TopK:
     def initial(self, sizes: Sizes, generator: torch.Generator) -> Params:
         return start(sizes, generator)
 
-    def encode(self, params: Params, seen: Tensor, dead: Tensor) -> tuple[Codes, Tensor]:
+    def encode(
+        self, params: Params, seen: Tensor, dead: Tensor, crew: Crew
+    ) -> tuple[Codes, Tensor]:
         """The features of a batch that are on, and the pre-activations of the dead ones."""
         width, found, left = len(params["encoder"]), [], []
         for rows in chunks(seen, width):
@@ -69,7 +72,7 @@ class TopK:
     def loss(self, params: Params, seen: Tensor, wanted: Tensor, now: Now) -> Found:
         """One dense product, encode; the rest of the features that are on alone."""
         dead = _numbers(now.dead if self.alpha else None, seen)
-        codes, left = self.encode(params, seen, dead)
+        codes, left = self.encode(params, seen, dead, now.crew)
         mse, error, slope, gradients = self._nested(params, seen, wanted, codes)
         terms = {"mse": mse}
         if len(dead):
@@ -142,15 +145,17 @@ class TopK:
 class BatchTopK(TopK):
     name = "batch_topk"
 
-    def encode(self, params: Params, seen: Tensor, dead: Tensor) -> tuple[Codes, Tensor]:
+    def encode(
+        self, params: Params, seen: Tensor, dead: Tensor, crew: Crew
+    ) -> tuple[Codes, Tensor]:
         width = len(params["encoder"])
         pre = torch.cat([affine(params, seen[rows]) for rows in chunks(seen, width)])
-        return batch_top_k(pre, self.k, self._is_sparse(width)), pre.index_select(1, dead)
+        return batch_top_k(pre, self.k, self._is_sparse(width), crew), pre.index_select(1, dead)
 
     def held(self, codes: Codes, now: Now) -> Params:
         """The threshold: the mean of the smallest values so far, of about the last hundred
         batches."""
-        on = torch.where(codes.values > 0, codes.values, torch.inf).amin()
+        on = now.crew.least(torch.where(codes.values > 0, codes.values, torch.inf).amin())
         count = now.held.get("batches", on.new_zeros(())) + 1
         old = now.held.get("threshold", torch.zeros_like(on))
         threshold = old + (on - old) * (1 / count).clamp_min(1 / _MEMORY)
