@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from interp_dsl.dictionaries.training import Figures, Trainer
 from interp_dsl.engine.activations import Store
+from interp_dsl.engine.crew import Hands, crewed
 from interp_dsl.engine.fit_through import through_model
 from interp_dsl.engine.fitting import (
     Checkpoints,
@@ -58,9 +60,49 @@ def fit(
         _use_store(task, harvest, key_of, report, stop)
     fitting = resumed(task, key, folder, harvest.device) or begun(task, harvest)
     _say_passes(task, harvest.stream.a_pass, report)
-    checkpoints = Checkpoints(folder, task.step, key)
-    turns = _blocks if task.objective == "mse" else through_model
-    for turn in turns(task, fitting, harvest, report):
+    with _hands(task, fitting, harvest.device) as hands:
+        _train(task, fitting, harvest, Checkpoints(folder, task.step, key), report, stop, hands)
+    finish(task, key, fitting, folder)
+    for one, row in zip(task.dictionaries, fitting.rows[-len(task.dictionaries) :], strict=True):
+        report.note(
+            f"{named(task, one)}: l0 {row['l0']:.1f}, fvu {row['fvu']:.3f}, {row['dead']:,} dead "
+            f"after {row['tokens']:,} tokens"
+        )
+
+
+def _hands(
+    task: Fit, fitting: Fitting, device: torch.device
+) -> AbstractContextManager[Hands | None]:
+    """The helpers of a fit in several processes. Raises InterpError E672 off the processor."""
+    if task.workers == 1 or fitting.done == task.steps:
+        return nullcontext()
+    if device.type != "cpu":
+        raise InterpError(
+            Diagnostic(
+                "E672",
+                f"{task.workers} processes share a processor's work, and this runs on {device}",
+                help="leave out `workers`, or run with --device cpu",
+            ),
+            exit_code=1,
+        )
+    return crewed(fitting.trainers, task.workers)
+
+
+def _train(
+    task: Fit,
+    fitting: Fitting,
+    harvest: Harvest,
+    checkpoints: Checkpoints,
+    report: Report,
+    stop: Stop,
+    hands: Hands | None,
+) -> None:
+    """All steps that are left. Raises Stopped, after a checkpoint, when the run is to stop."""
+    if task.objective == "mse":
+        turns = _blocks(task, fitting, harvest, report, hands)
+    else:
+        turns = through_model(task, fitting, harvest)
+    for turn in turns:
         if turn is None:
             checkpoints.write_in_time(fitting)
             continue
@@ -68,12 +110,6 @@ def fit(
         if stop.is_wanted:
             checkpoints.write(fitting)
             stop.check()
-    finish(task, key, fitting, folder)
-    for one, row in zip(task.dictionaries, fitting.rows[-len(task.dictionaries) :], strict=True):
-        report.note(
-            f"{named(task, one)}: l0 {row['l0']:.1f}, fvu {row['fvu']:.3f}, {row['dead']:,} dead "
-            f"after {row['tokens']:,} tokens"
-        )
 
 
 def _use_store(
@@ -88,7 +124,9 @@ def _use_store(
     harvest.source = store.of
 
 
-def _blocks(task: Fit, fitting: Fitting, harvest: Harvest, report: Report) -> Iterator[Turn | None]:
+def _blocks(
+    task: Fit, fitting: Fitting, harvest: Harvest, report: Report, hands: Hands | None
+) -> Iterator[Turn | None]:
     """Steps on single activations, out of blocks that are shuffled as a whole."""
     held: Block = {}
     while fitting.done < task.steps:
@@ -104,7 +142,10 @@ def _blocks(task: Fit, fitting: Fitting, harvest: Harvest, report: Report) -> It
             def learn(one: Fitted, trainer: Trainer, batches: Block = batches) -> Figures:
                 if fitting.done in (one.given.get("resample") or ()):
                     _resample(task, one, trainer, joined(held, one.read), fitting.done, report)
-                return trainer.step(*read_and_rebuilt(one, batches))
+                    if hands is not None:
+                        hands.share_state(trainer)
+                x, onto = read_and_rebuilt(one, batches)
+                return trainer.step(x, onto) if hands is None else hands.step(trainer, x, onto)
 
             yield Turn(learn, (fitting.done + 1) * task.inputs)
         yield None

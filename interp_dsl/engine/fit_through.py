@@ -18,7 +18,6 @@ from interp_dsl.dictionaries.training import Figures, Trainer
 from interp_dsl.engine.batches import is_out_of_memory
 from interp_dsl.engine.fitting import Fitting, Turn, read_and_rebuilt
 from interp_dsl.engine.harvest import Block, Harvest
-from interp_dsl.engine.report import Report
 from interp_dsl.engine.splice import spliced
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.plan.dictionaries import Fit, Fitted
@@ -27,9 +26,7 @@ EVERY = 16
 """Steps after which a checkpoint may be written."""
 
 
-def through_model(
-    task: Fit, fitting: Fitting, harvest: Harvest, report: Report
-) -> Iterator[Turn | None]:
+def through_model(task: Fit, fitting: Fitting, harvest: Harvest) -> Iterator[Turn | None]:
     """Steps on whole prompts, in the order of the stream."""
     count = harvest.prompts_of(task.inputs)
     while fitting.done < task.steps:

@@ -80,7 +80,7 @@ class Fit:
     text says it. `store`: a folder in which the activations of all the data are kept, and read
     where they are there already; `stored_by`: the earlier step of this plan that keeps them.
     `objective`: mse, or end to end kl or ce, whose steps take whole prompts of `inputs` tokens at
-    most."""
+    most. `workers`: processes that each take a part of every step."""
 
     id: str
     step: str
@@ -95,6 +95,7 @@ class Fit:
     store: str | None = None
     stored_by: str | None = None
     objective: str = "mse"
+    workers: int = 1
     key: str | None = None
     place: Place | None = None
 

@@ -32,10 +32,13 @@ def fitted(task: Fit, known: Sizes) -> Iterator[str]:
     if task.objective != "mse":
         what = {"kl": "the divergence of", "ce": "the cross-entropy of"}[task.objective]
         yield f"the loss: {what} what the model says with each spliced in; whole prompts at a step"
+    if task.workers > 1:
+        each = task.inputs // task.workers
+        yield f"{task.workers} processes with all parameters, {each:,} activations of a step each"
     if task.store is not None:
         yield _stored(task, known)
     if all(one.d_in is not None for one in task.dictionaries):
-        parameters = sum(map(parameter_bytes, task.dictionaries))
+        parameters = task.workers * sum(map(parameter_bytes, task.dictionaries))
         step = max(step_bytes(one, task.inputs) for one in task.dictionaries)
         yield (
             f"buffer {quantity(buffer_bytes(task))}B, parameters, moments and a checkpoint "

@@ -37,7 +37,7 @@ def fit_cost(task: Fit, known: Sizes) -> Cost:
     return replace(
         harvest,
         flops=(harvest.flops or 0.0) + training,
-        bytes=buffer_bytes(task) + sum(map(parameter_bytes, task.dictionaries)),
+        bytes=buffer_bytes(task) + task.workers * sum(map(parameter_bytes, task.dictionaries)),
         peak=max(harvest.peak or 0, largest),
         is_bound=False,
     )

@@ -15,7 +15,7 @@ WITHOUT = ("pattern", "edge", "hook", "logits", "feature")
 """Sites that no dictionary is fitted to: their width is the prompt's, or not known."""
 SWEPT = ("width", "k", "l1", "l0", "target", "lr", "seed")
 """Options that may be lists: a dictionary for each combination."""
-SHARED = ("batch", "buffer", "store", "objective")
+SHARED = ("batch", "buffer", "store", "objective", "workers")
 """Options that all dictionaries of a step have in common."""
 
 _RATE = 2e-4
@@ -41,6 +41,9 @@ _COMMON: dict[str, Parameter] = {
         "mse: the squared error of what is rebuilt; kl, ce: what the model says with it spliced in "
         "(Braun et al. 2024)",
         ("mse", "kl", "ce"),
+    ),
+    "workers": Parameter(
+        "int", 1, "processes that each take a part of every step, on a processor", least=1
     ),
     "store": Parameter(
         "path", None, "a folder that keeps the activations of all the data, for other fits to read"

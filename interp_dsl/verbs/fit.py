@@ -78,6 +78,12 @@ def _check_options(call: Call, checks: Checks, options: dict[str, Any], tokens: 
             call.spans["until"],
             help="take more tokens, or a smaller batch",
         )
+    if options["batch"] % options["workers"]:
+        checks.error(
+            "E302",
+            f"a batch of {options['batch']:,} is not {options['workers']} equal parts",
+            span,
+        )
     if options["buffer"] < options["batch"]:
         checks.error(
             "E302",
@@ -104,6 +110,7 @@ def _check_objective(call: Call, checks: Checks, name: str, options: dict[str, A
         (name in ("gated", "matryoshka"), f"`{name}` rebuilds activations in more than one way"),
         (options.get("alpha"), "AuxK rebuilds an activation's error"),
         (options.get("resample"), "features are resampled by an activation's error"),
+        (options["workers"] > 1, "the model runs at every step, in one process"),
         (options["store"], "the model runs at every step: stored activations are of no use"),
     ]
     for is_wrong, why in used:
@@ -113,7 +120,7 @@ def _check_objective(call: Call, checks: Checks, name: str, options: dict[str, A
                 f"this is not fitted with objective={options['objective']}",
                 call.spans["objects"],
                 label=why,
-                help="take relu, topk, batch_topk or jumprelu, without alpha, resample and store",
+                help="take relu, topk, batch_topk or jumprelu, with objective and no such option",
             )
 
 
@@ -170,6 +177,7 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
         width=lowering.width(side, step.model),
         store=term.options["store"],
         objective=term.options["objective"],
+        workers=term.options["workers"],
         place=place_of(call.verb_span),
     )
     lowering.add(replace(fit, stored_by=_stored_by(fit, lowering)))

@@ -132,7 +132,7 @@ def test_end_to_end_the_model_is_kept_rather_than_the_activation(tmp_path: Path)
 
 @pytest.mark.parametrize(
     "options",
-    ["gated(width=64, l1=1, ", "topk(width=64, k=4, alpha=0.1, ", 'topk(width=64, k=4, store="a", ',
+    ["gated(width=64, l1=1, ", "topk(width=64, k=4, workers=2, ", "topk(width=64, k=4, alpha=0.1, ", 'topk(width=64, k=4, store="a", ',
      "matryoshka(width=64, k=4, "],
 )  # fmt: skip
 def test_what_cannot_be_fitted_end_to_end_is_refused(options: str) -> None:
@@ -140,3 +140,13 @@ def test_what_cannot_be_fitted_end_to_end_is_refused(options: str) -> None:
     found = check_source(Source(f"{HEAD}{line}\n")).diagnostics
     assert [d.code for d in found] == ["E306"]
     assert "objective=kl" in found[0].message
+
+
+def test_processes_are_planned_and_take_equal_parts() -> None:
+    line = "step sae = fit topk(width=64, k=4, workers={}) on L0.mlp of text until tokens=9k"
+    experiment = check_source(Source(f"{HEAD}{line.format(2)}\n")).experiment
+    assert experiment is not None
+    told = explain(plan_experiment(experiment, "cpu"))
+    assert "2 processes with all parameters, 2,048 activations of a step each" in told
+    found = check_source(Source(f"{HEAD}{line.format(3)}\n")).diagnostics
+    assert [d.code for d in found] == ["E302"]
