@@ -132,7 +132,8 @@ def test_end_to_end_the_model_is_kept_rather_than_the_activation(tmp_path: Path)
 
 @pytest.mark.parametrize(
     "options",
-    ["gated(width=64, l1=1, ", "topk(width=64, k=4, workers=2, ", "topk(width=64, k=4, alpha=0.1, ", 'topk(width=64, k=4, store="a", ',
+    ["gated(width=64, l1=1, ", "topk(width=64, k=4, workers=2, ",
+     "topk(width=64, k=4, alpha=0.1, ", 'topk(width=64, k=4, store="a", ',
      "matryoshka(width=64, k=4, "],
 )  # fmt: skip
 def test_what_cannot_be_fitted_end_to_end_is_refused(options: str) -> None:
