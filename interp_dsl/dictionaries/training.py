@@ -16,6 +16,7 @@ from interp_dsl.dictionaries.architectures.base import (
     Found,
     Now,
     Params,
+    Room,
     Sizes,
     unit,
 )
@@ -129,6 +130,7 @@ class Trainer:
         own, self.fixed = self.ends.initial(x, y, settings.bias)
         self.params: Params = {**{name: v.to(x.device) for name, v in start.items()}, **own}
         self.held: Params = {}
+        self._room = Room()
         self.silent = torch.zeros(settings.width, dtype=torch.int64, device=first.device)
         self.n_steps = 0
         self._adam = torch.optim.Adam(self.params.values(), settings.lr, BETAS, fused=True)
@@ -141,7 +143,7 @@ class Trainer:
         what is rebuilt takes the place of its squared error."""
         x, y = self._scaled(x, onto)
         dead = self.dead
-        now = Now(self.schedule.warmth(self.n_steps), dead, self.held, self.crew)
+        now = Now(self.schedule.warmth(self.n_steps), dead, self.held, self.crew, self._room)
         given = self.ends, self.architecture, self.params, self.fixed, (x, y), now
         if objective is None:
             found = loss_between(*given)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -19,16 +19,33 @@ from interp_dsl.dictionaries.crew import ALONE, Crew
 Params = dict[str, Tensor]
 
 
+class Room:
+    """Tensors that are written anew in every step. They are kept in between: what is given back to
+    the system comes back page by page, which takes longer than filling it."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Tensor] = {}
+
+    def __call__(self, name: str, like: Tensor, *shape: int) -> Tensor:
+        """A tensor of this shape and of another's kind, with anything in it."""
+        held = self._held.get(name)
+        if held is None or held.shape != shape or held.dtype != like.dtype:
+            held = self._held[name] = like.new_empty(shape)
+        return held
+
+
 @dataclass(frozen=True)
 class Now:
     """Where training stands: `warmth` 0 to 1 scales sparsity coefficients; dead [m] tells the
     features that count as dead, None where none does; `held` is what the architecture keeps from
-    batch to batch without learning it by gradient; `crew` has the other parts of the batch."""
+    batch to batch without learning it by gradient; `crew` has the other parts of the batch, `room` what is
+    worked in."""
 
     warmth: float = 1.0
     dead: Tensor | None = None
     held: Params = field(default_factory=dict)
     crew: Crew = ALONE
+    room: Room = field(default_factory=Room)
 
 
 @dataclass(frozen=True)
@@ -102,9 +119,9 @@ def unit(rows: Tensor) -> Tensor:
     return rows / lengths
 
 
-def affine(params: Params, seen: Tensor) -> Tensor:
+def affine(params: Params, seen: Tensor, out: Tensor) -> Tensor:
     """Pre-activations [B, m] of what is seen [B, d_in]."""
-    return torch.addmm(params["b_enc"], seen, params["encoder"].T)
+    return torch.addmm(params["b_enc"], seen, params["encoder"].T, out=out)
 
 
 def squared(error: Tensor, share: float) -> tuple[Tensor, Tensor]:
@@ -118,16 +135,24 @@ def share(wanted: Tensor, convention: str = "mean") -> float:
     return 1 / (wanted.numel() if convention == "mean" else len(wanted))
 
 
-CACHED = 1 << 20
-"""Features that are worked on at once on a processor: they stay in its caches, so that elementwise
-work costs little beside the products."""
+CACHED = 1 << 22
+"""Features that are worked on at once on a processor: few enough for its largest cache, so that
+elementwise work costs little beside the products; enough that adding up gradients does."""
 
 
-def chunks(x: Tensor, width: int) -> Iterator[slice]:
-    """Parts of the inputs x [B, d] for features [rows, width]; all at once where there is no cache
-    to care for."""
-    rows = max(64, CACHED // width) if x.device.type == "cpu" else len(x)
-    return (slice(first, first + rows) for first in range(0, len(x), rows))
+def chunks(x: Tensor, width: int, *wanted: str, room: Room) -> Iterator[tuple[Any, ...]]:
+    """Parts of the inputs x [B, d], each with tensors for their features [rows, width] of these
+    names; all at once where there is no cache to care for."""
+    rows = min(len(x), max(64, CACHED // width) if x.device.type == "cpu" else len(x))
+    held = [room(name, x, rows, width) for name in wanted]
+    for first in range(0, len(x), rows):
+        part = slice(first, min(first + rows, len(x)))
+        yield part, *(tensor[: part.stop - first] for tensor in held)
+
+
+def column_sums(x: Tensor) -> Tensor:
+    """The sums [m] of x [rows, m] over its rows, as a product."""
+    return x.new_ones(len(x)) @ x
 
 
 def blank(params: Params) -> Params:
@@ -137,16 +162,17 @@ def blank(params: Params) -> Params:
 
 def count_on(f: Tensor) -> Tensor:
     """How many of the features f [rows, m], none below 0, are on: [m]; f is lost."""
-    return f.sign_().sum(0)
+    return column_sums(f.sign_())
 
 
 def where_on(values: Tensor, f: Tensor) -> Tensor:
-    """The values where f is above 0, else 0."""
-    found: Tensor = torch.ops.aten.threshold_backward(values, f, 0)
-    return found
+    """The values where f is above 0, else 0; in their place."""
+    kept: Tensor = torch.ops.aten.threshold_backward.grad_input(values, f, 0, grad_input=values)
+    return kept
 
 
-def where_near(values: Tensor, u: Tensor, most: float) -> Tensor:
+def where_near(values: Tensor, u: Tensor, most: float, out: Tensor) -> Tensor:
     """The values where |u| is below `most`, else 0."""
-    found: Tensor = torch.ops.aten.hardtanh_backward(values, u, -most, most)
+    near = torch.ops.aten.hardtanh_backward.grad_input
+    found: Tensor = near(values, u, -most, most, grad_input=out)
     return found

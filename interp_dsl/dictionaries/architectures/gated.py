@@ -19,12 +19,15 @@ from interp_dsl.dictionaries.architectures.base import (
     Sizes,
     blank,
     chunks,
+    column_sums,
     count_on,
     share,
     squared,
     start,
     where_on,
 )
+
+_WORKED_IN = ("shared", "gate", "f", "d_mag", "d_gate")
 
 
 @dataclass(frozen=True)
@@ -50,23 +53,23 @@ class Gated:
         fired, gates, pull = (torch.zeros_like(scale) for _ in range(3))
         gradients, aux = blank(params), wanted.new_zeros(())
         error = torch.empty_like(wanted)
-        for rows in chunks(seen, width):
-            shared = seen[rows] @ encoder.T
-            gate = (shared + params["b_gate"]).clamp_min_(0)
-            f = torch.addcmul(params["b_mag"], shared, scale).clamp_min_(0)
-            f = where_on(f, gate)
+        for rows, shared, gate, f, d_mag, d_gate in chunks(seen, width, *_WORKED_IN, room=now.room):
+            torch.mm(seen[rows], encoder.T, out=shared)
+            torch.add(shared, params["b_gate"], out=gate).clamp_min_(0)
+            torch.addcmul(params["b_mag"], shared, scale, out=f).clamp_min_(0)
+            where_on(f, gate)
             off = torch.addmm(wanted[rows], f, decoder, beta=-1, out=error[rows])
             loss, g_gate = squared(torch.addmm(wanted[rows], gate, decoder, beta=-1), weight)
-            d_mag = where_on(torch.mm(off, decoder.T).mul_(2 * weight), f)
-            d_gate = where_on((g_gate @ decoder.T).add_(l1), gate)
-            d_shared = torch.addcmul(d_gate, d_mag, scale)
+            where_on(torch.mm(off, decoder.T, out=d_mag).mul_(2 * weight), f)
+            where_on(torch.mm(g_gate, decoder.T, out=d_gate).add_(l1), gate)
             gradients["decoder"].addmm_(f.T, off, alpha=2 * weight)
+            gradients["b_gate"] += column_sums(d_gate)
+            gradients["b_mag"] += column_sums(d_mag)
+            d_shared = d_gate.addcmul_(d_mag, scale)
             gradients["encoder"].addmm_(d_shared.T, seen[rows])
-            gradients["b_gate"] += d_gate.sum(0)
-            gradients["b_mag"] += d_mag.sum(0)
-            gradients["r_mag"] += d_mag.mul_(shared).sum(0) * scale
-            pull += d_shared.sum(0)
-            aux, gates = aux + loss, gates + gate.sum(0)
+            gradients["r_mag"] += column_sums(d_mag.mul_(shared)) * scale
+            pull += column_sums(d_shared)
+            aux, gates = aux + loss, gates + column_sums(gate)
             fired += count_on(f)
         mse, slope = squared(error, weight)
         terms = {"mse": mse, "l1": l1 * gates.sum(), "gate": aux}

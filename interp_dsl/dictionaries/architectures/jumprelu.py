@@ -22,8 +22,10 @@ from interp_dsl.dictionaries.architectures.base import (
     Now,
     Params,
     Sizes,
+    affine,
     blank,
     chunks,
+    column_sums,
     count_on,
     share,
     squared,
@@ -31,6 +33,8 @@ from interp_dsl.dictionaries.architectures.base import (
     where_near,
     where_on,
 )
+
+_WORKED_IN = ("f", "beyond", "d_f", "near")
 
 
 @dataclass(frozen=True)
@@ -53,24 +57,25 @@ class JumpRelu:
 
     def loss(self, params: Params, seen: Tensor, wanted: Tensor, now: Now) -> Found:
         """Five products, as of ReLU."""
-        encoder, decoder, width = params["encoder"], params["decoder"], len(params["decoder"])
+        decoder, width = params["decoder"], len(params["decoder"])
         threshold, weight = self.thresholds(params, {}), share(wanted)
         most = self.bandwidth * self.length / 2
         fired, close, steep = (torch.zeros_like(threshold) for _ in range(3))
         gradients, error = blank(params), torch.empty_like(wanted)
-        for rows in chunks(seen, width):
-            a = torch.addmm(params["b_enc"], seen[rows], encoder.T)
-            beyond = a - threshold
-            f = where_on(a, beyond)
+        one = torch.ones_like(threshold[:1])
+        for rows, f, beyond, d_f, near in chunks(seen, width, *_WORKED_IN, room=now.room):
+            torch.sub(affine(params, seen[rows], f), threshold, out=beyond)
+            where_on(f, beyond)
             off = torch.addmm(wanted[rows], f, decoder, beta=-1, out=error[rows])
-            d_f = torch.mm(off, decoder.T).mul_(2 * weight)
-            steep += where_near(d_f, beyond, most).sum(0)
-            close += where_near(torch.ones_like(d_f), beyond, most).sum(0)
+            torch.mm(off, decoder.T, out=d_f)
+            steep += column_sums(where_near(d_f, beyond, most, near))
+            close += column_sums(where_near(one, beyond, most, near))
             d_pre = where_on(d_f, f)
             gradients["decoder"].addmm_(f.T, off, alpha=2 * weight)
-            gradients["encoder"].addmm_(d_pre.T, seen[rows])
-            gradients["b_enc"] += d_pre.sum(0)
+            gradients["encoder"].addmm_(d_pre.T, seen[rows], alpha=2 * weight)
+            gradients["b_enc"].add_(column_sums(d_pre), alpha=2 * weight)
             fired += count_on(f)
+        steep *= 2 * weight
         mse, slope = squared(error, weight)
         count = now.crew.total(fired.sum()) / (len(seen) * now.crew.size)
         penalty, push = self._penalty(count, self.l0 * now.warmth)

@@ -21,8 +21,10 @@ from interp_dsl.dictionaries.architectures.base import (
     Now,
     Params,
     Sizes,
+    affine,
     blank,
     chunks,
+    column_sums,
     count_on,
     share,
     squared,
@@ -71,19 +73,20 @@ class Relu:
 
     def loss(self, params: Params, seen: Tensor, wanted: Tensor, now: Now) -> Found:
         """Five products: encode, decode, and the gradients of f, decoder and encoder."""
-        encoder, decoder, width = params["encoder"], params["decoder"], len(params["decoder"])
+        decoder, width = params["decoder"], len(params["decoder"])
         l1, weight = self.l1 * now.warmth / len(seen), share(wanted, self.convention)
         lengths = self.lengths(decoder)
         sums, fired = torch.zeros_like(lengths), torch.zeros_like(lengths)
         gradients, error = blank(params), torch.empty_like(wanted)
-        for rows in chunks(seen, width):
-            f = torch.addmm(params["b_enc"], seen[rows], encoder.T).clamp_min_(0)
+        for rows, f, d_f in chunks(seen, width, "f", "d_f", room=now.room):
+            affine(params, seen[rows], f).clamp_min_(0)
             off = torch.addmm(wanted[rows], f, decoder, beta=-1, out=error[rows])
-            d_pre = where_on(torch.addmm(l1 * lengths, off, decoder.T, alpha=2 * weight), f)
+            torch.addmm(l1 * lengths, off, decoder.T, alpha=2 * weight, out=d_f)
+            d_pre = where_on(d_f, f)
             gradients["decoder"].addmm_(f.T, off, alpha=2 * weight)
             gradients["encoder"].addmm_(d_pre.T, seen[rows])
-            gradients["b_enc"] += d_pre.sum(0)
-            sums += f.sum(0)
+            gradients["b_enc"] += column_sums(d_pre)
+            sums += column_sums(f)
             fired += count_on(f)
         if self.norm == "weighted":
             gradients["decoder"] += (l1 * sums)[:, None] * self._turn(decoder)

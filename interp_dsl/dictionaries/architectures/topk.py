@@ -30,7 +30,6 @@ from interp_dsl.dictionaries.architectures.base import (
     start,
 )
 from interp_dsl.dictionaries.codes import SPARSE, Codes, Dense, batch_top_k, of_rows, top_k
-from interp_dsl.dictionaries.crew import Crew
 from interp_dsl.dictionaries.selection import largest
 
 ALPHA = 1 / 32
@@ -53,13 +52,11 @@ class TopK:
     def initial(self, sizes: Sizes, generator: torch.Generator) -> Params:
         return start(sizes, generator)
 
-    def encode(
-        self, params: Params, seen: Tensor, dead: Tensor, crew: Crew
-    ) -> tuple[Codes, Tensor]:
+    def encode(self, params: Params, seen: Tensor, dead: Tensor, now: Now) -> tuple[Codes, Tensor]:
         """The features of a batch that are on, and the pre-activations of the dead ones."""
         width, found, left = len(params["encoder"]), [], []
-        for rows in chunks(seen, width):
-            pre = affine(params, seen[rows])
+        for rows, pre in chunks(seen, width, "pre", room=now.room):
+            affine(params, seen[rows], pre)
             found.append(largest(pre, self.k))
             left.append(pre.index_select(1, dead))
         values, index = (torch.cat(x) for x in zip(*found, strict=True))
@@ -72,7 +69,7 @@ class TopK:
     def loss(self, params: Params, seen: Tensor, wanted: Tensor, now: Now) -> Found:
         """One dense product, encode; the rest of the features that are on alone."""
         dead = _numbers(now.dead if self.alpha else None, seen)
-        codes, left = self.encode(params, seen, dead, now.crew)
+        codes, left = self.encode(params, seen, dead, now)
         mse, error, slope, gradients = self._nested(params, seen, wanted, codes)
         terms = {"mse": mse}
         if len(dead):
@@ -145,12 +142,10 @@ class TopK:
 class BatchTopK(TopK):
     name = "batch_topk"
 
-    def encode(
-        self, params: Params, seen: Tensor, dead: Tensor, crew: Crew
-    ) -> tuple[Codes, Tensor]:
+    def encode(self, params: Params, seen: Tensor, dead: Tensor, now: Now) -> tuple[Codes, Tensor]:
         width = len(params["encoder"])
-        pre = torch.cat([affine(params, seen[rows]) for rows in chunks(seen, width)])
-        return batch_top_k(pre, self.k, self._is_sparse(width), crew), pre.index_select(1, dead)
+        pre = affine(params, seen, now.room("pre", seen, len(seen), width))
+        return batch_top_k(pre, self.k, self._is_sparse(width), now.crew), pre.index_select(1, dead)
 
     def held(self, codes: Codes, now: Now) -> Params:
         """The threshold: the mean of the smallest values so far, of about the last hundred
