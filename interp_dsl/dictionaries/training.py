@@ -18,7 +18,7 @@ from interp_dsl.dictionaries.architectures.base import (
     Params,
     Room,
     Sizes,
-    unit,
+    sum_of_squares,
 )
 from interp_dsl.dictionaries.crew import ALONE, Crew
 from interp_dsl.dictionaries.dictionary import Dictionary, Scale, finished
@@ -61,12 +61,13 @@ class Settings:
 @dataclass(frozen=True)
 class Figures:
     """Of one step: what was found of its batch, which was to rebuild y [B, d_out], which features
-    were dead, the summed squared error. The figures are computed where they are asked for."""
+    were dead, the summed squared error where the found one is a part of it. The figures are
+    computed where they are asked for."""
 
     found: Found
     y: Tensor
     dead: Tensor
-    squares: Tensor
+    squares: Tensor | None = None
 
     @property
     def loss(self) -> float:
@@ -81,7 +82,7 @@ class Figures:
         """The squared error as the loss counts it; where it is none of it, a mean over elements."""
         if "mse" in self.terms:
             return self.terms["mse"]
-        return float(self.squares / self.y.numel())
+        return self._squares / self.y.numel()
 
     @property
     def penalty(self) -> float:
@@ -98,7 +99,11 @@ class Figures:
     def fvu(self) -> float:
         """The fraction of variance unexplained."""
         total = (self.y - self.y.mean(0)).square().sum()
-        return float(self.squares / total)
+        return self._squares / float(total)
+
+    @property
+    def _squares(self) -> float:
+        return float(sum_of_squares(self.found.error) if self.squares is None else self.squares)
 
     @property
     def n_dead(self) -> int:
@@ -149,9 +154,10 @@ class Trainer:
             found = loss_between(*given)
         else:
             found = loss_through(*given, partial(self._unscaled, objective))
-        squares = found.error.square().sum()
+        squares = None
         if self.crew.size > 1:
-            found, squares = self._joined(found), self.crew.total(squares)
+            squares = self.crew.total(sum_of_squares(found.error))
+            found = self._joined(found)
         self._learn(found.gradients)
         self.held = found.held
         self.silent = torch.where(found.fired > 0, 0, self.silent + len(x) * self.crew.size)
@@ -261,7 +267,8 @@ class Trainer:
         decoder = self.params["decoder"]
         if self.architecture.has_unit_norm:
             g = gradients["decoder"]
-            g.addcmul_((g * decoder).sum(1, keepdim=True), decoder, value=-1)
+            along = torch.linalg.vecdot(g, decoder)[:, None]
+            g.addcmul_(along, decoder, value=-1)
         for name, value in self.params.items():
             value.grad = gradients[name]
         if self.settings.clip:
@@ -271,7 +278,7 @@ class Trainer:
         self._adam.step()
         self._adam.zero_grad()
         if self.architecture.has_unit_norm:
-            decoder.copy_(unit(decoder))
+            decoder.div_(torch.linalg.vector_norm(decoder, dim=1, keepdim=True))
 
     def _losses(self, batches: Iterable[Tensor]) -> Iterable[tuple[Tensor, Tensor]]:
         """Each batch, scaled, with the loss of each input: its squared error and its L1."""

@@ -38,8 +38,8 @@ class Room:
 class Now:
     """Where training stands: `warmth` 0 to 1 scales sparsity coefficients; dead [m] tells the
     features that count as dead, None where none does; `held` is what the architecture keeps from
-    batch to batch without learning it by gradient; `crew` has the other parts of the batch, `room` what is
-    worked in."""
+    batch to batch without learning it by gradient; `crew` has the other parts of the batch; `room`
+    is what is worked in."""
 
     warmth: float = 1.0
     dead: Tensor | None = None
@@ -126,7 +126,13 @@ def affine(params: Params, seen: Tensor, out: Tensor) -> Tensor:
 
 def squared(error: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """share × the summed squared error, and its gradient [B, d]."""
-    return share * error.square().sum(), (2 * share) * error
+    return share * sum_of_squares(error), (2 * share) * error
+
+
+def sum_of_squares(x: Tensor) -> Tensor:
+    """Σ x², without a tensor of squares."""
+    flat = x.flatten()
+    return flat.dot(flat)
 
 
 def share(wanted: Tensor, convention: str = "mean") -> float:
@@ -135,6 +141,8 @@ def share(wanted: Tensor, convention: str = "mean") -> float:
     return 1 / (wanted.numel() if convention == "mean" else len(wanted))
 
 
+ELSEWHERE = ("b_dec", "W_skip")
+"""Parameters of a dictionary's ends, which are no architecture's."""
 CACHED = 1 << 22
 """Features that are worked on at once on a processor: few enough for its largest cache, so that
 elementwise work costs little beside the products; enough that adding up gradients does."""
@@ -155,9 +163,10 @@ def column_sums(x: Tensor) -> Tensor:
     return x.new_ones(len(x)) @ x
 
 
-def blank(params: Params) -> Params:
-    """Gradients of 0, to add to."""
-    return {name: torch.zeros_like(value) for name, value in params.items()}
+def blank(params: Params, room: Room) -> Params:
+    """Gradients of 0, to add to; they hold until the next step."""
+    own = {name: value for name, value in params.items() if name not in ELSEWHERE}
+    return {name: room(f"d.{name}", v, *v.shape).zero_() for name, v in own.items()}
 
 
 def count_on(f: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ class Gated:
         encoder, decoder, width = params["encoder"], params["decoder"], len(params["decoder"])
         l1, weight, scale = self.l1 * now.warmth / len(seen), share(wanted), params["r_mag"].exp()
         fired, gates, pull = (torch.zeros_like(scale) for _ in range(3))
-        gradients, aux = blank(params), wanted.new_zeros(())
+        gradients, aux = blank(params, now.room), wanted.new_zeros(())
         error = torch.empty_like(wanted)
         for rows, shared, gate, f, d_mag, d_gate in chunks(seen, width, *_WORKED_IN, room=now.room):
             torch.mm(seen[rows], encoder.T, out=shared)

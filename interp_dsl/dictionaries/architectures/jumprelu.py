@@ -61,15 +61,15 @@ class JumpRelu:
         threshold, weight = self.thresholds(params, {}), share(wanted)
         most = self.bandwidth * self.length / 2
         fired, close, steep = (torch.zeros_like(threshold) for _ in range(3))
-        gradients, error = blank(params), torch.empty_like(wanted)
+        gradients, error = blank(params, now.room), torch.empty_like(wanted)
         one = torch.ones_like(threshold[:1])
         for rows, f, beyond, d_f, near in chunks(seen, width, *_WORKED_IN, room=now.room):
             torch.sub(affine(params, seen[rows], f), threshold, out=beyond)
             where_on(f, beyond)
             off = torch.addmm(wanted[rows], f, decoder, beta=-1, out=error[rows])
             torch.mm(off, decoder.T, out=d_f)
-            steep += column_sums(where_near(d_f, beyond, most, near))
             close += column_sums(where_near(one, beyond, most, near))
+            steep += column_sums(near.mul_(d_f))
             d_pre = where_on(d_f, f)
             gradients["decoder"].addmm_(f.T, off, alpha=2 * weight)
             gradients["encoder"].addmm_(d_pre.T, seen[rows], alpha=2 * weight)

@@ -77,7 +77,7 @@ class Relu:
         l1, weight = self.l1 * now.warmth / len(seen), share(wanted, self.convention)
         lengths = self.lengths(decoder)
         sums, fired = torch.zeros_like(lengths), torch.zeros_like(lengths)
-        gradients, error = blank(params), torch.empty_like(wanted)
+        gradients, error = blank(params, now.room), torch.empty_like(wanted)
         for rows, f, d_f in chunks(seen, width, "f", "d_f", room=now.room):
             affine(params, seen[rows], f).clamp_min_(0)
             off = torch.addmm(wanted[rows], f, decoder, beta=-1, out=error[rows])
