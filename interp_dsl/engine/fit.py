@@ -73,13 +73,13 @@ def fit(
 def _hands(
     task: Fit, fitting: Fitting, device: torch.device
 ) -> AbstractContextManager[Hands | None]:
-    """The helpers of a fit in several processes. Raises InterpError E672 off the processor."""
+    """The helpers of a fit in several processes. Raises InterpError E673 off the processor."""
     if task.workers == 1 or fitting.done == task.steps:
         return nullcontext()
     if device.type != "cpu":
         raise InterpError(
             Diagnostic(
-                "E672",
+                "E673",
                 f"{task.workers} processes share a processor's work, and this runs on {device}",
                 help="leave out `workers`, or run with --device cpu",
             ),

@@ -113,7 +113,7 @@ def test_other_devices_have_one_process(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("interp_dsl.engine.fit.begun", lambda task, harvest: _Begun())
     with pytest.raises(InterpError) as caught:
         _fit(_crewed(_one("topk", k=2)), tmp_path)
-    assert caught.value.diagnostics[0].code == "E672"
+    assert caught.value.diagnostics[0].code == "E673"
 
 
 class _Begun:

@@ -143,7 +143,7 @@ def _judged(path: Path, one: Fitted, dictionary: Dictionary) -> dict[str, float]
     task = EvaluateDictionary(
         "e", "check", Run("m", "d", "text"), DictionaryOf("sae", (one,)), MEASURES, True, batch=7
     )
-    scored = judge(task, state, folder, Report(folder, "e"))
+    scored, _ = judge(task, state, folder, Report(folder, "e"))
     return dict(zip(scored.table["metric"], scored.table["value"], strict=True))
 
 

@@ -27,6 +27,10 @@ step swapped = evaluate mlp on held measure fvu(), ce_loss_score(ablation=mean)
 step kept = evaluate cross on held measure fvu(), loss_recovered()
 step seen = inspect features(cross) by density() on held
 step some = inspect mlp[k=24, 0..3] by examples(top=2, intervals=0) on held
+step gone = inspect mlp[k=24, 0..3] by ablation() on held
+step both = inspect cross[0..3] by ablation() on held
+step fires = inspect cross[0..3] by cofiring() on held
+step says = inspect mlp[k=24, 0..3] by logits(top=2)
 expect swapped[k=24].fvu.value < swapped[k=2].fvu.value
 expect swapped[k=24].ce_loss_score.value > 0.3
 expect kept.fvu.value < 0.6
@@ -81,6 +85,7 @@ def test_the_plan_tells_both_ends() -> None:
         ("fit topk(width=64, k=8) on L0.mlp_in to L3.mlp of text until tokens=9k", "E201"),
         ("relate cross, cross on text by similarity()", "E306"),
         ("evaluate mlp on held measure mmcs(cross)", "E306"),
+        ("inspect cross[0] by logits()", "E306"),
     ],
 )  # fmt: skip
 def test_what_has_no_such_ends_is_refused(line: str, code: str) -> None:
