@@ -121,7 +121,7 @@ def unit(rows: Tensor) -> Tensor:
 
 def affine(params: Params, seen: Tensor, out: Tensor) -> Tensor:
     """Pre-activations [B, m] of what is seen [B, d_in]."""
-    return torch.addmm(params["b_enc"], seen, params["encoder"].T, out=out)
+    return torch.mm(seen, params["encoder"].T, out=out).add_(params["b_enc"])
 
 
 def squared(error: Tensor, share: float) -> tuple[Tensor, Tensor]:

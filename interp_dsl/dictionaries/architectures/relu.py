@@ -76,16 +76,17 @@ class Relu:
         decoder, width = params["decoder"], len(params["decoder"])
         l1, weight = self.l1 * now.warmth / len(seen), share(wanted, self.convention)
         lengths = self.lengths(decoder)
+        pay = l1 / (2 * weight) * lengths  # slopes are counted in units of 2 weight
         sums, fired = torch.zeros_like(lengths), torch.zeros_like(lengths)
         gradients, error = blank(params, now.room), torch.empty_like(wanted)
         for rows, f, d_f in chunks(seen, width, "f", "d_f", room=now.room):
             affine(params, seen[rows], f).clamp_min_(0)
             off = torch.addmm(wanted[rows], f, decoder, beta=-1, out=error[rows])
-            torch.addmm(l1 * lengths, off, decoder.T, alpha=2 * weight, out=d_f)
+            torch.mm(off, decoder.T, out=d_f).add_(pay)
             d_pre = where_on(d_f, f)
             gradients["decoder"].addmm_(f.T, off, alpha=2 * weight)
-            gradients["encoder"].addmm_(d_pre.T, seen[rows])
-            gradients["b_enc"] += column_sums(d_pre)
+            gradients["encoder"].addmm_(d_pre.T, seen[rows], alpha=2 * weight)
+            gradients["b_enc"].add_(column_sums(d_pre), alpha=2 * weight)
             sums += column_sums(f)
             fired += count_on(f)
         if self.norm == "weighted":
