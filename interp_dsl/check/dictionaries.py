@@ -64,6 +64,7 @@ def one_dictionary(expr: Expr, scope: Scope) -> DictionaryTerm:
 
 
 FEATURES = "features"
+ERRORS = "errors"
 
 
 def features(expr: Expr, scope: Scope) -> FeaturesTerm:
@@ -102,7 +103,9 @@ def features(expr: Expr, scope: Scope) -> FeaturesTerm:
 
 
 def feature_units(expr: Expr, scope: Scope) -> UnitSet:
-    """Features as units, each a place of its own."""
+    """Features as units, each a place of its own; or what a dictionary leaves unexplained."""
+    if isinstance(expr, Call) and expr.function == ERRORS:
+        return _errors(expr, scope)
     term = features(expr, scope)
     only_plain((term.fitted,), term.step.name, expr.span, scope)
     site = term.fitted.features(term.step.name)
@@ -122,6 +125,16 @@ def only_plain(fitted: tuple[Fitted, ...], name: str, span: Span, scope: Scope) 
             help="look at them: inspect features(…); or splice it in: evaluate … measure "
             "ce_loss_score()",
         )
+
+
+def _errors(expr: Call, scope: Scope) -> UnitSet:
+    """`errors(sae)`, `errors(sae[k=32])`: one place."""
+    if len(expr.arguments) != 1 or expr.arguments[0].name is not None:
+        raise scope.reject("E301", "errors of what?", expr.span, help="write errors(sae)")
+    step, index = _fit(expr.arguments[0].value, scope)
+    fitted = one_of(index, step, expr.span, scope)
+    only_plain((fitted,), step.name, expr.span, scope)
+    return UnitSet(Explicit((Unit((Target(fitted.errors(step.name)),)),)), step.model)
 
 
 def holds_dictionaries(expr: Expr, scope: Scope) -> bool:
