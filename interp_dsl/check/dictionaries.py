@@ -107,9 +107,24 @@ def feature_units(expr: Expr, scope: Scope) -> UnitSet:
     if isinstance(expr, Call) and expr.function == ERRORS:
         return _errors(expr, scope)
     term = features(expr, scope)
+    only_plain((term.fitted,), term.step.name, expr.span, scope)
     site = term.fitted.features(term.step.name)
     numbers = range(term.fitted.option("width")) if term.numbers is None else term.numbers
     return UnitSet(Explicit(tuple(Unit((Target(site, n),)) for n in numbers)), term.step.model)
+
+
+def only_plain(fitted: tuple[Fitted, ...], name: str, span: Span, scope: Scope) -> None:
+    """Refuse transcoders and crosscoders, whose features are at more places than one."""
+    if not all(one.is_plain for one in fitted):
+        what = "transcoder" if fitted[0].onto else "crosscoder"
+        raise scope.reject(
+            "E306",
+            f"features of a {what} are no units, and are not related",
+            span,
+            label=f"`{name}` is of {fitted[0].place}",
+            help="look at them: inspect features(…); or splice it in: evaluate … measure "
+            "ce_loss_score()",
+        )
 
 
 def _errors(expr: Call, scope: Scope) -> UnitSet:
@@ -117,8 +132,9 @@ def _errors(expr: Call, scope: Scope) -> UnitSet:
     if len(expr.arguments) != 1 or expr.arguments[0].name is not None:
         raise scope.reject("E301", "errors of what?", expr.span, help="write errors(sae)")
     step, index = _fit(expr.arguments[0].value, scope)
-    site = one_of(index, step, expr.span, scope).errors(step.name)
-    return UnitSet(Explicit((Unit((Target(site),)),)), step.model)
+    fitted = one_of(index, step, expr.span, scope)
+    only_plain((fitted,), step.name, expr.span, scope)
+    return UnitSet(Explicit((Unit((Target(fitted.errors(step.name)),)),)), step.model)
 
 
 def holds_dictionaries(expr: Expr, scope: Scope) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from interp_dsl.check.arguments import arguments
+from interp_dsl.check.paths import inside
 from interp_dsl.check.scope import Scope
 from interp_dsl.language.tree import Call, Expr, Name
 from interp_dsl.verbs.dictionaries import ARCHITECTURES, READINGS
@@ -22,7 +23,10 @@ def method(expr: Expr, scope: Scope) -> FitTerm:
         raise scope.unknown_function(
             expr.function, expr.name_span, "an architecture", list(ARCHITECTURES)
         )
-    return FitTerm(expr.function, arguments(expr, ARCHITECTURES[expr.function], scope))
+    given = arguments(expr, ARCHITECTURES[expr.function], scope)
+    if given["store"] is not None:
+        given["store"] = str(inside(given["store"], expr.span, scope))
+    return FitTerm(expr.function, given)
 
 
 def reading(expr: Expr, scope: Scope) -> ReadingTerm:

@@ -32,23 +32,58 @@ def loaded(expr: Expr, scope: Scope, name: str) -> Step:
     folder = inside(given["folder"], expr.span, scope)
     config = _config(folder, expr, scope)
     model, target = _place(config, given["site"], expr, scope)
-    d_in = activation_width(target, model)
-    if d_in is not None and d_in != config.d_in:
-        raise scope.reject(
-            "E437",
-            f"this dictionary is of activations {config.d_in:,} wide",
-            expr.span,
-            label=f"{target.place} of {model.name} is {d_in:,} wide",
-            help=_SITE if given["site"] is None else None,
-        )
+    _check_width(target, config.d_in, model, expr, scope, None if given["site"] else _SITE)
+    onto = _onto(config, given["onto"], model, expr, scope)
     options: dict[str, Any] = {"width": config.d_sae}
     if config.k is not None:
         options["k"] = config.k
-    fitted = Fitted("", target, config.architecture, tuple(sorted(options.items())), config.d_in)
+    if config.has_skip:
+        options["skip"] = True
+    held = tuple(sorted(options.items()))
+    fitted = Fitted("", target, config.architecture, held, config.d_in, onto, config.d_out)
     step = Step(name, "load", "dictionary", model, dictionaries=(fitted,))
     scope.session.steps[name] = step
     scope.session.calls[name] = (Loading(str(folder), place_of(expr.span)), None)
     return step
+
+
+def _check_width(
+    target: Target, wanted: int, model: Model, expr: Expr, scope: Scope, advice: str | None
+) -> None:
+    found = activation_width(target, model)
+    if found is not None and found != wanted:
+        raise scope.reject(
+            "E437",
+            f"this dictionary is of activations {wanted:,} wide",
+            expr.span,
+            label=f"{target.place} of {model.name} is {found:,} wide",
+            help=advice,
+        )
+
+
+def _onto(
+    config: Config, given: UnitSet | None, model: Model, expr: Expr, scope: Scope
+) -> Target | None:
+    """What a transcoder rebuilds; None for any other dictionary."""
+    if config.d_out is None:
+        if given is not None:
+            raise scope.reject("E437", "this dictionary is no transcoder", expr.span)
+        return None
+    told = None if config.hook_out is None else target_of_hook(config.hook_out)
+    target = told if given is None else _given(given, expr, scope)
+    wrong = "the folder does not say" if target is None else None
+    if target is not None and model.facts is not None:
+        wrong = missing(target, model.facts.shape)
+    if target is None or wrong:
+        raise scope.reject(
+            "E437",
+            "what does this transcoder rebuild?",
+            expr.span,
+            label=f"{config.hook_out or 'it'}: {wrong}",
+            help="say which: load(…, onto=L6.mlp)",
+        )
+    _check_width(target, config.d_out, model, expr, scope, None)
+    return target
 
 
 def _config(folder: Path, expr: Expr, scope: Scope) -> Config:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from interp_dsl.check.arguments import arguments, called
-from interp_dsl.check.dictionaries import dictionaries, dictionary_step
+from interp_dsl.check.dictionaries import dictionaries, dictionary_step, only_plain
 from interp_dsl.check.results import step_of
 from interp_dsl.check.scope import Scope
 from interp_dsl.language.tree import Expr, Index
@@ -24,7 +24,9 @@ def dictionary(expr: Expr, scope: Scope) -> DictionaryTerm:
             label=f"a step of `{step.verb}`",
             help="a dictionary is what a step of `fit` leaves",
         )
-    return dictionaries(expr, leaving, scope)
+    found = dictionaries(expr, leaving, scope)
+    only_plain(found.fitted, found.step.name, expr.span, scope)
+    return found
 
 
 def relation(expr: Expr, scope: Scope) -> RelationTerm:

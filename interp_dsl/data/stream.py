@@ -64,6 +64,19 @@ class Stream:
         """The order of the examples in a pass, counted from 0."""
         return np.random.default_rng((self.seed, 0, number)).permutation(len(self.counts))
 
+    def examples(self, start: int, count: int) -> Ints:
+        """`count` examples from number `start` on, pass after pass."""
+        n = len(self.counts)
+        passes = range(start // n, (start + count - 1) // n + 1)
+        orders = np.concatenate([self.order(number) for number in passes])
+        first = start - passes[0] * n
+        return orders[first : first + count]
+
+    def tokens_in(self, count: int) -> int:
+        """The tokens of the first `count` examples."""
+        passes, rest = divmod(count, len(self.counts))
+        return passes * self.a_pass + int(self.counts[self.order(passes)[:rest]].sum())
+
     def shuffled(self, block: int, size: int) -> Ints:
         """The order [size] in which a block's rows are used."""
         return np.random.default_rng((self.seed, 1, block)).permutation(size)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from interp_dsl.dictionaries.crew import ALONE, Crew
 from interp_dsl.dictionaries.selection import largest, largest_of_batch
 
 SPARSE = 1 / 64
@@ -134,8 +135,13 @@ def top_k(pre: Tensor, k: int, sparse: bool) -> Codes:
     return of_rows(*largest(pre, k), pre.shape[1], sparse)
 
 
-def batch_top_k(pre: Tensor, k: int, sparse: bool) -> Codes:
-    """The B·k largest of the whole batch pre [B, m], none below 0 (Bussmann et al. 2024,
-    arXiv 2412.06410)."""
-    found = largest_of_batch(pre, len(pre) * k)
-    return of_entries(*found, (pre.shape[0], pre.shape[1]), sparse)
+def batch_top_k(pre: Tensor, k: int, sparse: bool, crew: Crew = ALONE) -> Codes:
+    """The B·k largest of the whole batch, of which pre [B / crew, m] is a part, none below 0
+    (Bussmann et al. 2024, arXiv 2412.06410)."""
+    n = len(pre) * k * crew.size
+    values, row, index = largest_of_batch(pre, n)
+    rivals = crew.every(values)
+    if len(rivals) > n:
+        on = values >= rivals.kthvalue(len(rivals) - n + 1).values
+        values, row, index = values[on], row[on], index[on]
+    return of_entries(values, row, index, (pre.shape[0], pre.shape[1]), sparse)

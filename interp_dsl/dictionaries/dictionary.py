@@ -10,14 +10,16 @@ from torch import Tensor
 
 from interp_dsl.dictionaries.codes import top_k
 
-MATRICES = ("W_enc", "W_dec")
+Scale = float | Tensor
+"""A factor of activations: one, or one for each element [d]."""
 
 
 @dataclass(frozen=True)
 class Dictionary:
-    """tensors: W_enc [d_in, d_sae], W_dec [d_sae, d_in], b_dec [d_in], and by architecture b_enc,
-    threshold (jumprelu), b_gate, b_mag, r_mag (gated) [d_sae]. `activation`: relu, topk, jumprelu
-    or gated."""
+    """tensors: W_enc [d_in, d_sae], W_dec [d_sae, d_out], b_dec [d_out], and by architecture b_enc,
+    threshold (jumprelu), b_gate, b_mag, r_mag (gated) [d_sae]; of a transcoder b_in [d_in], and
+    with a skip connection W_skip [d_out, d_in]. A crosscoder's activations are those of its places
+    side by side. `activation`: relu, topk, jumprelu or gated."""
 
     activation: str
     tensors: Mapping[str, Tensor]
@@ -26,6 +28,15 @@ class Dictionary:
     @property
     def d_in(self) -> int:
         return self.tensors["W_enc"].shape[0]
+
+    @property
+    def d_out(self) -> int:
+        return self.tensors["W_dec"].shape[1]
+
+    @property
+    def is_transcoder(self) -> bool:
+        """Whether it rebuilds other activations than it reads."""
+        return "b_in" in self.tensors
 
     @property
     def d_sae(self) -> int:
@@ -51,7 +62,7 @@ class Dictionary:
     def encode(self, x: Tensor) -> Tensor:
         """Feature activations [..., d_sae] of x [..., d_in]."""
         t = self.tensors
-        shared = (x - t["b_dec"]) @ t["W_enc"]
+        shared = self._seen(x) @ t["W_enc"]
         if self.activation == "gated":
             magnitude = shared * t["r_mag"].exp() + t["b_mag"]
             return magnitude.clamp_min(0) * (shared + t["b_gate"] > 0)
@@ -67,31 +78,52 @@ class Dictionary:
                 return codes.values.reshape(pre.shape)
         raise ValueError(f"no activation {self.activation!r}")
 
-    def decode(self, f: Tensor) -> Tensor:
-        """The reconstruction [..., d_in] of feature activations."""
-        return f @ self.tensors["W_dec"] + self.tensors["b_dec"]
+    def decode(self, f: Tensor, x: Tensor | None = None) -> Tensor:
+        """The reconstruction [..., d_out] of feature activations; a skip connection adds its part
+        of the activations x [..., d_in]."""
+        made = f @ self.tensors["W_dec"] + self.tensors["b_dec"]
+        if "W_skip" not in self.tensors:
+            return made
+        if x is None:
+            raise ValueError("a skip connection needs the activations")
+        return made + self._seen(x) @ self.tensors["W_skip"].T
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        return self.decode(self.encode(x))
+        return self.decode(self.encode(x), x)
+
+    def _seen(self, x: Tensor) -> Tensor:
+        return x - self.tensors["b_in" if self.is_transcoder else "b_dec"]
 
     def to(self, device: torch.device) -> Dictionary:
         return replace(self, tensors={k: v.to(device) for k, v in self.tensors.items()})
 
 
 def finished(
-    name: str, params: Mapping[str, Tensor], threshold: Tensor | None, k: int | None, scale: float
+    name: str,
+    params: Mapping[str, Tensor],
+    threshold: Tensor | None,
+    k: int | None,
+    scales: tuple[Scale, Scale],
 ) -> Dictionary:
     """The dictionary that training leaves, of features that are on above a `threshold` [d_sae]
-    where there is one. It was fitted to activations times `scale`, and is one of the activations
-    themselves: with all on one scale, only biases and thresholds change (f becomes f / scale)."""
-    bias = {n: v / scale for n, v in params.items() if n in ("b_enc", "b_gate", "b_mag", "b_dec")}
+    where there is one. It read activations times the first of `scales` and rebuilt some times the
+    second, and is one of the activations themselves: features are counted in units of what is
+    rebuilt (f becomes f / scale), so that with all on one scale only biases and thresholds
+    change."""
+    own, onto = scales
+    unit = float(torch.as_tensor(onto).mean())
     tensors = {
-        "W_enc": params["encoder"].T.contiguous(),
-        "W_dec": params["decoder"].contiguous(),
-        **bias,
+        "W_enc": (params["encoder"] * (own / unit)).T.contiguous(),
+        "W_dec": (params["decoder"] * (unit / onto)).contiguous(),
+        "b_dec": params["b_dec"] / onto,
+        **{n: params[n] / unit for n in ("b_enc", "b_gate", "b_mag") if n in params},
     }
+    if "centre" in params:
+        tensors["b_in"] = params["centre"] / own
+    if "W_skip" in params:
+        tensors["W_skip"] = (params["W_skip"] * (own / onto)).contiguous()
     if threshold is not None:
-        return Dictionary("jumprelu", {**tensors, "threshold": (threshold / scale).clone()})
+        return Dictionary("jumprelu", {**tensors, "threshold": (threshold / unit).clone()})
     if name == "gated":
         tensors["r_mag"] = params["r_mag"].clone()
     return Dictionary(name, tensors, k if name == "topk" else None)

@@ -73,16 +73,18 @@ class Rebuilt:
     fired: Tensor
 
     @classmethod
-    def of(cls, dictionary: Dictionary, x: Tensor, f: Tensor) -> Rebuilt:
-        """Of activations x [R, d], whose features are f [R, d_sae]."""
-        made, on = dictionary.decode(f), f > 0
-        lengths = [torch.linalg.vector_norm(v, dim=1) for v in (made, x)]
-        small = torch.finfo(x.dtype).tiny
+    def of(cls, dictionary: Dictionary, x: Tensor, f: Tensor, y: Tensor | None = None) -> Rebuilt:
+        """Of activations x [R, d_in], whose features are f [R, d_sae]; where it is not these that
+        are to be rebuilt, of y [R, d_out]."""
+        y = x if y is None else y
+        made, on = dictionary.decode(f, x), f > 0
+        lengths = [torch.linalg.vector_norm(v, dim=1) for v in (made, y)]
+        small = torch.finfo(y.dtype).tiny
         terms = {
             "l0": on.sum(1),
             "l1": f.sum(1),
-            "error": (made - x).square().sum(1),
-            "cosine": (made * x).sum(1) / (lengths[0] * lengths[1]).clamp_min(small),
+            "error": (made - y).square().sum(1),
+            "cosine": (made * y).sum(1) / (lengths[0] * lengths[1]).clamp_min(small),
             "l2_ratio": lengths[0] / lengths[1].clamp_min(small),
         }
         return cls({name: v.cpu().double() for name, v in terms.items()}, on.sum(0).cpu())
@@ -115,7 +117,7 @@ class Reconstruction:
         by_count = {name: Ratio(sums[name], count) for name in ("l0", "l1", "cosine", "l2_ratio")}
         return {
             **by_count,
-            "mse": Ratio(sums["error"], count * self.dictionary.d_in),
+            "mse": Ratio(sums["error"], count * self.dictionary.d_out),
             "fvu": Ratio(sums["error"], variance),
             "explained_variance": Ratio(variance - sums["error"], variance),
         }

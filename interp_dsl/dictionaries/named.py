@@ -16,13 +16,16 @@ from interp_dsl.dictionaries.architectures import (
 )
 
 
-def architecture(name: str, options: Mapping[str, Any], length: float) -> Architecture:
+def architecture(
+    name: str, options: Mapping[str, Any], length: float, parts: tuple[int, ...] = ()
+) -> Architecture:
     """An architecture with its options. `length` is the mean length of the inputs that it will
-    see, to which jumprelu's bandwidth and threshold are relative."""
+    see, to which jumprelu's bandwidth and threshold are relative; `parts` the widths of a
+    crosscoder's places."""
     top = {key: options[key] for key in ("k", "alpha", "k_aux") if key in options}
     match name:
         case "relu":
-            return Relu(options["l1"], options["norm"])
+            return Relu(options["l1"], options["norm"], parts)
         case "topk":
             return TopK(**top)
         case "batch_topk":

@@ -6,6 +6,7 @@ fraction of all."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,13 +28,23 @@ def largest(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:
     groups = grouped(pre)
     size, count = groups.shape[1:]
     if size == 1 or count < 2 * k:
-        found = pre.topk(k, dim=1, sorted=False)
-        return found.values, found.indices
-    chosen = groups.amax(1).topk(k, dim=1, sorted=False).indices
+        index = most(pre, k)
+        return pre.gather(1, index), index
+    chosen = most(groups.amax(1), k)
     members = torch.arange(size, device=pre.device) * count
     index = (chosen[:, None] + members[:, None]).flatten(1)
-    found = pre.gather(1, index).topk(k, dim=1, sorted=False)
-    return found.values, index.gather(1, found.indices)
+    index = index.gather(1, most(pre.gather(1, index), k))
+    return pre.gather(1, index), index
+
+
+def most(values: Tensor, k: int) -> Tensor:
+    """Where the k largest of each row of values [B, n] are: [B, k], in any order. On a processor by
+    numpy, whose partition takes half of the time of torch's."""
+    n = values.shape[1]
+    if values.device.type != "cpu" or values.dtype not in (torch.float32, torch.float64) or k == n:
+        return values.topk(k, dim=1, sorted=False).indices
+    order = np.argpartition(values.numpy(), n - k, axis=1)
+    return torch.from_numpy(order[:, n - k :])
 
 
 def largest_of_batch(pre: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,16 +5,33 @@ Equal states and equal batches give equal next states: `state()` is all that a s
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from interp_dsl.dictionaries.architectures.base import Architecture, Found, Now, Params, unit
-from interp_dsl.dictionaries.dictionary import Dictionary, finished
+from interp_dsl.dictionaries.architectures.base import (
+    Architecture,
+    Found,
+    Now,
+    Params,
+    Room,
+    Sizes,
+    sum_of_squares,
+)
+from interp_dsl.dictionaries.crew import ALONE, Crew
+from interp_dsl.dictionaries.dictionary import Dictionary, Scale, finished
+from interp_dsl.dictionaries.ends import (
+    OBJECTIVE,
+    Ends,
+    Itself,
+    Objective,
+    loss_between,
+    loss_through,
+)
 from interp_dsl.dictionaries.resampling import drawn, resample
 from interp_dsl.dictionaries.schedules import Schedule
-from interp_dsl.dictionaries.starting import begin_at
 
 BETAS = (0.9, 0.999)
 
@@ -23,7 +40,8 @@ BETAS = (0.9, 0.999)
 class Settings:
     """`lr` of Adam; `clip`: the largest norm of all gradients together, 0 for any; `dead_after`
     inputs without firing a feature counts as dead; `bias`: where b_dec begins (starting.py);
-    `seed` of the first parameters."""
+    `seed` of the first parameters. Activations are learned from times `scale`, those that a
+    transcoder rebuilds times `onto`: a factor, or one for each element."""
 
     width: int
     lr: float
@@ -31,17 +49,25 @@ class Settings:
     dead_after: int = 10_000_000
     bias: str = "mean"
     seed: int = 0
-    scale: float = 1.0
+    scale: Scale = 1.0
+    onto: Scale | None = None
+
+    @property
+    def scales(self) -> tuple[Scale, Scale]:
+        """Of what is read, and of what is rebuilt."""
+        return self.scale, self.scale if self.onto is None else self.onto
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one step: what was found of its batch x [B, d], and which features were dead. The figures
-    are computed where they are asked for."""
+    """Of one step: what was found of its batch, which was to rebuild y [B, d_out], which features
+    were dead, the summed squared error where the found one is a part of it. The figures are
+    computed where they are asked for."""
 
     found: Found
-    x: Tensor
+    y: Tensor
     dead: Tensor
+    squares: Tensor | None = None
 
     @property
     def loss(self) -> float:
@@ -52,15 +78,32 @@ class Figures:
         return {name: float(value) for name, value in self.found.terms.items()}
 
     @property
+    def mse(self) -> float:
+        """The squared error as the loss counts it; where it is none of it, a mean over elements."""
+        if "mse" in self.terms:
+            return self.terms["mse"]
+        return self._squares / self.y.numel()
+
+    @property
+    def penalty(self) -> float:
+        """What the loss has besides the squared error or what stands in its place."""
+        main = "mse" if "mse" in self.terms else OBJECTIVE
+        return self.loss - self.terms[main]
+
+    @property
     def l0(self) -> float:
         """Features on for an input."""
-        return float(self.found.fired.sum() / len(self.x))
+        return float(self.found.fired.sum() / len(self.y))
 
     @property
     def fvu(self) -> float:
         """The fraction of variance unexplained."""
-        total = (self.x - self.x.mean(0)).square().sum()
-        return float(self.found.error.square().sum() / total)
+        total = (self.y - self.y.mean(0)).square().sum()
+        return self._squares / float(total)
+
+    @property
+    def _squares(self) -> float:
+        return float(sum_of_squares(self.found.error) if self.squares is None else self.squares)
 
     @property
     def n_dead(self) -> int:
@@ -76,30 +119,71 @@ class Trainer:
         settings: Settings,
         schedule: Schedule,
         first: Tensor,
+        ends: Ends | None = None,
+        onto: Tensor | None = None,
+        crew: Crew = ALONE,
     ) -> None:
-        """`first` [n, d]: activations that say where b_dec begins."""
+        """`first` [n, d_in]: activations that say where biases begin; `onto` [n, d_out]: those
+        that a transcoder is to rebuild from them. Of a `crew` each has a trainer like this one,
+        and takes each step with it on a part of the batch."""
         self.architecture, self.settings, self.schedule = architecture, settings, schedule
+        self.ends, self.crew = ends or Itself(), crew
+        x, y = self._scaled(first, onto)
+        sizes = Sizes(x.shape[1], y.shape[1], settings.width, self.ends.is_tied)
         generator = torch.Generator().manual_seed(settings.seed)
-        start = architecture.initial(first.shape[1], settings.width, generator)
-        self.params: Params = {name: x.to(first.device) for name, x in start.items()}
-        self.params["b_dec"] = begin_at(first * settings.scale, settings.bias)
+        start = architecture.initial(sizes, generator)
+        own, self.fixed = self.ends.initial(x, y, settings.bias)
+        self.params: Params = {**{name: v.to(x.device) for name, v in start.items()}, **own}
         self.held: Params = {}
+        self._room = Room()
         self.silent = torch.zeros(settings.width, dtype=torch.int64, device=first.device)
         self.n_steps = 0
         self._adam = torch.optim.Adam(self.params.values(), settings.lr, BETAS, fused=True)
         self._begin_moments()
 
-    def step(self, x: Tensor) -> Figures:
-        """Learn from a batch x [B, d]."""
-        x = x * self.settings.scale
+    def step(
+        self, x: Tensor, onto: Tensor | None = None, objective: Objective | None = None
+    ) -> Figures:
+        """Learn from a batch x [B, d_in]; for a transcoder, `onto` [B, d_out]. An `objective` of
+        what is rebuilt takes the place of its squared error."""
+        x, y = self._scaled(x, onto)
         dead = self.dead
-        now = Now(self.schedule.warmth(self.n_steps), dead, self.held)
-        found = self.architecture.loss(self.params, x, now)
+        now = Now(self.schedule.warmth(self.n_steps), dead, self.held, self.crew, self._room)
+        given = self.ends, self.architecture, self.params, self.fixed, (x, y), now
+        if objective is None:
+            found = loss_between(*given)
+        else:
+            found = loss_through(*given, partial(self._unscaled, objective))
+        squares = None
+        if self.crew.size > 1:
+            squares = self.crew.total(sum_of_squares(found.error))
+            found = self._joined(found)
         self._learn(found.gradients)
         self.held = found.held
-        self.silent = torch.where(found.fired > 0, 0, self.silent + len(x))
+        self.silent = torch.where(found.fired > 0, 0, self.silent + len(x) * self.crew.size)
         self.n_steps += 1
-        return Figures(found, x, dead)
+        return Figures(found, y, dead, squares)
+
+    def _joined(self, found: Found) -> Found:
+        """What all parts of a batch say together."""
+        share = 1 / self.crew.size
+        gradients, terms = (
+            {name: self.crew.total(value * share) for name, value in held.items()}
+            for held in (found.gradients, found.terms)
+        )
+        fired = self.crew.total(found.fired.clone())
+        return replace(found, gradients=gradients, terms=terms, fired=fired)
+
+    def _unscaled(self, objective: Objective, made: Tensor) -> tuple[Tensor, Tensor]:
+        """The objective of activations as they are, and its slope along scaled ones."""
+        onto = self.settings.scales[1]
+        value, slope = objective(made / onto)
+        return value, slope / onto
+
+    def _scaled(self, x: Tensor, onto: Tensor | None) -> tuple[Tensor, Tensor]:
+        own, other = self.settings.scales
+        x = x * own
+        return x, x if onto is None else onto * other
 
     @property
     def dead(self) -> Tensor:
@@ -121,11 +205,12 @@ class Trainer:
     def dictionary(self) -> Dictionary:
         """What has been learned, for activations as they are."""
         k: int | None = getattr(self.architecture, "k", None)
-        return self._finished(k, self.settings.scale)
+        return self._finished(k, self.settings.scales)
 
-    def _finished(self, k: int | None, scale: float) -> Dictionary:
+    def _finished(self, k: int | None, scales: tuple[Scale, Scale]) -> Dictionary:
         threshold = self.architecture.thresholds(self.params, self.held)
-        return finished(self.architecture.name, self.params, threshold, k, scale)
+        params = {**self.params, **self.fixed}
+        return finished(self.architecture.name, params, threshold, k, scales)
 
     # ---- state
 
@@ -137,6 +222,7 @@ class Trainer:
             **{f"first.{k}": v for k, v in first.items()},
             **{f"second.{k}": v for k, v in second.items()},
             **{f"held.{k}": v for k, v in self.held.items()},
+            **{f"fixed.{k}": v for k, v in self.fixed.items()},
             "silent": self.silent,
             "n_steps": torch.tensor(self.n_steps),
         }
@@ -147,10 +233,10 @@ class Trainer:
             for name, value in kept.items():
                 value.copy_(state[f"{kind}.{name}"])
         device = self.silent.device
-        prefix = "held."
-        self.held = {
-            k.removeprefix(prefix): v.to(device) for k, v in state.items() if k.startswith(prefix)
-        }
+        self.held, self.fixed = (
+            {k.removeprefix(p): v.to(device) for k, v in state.items() if k.startswith(p)}
+            for p in ("held.", "fixed.")
+        )
         self.silent = state["silent"].to(device)
         self.n_steps = int(state["n_steps"])
         for value in self.params.values():
@@ -181,7 +267,8 @@ class Trainer:
         decoder = self.params["decoder"]
         if self.architecture.has_unit_norm:
             g = gradients["decoder"]
-            g.addcmul_((g * decoder).sum(1, keepdim=True), decoder, value=-1)
+            along = torch.linalg.vecdot(g, decoder)[:, None]
+            g.addcmul_(along, decoder, value=-1)
         for name, value in self.params.items():
             value.grad = gradients[name]
         if self.settings.clip:
@@ -191,12 +278,12 @@ class Trainer:
         self._adam.step()
         self._adam.zero_grad()
         if self.architecture.has_unit_norm:
-            decoder.copy_(unit(decoder))
+            decoder.div_(torch.linalg.vector_norm(decoder, dim=1, keepdim=True))
 
     def _losses(self, batches: Iterable[Tensor]) -> Iterable[tuple[Tensor, Tensor]]:
         """Each batch, scaled, with the loss of each input: its squared error and its L1."""
         weight = getattr(self.architecture, "l1", 0.0)
-        fit = self._finished(None, 1.0)
+        fit = self._finished(None, (1.0, 1.0))
         for batch in batches:
             x = batch * self.settings.scale
             f = fit.encode(x)

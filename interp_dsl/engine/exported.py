@@ -30,6 +30,14 @@ def exported(folder: RunFolder, step: str, form: str) -> dict[str, dict[str, byt
     tensors, model = folder.read_tensors(step), _model(folder, step)
     found = {}
     for one in about:
+        if "places" in one:
+            raise InterpError(
+                Diagnostic(
+                    "E742",
+                    f"{form} has no crosscoder",
+                    help=f"its tensors are in tensors/{step}.safetensors",
+                )
+            )
         dictionary = labelled(tensors, one["label"])
         try:
             found[one["label"]] = encoded(dictionary, form, _origin(one, model))
@@ -41,8 +49,9 @@ def exported(folder: RunFolder, step: str, form: str) -> dict[str, dict[str, byt
 def _origin(one: Mapping[str, Any], model: str | None) -> Origin:
     target = target_of(one["site"])
     site = target.site
+    onto = hook_name(target_of(one["onto"])) if "onto" in one else None
     return Origin(
-        model, hook_name(target), target.index, site.layer, site.kind, one["architecture"]
+        model, hook_name(target), target.index, site.layer, site.kind, one["architecture"], onto
     )
 
 

@@ -21,6 +21,13 @@ from interp_dsl.plan.places import Site, Target
 Block = dict[Target, Tensor]
 
 
+def joined(block: Block, targets: Sequence[Target]) -> Tensor:
+    """Activations of targets side by side [rows, width]."""
+    if len(targets) == 1:
+        return block[targets[0]]
+    return torch.cat([block[target] for target in targets], 1)
+
+
 class Harvest:
     """The activations of a run at some targets, each [rows, width]; BOS and padding are left
     out."""
@@ -34,9 +41,12 @@ class Harvest:
         rows: int | None,
         report: Report,
     ) -> None:
-        """`rows` prompts go through the model at once."""
+        """`rows` prompts go through the model at once. Blocks are made of what `source` gives for
+        examples: what the model makes of them, where nothing else is set."""
         self.targets, self.report = tuple(targets), report
         self._sites = tuple(dict.fromkeys(t.site for t in targets))
+        self.source: Callable[[Tensor], Block] = lambda examples: self.of(examples)[1]
+        self.about = {"model": state.executor(run).facts.name, "data": state.data[run.data].name}
         self._bench = Bench(run, (), {}, state)
         self.rows = rows or default_rows(self._bench.width)
         facts = state.executor(run).facts
@@ -119,6 +129,18 @@ class Harvest:
             place += stretch.stop - stretch.start
         return held
 
+    def prompts_of(self, tokens: int) -> int:
+        """How many prompts of the longest kind hold so many tokens, one at least."""
+        return max(1, tokens // max(1, self._bench.width - 1))
+
+    def prompts(self, start: int, count: int) -> Tensor:
+        """The stream's examples from number `start` on."""
+        return torch.from_numpy(self.stream.examples(start, count))
+
+    def tokens_in(self, count: int) -> int:
+        """How many tokens of text the stream's first so many examples have."""
+        return self.stream.tokens_in(count)
+
     def order(self, number: int, size: int) -> Tensor:
         """The order in which the rows of block `number` are used."""
         return torch.from_numpy(self.stream.shuffled(number, size)).to(self.device)
@@ -133,7 +155,7 @@ class Harvest:
             if stop <= start:
                 return
             to, own = place - stretch.start, ends[first]
-            for target, x in self.of(examples[first:last])[1].items():
+            for target, x in self.source(examples[first:last]).items():
                 if target not in held:
                     held[target] = x.new_empty((size, x.shape[1]))
                 held[target][to + start : to + stop] = x[start - own : stop - own]

@@ -106,7 +106,7 @@ def _density(reader: Reader) -> pl.DataFrame:
             "density": int(found.fired[i]) / found.count,
             "mean": float(found.total[i] / found.fired[i]) if found.fired[i] else None,
             "maximum": float(found.maximum[i]) if found.fired[i] else None,
-            "alignment": float(align[number]),
+            "alignment": None if align is None else float(align[number]),
             "n": found.count,
         }
         for i, number in enumerate(reader.numbers)
@@ -114,5 +114,8 @@ def _density(reader: Reader) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=polars_types(DENSITY_COLUMNS))
 
 
-def _aligned(dictionary: Dictionary) -> Tensor:
+def _aligned(dictionary: Dictionary) -> Tensor | None:
+    """None of a transcoder, whose ends are directions of two spaces."""
+    if dictionary.is_transcoder:
+        return None
     return alignment(dictionary.tensors["W_enc"].cpu(), dictionary.tensors["W_dec"].cpu())

@@ -13,9 +13,10 @@ from torch import Tensor
 from interp_dsl.dictionaries.measures import divergences, losses
 from interp_dsl.dictionaries.reading import Drawn
 from interp_dsl.engine.batches import in_batches
+from interp_dsl.engine.harvest import joined
 from interp_dsl.engine.inspect_reader import Reader
 from interp_dsl.engine.report import Report
-from interp_dsl.engine.splice import splice
+from interp_dsl.engine.splice import spliced
 from interp_dsl.engine.statistics import ratio_bounds
 from interp_dsl.runs.schema import ABLATION_COLUMNS, polars_types
 
@@ -63,7 +64,7 @@ def _drawn(reader: Reader) -> tuple[Tensor, Tensor]:
     def work(examples: Tensor) -> None:
         _, block = harvest.of(examples)
         kept, predicts = harvest.kept(examples), _predicts(reader, examples)
-        on = (reader.features(block[reader.target]) > 0).cpu() & predicts[kept][:, None]
+        on = (reader.features(joined(block, reader.read)) > 0).cpu() & predicts[kept][:, None]
         owner = torch.arange(len(examples)).repeat_interleave(kept.sum(1))
         fires = torch.zeros(len(examples), on.shape[1]).index_add_(0, owner, on.float())
         drawn.add(fires > 0, examples)
@@ -84,7 +85,8 @@ def _changes(reader: Reader, prompts: Tensor, features: Tensor) -> dict[str, Ten
     once, place = torch.unique(prompts, return_inverse=True)
     logits, block = harvest.whole(once)
     clean = logits[:, :-1].log_softmax(-1)
-    x, kept = block[reader.target], harvest.kept(prompts)
+    x, y = joined(block, reader.read), joined(block, reader.rebuilt)
+    kept, widths = harvest.kept(prompts), [block[t].shape[1] for t in reader.rebuilt]
     row, _ = kept.nonzero(as_tuple=True)
     # the rows of x that are of each pair's prompt, one after another
     lengths = harvest.kept(once).sum(1)
@@ -93,8 +95,10 @@ def _changes(reader: Reader, prompts: Tensor, features: Tensor) -> dict[str, Ten
     source = (first[place][row] + torch.arange(len(row)) - begins[row]).to(device)
     numbers = torch.tensor(reader.numbers)[features][row].to(device)
     f = reader.dictionary.encode(x)[source, numbers]
-    out = x[source] - f[:, None] * reader.dictionary.tensors["W_dec"][numbers]
-    log = harvest.logits(prompts, splice(reader.target, kept, out))[:, :-1].log_softmax(-1)
+    out = y[source] - f[:, None] * reader.dictionary.tensors["W_dec"][numbers]
+    log = harvest.logits(prompts, spliced(reader.rebuilt, widths, kept, out))[:, :-1].log_softmax(
+        -1
+    )
     predicted, targets = harvest.predicted(prompts)
     before = clean[place.to(device)]
     loss = losses(log, targets) - losses(before, targets)

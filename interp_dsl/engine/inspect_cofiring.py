@@ -8,6 +8,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from interp_dsl.engine.harvest import joined
 from interp_dsl.engine.inspect_reader import Reader
 from interp_dsl.engine.report import Report
 from interp_dsl.geometry.similarity import Keep, relate
@@ -24,7 +25,7 @@ def cofiring(reader: Reader, report: Report) -> pl.DataFrame:
     def stream() -> Iterator[tuple[Tensor, Tensor]]:
         for examples in torch.split(torch.arange(n), harvest.rows):
             _, block = harvest.of(examples)
-            f = reader.dictionary.encode(block[reader.target])
+            f = reader.dictionary.encode(joined(block, reader.read))
             yield f[:, reader.numbers], f
             report.progress(int(examples[-1]) + 1, n)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from interp_dsl.engine.harvest import Harvest
+from interp_dsl.engine.harvest import Harvest, joined
 from interp_dsl.engine.kept_dictionaries import read_dictionaries
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State, text_of, token_text
@@ -25,8 +25,8 @@ class Reader:
     def __init__(self, task: Inspect, state: State, folder: RunFolder, report: Report) -> None:
         self.task = task
         (fitted,) = task.of.fitted
-        self.target = fitted.target
-        self.harvest = Harvest(task.run, (self.target,), state, 0, task.batch, report)
+        self.read, self.rebuilt = fitted.read, fitted.rebuilt
+        self.harvest = Harvest(task.run, task.read, state, 0, task.batch, report)
         (self.dictionary,) = read_dictionaries(folder, task.of, self.harvest.device)
         self.numbers = list(task.features or range(self.dictionary.d_sae))
         self.side = state.side(task.run)
@@ -54,7 +54,7 @@ class Reader:
 
         def work(examples: Tensor) -> None:
             _, block = self.harvest.of(examples)
-            see(self.features(block[self.target]), self.harvest.kept(examples), examples)
+            see(self.features(joined(block, self.read)), self.harvest.kept(examples), examples)
 
         self.harvest.through(work)
 

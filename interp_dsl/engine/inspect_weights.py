@@ -36,7 +36,7 @@ def inspect_weights(task: InspectWeights, state: State, folder: RunFolder) -> Sc
 
     def logits() -> Iterator[tuple[Tensor, Tensor]]:
         for part in torch.split(numbers, ROWS):
-            yield part, out.logits(fitted.target, dictionary.tensors["W_dec"][part])
+            yield part, out.logits(fitted.onto or fitted.target, dictionary.tensors["W_dec"][part])
 
     shown = token_text(executor.facts)
     rows: list[dict[str, Any]] = []

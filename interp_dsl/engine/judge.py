@@ -20,13 +20,13 @@ from interp_dsl.dictionaries.measures import (
     losses,
     score,
 )
-from interp_dsl.engine.harvest import Harvest
+from interp_dsl.engine.harvest import Harvest, joined
 from interp_dsl.engine.kept_dictionaries import read_dictionaries
 from interp_dsl.engine.likeness import Compared, Likeness
 from interp_dsl.engine.probing import Probing
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.scores import Scored
-from interp_dsl.engine.splice import splice
+from interp_dsl.engine.splice import spliced
 from interp_dsl.engine.splitting import split_rows
 from interp_dsl.engine.state import State
 from interp_dsl.engine.statistics import ratio_bounds
@@ -41,6 +41,8 @@ DENSITIES = {"freq_over_1_percent": 0.01, "freq_over_10_percent": 0.1}
 
 Losses = dict[str, dict[Any, Tensor]]
 Judgement = tuple[Scored, dict[str, pl.DataFrame]]
+Place = tuple[Target, ...]
+"""What a dictionary rebuilds: an activation, or several side by side."""
 
 
 def judge(task: EvaluateDictionary, state: State, folder: RunFolder, report: Report) -> Judgement:
@@ -51,7 +53,7 @@ def judge(task: EvaluateDictionary, state: State, folder: RunFolder, report: Rep
     n = state.data[task.run.data].n
     found = read_dictionaries(folder, task.of, harvest.device)
     held = [Reconstruction(d, n) for d in found]
-    spreads: dict[Target, Spread] = {}
+    spreads: dict[Place, Spread] = {}
     likeness = Likeness(task, found, folder, harvest.device)
     probing = Probing(task, found, state, report)
 
@@ -61,14 +63,15 @@ def judge(task: EvaluateDictionary, state: State, folder: RunFolder, report: Rep
         rebuilt: list[Rebuilt] = []
         compared: list[Compared] = []
         for one, dictionary in zip(task.of.fitted, found, strict=True):
-            f = dictionary.encode(block[one.target])
-            rebuilt.append(Rebuilt.of(dictionary, block[one.target], f))
+            x, y = joined(block, one.read), joined(block, one.rebuilt)
+            f = dictionary.encode(x)
+            rebuilt.append(Rebuilt.of(dictionary, x, f, y))
             compared.append(likeness.compared(len(compared), f, references))
-            probing.see(len(rebuilt) - 1, examples, owner, f, block[one.target])
+            probing.see(len(rebuilt) - 1, examples, owner, f, x)
         # nothing was added yet where memory ran out, and the same examples come again
-        for target in task.targets:
-            x = block[target]
-            spreads.setdefault(target, Spread(n, x.shape[1])).add(owner, x)
+        for place in task.rebuilt:
+            y = joined(block, place)
+            spreads.setdefault(place, Spread(n, y.shape[1])).add(owner, y)
         for i, made in enumerate(held):
             made.add(owner, rebuilt[i])
             likeness.add(i, compared[i])
@@ -84,7 +87,7 @@ def _passed(
     task: EvaluateDictionary,
     harvest: Harvest,
     held: Sequence[Reconstruction],
-    means: dict[Target, Tensor],
+    means: dict[Place, Tensor],
 ) -> Losses:
     """Sums over each example's predictions of text: cross-entropies `ce` and divergences `kl` from
     the clean run, of the clean run, of each target under zero and under its mean, and of each
@@ -104,22 +107,23 @@ def _passed(
         clean = logits[:, :-1].log_softmax(-1)
         add("ce", "clean", losses(clean, targets), predicted, examples)
 
-        def under(name: Any, target: Target, values: Tensor) -> None:
-            edits = splice(target, harvest.kept(examples), values)
+        def under(name: Any, place: Place, values: Tensor) -> None:
+            widths = [block[target].shape[1] for target in place]
+            edits = spliced(place, widths, harvest.kept(examples), values)
             log = harvest.logits(examples, edits)[:, :-1].log_softmax(-1)
             add("ce", name, losses(log, targets), predicted, examples)
             if has_kl:
                 add("kl", name, divergences(clean, log), predicted, examples)
 
-        for target in task.targets:
-            x = block[target]
+        for place in task.rebuilt:
+            y = joined(block, place)
             if "zero" in ablations:
-                under((target, "zero"), target, torch.zeros_like(x))
+                under((place, "zero"), place, torch.zeros_like(y))
             if "mean" in ablations:
-                mean = means[target].to(x.device, x.dtype)
-                under((target, "mean"), target, mean.expand_as(x))
+                mean = means[place].to(y.device, y.dtype)
+                under((place, "mean"), place, mean.expand_as(y))
         for i, (one, made) in enumerate(zip(task.of.fitted, held, strict=True)):
-            under(i, one.target, made.dictionary.reconstruct(block[one.target]))
+            under(i, one.rebuilt, made.dictionary.reconstruct(joined(block, one.read)))
 
     harvest.through(work)
     return found
@@ -131,7 +135,7 @@ def _passed(
 def _scored(
     task: EvaluateDictionary,
     held: Sequence[Reconstruction],
-    spreads: dict[Target, Spread],
+    spreads: dict[Place, Spread],
     passed: Losses,
     likeness: Likeness,
     probing: Probing,
@@ -142,14 +146,14 @@ def _scored(
     tensors = {}
     several = len(task.of.fitted) > 1
     for i, (one, made) in enumerate(zip(task.of.fitted, held, strict=True)):
-        ratios = made.ratios(spreads[one.target])
-        about = {"unit": "dictionary", "position": "all", "n": len(spreads[one.target].count)}
+        ratios = made.ratios(spreads[one.rebuilt])
+        about = {"unit": "dictionary", "position": "all", "n": len(spreads[one.rebuilt].count)}
         about |= {"dictionary": one.label} if several else {}
         for measure in task.measures:
             if measure.function in ratios:
                 told = {measure.name: ratios[measure.function]}
             elif passed and measure.function in SCORES:
-                told = _by_passes(measure, i, one.target, passed)
+                told = _by_passes(measure, i, one.rebuilt, passed)
             elif measure in probing.measures:
                 told = probing.told(i, measure)
             else:
@@ -158,7 +162,7 @@ def _scored(
                     numbers = {measure.name: _of_density(measure.function, made.density)}
                 for name, value in numbers.items():
                     rows.append({**about, "metric": name, "value": value})
-                    values.append(torch.full_like(spreads[one.target].count, torch.nan))
+                    values.append(torch.full_like(spreads[one.rebuilt].count, torch.nan))
                 continue
             rows += [{**about, "metric": k, **_told(r, seed)} for k, r in told.items()]
             values += [r.over / r.under for r in told.values()]
@@ -171,10 +175,10 @@ def _scored(
 SCORES = ("ce_loss_score", "loss_recovered", "kl_div_score")
 
 
-def _by_passes(measure: Judged, i: int, target: Target, passed: Losses) -> dict[str, Ratio]:
+def _by_passes(measure: Judged, i: int, place: Place, passed: Losses) -> dict[str, Ratio]:
     """A score, and the mean losses that it is made of."""
     tokens = passed["tokens"][""]
-    ablation = (target, str(dict(measure.arguments)["ablation"]))
+    ablation = (place, str(dict(measure.arguments)["ablation"]))
     if measure.function == "kl_div_score":
         kl = passed["kl"]
         return {

@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from interp_dsl.engine.loaded import fingerprint_of
+from interp_dsl.plan.algebra import Run
+from interp_dsl.plan.places import Target
 from interp_dsl.plan.serialise import to_data
 from interp_dsl.plan.tasks import Step, Sweep
 from interp_dsl.runs.versions import versions
 
-_IRRELEVANT = ("id", "step", "key", "place", "packing", "batch")
+_IRRELEVANT = ("id", "step", "key", "place", "packing", "batch", "store", "stored_by")
 _VERSIONS = ("torch", "transformer_lens", "interp_dsl")
 
 
@@ -27,6 +29,19 @@ def step_key(task: Step, seed: int, ids: Mapping[str, str], keys: Mapping[str, s
     about = {
         "task": _resolved(data, ids, keys),
         "seed": seed,
+        "versions": {name: versions()[name] for name in _VERSIONS},
+    }
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+
+
+def activations_key(
+    run: Run, target: Target, ids: Mapping[str, str], keys: Mapping[str, str]
+) -> str:
+    """sha256 of what activations depend on: model, data and interventions of a run, and the
+    place."""
+    about = {
+        "run": _resolved(to_data(run), ids, keys),
+        "target": to_data(target),
         "versions": {name: versions()[name] for name in _VERSIONS},
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()

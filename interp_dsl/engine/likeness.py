@@ -10,7 +10,7 @@ from torch import Tensor
 from interp_dsl.dictionaries.dictionary import Dictionary
 from interp_dsl.dictionaries.likeness import Correlations, mmcs
 from interp_dsl.dictionaries.splitting import Firing, Splits
-from interp_dsl.engine.harvest import Block
+from interp_dsl.engine.harvest import Block, joined
 from interp_dsl.engine.kept_dictionaries import read_dictionaries
 from interp_dsl.plan.dictionaries import EvaluateDictionary, Judged
 from interp_dsl.runs.folder import RunFolder
@@ -53,9 +53,9 @@ class Likeness:
     def beside(self, block: Block) -> Features:
         """The references' features on a block of activations."""
         return {
-            measure: self.references[measure].encode(block[target])
-            for measure in self.references
-            for target in measure.compared
+            measure: reference.encode(joined(block, measure.compared))
+            for measure, reference in self.references.items()
+            if measure.compared
         }
 
     def compared(self, i: int, f: Tensor, references: Features) -> Compared:

@@ -22,8 +22,9 @@ def load_dictionary(task: LoadDictionary, key: str, folder: RunFolder) -> None:
         found, config = read(path)
     except (NotUnderstood, OSError) as error:
         raise _wrong(path, str(error)) from None
-    planned = (one.architecture, one.given["width"], one.d_in, one.given.get("k"))
-    if planned != (found.activation, found.d_sae, found.d_in, found.k):
+    options = one.given
+    planned = (one.architecture, options["width"], one.d_in, options.get("k"), one.d_out)
+    if planned != (found.activation, found.d_sae, found.d_in, found.k, config.d_out):
         raise _wrong(path, "it holds another dictionary than when this run was planned")
     about = {
         "label": one.label,
@@ -37,6 +38,8 @@ def load_dictionary(task: LoadDictionary, key: str, folder: RunFolder) -> None:
         "folder": task.folder,
         "sha256": fingerprint(path),
     }
+    if one.onto is not None:
+        about["onto"] = one.onto.place
     row = {**about, "d_in": found.d_in, "d_sae": found.d_sae}
     kept = {name: [row[name]] for name in LOADED_COLUMNS}
     folder.write_tensors(task.step, {k: v.numpy() for k, v in found.saved().items()})

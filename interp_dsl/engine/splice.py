@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -18,6 +20,15 @@ def splice(target: Target, kept: Tensor, values: Tensor) -> list[Edit]:
     site, part = row_of(target.site, target.index)
     index = torch.full_like(rows, part)
     return [Edit(site, rows, index, positions[:, None], valid, values[:, None])]
+
+
+def spliced(
+    place: Sequence[Target], widths: Sequence[int], kept: Tensor, values: Tensor
+) -> list[Edit]:
+    """The same of several targets, whose values stand side by side, so wide each."""
+    parts = torch.split(values, list(widths), 1)
+    found = (splice(target, kept, part) for target, part in zip(place, parts, strict=True))
+    return [edit for edits in found for edit in edits]
 
 
 def row_of(site: Site, part: int | None) -> tuple[Site, int]:

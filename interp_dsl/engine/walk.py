@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,7 @@ from interp_dsl.engine.inspect_weights import inspect_weights
 from interp_dsl.engine.interrupts import Stop
 from interp_dsl.engine.judge import judge
 from interp_dsl.engine.kept import keep_pairs, kept_name, record, self_test
-from interp_dsl.engine.keys import step_key
+from interp_dsl.engine.keys import activations_key, step_key
 from interp_dsl.engine.loaded import load_dictionary
 from interp_dsl.engine.needs import Needs
 from interp_dsl.engine.node_evidence import evaluate_nodes
@@ -250,7 +251,8 @@ class Walk:
                     self._write(task.step, scored, key, **about)
                     report.top(task.step, scored.table.to_dicts())
                 case Fit():
-                    fit(task, key, self.state, self.folder, report, self.stop)
+                    held = partial(activations_key, task.run, ids=self._ids, keys=self._keys)
+                    fit(task, key, self.state, self.folder, report, self.stop, held)
                 case LoadDictionary():
                     load_dictionary(task, key, self.folder)
                 case Inspect():

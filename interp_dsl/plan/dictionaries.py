@@ -7,20 +7,52 @@ from typing import Any
 
 from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.origin import Json, Place
-from interp_dsl.plan.places import Site, Target
+from interp_dsl.plan.places import Site, Target, Unit
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """One dictionary of a fit: of all of a target's site, or of its index alone. `label` tells it
-    from its neighbours (`L8`, `k=32`), empty where it stands alone. `options` are all of its
-    architecture's, none left open. `d_in` is None where the model's sizes are not at hand."""
+    """One dictionary of a fit: of all of a target's site, or of its index alone. A transcoder reads
+    these and rebuilds those of `onto`; a crosscoder reads and rebuilds those of `others` as well,
+    side by side. `label` tells it from its neighbours (`L8`, `k=32`), empty where it stands alone.
+    `options` are all of its architecture's, none left open. `d_in` and `d_out`, None where it is
+    no other than `d_in`, are of all that is read and rebuilt; None where the model's sizes are not
+    at hand."""
 
     label: str
     target: Target
     architecture: str
     options: tuple[tuple[str, Json], ...]
     d_in: int | None = None
+    onto: Target | None = None
+    d_out: int | None = None
+    others: tuple[Target, ...] = ()
+
+    @property
+    def read(self) -> tuple[Target, ...]:
+        """The activations that are encoded, side by side."""
+        return (self.target, *self.others)
+
+    @property
+    def rebuilt(self) -> tuple[Target, ...]:
+        """The activations that are decoded to, side by side."""
+        return self.read if self.onto is None else (self.onto,)
+
+    @property
+    def d_rebuilt(self) -> int | None:
+        """The width of what is rebuilt."""
+        return self.d_in if self.onto is None else self.d_out
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is of one place, which it rebuilds itself."""
+        return self.onto is None and not self.others
+
+    @property
+    def place(self) -> str:
+        """What it is of, as the language writes it: `L3.mlp_in to L3.mlp`."""
+        own = Unit(self.read).place
+        return own if self.onto is None else f"{own} to {self.onto.place}"
 
     def features(self, step: str) -> Site:
         """The site of its features, of the dictionary that `step` fits."""
@@ -49,7 +81,10 @@ class Fit:
 
     Activations come in blocks of `buffer` rows that are shuffled as a whole and used `inputs` at a
     time; `batch` prompts go through the model at once. `width`: the tokens of a prompt, where the
-    text says it."""
+    text says it. `store`: a folder in which the activations of all the data are kept, and read
+    where they are there already; `stored_by`: the earlier step of this plan that keeps them.
+    `objective`: mse, or end to end kl or ce, whose steps take whole prompts of `inputs` tokens at
+    most. `workers`: processes that each take a part of every step."""
 
     id: str
     step: str
@@ -61,6 +96,10 @@ class Fit:
     seed: int = 0
     width: int | None = None
     batch: int | None = None
+    store: str | None = None
+    stored_by: str | None = None
+    objective: str = "mse"
+    workers: int = 1
     key: str | None = None
     place: Place | None = None
 
@@ -71,12 +110,12 @@ class Fit:
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        return tuple(dict.fromkeys(d.target.site for d in self.dictionaries))
+        return tuple(dict.fromkeys(target.site for target in self.targets))
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """The activations that dictionaries are fitted to, each once."""
-        return tuple(dict.fromkeys(d.target for d in self.dictionaries))
+        """The activations that dictionaries read and rebuild, each once."""
+        return _ends(self.dictionaries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +164,7 @@ class Judged:
         """What is read for the reference's own features."""
         if self.reference is None or self.function == "mmcs":
             return ()
-        return tuple(f.target for f in self.reference.fitted)
+        return _ends(self.reference.fitted, rebuilt=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +190,13 @@ class EvaluateDictionary:
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """The activations that dictionaries are of, each once."""
-        return tuple(dict.fromkeys(d.target for d in self.of.fitted))
+        """The activations that dictionaries read and rebuild, each once."""
+        return _ends(self.of.fitted)
+
+    @property
+    def rebuilt(self) -> tuple[tuple[Target, ...], ...]:
+        """What is taken out and put back together, each once."""
+        return tuple(dict.fromkeys(d.rebuilt for d in self.of.fitted))
 
     @property
     def read(self) -> tuple[Target, ...]:
@@ -180,7 +224,12 @@ class Inspect:
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        return tuple(d.target.site for d in self.of.fitted)
+        return tuple(target.site for target in self.read)
+
+    @property
+    def read(self) -> tuple[Target, ...]:
+        """The activations that are read; of a feature that is taken out also where it writes."""
+        return _ends(self.of.fitted, rebuilt=self.method == "ablation")
 
     @property
     def given(self) -> dict[str, Any]:
@@ -241,6 +290,12 @@ class Relate:
     def given(self) -> dict[str, Any]:
         """The options by name."""
         return dict(self.options)
+
+
+def _ends(fitted: tuple[Fitted, ...], rebuilt: bool = True) -> tuple[Target, ...]:
+    """What dictionaries read, and rebuild, each place once."""
+    found = (t for d in fitted for t in (*d.read, *(d.rebuilt if rebuilt else ())))
+    return tuple(dict.fromkeys(found))
 
 
 DictionaryTask = Fit | LoadDictionary | EvaluateDictionary | Inspect | InspectWeights | Relate

@@ -230,7 +230,8 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
         case LoadDictionary(fitted=one):
             yield shape(one)
         case Fit():
-            yield f"on {show_run(task.run)}: one pass for all, which ends after the last site"
+            if not task.stored_by:
+                yield f"on {show_run(task.run)}: one pass for all, which ends after the last site"
             yield from fitted(task, found.sizes)
             yield _cost(estimate)
         case SelfTest(corrupt=corrupt):

@@ -29,8 +29,16 @@ def fitted(task: Fit, known: Sizes) -> Iterator[str]:
         f"{task.steps:,} steps of {task.inputs:,} activations, shuffled in blocks of "
         f"{task.buffer:,}{repeats}"
     )
+    if task.objective != "mse":
+        what = {"kl": "the divergence of", "ce": "the cross-entropy of"}[task.objective]
+        yield f"the loss: {what} what the model says with each spliced in; whole prompts at a step"
+    if task.workers > 1:
+        each = task.inputs // task.workers
+        yield f"{task.workers} processes with all parameters, {each:,} activations of a step each"
+    if task.store is not None:
+        yield _stored(task, known)
     if all(one.d_in is not None for one in task.dictionaries):
-        parameters = sum(map(parameter_bytes, task.dictionaries))
+        parameters = task.workers * sum(map(parameter_bytes, task.dictionaries))
         step = max(step_bytes(one, task.inputs) for one in task.dictionaries)
         yield (
             f"buffer {quantity(buffer_bytes(task))}B, parameters, moments and a checkpoint "
@@ -38,10 +46,22 @@ def fitted(task: Fit, known: Sizes) -> Iterator[str]:
         )
 
 
+def _stored(task: Fit, known: Sizes) -> str:
+    """What becomes of activations."""
+    if task.stored_by:
+        return f"activations are read from {task.store}, where step {task.stored_by} keeps them"
+    data, widths = known.data.get(task.run.data), buffer_bytes(task) / task.buffer
+    most = "" if data is None else f", at most {quantity(data.n * data.width * widths)}B"
+    return f"activations of all the data are kept in {task.store}{most}; read where they are there"
+
+
 def shape(one: Fitted) -> str:
-    """`L6.resid_pre: 768 → 24,576, topk(k=32)`"""
-    d_in = "?" if one.d_in is None else f"{one.d_in:,}"
-    return f"{one.target.place}: {d_in} → {one.option('width'):,}, {_architecture(one)}"
+    """`L6.resid_pre: 768 → 24,576, topk(k=32)`; of a transcoder, which rebuilds another width than
+    it reads, `L6.mlp_in to L6.mlp: 768 → 24,576 → 768`"""
+    read, made = ("?" if d is None else f"{d:,}" for d in (one.d_in, one.d_rebuilt))
+    sizes = f"{read} → {one.option('width'):,}" + (f" → {made}" if one.onto else "")
+    skip = " with a skip connection" if one.given.get("skip") else ""
+    return f"{one.place}: {sizes}, {_architecture(one)}{skip}"
 
 
 def _architecture(one: Fitted) -> str:

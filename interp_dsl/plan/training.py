@@ -7,7 +7,7 @@ from dataclasses import replace
 from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, stopped, whole
 from interp_dsl.plan.dictionaries import EvaluateDictionary, Fit, Fitted
 from interp_dsl.plan.memory import BYTES
-from interp_dsl.plan.places import Site
+from interp_dsl.plan.places import Site, Target
 
 PRODUCTS = {"relu": 5, "jumprelu": 5, "gated": 7}
 """Dense products of inputs × d_in × width that a step takes; of others the encoder's one, and what
@@ -21,19 +21,33 @@ def fit_cost(task: Fit, known: Sizes) -> Cost:
     """Prompts as far as the last site, and the training steps; held are the buffer, parameters and
     moments, and at the peak the features of one step."""
     model = known.models.get(task.run.model)
-    if model is None or task.width is None or any(d.d_in is None for d in task.dictionaries):
+    if model is None or task.width is None or any(d.d_rebuilt is None for d in task.dictionaries):
         return UNKNOWN
-    prompts = -(-task.steps * task.inputs // max(1, task.width - 1))
+    prompts = _prompts(task)
+    if task.store is not None:
+        data = known.data.get(task.run.data)
+        if data is None:
+            return UNKNOWN
+        prompts = 0 if task.stored_by else data.n
     harvest = stopped(task.sites, model, prompts, task.width, task.batch)
+    if task.objective != "mse":
+        harvest = _through_model(task, prompts, known)
     training = sum(step_flops(d, task.inputs) for d in task.dictionaries) * task.steps
     largest = max(step_bytes(d, task.inputs) for d in task.dictionaries)
     return replace(
         harvest,
         flops=(harvest.flops or 0.0) + training,
-        bytes=buffer_bytes(task) + sum(map(parameter_bytes, task.dictionaries)),
+        bytes=buffer_bytes(task) + task.workers * sum(map(parameter_bytes, task.dictionaries)),
         peak=max(harvest.peak or 0, largest),
         is_bound=False,
     )
+
+
+def _through_model(task: Fit, prompts: int, known: Sizes) -> Cost:
+    """Whole passes: one plain, and of each dictionary one and its way back, which takes about as
+    much as two."""
+    batch = max(1, task.inputs // max(1, (task.width or 2) - 1))
+    return whole(task.run, prompts * (1 + 3 * len(task.dictionaries)), known, batch=batch)
 
 
 def fit_plain(task: Fit, known: Sizes) -> Cost:
@@ -43,32 +57,48 @@ def fit_plain(task: Fit, known: Sizes) -> Cost:
     if model is None or found.passes is None or task.width is None:
         return UNKNOWN
     last = (Site("resid_post", model.n_layers - 1),)
-    one = stopped(last, model, found.passes, task.width, task.batch)
+    one = stopped(last, model, _prompts(task), task.width, task.batch)
     unembedding = 2.0 * (one.tokens or 0) * model.d_model * model.d_vocab
     training = sum(step_flops(d, task.inputs) for d in task.dictionaries) * task.steps
     times = len(task.dictionaries)
-    return Cost(found.passes * times, flops=((one.flops or 0) + unembedding) * times + training)
+    return Cost(_prompts(task) * times, flops=((one.flops or 0) + unembedding) * times + training)
+
+
+def _prompts(task: Fit) -> int:
+    """Prompts that hold the activations which are learned from."""
+    return -(-task.steps * task.inputs // max(1, (task.width or 2) - 1))
 
 
 def step_flops(one: Fitted, inputs: int) -> float:
     """Of the matrix products of one training step."""
-    width, d = int(one.option("width")), one.d_in or 0
-    product: float = 2.0 * inputs * d * width
+    width = int(one.option("width"))
+    read, made = (2.0 * inputs * (d or 0) * width for d in (one.d_in, one.d_rebuilt))
+    skipped = 4.0 * inputs * _skip(one)
     if one.architecture in PRODUCTS:
-        return PRODUCTS[one.architecture] * product
+        return 2 * read + (PRODUCTS[one.architecture] - 2) * made + skipped
     on: float = min(1.0, one.option("k") / width)
-    return product * (1 + 4 * on)
+    return read + 2 * on * (read + made) + skipped
 
 
 def buffer_bytes(task: Fit) -> int:
     """The block of activations in hand."""
-    widths = {d.target: d.d_in or 0 for d in task.dictionaries}
+    widths: dict[Target, int] = {}
+    for one in task.dictionaries:
+        if one.onto is not None:
+            widths[one.onto] = one.d_out or 0
+        # a crosscoder stands alone, so the first place may stand for all of its places
+        widths[one.target] = one.d_in or 0
     return BYTES * task.buffer * sum(widths.values())
 
 
 def parameter_bytes(one: Fitted) -> int:
-    width, d = int(one.option("width")), one.d_in or 0
-    return BYTES * COPIES * (2 * width * d + 2 * width + d)
+    width, read, made = int(one.option("width")), one.d_in or 0, one.d_rebuilt or 0
+    return BYTES * COPIES * (width * (read + made) + 2 * width + made + _skip(one))
+
+
+def _skip(one: Fitted) -> int:
+    """Elements of a skip connection."""
+    return (one.d_in or 0) * (one.d_rebuilt or 0) if one.given.get("skip") else 0
 
 
 def step_bytes(one: Fitted, inputs: int) -> int:
@@ -90,11 +120,13 @@ def judging_cost(task: EvaluateDictionary, known: Sizes) -> Cost:
     batch = task.batch or data.n
     total = stopped(task.sites, model, data.n, data.width, task.batch)
     if task.splices:
-        times = 1 + 2 * len(task.targets) + len(task.of.fitted)
+        times = 1 + 2 * len(task.rebuilt) + len(task.of.fitted)
         total += whole(task.run, data.n * times, known, batch=batch)
     if any(m.function == "sparse_probing" for m in task.measures):
         widths = sum((d.d_in or 0) + int(d.option("width")) for d in task.of.fitted)
         total = replace(total, bytes=(total.bytes or 0) + BYTES * data.n * widths)
-    products = sum(4.0 * (d.d_in or 0) * d.option("width") for d in task.of.fitted)
+    products = sum(
+        2.0 * ((d.d_in or 0) + (d.d_rebuilt or 0)) * d.option("width") for d in task.of.fitted
+    )
     flops = (total.flops or 0.0) + products * data.n * data.width * (2 if task.splices else 1)
     return replace(total, flops=flops, is_bound=task.splices)

@@ -17,7 +17,7 @@ SWEPT = ("width", "k", "l1", "l0", "target", "lr", "seed")
 """Options that may be lists: a dictionary for each combination."""
 COFIRING = ("jaccard", "pearson", "cosine", "sufficiency", "necessity")
 """What features that fire together are ranked by."""
-SHARED = ("batch", "buffer")
+SHARED = ("batch", "buffer", "store", "objective", "workers")
 """Options that all dictionaries of a step have in common."""
 
 _RATE = 2e-4
@@ -37,7 +37,23 @@ _COMMON: dict[str, Parameter] = {
     "seed": Parameter("ints", (0,), "of the first parameters, or a list", least=0),
     "batch": Parameter("int", 4096, "activations a training step", least=1),
     "buffer": Parameter("int", None, "activations shuffled together; 64 batches", least=1),
+    "objective": Parameter(
+        "word",
+        "mse",
+        "mse: the squared error of what is rebuilt; kl, ce: what the model says with it spliced in "
+        "(Braun et al. 2024)",
+        ("mse", "kl", "ce"),
+    ),
+    "workers": Parameter(
+        "int", 1, "processes that each take a part of every step, on a processor", least=1
+    ),
+    "store": Parameter(
+        "path", None, "a folder that keeps the activations of all the data, for other fits to read"
+    ),
     "clip": Parameter("number", 1.0, "the largest norm of all gradients; 0 for any", least=0),
+    "skip": Parameter(
+        "bool", False, "a transcoder's features add to a linear map of what it reads"
+    ),
     "warmup": Parameter("number", 0.0, "share of the steps in which lr rises", least=0, most=1),
     "decay": Parameter(
         "number", 0.2, "share of the steps, at the end, in which lr falls to 0", least=0, most=1
@@ -65,7 +81,9 @@ _DEAD = Parameter(
 )
 _TOP: dict[str, Parameter] = {
     "k": Parameter("ints", doc="features on for an input, or a list", least=1),
-    "alpha": Parameter("number", 1 / 32, "weight of the auxiliary loss (AuxK)", least=0),
+    "alpha": Parameter(
+        "number", None, "weight of the auxiliary loss (AuxK): 1/32, end to end none", least=0
+    ),
     "k_aux": Parameter("int", None, "dead features that rebuild the error; half of d", least=1),
     "dead_after": _DEAD,
 }
@@ -251,6 +269,8 @@ def settled(options: dict[str, Any], tokens: int) -> dict[str, Any]:
         found["lr"] = _RATE * (_RATE_WIDTH / found["width"]) ** 0.5
     if "dead_after" in found and found["dead_after"] is None:
         found["dead_after"] = min(_DEAD_AFTER, max(1, tokens // 10))
+    if "alpha" in found and found["alpha"] is None:
+        found["alpha"] = 1 / 32 if found["objective"] == "mse" else 0.0
     if found["buffer"] is None:
         found["buffer"] = _BUFFERED * found["batch"]
     return found

@@ -1,14 +1,15 @@
-"""`fit ARCHITECTURE on SITES of DATA until tokens=N`: sparse dictionaries of activations."""
+"""`fit ARCHITECTURE on SITES of DATA until tokens=N`: sparse dictionaries of activations; with `to
+SITES` transcoders, on `together(SITES)` a crosscoder."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from interp_dsl.models.sites import n_indices
-from interp_dsl.plan.algebra import Explicit
 from interp_dsl.plan.dictionaries import Fit, Fitted
-from interp_dsl.plan.places import ALL, Target
-from interp_dsl.verbs.dictionaries import UNTIL, WITHOUT, activation_width, said, settled, variants
+from interp_dsl.plan.places import Target
+from interp_dsl.verbs.dictionaries import UNTIL, activation_width, said, settled, variants
+from interp_dsl.verbs.fit_places import Between, between, model_of
 from interp_dsl.verbs.lowering import Lowering, frozen, place_of
 from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.sweeps import NARROWING
@@ -20,92 +21,48 @@ def _check(call: Call, checks: Checks) -> Step:
     units: tuple[UnitSet, ...] = call.clauses["on"]
     side: Side = call.one("of")
     tokens: int = call.one("until")["tokens"]
-    model = next((u.model for u in units if u.model), None) or checks.only_model(call)
+    model = model_of(units) or checks.only_model(call)
     checks.check_side(call, side, model, "of")
     checks.check_contexts(call, model, side, "of")
-    targets = _targets(call, checks, units, model)
-    found = _dictionaries(call, checks, term, targets, model, tokens)
+    ends = between(call, checks, model)
+    found = _dictionaries(call, checks, term, ends, model, tokens)
     return Step(call.name, "fit", "dictionary", model, dictionaries=found, learned_from=side)
-
-
-def _targets(
-    call: Call, checks: Checks, places: tuple[UnitSet, ...], model: Model
-) -> tuple[Target, ...]:
-    """The activations that dictionaries are of: whole sites, heads one by one, and the neurons of
-    a layer together."""
-    span = call.spans["on"]
-    known = [u.units for u in places if isinstance(u.units, Explicit)]
-    if len(known) < len(places):
-        checks.error("E306", "`fit` takes places that are known before the run", span)
-        return ()
-    if any(u.model not in (None, model) for u in places):
-        checks.error("E307", "these are places of two models", span)
-        return ()
-    found: dict[Target, set[int | None]] = {}
-    for unit in (unit for units in known for unit in units.units):
-        if len(unit.targets) > 1:
-            checks.error(
-                "E306",
-                "a dictionary is of one place",
-                span,
-                help="name the places apart: each has a dictionary of its own",
-            )
-            return ()
-        target = unit.targets[0]
-        if target.site.kind in WITHOUT:
-            checks.error("E306", f"no dictionary is fitted to {target.place}", span)
-            return ()
-        if target.positions != ALL:
-            checks.error(
-                "E306",
-                "dictionaries are fitted to all positions",
-                span,
-                help="leave out `at`; BOS and padding are left out anyway",
-            )
-            return ()
-        index = None if target.site.kind == "neuron" else target.index
-        found.setdefault(Target(target.site, index), set()).add(target.index)
-    for target, held in found.items():
-        whole = n_indices(target.site, model.facts.shape) if model.facts else None
-        if target.site.kind == "neuron" and whole is not None and len(held) < whole:
-            checks.error(
-                "E306",
-                "a dictionary is of all neurons of a layer",
-                span,
-                label=f"these are {len(held):,} of {whole:,}",
-                help=f"write {target.place}",
-            )
-    return tuple(found)
 
 
 def _dictionaries(
     call: Call,
     checks: Checks,
     term: FitTerm,
-    targets: tuple[Target, ...],
+    ends: tuple[Between, ...],
     model: Model,
     tokens: int,
 ) -> tuple[Fitted, ...]:
     span = call.spans["objects"]
     found = []
-    for target in targets:
-        place = _short(target, targets)
+    targets = tuple(one.read[0] for one in ends)
+    for read, onto in ends:
+        place = _short(read[0], targets)
+        widths = [activation_width(target, model) for target in read]
+        d_in = None if None in widths else sum(d or 0 for d in widths)
+        d_out = None if onto is None else activation_width(onto, model)
         for varying, given in variants(term.options):
             options = settled(given, tokens)
-            _check_options(call, checks, term.architecture, options, tokens)
-            parts = [place] if len(targets) > 1 else []
+            _check_options(call, checks, options, tokens)
+            _check_objective(call, checks, term.architecture, options)
+            _check_ends(call, checks, options, Between(read, onto))
+            parts = [place] if len(ends) > 1 else []
             parts += [f"{name}={said(options[name])}" for name in varying]
-            held = tuple(sorted(frozen(options).items()))
-            d_in = activation_width(target, model)
-            found.append(Fitted(", ".join(parts), target, term.architecture, held, d_in))
+            # where activations are kept changes nothing of what is learned from them
+            kept = {name: value for name, value in options.items() if name != "store"}
+            held = tuple(sorted(frozen(kept).items()))
+            label, name = ", ".join(parts), term.architecture
+            found.append(Fitted(label, read[0], name, held, d_in, onto, d_out, read[1:]))
     if len({d.label for d in found}) < len(found):
         checks.error("E302", "a value stands twice in a list", span)
     return tuple(found)
 
 
-def _check_options(
-    call: Call, checks: Checks, name: str, options: dict[str, Any], tokens: int
-) -> None:
+def _check_options(call: Call, checks: Checks, options: dict[str, Any], tokens: int) -> None:
     """What no single option's bounds can say."""
     span = call.spans["objects"]
     if options.get("k", 0) > options["width"]:
@@ -120,6 +77,12 @@ def _check_options(
             f"{tokens:,} tokens make no batch of {options['batch']:,}",
             call.spans["until"],
             help="take more tokens, or a smaller batch",
+        )
+    if options["batch"] % options["workers"]:
+        checks.error(
+            "E302",
+            f"a batch of {options['batch']:,} is not {options['workers']} equal parts",
+            span,
         )
     if options["buffer"] < options["batch"]:
         checks.error(
@@ -139,6 +102,55 @@ def _check_options(
         )
 
 
+def _check_objective(call: Call, checks: Checks, name: str, options: dict[str, Any]) -> None:
+    """End to end there is no error of single activations to learn from, or to begin anew by."""
+    if options["objective"] == "mse":
+        return
+    used = [
+        (name in ("gated", "matryoshka"), f"`{name}` rebuilds activations in more than one way"),
+        (options.get("alpha"), "AuxK rebuilds an activation's error"),
+        (options.get("resample"), "features are resampled by an activation's error"),
+        (options["workers"] > 1, "the model runs at every step, in one process"),
+        (options["store"], "the model runs at every step: stored activations are of no use"),
+    ]
+    for is_wrong, why in used:
+        if is_wrong:
+            checks.error(
+                "E306",
+                f"this is not fitted with objective={options['objective']}",
+                call.spans["objects"],
+                label=why,
+                help="take relu, topk, batch_topk or jumprelu, with objective and no such option",
+            )
+
+
+def _check_ends(call: Call, checks: Checks, options: dict[str, Any], ends: Between) -> None:
+    """What only some ends allow."""
+    span = call.spans["objects"]
+    if options["skip"] and ends.onto is None:
+        checks.error(
+            "E306",
+            "only a transcoder has a skip connection",
+            span,
+            help="say what it rebuilds: on L0.mlp_in to L0.mlp",
+        )
+    if options.get("resample") and ends.onto is not None:
+        checks.error(
+            "E306",
+            "features of a transcoder are not resampled",
+            span,
+            label="a new one would get one direction of inputs for both of its ends",
+            help="leave out `resample`, or take topk(…), whose dead features learn from the error",
+        )
+    if options.get("norm") == "unit" and len(ends.read) > 1:
+        checks.error(
+            "E306",
+            "a crosscoder's L1 is weighted by the lengths of its decoders",
+            span,
+            help="say norm=weighted (Lindsey et al. 2024)",
+        )
+
+
 def _short(target: Target, targets: tuple[Target, ...]) -> str:
     """A place among the others: its layer where they differ in nothing else."""
     kinds = {(t.site.kind, t.index) for t in targets}
@@ -153,19 +165,33 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     first = step.dictionaries[0]
     batch, tokens = first.option("batch"), call.one("until")["tokens"]
     buffer = min(first.option("buffer"), tokens) // batch * batch
-    lowering.add(
-        Fit(
-            f"fit:{step.name}",
-            step.name,
-            lowering.run(side, step.model),
-            step.dictionaries,
-            tokens,
-            batch,
-            buffer,
-            width=lowering.width(side, step.model),
-            place=place_of(call.verb_span),
-        )
+    term: FitTerm = call.objects[0]
+    fit = Fit(
+        f"fit:{step.name}",
+        step.name,
+        lowering.run(side, step.model),
+        step.dictionaries,
+        tokens,
+        batch,
+        buffer,
+        width=lowering.width(side, step.model),
+        store=term.options["store"],
+        objective=term.options["objective"],
+        workers=term.options["workers"],
+        place=place_of(call.verb_span),
     )
+    lowering.add(replace(fit, stored_by=_stored_by(fit, lowering)))
+
+
+def _stored_by(fit: Fit, lowering: Lowering) -> str | None:
+    """The earlier step that keeps all activations that this one wants."""
+    if fit.store is None:
+        return None
+    for task in (t for t in lowering.tasks if isinstance(t, Fit)):
+        is_same = (task.store, task.run) == (fit.store, fit.run)
+        if is_same and set(fit.targets) <= set(task.targets):
+            return task.stored_by or task.step
+    return None
 
 
 VERB = Verb(
@@ -175,6 +201,7 @@ VERB = Verb(
     Clause("method", "the architecture and its options", required=True),
     {
         "on": Clause("units", "the sites, a dictionary each", required=True, many=True),
+        "to": Clause("units", "what transcoders rebuild, each of a site", many=True),
         "of": Clause("data", "the data", required=True),
         "until": Clause("options", "when to end: tokens=50M", required=True, options=UNTIL),
         **{word: NARROWING[word] for word in ("layers",)},

@@ -41,11 +41,12 @@ def _check_weights(call: Call, checks: Checks, term: FeaturesTerm, how: ReadingT
             label="no data are read",
             help="leave `on` away",
         )
-    site = term.fitted.target.site
-    if how.method == "logits" and site.kind not in WRITTEN:
+    target = term.fitted.onto or term.fitted.target
+    is_written = target.site.kind in WRITTEN and not term.fitted.others
+    if how.method == "logits" and not is_written:
         checks.error(
             "E306",
-            f"features of {term.fitted.target.place} do not write to the residual stream",
+            f"features of {term.fitted.place} do not write to the residual stream",
             call.spans["by"],
             label="no linear map leads from there to the logits",
             help="measure what they do: inspect … by ablation() on DATA",

@@ -169,14 +169,14 @@ def _check_reference(
     if reference is None:
         return
     (other,) = reference.fitted
-    widths = {d.d_in for d in (*term.fitted, other)} - {None}
+    widths = {d.d_rebuilt for d in (*term.fitted, other)} - {None}
     if finding.function in ("mmcs", "splitting") and len(widths) > 1:
         checks.error(
             "E306",
-            f"`{reference.step.name}` is of activations {other.d_in:,} wide",
+            f"`{reference.step.name}` is of activations {other.d_rebuilt:,} wide",
             call.spans["measure"],
             label="there are no cosines between them and those of "
-            f"`{term.step.name}`, {term.fitted[0].d_in:,} wide",
+            f"`{term.step.name}`, {term.fitted[0].d_rebuilt:,} wide",
         )
     if finding.function != "mmcs" and reference.step.model != term.step.model:
         checks.error(

@@ -18,6 +18,9 @@ LOAD = Function(
         "site": Parameter(
             "place", None, "what it was fitted to, where the folder does not say: L6.resid_pre"
         ),
+        "onto": Parameter(
+            "place", None, "what a transcoder rebuilds, where the folder does not say: L6.mlp"
+        ),
     },
 )
 

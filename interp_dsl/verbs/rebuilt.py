@@ -79,6 +79,15 @@ def check_dictionaries(
                 help="name one that was fitted to this model",
             )
             return
+        if not all(f.is_plain for f in term.fitted):
+            checks.error(
+                "E306",
+                f"`{term.step.name}` rebuilds other places than the one that it reads",
+                span,
+                label=f"it is of {term.fitted[0].place}",
+                help="name a dictionary of one place",
+            )
+            return
         for target, place in places.items():
             if all(f.target != target for f in term.fitted) and (term.step.name, place) not in told:
                 told.add((term.step.name, place))

@@ -20,7 +20,6 @@ PEERS = Path(__file__).parent / "peers"
 FOLDERS = sorted(path.parent for path in PEERS.glob("*/*/expected.safetensors"))
 REFUSED = {
     "saelens/refused_layer_norm": "`normalize_activations` is 'layer_norm'",
-    "saelens/refused_transcoder": "`architecture` is 'transcoder'",
     "sparsify/refused_groupmax": "`activation` is 'groupmax'",
     "sparsify/refused_transcoder": "`transcode` is True",
 }
@@ -33,7 +32,7 @@ def _name(folder: Path) -> str:
 def test_every_library_has_folders() -> None:
     found = {folder.parent.name: 0 for folder in FOLDERS}
     assert found.keys() == {"saelens", "dictionary_learning", "sparsify"}
-    assert len(FOLDERS) == 18
+    assert len(FOLDERS) == 21
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=_name)
@@ -47,7 +46,7 @@ def test_features_and_reconstructions_are_the_librarys_own(folder: Path) -> None
     assert torch.equal(f > 0, on)
     torch.testing.assert_close(f, expected["features"], atol=2e-5, rtol=2e-5)
     torch.testing.assert_close(
-        dictionary.decode(f), expected["reconstruction"], atol=5e-5, rtol=2e-5
+        dictionary.decode(f, expected["x"]), expected["reconstruction"], atol=5e-5, rtol=2e-5
     )
 
 
@@ -55,6 +54,9 @@ def test_where_a_dictionary_was_fitted_is_read() -> None:
     of = {_name(folder): read_config(folder) for folder in FOLDERS}
     assert of["saelens/topk"].hook == "blocks.1.hook_resid_pre"
     assert of["saelens/topk"].head is None
+    skip = of["saelens/skip_transcoder"]
+    assert (skip.hook, skip.hook_out) == ("blocks.1.hook_mlp_in", "blocks.1.hook_mlp_out")
+    assert (skip.d_out, skip.has_skip) == (6, True)
     assert of["dictionary_learning/topk"].module == "resid_post_layer_1"
     assert of["sparsify/layers.1.mlp"].module == "layers.1.mlp"
 
@@ -109,6 +111,39 @@ def test_what_is_written_is_read_back(form: str, activation: str, tmp_path: Path
     torch.testing.assert_close(again.decode(f), dictionary.decode(f), atol=2e-5, rtol=2e-5)
     if form == "saelens":
         assert config.hook == "blocks.2.hook_mlp_out"
+
+
+@pytest.mark.parametrize("skips", [False, True])
+@pytest.mark.parametrize("activation", ["relu", "jumprelu", "topk"])
+def test_a_transcoder_is_written_and_read_back(
+    activation: str, skips: bool, tmp_path: Path
+) -> None:
+    plain, x = _dictionary(activation), torch.randn(20, 8) * 2
+    generator = torch.Generator().manual_seed(4)
+    tensors = {**plain.tensors, "b_in": torch.randn(8, generator=generator)}
+    tensors |= {"W_dec": torch.randn(16, 5, generator=generator), "b_dec": torch.ones(5)}
+    if skips:
+        tensors["W_skip"] = torch.randn(5, 8, generator=generator)
+    dictionary = Dictionary(activation, tensors, plain.k)
+    origin = Origin("m", "blocks.2.hook_mlp_in", onto="blocks.2.hook_mlp_out")
+    for form in ("dictionary_learning", "sparsify"):
+        with pytest.raises(NotUnderstood, match="no transcoder"):
+            encoded(dictionary, form, origin)
+    if activation == "topk":
+        with pytest.raises(NotUnderstood, match="no transcoder that is topk"):
+            encoded(dictionary, "saelens", origin)
+        return
+    for name, data in encoded(dictionary, "saelens", origin).items():
+        (tmp_path / name).write_bytes(data)
+    again, config = read(tmp_path)
+    assert config.named == f"{'jumprelu_' * (activation != 'relu')}{'skip_' * skips}transcoder"
+    assert (config.hook_out, config.d_out) == ("blocks.2.hook_mlp_out", 5)
+    f = dictionary.encode(x)
+    assert 0 < int((f > 0).sum()) < f.numel()
+    torch.testing.assert_close(again.encode(x), f, atol=2e-5, rtol=2e-5)
+    torch.testing.assert_close(
+        again.reconstruct(x), dictionary.reconstruct(x), atol=5e-5, rtol=2e-5
+    )
 
 
 def _changed(tmp_path: Path, name: str, **fields: object) -> Path:

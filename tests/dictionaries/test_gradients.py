@@ -16,32 +16,47 @@ from interp_dsl.dictionaries.architectures import (
     Now,
     Params,
     Relu,
+    Sizes,
     TopK,
 )
+from interp_dsl.dictionaries.ends import Itself, Onto, loss_between, loss_through
 
-D, M, B = 7, 20, 12
+D, M, B, OUT = 7, 20, 12, 5
 Plain = Callable[[Params, Tensor], Tensor]
 
 
-def _params(architecture: Architecture) -> Params:
+def _drawn(seed: int, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).double()
+
+
+def _params(architecture: Architecture, d_out: int = D) -> Params:
     """Parameters away from the beginning, where no bias is 0 and nothing is tied."""
     generator = torch.Generator().manual_seed(1)
-    start = architecture.initial(D, M, generator)
-    noise = {k: torch.randn(v.shape, generator=generator) * 0.3 for k, v in start.items()}
-    return {k: (v + noise[k]).double() for k, v in start.items()}
+    start = architecture.initial(Sizes(D, d_out, M, d_out == D), generator)
+    start["b_dec"] = torch.zeros(d_out)
+    return {
+        k: v.double() + 0.3 * torch.randn(v.shape, generator=generator).double()
+        for k, v in start.items()
+    }
 
 
 def _x() -> Tensor:
-    return torch.randn(B, D, generator=torch.Generator().manual_seed(2)).double()
+    return _drawn(2, B, D)
 
 
-def _compare(
-    architecture: Architecture, plain: Plain, now: Now | None = None, params: Params | None = None
-) -> Found:
-    params, x = params or _params(architecture), _x()
-    found = architecture.loss(params, x, now or Now())
+def _loss(architecture: Architecture, params: Params, x: Tensor, now: Now | None = None) -> Found:
+    return loss_between(Itself(), architecture, params, {}, (x, x), now or Now())
+
+
+def _compare(architecture: Architecture, plain: Plain, now: Now | None = None) -> Found:
+    params, x = _params(architecture), _x()
+    return _compared(_loss(architecture, params, x, now), params, lambda p: plain(p, x))
+
+
+def _compared(found: Found, params: Params, plain: Callable[[Params], Tensor]) -> Found:
+    """The loss and all gradients are those of the formula."""
     leaves = {k: v.clone().requires_grad_() for k, v in params.items()}
-    loss = plain(leaves, x)
+    loss = plain(leaves)
     wanted = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
     torch.testing.assert_close(torch.stack([*found.terms.values()]).sum(), loss.detach())
     assert found.gradients.keys() == wanted.keys()
@@ -128,7 +143,7 @@ def test_batch_topk_looks_again_where_one_row_holds_most() -> None:
     params = _params(architecture)
     x = _x() * 0.01
     x[3] *= 5000
-    found = architecture.loss(params, x, Now())
+    found = _loss(architecture, params, x, Now())
     pre = _pre(params, x)
     wanted = _top(pre.flatten(), B).view_as(pre)
     assert (wanted[3] > 0).sum() > 4
@@ -138,9 +153,9 @@ def test_batch_topk_looks_again_where_one_row_holds_most() -> None:
 def test_the_threshold_is_a_moving_average() -> None:
     architecture = BatchTopK(3)
     params, x = _params(architecture), _x()
-    first = architecture.loss(params, x, Now())
-    second = architecture.loss(params, 2 * x, Now(held=first.held))
-    alone = architecture.loss(params, 2 * x, Now())
+    first = _loss(architecture, params, x, Now())
+    second = _loss(architecture, params, 2 * x, Now(held=first.held))
+    alone = _loss(architecture, params, 2 * x, Now())
     mean = (first.held["threshold"] + alone.held["threshold"]) / 2
     torch.testing.assert_close(second.held["threshold"], mean)
 
@@ -166,10 +181,10 @@ def test_a_batch_without_any_feature_leaves_the_threshold() -> None:
     architecture = BatchTopK(3)
     params, x = _params(architecture), _x()
     silent = {**params, "b_enc": params["b_enc"] - 1e3}
-    first = architecture.loss(silent, x, Now())
+    first = _loss(architecture, silent, x, Now())
     assert first.held["threshold"] == 0 and first.fired.sum() == 0
-    on = architecture.loss(params, x, Now())
-    after = architecture.loss(silent, x, Now(held=on.held))
+    on = _loss(architecture, params, x, Now())
+    after = _loss(architecture, silent, x, Now(held=on.held))
     assert torch.equal(after.held["threshold"], on.held["threshold"])
 
 
@@ -234,5 +249,141 @@ def test_jumprelu(target: float | None) -> None:
 
 
 def test_no_dead_feature_costs_nothing() -> None:
-    found = TopK(3).loss(_params(TopK(3)), _x(), Now(dead=torch.zeros(M, dtype=torch.bool)))
+    found = _loss(TopK(3), _params(TopK(3)), _x(), Now(dead=torch.zeros(M, dtype=torch.bool)))
     assert found.terms.keys() == {"mse"}
+
+
+# ---- other ends
+
+CENTRE = {"centre": torch.full((D,), 0.3, dtype=torch.float64)}
+
+
+def _across(architecture: Architecture, has_skip: bool, plain: Plain) -> Found:
+    """A transcoder against autograd: `plain` is the loss of what its features make [B, OUT], the
+    biases and the skip connection added, and of pre-activations."""
+    params, x, y = _params(architecture, OUT), _x(), _drawn(3, B, OUT)
+    if has_skip:
+        params["W_skip"] = _drawn(4, OUT, D)
+
+    def whole(p: Params) -> Tensor:
+        seen = x - CENTRE["centre"]
+        pre = seen @ p["encoder"].T + p.get("b_enc", 0)
+        goal = y - p["b_dec"] - (seen @ p["W_skip"].T if has_skip else 0)
+        return plain({**p, "goal": goal}, pre)
+
+    found = loss_between(Onto(has_skip), architecture, params, CENTRE, (x, y), Now())
+    return _compared(found, params, whole)
+
+
+def _off(p: Params, f: Tensor) -> Tensor:
+    return (f @ p["decoder"] - p["goal"]).square()
+
+
+def _gate(p: Params, pre: Tensor) -> Tensor:
+    gate = (pre + p["b_gate"]).relu()
+    f = (gate > 0) * (pre * p["r_mag"].exp() + p["b_mag"]).relu()
+    frozen = {"decoder": p["decoder"].detach(), "goal": p["goal"].detach()}
+    return _off(p, f).mean() + 0.2 * gate.sum(1).mean() + _off(frozen, gate).mean()
+
+
+def _jump(p: Params, pre: Tensor) -> Tensor:
+    threshold = p["threshold"] + (p["threshold"].clamp_min(0) - p["threshold"]).detach()
+    f = _Jump.apply(pre, threshold, 0.4)
+    return _off(p, f).mean() + 0.1 * _Step.apply(pre, threshold, 0.4).sum(1).mean()
+
+
+def _nest(p: Params, pre: Tensor) -> Tensor:
+    f = _top(pre.flatten(), 3 * B).view_as(pre)
+    nested = [(f[:, :n] @ p["decoder"][:n] - p["goal"]).square().mean() for n in (5, 10, 20)]
+    return torch.stack(nested).mean()
+
+
+TRANSCODERS: dict[str, tuple[Architecture, Plain]] = {
+    "relu": (
+        Relu(0.03),
+        lambda p, pre: _off(p, pre.relu()).mean() + 0.03 * pre.relu().sum(1).mean(),
+    ),
+    "weighted": (
+        Relu(0.3, "weighted"),
+        lambda p, pre: (
+            _off(p, pre.relu()).sum(1).mean()
+            + 0.3 * (pre.relu() * p["decoder"].norm(dim=1)).sum(1).mean()
+        ),
+    ),
+    "topk": (TopK(3), lambda p, pre: _off(p, _top(pre, 3)).mean()),
+    "batch_topk": (
+        BatchTopK(3),
+        lambda p, pre: _off(p, _top(pre.flatten(), 3 * B).view_as(pre)).mean(),
+    ),
+    "matryoshka": (Matryoshka(3, prefixes=(0.25, 0.5, 1.0)), _nest),
+    "jumprelu": (JumpRelu(0.1, bandwidth=0.4, threshold=0.3), _jump),
+    "gated": (Gated(0.2), _gate),
+}
+
+
+@pytest.mark.parametrize("has_skip", [False, True], ids=["plain", "skip"])
+@pytest.mark.parametrize("name", TRANSCODERS)
+def test_transcoders(name: str, has_skip: bool) -> None:
+    architecture, plain = TRANSCODERS[name]
+    _across(architecture, has_skip, plain)
+
+
+def test_a_crosscoder_pays_for_the_sum_of_its_decoders_lengths() -> None:
+    """Of two places, 3 and 4 wide, that stand side by side."""
+
+    def plain(p: Params, x: Tensor) -> Tensor:
+        f = _pre(p, x).relu()
+        lengths = p["decoder"][:, :3].norm(dim=1) + p["decoder"][:, 3:].norm(dim=1)
+        return _squares(p, f, x).sum(1).mean() + 0.3 * (f * lengths).sum(1).mean()
+
+    _compare(Relu(0.3, "weighted", parts=(3, 4)), plain)
+
+
+THROUGH: dict[str, tuple[Architecture, Callable[[Tensor], Tensor], Callable[..., Tensor]]] = {
+    "relu": (Relu(0.03), lambda pre: pre.relu(), lambda p, f: 0.03 * f.sum(1).mean()),
+    "weighted": (
+        Relu(0.3, "weighted"),
+        lambda pre: pre.relu(),
+        lambda p, f: 0.3 * (f * p["decoder"].norm(dim=1)).sum(1).mean(),
+    ),
+    "topk": (TopK(3, alpha=0.0), lambda pre: _top(pre, 3), lambda p, f: f.sum() * 0),
+    "batch_topk": (
+        BatchTopK(3, alpha=0.0),
+        lambda pre: _top(pre.flatten(), 3 * B).view_as(pre),
+        lambda p, f: f.sum() * 0,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", THROUGH)
+@pytest.mark.parametrize("transcodes", [False, True], ids=["itself", "onto"])
+def test_an_objective_of_what_is_rebuilt(name: str, transcodes: bool) -> None:
+    """Any function of the rebuilt activations, here one far from a squared error."""
+    architecture, encode, penalty = THROUGH[name]
+    d_out = OUT if transcodes else D
+    params, x, mixed = _params(architecture, d_out), _x(), _drawn(5, d_out, 9)
+    y = _drawn(3, B, d_out) if transcodes else x
+    if transcodes:
+        params["W_skip"] = _drawn(4, OUT, D)
+
+    def plain(made: Tensor) -> Tensor:
+        return (made @ mixed).logsumexp(1).square().mean()
+
+    def objective(made: Tensor) -> tuple[Tensor, Tensor]:
+        made = made.clone().requires_grad_()
+        value = plain(made)
+        return value.detach(), torch.autograd.grad(value, made)[0]
+
+    def whole(p: Params) -> Tensor:
+        seen = x - (CENTRE["centre"] if transcodes else p["b_dec"])
+        f = encode(seen @ p["encoder"].T + p["b_enc"])
+        made = f @ p["decoder"] + p["b_dec"] + (seen @ p["W_skip"].T if transcodes else 0)
+        return plain(made) + penalty(p, f)
+
+    ends = Onto(True) if transcodes else Itself()
+    fixed = CENTRE if transcodes else {}
+    found = loss_through(ends, architecture, params, fixed, (x, y), Now(), objective)
+    _compared(found, params, whole)
+    assert "mse" not in found.terms
+    plainly = loss_between(ends, architecture, params, fixed, (x, y), Now())
+    torch.testing.assert_close(found.error, plainly.error)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from interp_dsl.dictionaries.architectures import (
     Architecture,
@@ -13,6 +14,7 @@ from interp_dsl.dictionaries.architectures import (
     Relu,
     TopK,
 )
+from interp_dsl.dictionaries.ends import Itself, Onto, loss_between
 from interp_dsl.dictionaries.schedules import Schedule
 from interp_dsl.dictionaries.training import Settings, Trainer
 from tests.dictionaries.planted import features, mixtures, mmcs
@@ -114,13 +116,53 @@ def test_what_is_saved_does_on_activations_what_was_learned_of_scaled_ones(
     trainer = Trainer(architecture, Settings(24, 1e-2, scale=scale), Schedule(30), x)
     for _ in range(30):
         trainer.step(x)
-    found = architecture.loss(trainer.params, x * scale, Now())
+    found = loss_between(Itself(), architecture, trainer.params, {}, (x * scale, x * scale), Now())
     if found.held:  # this batch's own threshold, just below the value that it stands for
         trainer.held = {"threshold": found.held["threshold"] * (1 - 1e-5)}
     saved = trainer.dictionary()
     error = saved.reconstruct(x) - x
     torch.testing.assert_close(error * scale, found.error, atol=1e-4, rtol=1e-4)
     assert torch.equal((saved.encode(x) > 0).sum(0), found.fired.long())
+
+
+@pytest.mark.parametrize("architecture", ALL, ids=IDS)
+def test_a_saved_transcoder_does_on_activations_what_was_learned_of_scaled_ones(
+    architecture: Architecture,
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, y = mixtures(features(12, 8), 256, generator, 0.3), torch.randn(256, 5, generator=generator)
+    settings = Settings(24, 1e-2, scale=2.5, onto=0.7)
+    trainer = Trainer(architecture, settings, Schedule(30), x, Onto(True), y)
+    for _ in range(30):
+        trainer.step(x, y)
+    batch = (x * 2.5, y * 0.7)
+    found = loss_between(trainer.ends, architecture, trainer.params, trainer.fixed, batch, Now())
+    if found.held:
+        trainer.held = {"threshold": found.held["threshold"] * (1 - 1e-5)}
+    saved = trainer.dictionary()
+    error = saved.reconstruct(x) - y
+    torch.testing.assert_close(error * 0.7, found.error, atol=1e-4, rtol=1e-4)
+    assert torch.equal((saved.encode(x) > 0).sum(0), found.fired.long())
+
+
+@pytest.mark.parametrize("architecture", ALL, ids=IDS)
+def test_a_transcoder_learns_a_planted_map(architecture: Architecture) -> None:
+    """Of mixtures onto mixtures of other directions by the same sizes."""
+    generator = torch.Generator().manual_seed(0)
+    known, onto = features(24, 16), torch.randn(24, 10, generator=generator)
+
+    def drawn(n: int) -> tuple[Tensor, Tensor]:
+        chance, size = torch.rand(2, n, 24, generator=generator)
+        on = (chance < 0.08) * size
+        return on @ known, on @ onto
+
+    first = drawn(1024)
+    settings = Settings(64, 1e-2, clip=0.0)
+    trainer = Trainer(architecture, settings, Schedule(500), first[0], Onto(False), first[1])
+    start = trainer.step(*drawn(256)).fvu
+    for _ in range(499):
+        figures = trainer.step(*drawn(256))
+    assert figures.fvu < 0.35 and figures.fvu < start / 3
 
 
 def test_gradients_are_clipped_together_and_decoder_rows_keep_their_length() -> None:

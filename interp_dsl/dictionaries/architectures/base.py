@@ -1,43 +1,77 @@
 """What all architectures share.
 
-Parameters by name: encoder and decoder [m, d], feature after feature; b_enc [m], b_dec [d]; more
-as an architecture says. The pre-activations are (x - b_dec) encoderᵀ + b_enc, the reconstruction
-f decoder + b_dec. No product is spent on b_dec: its gradient through the encoder is a
-matrix-vector product of the summed gradient."""
+Parameters by name: encoder [m, d_in] and decoder [m, d_out], feature after feature; b_enc [m]; more
+as an architecture says. The pre-activations are seen encoderᵀ + b_enc, and f decoder is to be what
+is wanted: what is seen of activations, and what is wanted of features, is settled by the ends of a
+dictionary (ends.py), which have the other parameters."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from interp_dsl.dictionaries.crew import ALONE, Crew
+
 Params = dict[str, Tensor]
+
+
+class Room:
+    """Tensors that are written anew in every step. They are kept in between: what is given back to
+    the system comes back page by page, which takes longer than filling it."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Tensor] = {}
+
+    def __call__(self, name: str, like: Tensor, *shape: int) -> Tensor:
+        """A tensor of this shape and of another's kind, with anything in it."""
+        held = self._held.get(name)
+        if held is None or held.shape != shape or held.dtype != like.dtype:
+            held = self._held[name] = like.new_empty(shape)
+        return held
 
 
 @dataclass(frozen=True)
 class Now:
     """Where training stands: `warmth` 0 to 1 scales sparsity coefficients; dead [m] tells the
     features that count as dead, None where none does; `held` is what the architecture keeps from
-    batch to batch without learning it by gradient."""
+    batch to batch without learning it by gradient; `crew` has the other parts of the batch; `room`
+    is what is worked in."""
 
     warmth: float = 1.0
     dead: Tensor | None = None
     held: Params = field(default_factory=dict)
+    crew: Crew = ALONE
+    room: Room = field(default_factory=Room)
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a batch x [B, d] says: the terms of the loss, which is their sum; a gradient for each
-    parameter; the error (reconstruction - x) [B, d]; how many of the batch each feature fired on
-    [m]; what is held for the next batch."""
+    """What a batch says: the terms of the loss, which is their sum; a gradient for each parameter
+    of the architecture; the error (rebuilt - wanted) [B, d_out]; the loss's slope along it
+    [B, d_out], and its slope along the pre-activations without biases, summed over the batch [m];
+    how many of the batch each feature fired on [m]; what is held for the next batch."""
 
     terms: dict[str, Tensor]
     gradients: Params
     error: Tensor
+    slope: Tensor
+    pull: Tensor
     fired: Tensor
     held: Params = field(default_factory=dict)
+
+
+class Sizes(NamedTuple):
+    """Of a dictionary's activations and features; `is_tied`: its encoder begins as the decoder's
+    transpose."""
+
+    d_in: int
+    d_out: int
+    width: int
+    is_tied: bool = True
 
 
 class Architecture(Protocol):
@@ -53,12 +87,12 @@ class Architecture(Protocol):
     @property
     def convention(self) -> str: ...
 
-    def initial(self, d: int, width: int, generator: torch.Generator) -> Params:
+    def initial(self, sizes: Sizes, generator: torch.Generator) -> Params:
         """Parameters to begin with."""
         ...
 
-    def loss(self, params: Params, x: Tensor, now: Now) -> Found:
-        """The loss of a batch and its gradients."""
+    def loss(self, params: Params, seen: Tensor, wanted: Tensor, now: Now) -> Found:
+        """The loss of a batch, seen [B, d_in] and wanted [B, d_out], and its gradients."""
         ...
 
     def thresholds(self, params: Params, held: Params) -> Tensor | None:
@@ -71,15 +105,12 @@ def directions(d: int, width: int, generator: torch.Generator) -> Tensor:
     return unit(torch.randn(width, d, generator=generator))
 
 
-def tied(d: int, width: int, generator: torch.Generator, length: float = 1.0) -> Params:
-    """An encoder that begins as the decoder's transpose, decoder rows of one length, no biases."""
-    decoder = directions(d, width, generator) * length
-    return {
-        "encoder": decoder.clone(),
-        "decoder": decoder,
-        "b_enc": torch.zeros(width),
-        "b_dec": torch.zeros(d),
-    }
+def start(sizes: Sizes, generator: torch.Generator, length: float = 1.0) -> Params:
+    """An encoder that begins as the decoder's transpose, or with directions of its own; decoder
+    rows of one length, no bias."""
+    decoder = directions(sizes.d_out, sizes.width, generator) * length
+    encoder = decoder if sizes.is_tied else directions(sizes.d_in, sizes.width, generator) * length
+    return {"encoder": encoder.clone(), "decoder": decoder, "b_enc": torch.zeros(sizes.width)}
 
 
 def unit(rows: Tensor) -> Tensor:
@@ -88,51 +119,69 @@ def unit(rows: Tensor) -> Tensor:
     return rows / lengths
 
 
-def affine(params: Params, seen: Tensor) -> Tensor:
-    """Pre-activations [B, m] of what is seen [B, d], b_dec taken off."""
-    return torch.addmm(params["b_enc"], seen, params["encoder"].T)
+def affine(params: Params, seen: Tensor, out: Tensor) -> Tensor:
+    """Pre-activations [B, m] of what is seen [B, d_in]."""
+    return torch.mm(seen, params["encoder"].T, out=out).add_(params["b_enc"])
 
 
 def squared(error: Tensor, share: float) -> tuple[Tensor, Tensor]:
     """share × the summed squared error, and its gradient [B, d]."""
-    return share * error.square().sum(), (2 * share) * error
+    return share * sum_of_squares(error), (2 * share) * error
 
 
-def share(x: Tensor, convention: str = "mean") -> float:
-    """What a squared error counts in a batch x [B, d]: a mean over inputs, and a mean or a sum over
-    an input's elements."""
-    return 1 / (x.numel() if convention == "mean" else len(x))
+def sum_of_squares(x: Tensor) -> Tensor:
+    """Σ x², without a tensor of squares."""
+    flat = x.flatten()
+    return flat.dot(flat)
 
 
-CACHED = 1 << 20
-"""Features that are worked on at once on a processor: they stay in its caches, so that elementwise
-work costs little beside the products."""
+def share(wanted: Tensor, convention: str = "mean") -> float:
+    """What a squared error counts in a batch [B, d_out]: a mean over inputs, and a mean or a sum
+    over an input's elements."""
+    return 1 / (wanted.numel() if convention == "mean" else len(wanted))
 
 
-def chunks(x: Tensor, width: int) -> tuple[Tensor, ...]:
-    """The inputs x [B, d] in parts for features [rows, width]; whole where there is no cache to
-    care for."""
-    rows = max(64, CACHED // width) if x.device.type == "cpu" else len(x)
-    return torch.split(x, rows)
+ELSEWHERE = ("b_dec", "W_skip")
+"""Parameters of a dictionary's ends, which are no architecture's."""
+CACHED = 1 << 22
+"""Features that are worked on at once on a processor: few enough for its largest cache, so that
+elementwise work costs little beside the products; enough that adding up gradients does."""
 
 
-def blank(params: Params) -> Params:
-    """Gradients of 0, to add to."""
-    return {name: torch.zeros_like(value) for name, value in params.items()}
+def chunks(x: Tensor, width: int, *wanted: str, room: Room) -> Iterator[tuple[Any, ...]]:
+    """Parts of the inputs x [B, d], each with tensors for their features [rows, width] of these
+    names; all at once where there is no cache to care for."""
+    rows = min(len(x), max(64, CACHED // width) if x.device.type == "cpu" else len(x))
+    held = [room(name, x, rows, width) for name in wanted]
+    for first in range(0, len(x), rows):
+        part = slice(first, min(first + rows, len(x)))
+        yield part, *(tensor[: part.stop - first] for tensor in held)
+
+
+def column_sums(x: Tensor) -> Tensor:
+    """The sums [m] of x [rows, m] over its rows, as a product."""
+    return x.new_ones(len(x)) @ x
+
+
+def blank(params: Params, room: Room) -> Params:
+    """Gradients of 0, to add to; they hold until the next step."""
+    own = {name: value for name, value in params.items() if name not in ELSEWHERE}
+    return {name: room(f"d.{name}", v, *v.shape).zero_() for name, v in own.items()}
 
 
 def count_on(f: Tensor) -> Tensor:
     """How many of the features f [rows, m], none below 0, are on: [m]; f is lost."""
-    return f.sign_().sum(0)
+    return column_sums(f.sign_())
 
 
 def where_on(values: Tensor, f: Tensor) -> Tensor:
-    """The values where f is above 0, else 0."""
-    found: Tensor = torch.ops.aten.threshold_backward(values, f, 0)
-    return found
+    """The values where f is above 0, else 0; in their place."""
+    kept: Tensor = torch.ops.aten.threshold_backward.grad_input(values, f, 0, grad_input=values)
+    return kept
 
 
-def where_near(values: Tensor, u: Tensor, most: float) -> Tensor:
+def where_near(values: Tensor, u: Tensor, most: float, out: Tensor) -> Tensor:
     """The values where |u| is below `most`, else 0."""
-    found: Tensor = torch.ops.aten.hardtanh_backward(values, u, -most, most)
+    near = torch.ops.aten.hardtanh_backward.grad_input
+    found: Tensor = near(values, u, -most, most, grad_input=out)
     return found

@@ -16,14 +16,18 @@ from interp_dsl.dictionaries.architectures.base import (
     Found,
     Now,
     Params,
+    Sizes,
     blank,
     chunks,
+    column_sums,
     count_on,
     share,
     squared,
-    tied,
+    start,
     where_on,
 )
+
+_WORKED_IN = ("shared", "gate", "f", "d_mag", "d_gate")
 
 
 @dataclass(frozen=True)
@@ -33,8 +37,8 @@ class Gated:
     has_unit_norm = True
     convention = "mean"
 
-    def initial(self, d: int, width: int, generator: torch.Generator) -> Params:
-        params = tied(d, width, generator)
+    def initial(self, sizes: Sizes, generator: torch.Generator) -> Params:
+        params = start(sizes, generator)
         b_gate = params.pop("b_enc")
         more = {"b_gate": b_gate, "b_mag": b_gate.clone(), "r_mag": b_gate.clone()}
         return {**params, **more}
@@ -42,32 +46,31 @@ class Gated:
     def thresholds(self, params: Params, held: Params) -> None:
         return None
 
-    def loss(self, params: Params, x: Tensor, now: Now) -> Found:
+    def loss(self, params: Params, seen: Tensor, wanted: Tensor, now: Now) -> Found:
         """Seven products: those of ReLU, and decoding the gate and its gradient."""
         encoder, decoder, width = params["encoder"], params["decoder"], len(params["decoder"])
-        l1, weight, scale = self.l1 * now.warmth / len(x), share(x), params["r_mag"].exp()
-        fired, gates = torch.zeros_like(scale), torch.zeros_like(scale)
-        mse, aux = x.new_zeros(()), x.new_zeros(())
-        gradients, errors = blank(params), []
-        for part in chunks(x, width):
-            seen = part - params["b_dec"]
-            shared = seen @ encoder.T
-            gate = (shared + params["b_gate"]).clamp_min_(0)
-            f = torch.addcmul(params["b_mag"], shared, scale).clamp_min_(0)
-            f = where_on(f, gate)
-            errors.append(torch.addmm(params["b_dec"], f, decoder) - part)
-            loss, g = squared(errors[-1], weight)
-            loss_gate, g_gate = squared(torch.addmm(params["b_dec"], gate, decoder) - part, weight)
-            d_mag = where_on(g @ decoder.T, f)
-            d_gate = where_on((g_gate @ decoder.T).add_(l1), gate)
-            d_shared = torch.addcmul(d_gate, d_mag, scale)
-            gradients["decoder"].addmm_(f.T, g)
-            gradients["encoder"].addmm_(d_shared.T, seen)
-            gradients["b_dec"] += g.sum(0) - d_shared.sum(0) @ encoder
-            gradients["b_gate"] += d_gate.sum(0)
-            gradients["b_mag"] += d_mag.sum(0)
-            gradients["r_mag"] += d_mag.mul_(shared).sum(0) * scale
-            mse, aux, gates = mse + loss, aux + loss_gate, gates + gate.sum(0)
+        l1, weight, scale = self.l1 * now.warmth / len(seen), share(wanted), params["r_mag"].exp()
+        fired, gates, pull = (torch.zeros_like(scale) for _ in range(3))
+        gradients, aux = blank(params, now.room), wanted.new_zeros(())
+        error = torch.empty_like(wanted)
+        for rows, shared, gate, f, d_mag, d_gate in chunks(seen, width, *_WORKED_IN, room=now.room):
+            torch.mm(seen[rows], encoder.T, out=shared)
+            torch.add(shared, params["b_gate"], out=gate).clamp_min_(0)
+            torch.addcmul(params["b_mag"], shared, scale, out=f).clamp_min_(0)
+            where_on(f, gate)
+            off = torch.addmm(wanted[rows], f, decoder, beta=-1, out=error[rows])
+            loss, g_gate = squared(torch.addmm(wanted[rows], gate, decoder, beta=-1), weight)
+            where_on(torch.mm(off, decoder.T, out=d_mag).mul_(2 * weight), f)
+            where_on(torch.mm(g_gate, decoder.T, out=d_gate).add_(l1), gate)
+            gradients["decoder"].addmm_(f.T, off, alpha=2 * weight)
+            gradients["b_gate"] += column_sums(d_gate)
+            gradients["b_mag"] += column_sums(d_mag)
+            d_shared = d_gate.addcmul_(d_mag, scale)
+            gradients["encoder"].addmm_(d_shared.T, seen[rows])
+            gradients["r_mag"] += column_sums(d_mag.mul_(shared)) * scale
+            pull += column_sums(d_shared)
+            aux, gates = aux + loss, gates + column_sums(gate)
             fired += count_on(f)
+        mse, slope = squared(error, weight)
         terms = {"mse": mse, "l1": l1 * gates.sum(), "gate": aux}
-        return Found(terms, gradients, torch.cat(errors), fired)
+        return Found(terms, gradients, error, slope, pull, fired)

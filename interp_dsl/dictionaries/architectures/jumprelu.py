@@ -21,15 +21,20 @@ from interp_dsl.dictionaries.architectures.base import (
     Found,
     Now,
     Params,
+    Sizes,
+    affine,
     blank,
     chunks,
+    column_sums,
     count_on,
     share,
     squared,
-    tied,
+    start,
     where_near,
     where_on,
 )
+
+_WORKED_IN = ("f", "beyond", "d_f", "near")
 
 
 @dataclass(frozen=True)
@@ -46,37 +51,38 @@ class JumpRelu:
     has_unit_norm = True
     convention = "mean"
 
-    def initial(self, d: int, width: int, generator: torch.Generator) -> Params:
-        return {**tied(d, width, generator), "threshold": torch.full((width,), self.threshold)}
+    def initial(self, sizes: Sizes, generator: torch.Generator) -> Params:
+        threshold = torch.full((sizes.width,), self.threshold)
+        return {**start(sizes, generator), "threshold": threshold}
 
-    def loss(self, params: Params, x: Tensor, now: Now) -> Found:
+    def loss(self, params: Params, seen: Tensor, wanted: Tensor, now: Now) -> Found:
         """Five products, as of ReLU."""
-        encoder, decoder, width = params["encoder"], params["decoder"], len(params["decoder"])
-        threshold, weight = self.thresholds(params, {}), share(x)
+        decoder, width = params["decoder"], len(params["decoder"])
+        threshold, weight = self.thresholds(params, {}), share(wanted)
         most = self.bandwidth * self.length / 2
         fired, close, steep = (torch.zeros_like(threshold) for _ in range(3))
-        gradients, errors, mse = blank(params), [], x.new_zeros(())
-        for part in chunks(x, width):
-            seen = part - params["b_dec"]
-            a = torch.addmm(params["b_enc"], seen, encoder.T)
-            beyond = a - threshold
-            f = where_on(a, beyond)
-            errors.append(torch.addmm(params["b_dec"], f, decoder) - part)
-            loss, g = squared(errors[-1], weight)
-            d_f = g @ decoder.T
-            steep += where_near(d_f, beyond, most).sum(0)
-            close += where_near(torch.ones_like(d_f), beyond, most).sum(0)
+        gradients, error = blank(params, now.room), torch.empty_like(wanted)
+        one = torch.ones_like(threshold[:1])
+        for rows, f, beyond, d_f, near in chunks(seen, width, *_WORKED_IN, room=now.room):
+            torch.sub(affine(params, seen[rows], f), threshold, out=beyond)
+            where_on(f, beyond)
+            off = torch.addmm(wanted[rows], f, decoder, beta=-1, out=error[rows])
+            torch.mm(off, decoder.T, out=d_f)
+            close += column_sums(where_near(one, beyond, most, near))
+            steep += column_sums(near.mul_(d_f))
             d_pre = where_on(d_f, f)
-            gradients["decoder"].addmm_(f.T, g)
-            gradients["encoder"].addmm_(d_pre.T, seen)
-            gradients["b_dec"] += g.sum(0)
-            gradients["b_enc"] += d_pre.sum(0)
-            mse, fired = mse + loss, fired + count_on(f)
-        gradients["b_dec"] -= gradients["b_enc"] @ encoder
-        penalty, slope = self._penalty(fired.sum() / len(x), self.l0 * now.warmth)
-        d_threshold = -(threshold * steep + (slope / len(x)) * close) / (2 * most)
+            gradients["decoder"].addmm_(f.T, off, alpha=2 * weight)
+            gradients["encoder"].addmm_(d_pre.T, seen[rows], alpha=2 * weight)
+            gradients["b_enc"].add_(column_sums(d_pre), alpha=2 * weight)
+            fired += count_on(f)
+        steep *= 2 * weight
+        mse, slope = squared(error, weight)
+        count = now.crew.total(fired.sum()) / (len(seen) * now.crew.size)
+        penalty, push = self._penalty(count, self.l0 * now.warmth)
+        d_threshold = -(threshold * steep + (push / len(seen)) * close) / (2 * most)
         gradients["threshold"] = d_threshold * self.length
-        return Found({"mse": mse, "l0": penalty}, gradients, torch.cat(errors), fired)
+        terms = {"mse": mse, "l0": penalty}
+        return Found(terms, gradients, error, slope, gradients["b_enc"], fired)
 
     def thresholds(self, params: Params, held: Params) -> Tensor:
         """θ [m]."""

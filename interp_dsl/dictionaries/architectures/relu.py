@@ -3,7 +3,9 @@
 norm="unit" (Bricken et al. 2023, Towards Monosemanticity):
     mean over the batch of [mean over elements (x - x̂)² + l1 Σ f], decoder rows of length 1
 norm="weighted" (Anthropic's update of April 2024):
-    mean over the batch of [Σ (x - x̂)² + l1 Σ f_i ‖decoder_i‖], decoder rows of any length"""
+    mean over the batch of [Σ (x - x̂)² + l1 Σ f_i ‖decoder_i‖], decoder rows of any length
+of a crosscoder (Lindsey et al. 2024), whose rows are those of several places side by side:
+    ‖decoder_i‖ is the sum of the lengths at each place"""
 
 from __future__ import annotations
 
@@ -18,12 +20,15 @@ from interp_dsl.dictionaries.architectures.base import (
     Found,
     Now,
     Params,
+    Sizes,
+    affine,
     blank,
     chunks,
+    column_sums,
     count_on,
     share,
     squared,
-    tied,
+    start,
     unit,
     where_on,
 )
@@ -31,8 +36,12 @@ from interp_dsl.dictionaries.architectures.base import (
 
 @dataclass(frozen=True)
 class Relu:
+    """`parts`: the widths of the places that a crosscoder rebuilds side by side, one alone where
+    they are left out."""
+
     l1: float
     norm: Literal["unit", "weighted"] = "unit"
+    parts: tuple[int, ...] = ()
     name = "relu"
 
     @property
@@ -43,47 +52,57 @@ class Relu:
     def convention(self) -> str:
         return "mean" if self.norm == "unit" else "sum"
 
-    def initial(self, d: int, width: int, generator: torch.Generator) -> Params:
+    def initial(self, sizes: Sizes, generator: torch.Generator) -> Params:
         """Kaiming-uniform and untied for unit norms; the decoder's transpose, of length 0.1, for
         weighted ones; both as published."""
         if self.norm == "weighted":
-            return tied(d, width, generator, 0.1)
+            return start(sizes, generator, 0.1)
 
-        def kaiming(fan_in: int) -> Tensor:
+        def kaiming(d: int, fan_in: int) -> Tensor:
             bound = math.sqrt(6 / fan_in)
-            return (torch.rand(width, d, generator=generator) * 2 - 1) * bound
+            return (torch.rand(sizes.width, d, generator=generator) * 2 - 1) * bound
 
         return {
-            "encoder": kaiming(d),
-            "decoder": unit(kaiming(width)),
-            "b_enc": torch.zeros(width),
-            "b_dec": torch.zeros(d),
+            "encoder": kaiming(sizes.d_in, sizes.d_in),
+            "decoder": unit(kaiming(sizes.d_out, sizes.width)),
+            "b_enc": torch.zeros(sizes.width),
         }
 
     def thresholds(self, params: Params, held: Params) -> None:
         return None
 
-    def loss(self, params: Params, x: Tensor, now: Now) -> Found:
+    def loss(self, params: Params, seen: Tensor, wanted: Tensor, now: Now) -> Found:
         """Five products: encode, decode, and the gradients of f, decoder and encoder."""
-        encoder, decoder, width = params["encoder"], params["decoder"], len(params["decoder"])
-        l1, weight = self.l1 * now.warmth / len(x), share(x, self.convention)
-        lengths = decoder.norm(dim=1) if self.norm == "weighted" else torch.ones_like(decoder[:, 0])
-        sums, fired, mse = torch.zeros_like(lengths), torch.zeros_like(lengths), x.new_zeros(())
-        gradients, errors = blank(params), []
-        for part in chunks(x, width):
-            seen = part - params["b_dec"]
-            f = torch.addmm(params["b_enc"], seen, encoder.T).clamp_min_(0)
-            errors.append(torch.addmm(params["b_dec"], f, decoder) - part)
-            loss, g = squared(errors[-1], weight)
-            d_pre = where_on(torch.addmm(l1 * lengths, g, decoder.T), f)
-            gradients["decoder"].addmm_(f.T, g)
-            gradients["encoder"].addmm_(d_pre.T, seen)
-            gradients["b_dec"] += g.sum(0)
-            gradients["b_enc"] += d_pre.sum(0)
-            mse, sums = mse + loss, sums + f.sum(0)
+        decoder, width = params["decoder"], len(params["decoder"])
+        l1, weight = self.l1 * now.warmth / len(seen), share(wanted, self.convention)
+        lengths = self.lengths(decoder)
+        pay = l1 / (2 * weight) * lengths  # slopes are counted in units of 2 weight
+        sums, fired = torch.zeros_like(lengths), torch.zeros_like(lengths)
+        gradients, error = blank(params, now.room), torch.empty_like(wanted)
+        for rows, f, d_f in chunks(seen, width, "f", "d_f", room=now.room):
+            affine(params, seen[rows], f).clamp_min_(0)
+            off = torch.addmm(wanted[rows], f, decoder, beta=-1, out=error[rows])
+            torch.mm(off, decoder.T, out=d_f).add_(pay)
+            d_pre = where_on(d_f, f)
+            gradients["decoder"].addmm_(f.T, off, alpha=2 * weight)
+            gradients["encoder"].addmm_(d_pre.T, seen[rows], alpha=2 * weight)
+            gradients["b_enc"].add_(column_sums(d_pre), alpha=2 * weight)
+            sums += column_sums(f)
             fired += count_on(f)
-        gradients["b_dec"] -= gradients["b_enc"] @ encoder
         if self.norm == "weighted":
-            gradients["decoder"] += (l1 * sums / lengths)[:, None] * decoder
+            gradients["decoder"] += (l1 * sums)[:, None] * self._turn(decoder)
+        mse, slope = squared(error, weight)
         terms = {"mse": mse, "l1": l1 * (sums @ lengths)}
-        return Found(terms, gradients, torch.cat(errors), fired)
+        return Found(terms, gradients, error, slope, gradients["b_enc"], fired)
+
+    def lengths(self, decoder: Tensor) -> Tensor:
+        """What each feature [m] counts in the penalty."""
+        if self.norm == "unit":
+            return torch.ones_like(decoder[:, 0])
+        parts = torch.split(decoder, list(self.parts or decoder.shape[1:]), 1)
+        return torch.stack([part.norm(dim=1) for part in parts]).sum(0)
+
+    def _turn(self, decoder: Tensor) -> Tensor:
+        """The slope of `lengths` along the decoder [m, d_out]: each site's row at length 1."""
+        parts = torch.split(decoder, list(self.parts or decoder.shape[1:]), 1)
+        return torch.cat([unit(part) for part in parts], 1)

@@ -22,11 +22,12 @@ from interp_dsl.dictionaries.architectures.base import (
     Found,
     Now,
     Params,
+    Sizes,
     affine,
     chunks,
     share,
     squared,
-    tied,
+    start,
 )
 from interp_dsl.dictionaries.codes import SPARSE, Codes, Dense, batch_top_k, of_rows, top_k
 from interp_dsl.dictionaries.selection import largest
@@ -48,14 +49,14 @@ class TopK:
     has_unit_norm = True
     convention = "mean"
 
-    def initial(self, d: int, width: int, generator: torch.Generator) -> Params:
-        return tied(d, width, generator)
+    def initial(self, sizes: Sizes, generator: torch.Generator) -> Params:
+        return start(sizes, generator)
 
-    def encode(self, params: Params, seen: Tensor, dead: Tensor) -> tuple[Codes, Tensor]:
+    def encode(self, params: Params, seen: Tensor, dead: Tensor, now: Now) -> tuple[Codes, Tensor]:
         """The features of a batch that are on, and the pre-activations of the dead ones."""
         width, found, left = len(params["encoder"]), [], []
-        for part in chunks(seen, width):
-            pre = affine(params, part)
+        for rows, pre in chunks(seen, width, "pre", room=now.room):
+            affine(params, seen[rows], pre)
             found.append(largest(pre, self.k))
             left.append(pre.index_select(1, dead))
         values, index = (torch.cat(x) for x in zip(*found, strict=True))
@@ -65,17 +66,17 @@ class TopK:
         """How many features each of the nested dictionaries has."""
         return (width,)
 
-    def loss(self, params: Params, x: Tensor, now: Now) -> Found:
+    def loss(self, params: Params, seen: Tensor, wanted: Tensor, now: Now) -> Found:
         """One dense product, encode; the rest of the features that are on alone."""
-        seen = x - params["b_dec"]
-        dead = _numbers(now.dead if self.alpha else None, x)
-        codes, left = self.encode(params, seen, dead)
-        mse, error, gradients = self._nested(params, x, seen, codes)
+        dead = _numbers(now.dead if self.alpha else None, seen)
+        codes, left = self.encode(params, seen, dead, now)
+        mse, error, slope, gradients = self._nested(params, seen, wanted, codes)
         terms = {"mse": mse}
         if len(dead):
             terms["auxk"] = self._revive(params, seen, left, dead, -error, gradients)
-        fired = codes.total((codes.values > 0).to(x.dtype))
-        return Found(terms, gradients, error, fired, self.held(codes, now))
+        fired = codes.total((codes.values > 0).to(seen.dtype))
+        pull = gradients["b_enc"]
+        return Found(terms, gradients, error, slope, pull, fired, self.held(codes, now))
 
     def held(self, codes: Codes, now: Now) -> Params:
         return {}
@@ -87,22 +88,22 @@ class TopK:
         return self.k / width <= SPARSE if self.sparse is None else self.sparse
 
     def _nested(
-        self, params: Params, x: Tensor, seen: Tensor, codes: Codes
-    ) -> tuple[Tensor, Tensor, Params]:
-        """The squared error, a mean over the levels; the last level's error; the gradients. A
-        feature learns from the levels that hold it: from its own to the last."""
-        decoder, encoder = params["decoder"], params["encoder"]
+        self, params: Params, seen: Tensor, wanted: Tensor, codes: Codes
+    ) -> tuple[Tensor, Tensor, Tensor, Params]:
+        """The squared error, a mean over the levels; the last level's error; the slope along it;
+        the gradients. A feature learns from the levels that hold it: from its own to the last."""
+        decoder = params["decoder"]
         bounds = list(pairwise((0, *self.levels(len(decoder)))))
         parts = [codes.part(*b) for b in bounds]
-        error, mse, slopes = params["b_dec"] - x, x.new_zeros(()), []
-        for part, (start, stop) in zip(parts, bounds, strict=True):
-            error = error + part.decode(decoder[start:stop])
-            loss, slope = squared(error, share(x) / len(bounds))
+        error, mse, slopes = -wanted, wanted.new_zeros(()), []
+        for part, (first, stop) in zip(parts, bounds, strict=True):
+            error = error + part.decode(decoder[first:stop])
+            loss, slope = squared(error, share(wanted) / len(bounds))
             mse = mse + loss
             slopes.append(slope)
         g, learned = slopes.pop(), []
-        for part, (start, stop) in reversed([*zip(parts, bounds, strict=True)]):
-            d_pre = part.slopes(g, decoder[start:stop]) * (part.values > 0)
+        for part, (first, stop) in reversed([*zip(parts, bounds, strict=True)]):
+            d_pre = part.slopes(g, decoder[first:stop]) * (part.values > 0)
             learned.append(
                 {
                     "decoder": part.outer(part.values, g),
@@ -113,8 +114,7 @@ class TopK:
             if slopes:
                 g = g + slopes.pop()
         gradients = learned[0] if len(learned) == 1 else _joined(learned[::-1])
-        gradients["b_dec"] = g.sum(0) - gradients["b_enc"] @ encoder
-        return mse, error, gradients
+        return mse, error, g, gradients
 
     def _revive(
         self,
@@ -126,17 +126,15 @@ class TopK:
         gradients: Params,
     ) -> Tensor:
         """AuxK, of the dead features' pre-activations; its gradients are added to those at hand."""
-        k = min(self.k_aux or seen.shape[1] // 2, len(dead))
+        k = min(self.k_aux or target.shape[1] // 2, len(dead))
         is_all = k == len(dead)
         codes = Dense(pre.clamp_min(0)) if is_all else top_k(pre, k, k / len(dead) <= SPARSE)
-        encoder, decoder = params["encoder"][dead], params["decoder"][dead]
-        loss, g = squared(codes.decode(decoder) - target, self.alpha * share(seen))
+        decoder = params["decoder"][dead]
+        loss, g = squared(codes.decode(decoder) - target, self.alpha * share(target))
         d_pre = codes.slopes(g, decoder) * (codes.values > 0)
-        d_bias = codes.total(d_pre)
         gradients["decoder"].index_add_(0, dead, codes.outer(codes.values, g))
         gradients["encoder"].index_add_(0, dead, codes.outer(d_pre, seen))
-        gradients["b_enc"].index_add_(0, dead, d_bias)
-        gradients["b_dec"] -= d_bias @ encoder
+        gradients["b_enc"].index_add_(0, dead, codes.total(d_pre))
         return loss
 
 
@@ -144,15 +142,15 @@ class TopK:
 class BatchTopK(TopK):
     name = "batch_topk"
 
-    def encode(self, params: Params, seen: Tensor, dead: Tensor) -> tuple[Codes, Tensor]:
+    def encode(self, params: Params, seen: Tensor, dead: Tensor, now: Now) -> tuple[Codes, Tensor]:
         width = len(params["encoder"])
-        pre = torch.cat([affine(params, part) for part in chunks(seen, width)])
-        return batch_top_k(pre, self.k, self._is_sparse(width)), pre.index_select(1, dead)
+        pre = affine(params, seen, now.room("pre", seen, len(seen), width))
+        return batch_top_k(pre, self.k, self._is_sparse(width), now.crew), pre.index_select(1, dead)
 
     def held(self, codes: Codes, now: Now) -> Params:
         """The threshold: the mean of the smallest values so far, of about the last hundred
         batches."""
-        on = torch.where(codes.values > 0, codes.values, torch.inf).amin()
+        on = now.crew.least(torch.where(codes.values > 0, codes.values, torch.inf).amin())
         count = now.held.get("batches", on.new_zeros(())) + 1
         old = now.held.get("threshold", torch.zeros_like(on))
         threshold = old + (on - old) * (1 / count).clamp_min(1 / _MEMORY)

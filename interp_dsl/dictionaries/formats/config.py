@@ -28,8 +28,9 @@ class Config:
     `architecture` (relu, topk, jumprelu or gated) it encodes as; `k` features of topk.
 
     Where it was fitted, as far as the file says: `hook`, a TransformerLens name, with the head
-    `head` of it, or `module`, of the Hugging Face model. `raw`: the whole configuration, what
-    remains to be folded into the tensors included."""
+    `head` of it, or `module`, of the Hugging Face model. A transcoder rebuilds activations that are
+    `d_out` wide, at `hook_out`; `has_skip` where it has a skip connection. `raw`: the whole
+    configuration, what remains to be folded into the tensors included."""
 
     format: str
     named: str
@@ -41,6 +42,9 @@ class Config:
     hook: str | None = None
     head: int | None = None
     module: str | None = None
+    d_out: int | None = None
+    hook_out: str | None = None
+    has_skip: bool = False
 
 
 @dataclass(frozen=True)

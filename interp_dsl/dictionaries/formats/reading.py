@@ -1,6 +1,7 @@
 """The tensors of a peer's folder, brought to the one convention of `Dictionary`:
 
-f = act((x - b_dec) W_enc + b_enc) and x̂ = f W_dec + b_dec, all in float32.
+f = act((x - b_dec) W_enc + b_enc) and x̂ = f W_dec + b_dec, all in float32; of a transcoder b_in in
+the place of the first b_dec.
 
 What a peer does otherwise is folded into the tensors, exactly: with c = b_dec W_enc, an encoder
 that reads x itself has b_enc + c here; with n the lengths of decoder rows, features that are
@@ -21,7 +22,13 @@ from interp_dsl.dictionaries.dictionary import Dictionary
 from interp_dsl.dictionaries.formats.config import Config, NotUnderstood, formats, read_config
 
 Tensors = dict[str, Tensor]
-SHAPES = {"W_enc": ("d_in", "d_sae"), "W_dec": ("d_sae", "d_in"), "b_dec": ("d_in",)}
+SHAPES = {
+    "W_enc": ("d_in", "d_sae"),
+    "W_dec": ("d_sae", "d_out"),
+    "b_dec": ("d_out",),
+    "b_in": ("d_in",),
+    "W_skip": ("d_out", "d_in"),
+}
 
 
 def read(folder: Path) -> tuple[Dictionary, Config]:
@@ -50,7 +57,8 @@ def _tensors(path: Path) -> Tensors:
 
 
 def _check(tensors: Tensors, config: Config) -> None:
-    sizes = {"d_in": config.d_in, "d_sae": config.d_sae}
+    d_in, d_out = config.d_in, config.d_out or config.d_in
+    sizes = {"d_in": d_in, "d_sae": config.d_sae, "d_out": d_out}
     for name, tensor in tensors.items():
         wanted = tuple(sizes[axis] for axis in SHAPES.get(name, ("d_sae",)))
         if tuple(tensor.shape) != wanted:
@@ -69,6 +77,9 @@ def _saelens(held: Tensors, config: Config) -> Tensors:
         tensors["b_enc"] = held["b_enc"]
     if config.architecture == "jumprelu":
         tensors["threshold"] = held["threshold"].clamp_min(0)  # what is kept is above 0 as well
+    if config.d_out is not None:  # of a transcoder, which reads x itself
+        skip = {"W_skip": held["W_skip"]} if config.has_skip else {}
+        return {**tensors, **skip, "b_in": torch.zeros(config.d_in)}
     if not config.raw.get("apply_b_dec_to_input", True):
         tensors = reading_the_input(tensors)
     if config.raw.get("rescale_acts_by_decoder_norm", False):
@@ -139,6 +150,16 @@ def _threshold(held: Tensors, config: Config) -> Tensor:
 
 
 # ---- folding
+
+
+def without_shift(tensors: Tensors) -> Tensors:
+    """Of a transcoder that reads x itself, where ours reads x - b_in."""
+    shift = tensors["b_in"]
+    found = {n: t for n, t in tensors.items() if n != "b_in"}
+    found["b_enc"] = tensors["b_enc"] - shift @ tensors["W_enc"]
+    if "W_skip" in tensors:
+        found["b_dec"] = tensors["b_dec"] - tensors["W_skip"] @ shift
+    return found
 
 
 def reading_the_input(tensors: Tensors) -> Tensors:

@@ -2,7 +2,9 @@
 words, before.
 
 W_enc [d_in, d_sae], W_dec [d_sae, d_in], b_dec, b_enc; threshold (jumprelu); b_gate, b_mag, r_mag
-(gated). batch_topk and matryoshka are saved as jumprelu."""
+(gated). batch_topk and matryoshka are saved as jumprelu. Transcoders, of relu and jumprelu, have
+W_dec [d_sae, d_out], b_dec [d_out] and, with a skip connection, W_skip [d_out, d_in];
+`hook_name_out` in the metadata says what they rebuild."""
 
 from __future__ import annotations
 
@@ -12,6 +14,14 @@ from interp_dsl.dictionaries.formats.config import Config, NotUnderstood, Raw, r
 
 _ARCHITECTURES = {"standard": "relu", "topk": "topk", "jumprelu": "jumprelu", "gated": "gated"}
 NAMES = {ours: theirs for theirs, ours in _ARCHITECTURES.items()}
+TRANSCODERS = {
+    ("relu", False): "transcoder",
+    ("relu", True): "skip_transcoder",
+    ("jumprelu", False): "jumprelu_transcoder",
+    ("jumprelu", True): "jumprelu_skip_transcoder",
+}
+"""Of what encodes so, without and with a skip connection."""
+_TRANSCODERS = {name: key for key, name in TRANSCODERS.items()}
 _OLD_NAMES = {
     "hook_point": "hook_name",
     "hook_point_head_index": "hook_head_index",
@@ -27,7 +37,8 @@ def understood(raw: Raw, folder: str) -> Config:
     k = raw.get("k")
     if named == "standard" and raw.get("activation_fn") not in (None, "relu"):
         named, k = _before_6(raw)
-    if named not in _ARCHITECTURES:
+    ours, has_skip = _TRANSCODERS.get(named, (_ARCHITECTURES.get(named), False))
+    if ours is None:
         raise NotUnderstood(f"`architecture` is {named!r}, which is not understood", _why(named))
     _refuse_input_norms(raw)
     refuse(raw, "finetuning_scaling_factor", False)
@@ -37,13 +48,16 @@ def understood(raw: Raw, folder: str) -> Config:
     return Config(
         "saelens",
         named,
-        _ARCHITECTURES[named],
+        ours,
         whole(raw, "d_in"),
         whole(raw, "d_sae"),
         whole({"k": k}, "k") if named == "topk" else None,
         raw,
         hook=text(about, "hook_name"),
         head=about.get("hook_head_index"),
+        d_out=whole(raw, "d_out") if named in _TRANSCODERS else None,
+        hook_out=text(about, "hook_name_out"),
+        has_skip=has_skip,
     )
 
 
@@ -69,7 +83,5 @@ def _refuse_input_norms(raw: Raw) -> None:
 
 
 def _why(named: object) -> str:
-    known = ", ".join(_ARCHITECTURES)
-    if "transcoder" in str(named):
-        return "a transcoder maps one place to another; dictionaries here are of one place"
+    known = ", ".join((*_ARCHITECTURES, *_TRANSCODERS))
     return f"understood are {known}; batchtopk and matryoshka are among them once finished"

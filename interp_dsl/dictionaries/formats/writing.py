@@ -13,7 +13,8 @@ from torch import Tensor
 
 from interp_dsl.dictionaries.dictionary import Dictionary
 from interp_dsl.dictionaries.formats.config import NotUnderstood, formats
-from interp_dsl.dictionaries.formats.saelens import NAMES
+from interp_dsl.dictionaries.formats.reading import without_shift
+from interp_dsl.dictionaries.formats.saelens import NAMES, TRANSCODERS
 
 Tensors = dict[str, Tensor]
 
@@ -21,7 +22,8 @@ Tensors = dict[str, Tensor]
 @dataclass(frozen=True)
 class Origin:
     """What a file tells besides: the model's name, the TransformerLens hook and its head, the
-    layer, the kind of place (`resid_post`), the architecture that was trained."""
+    layer, the kind of place (`resid_post`), the architecture that was trained, the hook of what a
+    transcoder rebuilds."""
 
     model: str | None = None
     hook: str | None = None
@@ -29,10 +31,13 @@ class Origin:
     layer: int | None = None
     kind: str | None = None
     trained: str | None = None
+    onto: str | None = None
 
 
 def encoded(dictionary: Dictionary, name: str, origin: Origin) -> dict[str, bytes]:
     """The files of a format, by name. Raises NotUnderstood where it holds no such dictionary."""
+    if dictionary.is_transcoder and name != "saelens":
+        raise NotUnderstood(f"{name} has no transcoder of these places", "write it as saelens")
     config, tensors = _WRITERS[name](dictionary, origin)
     form = formats()[name]
     whole = {key: t.float().cpu().contiguous() for key, t in tensors.items()}
@@ -57,7 +62,7 @@ def _saelens(dictionary: Dictionary, origin: Origin) -> tuple[dict[str, Any], Te
         "d_sae": dictionary.d_sae,
         "dtype": "float32",
         "device": "cpu",
-        "apply_b_dec_to_input": True,
+        "apply_b_dec_to_input": not dictionary.is_transcoder,
         "normalize_activations": "none",
         "reshape_activations": "none",
         "metadata": {
@@ -66,11 +71,28 @@ def _saelens(dictionary: Dictionary, origin: Origin) -> tuple[dict[str, Any], Te
             "hook_head_index": origin.head,
             **trained,
         },
-        "architecture": NAMES[dictionary.activation],
+        "architecture": _named(dictionary),
     }
+    if dictionary.is_transcoder:
+        config["d_out"] = dictionary.d_out
+        config["metadata"]["hook_name_out"] = origin.onto
+        return config, without_shift(dict(dictionary.tensors))
     if dictionary.activation == "topk":
         config |= {"k": dictionary.k, "rescale_acts_by_decoder_norm": False}
     return config, dict(dictionary.tensors)
+
+
+def _named(dictionary: Dictionary) -> str:
+    """SAELens' word for an architecture."""
+    if not dictionary.is_transcoder:
+        return NAMES[dictionary.activation]
+    key = dictionary.activation, "W_skip" in dictionary.tensors
+    if key not in TRANSCODERS:
+        raise NotUnderstood(
+            f"SAELens has no transcoder that is {dictionary.activation}",
+            "it has those of relu and jumprelu, among them batch_topk and matryoshka once fitted",
+        )
+    return TRANSCODERS[key]
 
 
 def _dictionary_learning(dictionary: Dictionary, origin: Origin) -> tuple[dict[str, Any], Tensors]:

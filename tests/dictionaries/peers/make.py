@@ -72,14 +72,29 @@ def saelens() -> None:
         read = s.SAE.load_from_disk(folder)
         f = read.encode(inputs())
         write(folder, f, read.decode(f))
-    transcoder = s.Transcoder(
-        s.TranscoderConfig(**settings(d_out=D_IN, apply_b_dec_to_input=False))
-    )
-    randomise(transcoder, 10)
-    transcoder.save_model(HERE / "saelens" / "refused_transcoder")
+    for seed, kind in enumerate((s.Transcoder, s.SkipTranscoder, s.JumpReLUTranscoder)):
+        transcoders(kind, 20 + seed)
     normed = s.StandardSAE(s.StandardSAEConfig(**settings(normalize_activations="layer_norm")))
     randomise(normed, 11)
     normed.save_model(HERE / "saelens" / "refused_layer_norm")
+
+
+def transcoders(kind: type, seed: int) -> None:
+    """One of each class; its configuration's class stands beside it."""
+    import sae_lens as s
+    from sae_lens.saes.sae import SAEMetadata
+
+    about = SAEMetadata(
+        model_name="tiny", hook_name="blocks.1.hook_mlp_in", hook_name_out="blocks.1.hook_mlp_out"
+    )
+    made = getattr(s, f"{kind.__name__}Config")
+    sizes = {"d_in": D_IN, "d_out": 6, "d_sae": D_SAE}
+    transcoder = kind(made(**sizes, apply_b_dec_to_input=False, metadata=about))
+    randomise(transcoder, seed)
+    folder = HERE / "saelens" / transcoder.cfg.architecture()
+    transcoder.save_model(folder)
+    read = s.SAE.load_from_disk(folder)
+    write(folder, read.encode(inputs()), read(inputs()))
 
 
 def dictionary_learning() -> None:

@@ -1,0 +1,90 @@
+"""Fitting dictionaries end to end (Braun et al. 2024, arXiv 2405.12241): the loss is not how well
+they rebuild an activation but what the model says with what they rebuild in its place.
+
+    kl   the divergence from the model as it is, a mean over predicted tokens
+    ce   the cross-entropy of the text, a mean over predicted tokens
+
+A step takes whole prompts. The plain pass is shared; each dictionary has one more, and one back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from interp_dsl.dictionaries.measures import divergences, losses
+from interp_dsl.dictionaries.training import Figures, Trainer
+from interp_dsl.engine.batches import is_out_of_memory
+from interp_dsl.engine.fitting import Fitting, Turn, read_and_rebuilt
+from interp_dsl.engine.harvest import Block, Harvest
+from interp_dsl.engine.splice import spliced
+from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.plan.dictionaries import Fit, Fitted
+
+EVERY = 16
+"""Steps after which a checkpoint may be written."""
+
+
+def through_model(task: Fit, fitting: Fitting, harvest: Harvest) -> Iterator[Turn | None]:
+    """Steps on whole prompts, in the order of the stream."""
+    count = harvest.prompts_of(task.inputs)
+    while fitting.done < task.steps:
+        examples = harvest.prompts(fitting.done * count, count)
+        tokens = harvest.tokens_in((fitting.done + 1) * count)
+        passed = _Passed(task.objective, harvest, examples)
+        yield Turn(passed.learn, tokens)
+        if fitting.done % EVERY == 0:
+            yield None
+
+
+class _Passed:
+    """Prompts [B] that the plain model has read."""
+
+    def __init__(self, objective: str, harvest: Harvest, examples: Tensor) -> None:
+        self.objective, self.harvest, self.examples = objective, harvest, examples
+        try:
+            logits, self.block = harvest.whole(examples)
+        except (RuntimeError, MemoryError) as error:
+            raise _fitting_error(error, len(examples)) from error
+        self.predicted, self.targets = harvest.predicted(examples)
+        self.clean = logits[:, :-1].log_softmax(-1) if objective == "kl" else None
+
+    def learn(self, one: Fitted, trainer: Trainer) -> Figures:
+        x, y = read_and_rebuilt(one, self.block)
+        return trainer.step(x, y, lambda made: self._judged(one, self.block, made))
+
+    def _judged(self, one: Fitted, block: Block, made: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss with what is made [rows, d_out] in the place of what it rebuilds, and its
+        slope."""
+        kept = self.harvest.kept(self.examples)
+        widths = [block[target].shape[1] for target in one.rebuilt]
+        with torch.enable_grad():
+            made = made.detach().requires_grad_()
+            try:
+                edits = spliced(one.rebuilt, widths, kept, made)
+                log = self.harvest.logits(self.examples, edits)[:, :-1].log_softmax(-1)
+                values = (
+                    losses(log, self.targets)
+                    if self.clean is None
+                    else divergences(self.clean, log)
+                )
+                loss = (values * self.predicted).sum() / self.predicted.sum().clamp_min(1)
+                (slope,) = torch.autograd.grad(loss, made)
+            except (RuntimeError, MemoryError) as error:
+                raise _fitting_error(error, len(self.examples)) from error
+        return loss.detach(), slope
+
+
+def _fitting_error(error: Exception, prompts: int) -> Exception:
+    """What says that memory ran out, where it did."""
+    if not is_out_of_memory(error):
+        return error
+    return InterpError(
+        Diagnostic(
+            "E640",
+            f"a step of {prompts} prompts does not fit into memory",
+            help="take a smaller batch",
+        ),
+        exit_code=3,
+    )

@@ -1,0 +1,155 @@
+"""Dictionaries fitted end to end: a step is a step of autograd through model and dictionary."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from interp_dsl.engine.execute import execute
+from interp_dsl.language.diagnostics import InterpError
+from interp_dsl.plan.dictionaries import Fit, Fitted
+from interp_dsl.plan.places import Site
+from interp_dsl.plan.tasks import Plan
+
+from .plans import folder_in
+from .test_ends import CROSSCODER, TRANSCODER
+from .test_fit import STREAM, Small, _fit, _one, _plan, _same, _text
+from .test_resume import Dies
+from .tiny import Given, Tiny
+
+RELU = _one("relu", STREAM, l1=0.05, norm="weighted", lr=1e-2, clip=0.0, warmup=0.0, bias="mean")
+PLAIN = replace(_one("topk", STREAM, k=3, lr=1e-2), label="k=3")
+
+
+def _through(*dictionaries: Fitted, objective: str = "kl", tokens: int = 400) -> Plan:
+    alone = tuple(
+        replace(d, options=tuple((k, 0.0 if k == "alpha" else v) for k, v in d.options))
+        for d in dictionaries
+    )
+    plan = _plan(*alone, tokens=tokens)
+    tasks = (replace(t, objective=objective) if isinstance(t, Fit) else t for t in plan.tasks)
+    return replace(plan, tasks=tuple(tasks))
+
+
+def _loss(objective: str, examples: Tensor, rebuilt) -> Tensor:
+    """Of prompts, with `rebuilt` of the stream's activations of text in their place."""
+    model, tokens = Tiny(), torch.from_numpy(_text().sides["text"].tokens)[examples]
+    kept = tokens != 0
+
+    def change(site: Site, x: Tensor) -> Tensor:
+        if site != STREAM.site:
+            return x
+        values = rebuilt(x[:, :, 0][kept].float()).to(x.dtype)
+        return x.index_put((kept,), values[:, None])
+
+    clean = model.run(tokens, lambda site, x: x).log_softmax(-1)[:, :-1]
+    log = model.run(tokens, change).log_softmax(-1)[:, :-1]
+    if objective == "kl":
+        found = (clean.exp() * (clean - log)).sum(-1)
+    else:
+        found = -log.gather(2, tokens[:, 1:, None])[..., 0]
+    return found[kept[:, 1:]].mean()
+
+
+@pytest.mark.parametrize("objective", ["kl", "ce"])
+def test_the_first_step_is_autograds(tmp_path: Path, objective: str) -> None:
+    """Adam's first step moves every parameter by lr against the sign of its gradient, so the loss
+    and the parameters after it tell the loss and its gradients."""
+    plan = _through(RELU, objective=objective, tokens=16)  # two steps, of one prompt each
+    folder = _fit(plan, tmp_path)
+    held = folder.read_tensors("sae")
+    row = folder.read_table("sae").row(0, named=True)
+    examples = torch.from_numpy(np.random.default_rng((0, 0, 0)).permutation(30)[:1])
+    assert row["tokens"] == int((_text().sides["text"].tokens[examples] != 0).sum())
+
+    # the beginning, by a fit whose rate is 0
+    still = replace(RELU, options=tuple((k, 0.0 if k == "lr" else v) for k, v in RELU.options))
+    start = _fit(_through(still, objective=objective, tokens=16), tmp_path / "still")
+    (about,) = start.step_facts("sae")["dictionaries"]
+    scale = about["scale"]
+    p = {k: torch.from_numpy(v).requires_grad_() for k, v in start.read_tensors("sae").items()}
+    penalties = []
+
+    def rebuilt(x: Tensor) -> Tensor:
+        f = ((x - p["b_dec"]) @ p["W_enc"] + p["b_enc"]).relu()
+        penalties.append(0.05 * scale * (f * p["W_dec"].norm(dim=1)).sum(1).mean())
+        return f @ p["W_dec"] + p["b_dec"]
+
+    value = _loss(objective, examples, rebuilt)
+    (penalty,) = penalties
+    warmth = min(1.0, 1 / (0.05 * 2)) if RELU.given["sparsity_warmup"] else 1.0
+    assert row["loss"] - row["penalty"] == pytest.approx(value.item(), rel=1e-4)
+    assert row["penalty"] == pytest.approx(penalty.item() * warmth, rel=1e-4)
+    assert value.item() != pytest.approx(row["mse"], rel=0.05)
+    assert held["W_dec"].shape == (24, 8)
+
+
+def test_a_step_moves_against_the_gradient_of_the_whole(tmp_path: Path) -> None:
+    """With a rate so small that a step is linear, each parameter of a one-step fit moves by lr
+    against the sign of autograd's gradient."""
+    lr = 1e-4
+    options = {"lr": lr, "decay": 0.0, "sparsity_warmup": 0.0}
+    one = replace(RELU, options=tuple((k, options.get(k, v)) for k, v in RELU.options))
+    still = replace(one, options=tuple((k, 0.0 if k == "lr" else v) for k, v in one.options))
+    moved = _fit(_through(one, tokens=8), tmp_path / "a")
+    start = _fit(_through(still, tokens=8), tmp_path / "b")
+    scale = start.step_facts("sae")["dictionaries"][0]["scale"]
+    p = {k: torch.from_numpy(v).requires_grad_() for k, v in start.read_tensors("sae").items()}
+    penalties = []
+
+    def rebuilt(x: Tensor) -> Tensor:
+        f = ((x - p["b_dec"]) @ p["W_enc"] + p["b_enc"]).relu()
+        penalties.append(0.05 * scale * (f * p["W_dec"].norm(dim=1)).sum(1).mean())
+        return f @ p["W_dec"] + p["b_dec"]
+
+    examples = torch.from_numpy(np.random.default_rng((0, 0, 0)).permutation(30)[:1])
+    (_loss("kl", examples, rebuilt) + penalties[0]).backward()
+    units = {"W_enc": 1.0, "W_dec": 1.0, "b_enc": 1 / scale, "b_dec": 1 / scale}
+    for name, value in p.items():
+        assert value.grad is not None
+        steps = (moved.read_tensors("sae")[name] - value.detach().numpy()) / (lr * units[name])
+        large = value.grad.abs() > 1e-2 * value.grad.abs().max()
+        assert int(large.sum()) >= 8
+        np.testing.assert_allclose(
+            steps[large.numpy()], -value.grad[large].sign().numpy(), atol=0.02, err_msg=name
+        )
+
+
+def test_the_objective_falls(tmp_path: Path) -> None:
+    folder = _fit(_through(PLAIN, tokens=4000), tmp_path)
+    table = folder.read_table("sae")
+    ours = (table["loss"] - table["penalty"]).to_list()
+    assert np.mean(ours[-40:]) < 0.2 * np.mean(ours[:10])
+
+
+@pytest.mark.parametrize("after", [3, 20])
+@pytest.mark.parametrize("one", [RELU, TRANSCODER, CROSSCODER], ids=["relu", "onto", "cross"])
+def test_a_lost_run_goes_on_to_the_same_numbers(tmp_path: Path, one: Fitted, after: int) -> None:
+    plan = _through(one, tokens=200)
+    whole = _fit(plan, tmp_path / "whole")
+    folder = folder_in(tmp_path)
+    with pytest.raises(RuntimeError, match="lost"):
+        execute(plan, folder, loaders=Given(Dies(after + 30, RuntimeError("lost")), d=_text()))
+    execute(plan, folder, loaders=Given(Tiny(), d=_text()))
+    _same(whole, folder)
+
+
+def test_two_together_are_what_each_is_alone(tmp_path: Path) -> None:
+    other = replace(PLAIN, label="k=2", options=replace(_one("topk", STREAM, k=2)).options)
+    both = _fit(_through(PLAIN, other), tmp_path / "both")
+    alone = _fit(_through(replace(PLAIN, label="")), tmp_path / "alone")
+    for name, value in alone.read_tensors("sae").items():
+        np.testing.assert_array_equal(value, both.read_tensors("sae")[f"k=3/{name}"])
+
+
+def test_a_step_that_is_too_large_is_said_to_be(tmp_path: Path) -> None:
+    plan = _through(PLAIN)
+    tasks = (replace(t, inputs=80, buffer=80) if isinstance(t, Fit) else t for t in plan.tasks)
+    with pytest.raises(InterpError) as caught:
+        _fit(replace(plan, tasks=tuple(tasks)), tmp_path, Small())
+    assert caught.value.diagnostics[0].code == "E640"
