@@ -138,6 +138,8 @@ class RunScreen(InterpScreen):
 
     def on_screen_resume(self) -> None:
         """That of `InterpScreen` is called by Textual too."""
+        if not self.is_current:  # a dialog has closed over it and led on to another view
+            return
         if self._is_out:
             self.on_run_events([])
         else:  # the app paints nothing while it starts, and has come to its next message then

@@ -21,6 +21,7 @@ from interp_dsl.runs.grids import Grid, Ints
 from interp_dsl.runs.text import MISSING, decimals, number, printable
 from interp_dsl.tui.atlas import Atlas
 from interp_dsl.tui.base import NEWS, PATIENCE, RunScreen
+from interp_dsl.tui.examples import show_examples
 from interp_dsl.tui.widgets.cells import bar
 from interp_dsl.tui.widgets.flow import flow
 from interp_dsl.tui.widgets.heatmap import HeatMap
@@ -43,11 +44,12 @@ class MapsScreen(RunScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right_square_bracket", "step(1)", "Step", key_display="[ ]"),
         Binding("left_square_bracket", "step(-1)", "Step before", show=False, key_display="["),
-        Binding("full_stop", "metric(1)", "Metric", key_display=", ."),
+        Binding("full_stop", "metric(1)", "Metric", show=False, key_display=", ."),
         Binding("comma", "metric(-1)", "Metric before", show=False, key_display=","),
-        Binding("v", "column(1)", "Value", tooltip="effect, normalized, value"),
+        Binding("v", "column(1)", "Value: effect, normalized, value", show=False),
         Binding("f", "picture(1)", "Picture", tooltip="other axes, another position"),
         Binding("F", "picture(-1)", "Picture before", show=False, key_display="F"),
+        Binding("enter", "examples", "Examples", key_display="enter"),
         Binding("tab", "app.focus_next", "Map/table", show=False),
     ]
     DEFAULT_CSS = """
@@ -228,6 +230,18 @@ class MapsScreen(RunScreen):
         if self.atlas.step:
             self.atlas.choose(at=self.atlas.at + by)
             self._show()
+
+    @on(Listing.Chosen, "#rows")
+    def action_examples(self) -> None:
+        """The single examples behind the cell under the cursor."""
+        grid, step = self.atlas.grid, self.atlas.step
+        row = grid.at(self.map.cursor) if grid else None
+        if row is None or "unit" not in self.atlas.table.columns:
+            self.notify("there are no examples behind this", severity="warning")
+        elif self.atlas.so_far(step):
+            self.notify("its examples can be seen when the step has ended", severity="warning")
+        else:
+            show_examples(self, step, row)
 
     def export(self) -> Path | None:
         """The rows of the picture, ranked, as CSV."""
