@@ -14,9 +14,8 @@ from interp_dsl.runs.circuit_rows import is_edge_table
 from interp_dsl.runs.grids import Grid, edge_grids, grids, value_columns
 from interp_dsl.runs.rank import metrics
 from interp_dsl.runs.schema import is_score_table
-from interp_dsl.runs.select import interval
 from interp_dsl.runs.so_far import SoFar
-from interp_dsl.runs.text import decimals, exact
+from interp_dsl.runs.text import decimals, exact, interval
 from interp_dsl.tui.place import Place
 from interp_dsl.tui.plans import read_plan
 from interp_dsl.tui.stepped import Stepped, kept

@@ -19,8 +19,7 @@ from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.rank import metrics
 from interp_dsl.runs.samples import Sample, Samples, sample_steps
-from interp_dsl.runs.select import interval
-from interp_dsl.runs.text import count, decimals, number
+from interp_dsl.runs.text import count, decimals, interval, number
 from interp_dsl.tui.base import WIDTHS, RunScreen, is_news
 from interp_dsl.tui.place import Place
 from interp_dsl.tui.widgets.listing import Heading, Item, Listing
