@@ -38,6 +38,15 @@ class Stopwatch:
             self.on = False
 
 
+SMALL = """model   m     = bundled("induction-2l")
+dataset pairs = repeated_tokens(pairs=4, half=8, seed=0)
+metric  gap   = logit_diff()
+
+step small = patch heads from pairs.clean into pairs.corrupt measure gap
+"""
+"""Loads the libraries that a run needs, whose memory is not the sweep's."""
+
+
 class Interp:
     def __init__(self, job: Job) -> None:
         from interp_dsl import session
@@ -47,17 +56,24 @@ class Interp:
         self.session, self.open_run = session, open_run
         self.device = job.device
         self.file = Path(job.folder) / "race.interp"
+        with TemporaryDirectory() as folder:
+            small = Path(folder) / "small.interp"
+            small.write_text(SMALL)
+            self._run(small, Path(folder) / "run", Stopwatch(Meter(self.device)))
 
     def sweep(self, cells: Sequence[Cell], meter: Meter) -> list[float]:
         with TemporaryDirectory() as folder:
             out = Path(folder) / "run"
-            settings = self.session.Settings(out=out, fresh=True, device=self.device)
             watch = Stopwatch(meter)
-            self.session.run_file(self.file, settings, watch)
+            self._run(self.file, out, watch)
             meter.memory = watch.held
             rows = self.open_run(out).scores("raced").to_dicts()
         found = {_cell(row): float(row["value"]) for row in rows}
         return [found[cell] for cell in cells]
+
+    def _run(self, file: Path, out: Path, watch: Stopwatch) -> None:
+        settings = self.session.Settings(out=out, fresh=True, device=self.device)
+        self.session.run_file(file, settings, watch)
 
 
 def _cell(row: dict[str, Any]) -> Cell:

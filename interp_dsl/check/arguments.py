@@ -149,6 +149,14 @@ def typed(expr: Expr, parameter: Parameter, name: str, scope: Scope) -> Any:
         from interp_dsl.check.dictionaries import one_dictionary
 
         return one_dictionary(expr, scope)
+    if kind == "models":
+        from interp_dsl.check.models import named_models
+
+        return named_models(expr, scope)
+    if kind == "dictionaries":
+        from interp_dsl.check.relations import dictionary
+
+        return dictionary(expr, scope)
     if kind == "place":
         from interp_dsl.check.units import units
 

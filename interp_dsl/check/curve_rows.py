@@ -15,7 +15,7 @@ from interp_dsl.runs.curves import CURVE_COLUMNS, OF_WHOLE, REACH_COLUMNS, REGIO
 from interp_dsl.verbs.values import CurveTerm, Step
 
 Fixed = tuple[tuple[str, float | str | None], ...]
-NAMES = ("direction", "number", "length", "side", "threshold")
+NAMES = ("direction", "number", "length", "side", "model", "threshold")
 
 
 def columns(step: Step) -> tuple[str, ...]:
@@ -39,6 +39,8 @@ def fixed(
     choices: dict[str, list[Any]] = {"direction": [name for name, _ in step.curves.paths]}
     if step.curves.sides:
         choices["side"] = list(step.curves.sides)
+    if step.curves.models:
+        choices["model"] = list(step.curves.models)
     if is_whole_curve and step.thresholds:
         choices["threshold"] = list(step.thresholds)
     if not is_whole_curve:
@@ -63,7 +65,8 @@ def fixed(
                 help=f"leave {name} out",
             )
     columns = ["direction", "number", "length"]
-    columns += ["side"] * bool(step.curves.sides) + ["threshold"] * bool(step.thresholds)
+    columns += ["side"] * bool(step.curves.sides) + ["model"] * bool(step.curves.models)
+    columns += ["threshold"] * bool(step.thresholds)
     where = tuple((name, found.get(name)) for name in columns)
     if index is None:
         return None, where
@@ -97,7 +100,8 @@ def _value(argument: Argument, step: Step, scope: Scope) -> float | str | None:
                 told = ", ".join(f"{t:g}" for t in step.thresholds) or "none"
                 raise _no_row(step, argument, told, scope)
             return float(threshold)
-    words = [path for path, _ in known.paths] if name == "direction" else list(known.sides)
+    held = {"direction": [path for path, _ in known.paths], "side": [*known.sides]}
+    words = held.get(name, [*known.models])
     value = argument.value
     word = value.id if isinstance(value, Name) else literal(value, scope)
     if word not in words:

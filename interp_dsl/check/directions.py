@@ -11,7 +11,7 @@ from interp_dsl.check.scope import Scope
 from interp_dsl.check.vectors import vector
 from interp_dsl.language.tree import Call, Expr, Name
 from interp_dsl.plan.algebra import FileVector
-from interp_dsl.verbs.directions import DIRECTIONS, PATHS
+from interp_dsl.verbs.directions import DIRECTIONS, PATHS, WHICH
 from interp_dsl.verbs.values import DirectionTerm
 
 
@@ -26,6 +26,8 @@ def direction(expr: Expr, scope: Scope) -> DirectionTerm:
     given = arguments(expr, DIRECTIONS[expr.function], scope)
     if expr.function == "vector":
         return DirectionTerm(given["name"], "file", file=_of_file(given, expr, scope))
+    if "dictionary" in given:
+        return _of_dictionary(given, expr, scope)
     return DirectionTerm(
         expr.function,
         expr.function,
@@ -35,6 +37,27 @@ def direction(expr: Expr, scope: Scope) -> DirectionTerm:
         given.get("source"),
         metric=given.get("metric"),
     )
+
+
+def _of_dictionary(given: dict[str, Any], expr: Call, scope: Scope) -> DirectionTerm:
+    """What a dictionary makes of an activation, or its features' directions."""
+    dictionary, name = given["dictionary"], expr.function
+    if name != "decoder":
+        which = "error_kept" if given.get("norm") == "kept" else name
+        n, seed = given.get("n", 1), given.get("seed", 0)
+        return DirectionTerm(which, "rebuilt", n, seed, which=which, dictionary=dictionary)
+    asked = [which for which in WHICH if given[which] is not None]
+    if len(asked) > 1:
+        raise scope.reject(
+            "E304",
+            "a decoder's directions are of one kind of features",
+            expr.span,
+            label=f"this says {' and '.join(asked)}",
+            help="write decoder(…) once for each",
+        )
+    which = asked[0] if asked else "random"
+    n, seed = given[which] or 1, given["seed"]
+    return DirectionTerm(f"decoder_{which}", "decoder", n, seed, which=which, dictionary=dictionary)
 
 
 def _of_file(given: dict[str, Any], expr: Call, scope: Scope) -> FileVector:

@@ -12,7 +12,7 @@ from interp_dsl.language.source import Span
 from interp_dsl.language.tree import Attribute, Call, Clause, Expr, Name, Phrase
 from interp_dsl.plan.algebra import Edges, Explicit
 from interp_dsl.plan.names import hops, is_direct
-from interp_dsl.plan.places import ALL, Unit
+from interp_dsl.plan.places import ALL, Positions, Unit
 from interp_dsl.verbs.lowering import sites
 from interp_dsl.verbs.values import EdgeSet, UnitSet
 
@@ -33,6 +33,9 @@ def edge_set(
     if isinstance(found.units, Explicit):
         for unit in found.units.units:
             _check_single(unit, span, scope)
+        _check_places(
+            {t.positions for unit in found.units.units for t in unit.targets}, span, scope
+        )
     if len(found.graphs) > 1:
         raise scope.reject(
             "E306",
@@ -80,8 +83,16 @@ def _check_single(unit: Unit, span: Span, scope: Scope) -> None:
         raise _refused("a path is no edge", name, span, scope)
     if is_direct(name):
         raise _refused("a direct edge cannot be named by itself", name, span, scope)
-    if first.positions != ALL:
-        raise _refused("edges have no positions here", str(first), span, scope)
+
+
+def _check_places(places: set[Positions], span: Span, scope: Scope) -> None:
+    """Edges at positions and edges everywhere are not told apart."""
+    if ALL in places and len(places) > 1:
+        at = min(str(place) for place in places - {ALL})
+        message = "edges at positions stand beside edges that are at all of them"
+        raise scope.reject(
+            "E306", message, span, label=f"at {at}, and without `at`", help="write `at` for all"
+        )
 
 
 def _refused(message: str, label: str, span: Span, scope: Scope) -> Rejected:

@@ -11,7 +11,7 @@ from interp_dsl.check.paths import inside, require_trust
 from interp_dsl.check.scope import Declared, Rejected, Scope
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.language.source import Span
-from interp_dsl.language.tree import Call, Expr
+from interp_dsl.language.tree import Attribute, Call, Expr, ListOf, Name
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.verbs.functions import MODELS
 from interp_dsl.verbs.values import Model
@@ -88,6 +88,17 @@ def _models_elsewhere(scope: Scope, span: Span, models: list[str], example: str)
 def declared_model(declared: Declared) -> Model:
     value: Model = declared.evaluate(lambda: _make(declared))
     return value
+
+
+def named_models(expr: Expr, scope: Scope) -> tuple[Model, ...]:
+    """A model, or a list of models by name."""
+    found = []
+    for one in expr.items if isinstance(expr, ListOf) else (expr,):
+        declared = scope.lookup(one, "model") if isinstance(one, Name | Attribute) else None
+        if declared is None:
+            raise scope.unknown(one, "a model", scope.declared_as("model"))
+        found.append(declared_model(declared))
+    return tuple(dict.fromkeys(found))
 
 
 def _make(declared: Declared) -> Model:

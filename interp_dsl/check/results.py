@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -273,33 +274,20 @@ def _fixed(argument: Argument, step: Step, scope: Scope) -> float | str:
 
         found = context(value, scope).name
         if found not in step.contexts:
-            raise scope.reject(
-                "E311",
-                f"`{step.name}` does not run under {found}",
-                argument.span,
-                label=f"it runs under {', '.join(step.contexts)}",
-            )
+            told = f"`{step.name}` does not run under {found}"
+            raise _absent(told, "it runs under", step.contexts, argument, scope)
         return found
     if name == "threshold" and step.thresholds:
         threshold = literal(value, scope)
         if threshold not in step.thresholds:
-            raise scope.reject(
-                "E311",
-                f"`{step.name}` has no row for this threshold",
-                argument.span,
-                label=f"it has {', '.join(f'{t:g}' for t in step.thresholds)}",
-            )
+            there = [f"{t:g}" for t in step.thresholds]
+            raise _absent(_no_row(step, name), "it has", there, argument, scope)
         return float(threshold)
     for keyed in step.keyed:
         if name == keyed.column:
             word = _word(value, scope)
             if word not in keyed.values:
-                raise scope.reject(
-                    "E311",
-                    f"`{step.name}` has no row for this {name}",
-                    argument.span,
-                    label=f"it has {', '.join(keyed.values)}",
-                )
+                raise _absent(_no_row(step, name), "it has", keyed.values, argument, scope)
             return str(word)
     known = [k.column for k in step.keyed] + (["under"] if step.contexts else [])
     known += [d.name for d in scope.session.open_sweeps]
@@ -316,6 +304,16 @@ def _fixed(argument: Argument, step: Step, scope: Scope) -> float | str:
     if isinstance(swept, list):
         raise scope.reject("E300", "one value is wanted here", value.span)
     return swept  # type: ignore[no-any-return]
+
+
+def _no_row(step: Step, column: str) -> str:
+    return f"`{step.name}` has no row for this {column}"
+
+
+def _absent(
+    told: str, lead: str, there: Sequence[str], argument: Argument, scope: Scope
+) -> Rejected:
+    return scope.reject("E311", told, argument.span, label=f"{lead} {', '.join(there)}")
 
 
 def _word(value: Expr, scope: Scope) -> Any:

@@ -19,7 +19,7 @@ from interp_dsl.language.tree import (
     Phrase,
     Unary,
 )
-from interp_dsl.verbs.functions import SOURCES
+from interp_dsl.verbs.functions import OTHERS, SOURCES
 from interp_dsl.verbs.lowering import sites
 from interp_dsl.verbs.values import Change, Context, SourceTerm, Step
 
@@ -59,6 +59,14 @@ def source(expr: Expr, scope: Scope) -> SourceTerm:
         case Name() | Attribute() | Phrase():
             return SourceTerm("side", side=side(expr, scope))
     raise scope.reject("E300", "a source is wanted here", expr.span, help=_HELP)
+
+
+def end(expr: Expr, scope: Scope) -> SourceTerm:
+    """Where paths lead: a source, or each of other prompts of a side."""
+    if not isinstance(expr, Call) or expr.function != OTHERS.name:
+        return source(expr, scope)
+    given = arguments(expr, OTHERS, scope)
+    return SourceTerm("others", given["side"], number=float(given["n"] or 0))
 
 
 def _multiple(expr: Expr) -> float:

@@ -11,6 +11,7 @@ from interp_dsl.check.datachecks import Spans, check_change, check_side, names_o
 from interp_dsl.check.models import known_model, which_model
 from interp_dsl.check.noops import why_idle
 from interp_dsl.check.scope import Scope
+from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.language.source import Span
 from interp_dsl.plan.algebra import Explicit, Metric, Units
 from interp_dsl.plan.metrics import METRICS, calls, needs
@@ -55,6 +56,21 @@ class StepChecks:
         """How many prompts a side has; None where that waits for the run."""
         data = build_data(side.dataset, model, self.scope)
         return None if data is None else data.n
+
+    def check_labels(self, call: Call, side: Side, model: Model, column: str, word: str) -> None:
+        """The data has a column, whose values are classes that a probe can tell apart."""
+        from interp_dsl.data.labels import labels
+
+        data = build_data(side.dataset, model, self.scope)
+        if data is None:
+            return
+        try:
+            labels(data, column)
+        except InterpError as problem:
+            (found,) = problem.diagnostics
+            raise self.scope.reject(
+                found.code, found.message, call.spans[word], label=found.notes[0], help=found.help
+            ) from None
 
     def lengths(self, side: Side, model: Model) -> tuple[int, int] | None:
         """The tokens of a side's shortest and longest prompt; None where that waits for the

@@ -258,6 +258,7 @@ _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "side": sides.side,
     "data": sides.either,
     "source": sources.source,
+    "end": sources.end,
     "metric": metric,
     "context": sources.context,
     "vector": vector,

@@ -178,7 +178,7 @@ class _Search:
         if self._suffix is None:
             self._suffix = self._built(self.order[done])
         ahead = self.order[done : self._marks[bisect_right(self._marks, done)]]
-        is_tested = self._suffix.live[self.graph.receiver_of[ahead]] & ~self._is_cut(ahead)
+        is_tested = self._suffix.live(ahead) & ~self._is_cut(ahead)
         if not is_tested[0]:
             dead = ahead[: _run(~is_tested)]
             removed = self.rules.drop_dead or bool(self._margin(0.0) < 0)

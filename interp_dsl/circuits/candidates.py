@@ -13,7 +13,8 @@ from interp_dsl.models.graph import Bools, Graph, Ints
 class Candidates:
     """`n` sets of edges into receivers of one stage. Between them they leave each receiver in few
     states besides the accepted one: state i is one of `receiver` [states], without the edges from
-    `senders`, ascending, that `removed` [states, senders] marks. `state_of` holds, by receiver, the
+    `senders`, ascending, at `places` where these are told apart, that `removed` [states, senders]
+    marks. `state_of` holds, by receiver, the
     state that each candidate [n] leaves it in, or -1. States stand in the order of their receivers,
     and for each in the order of the candidates that come to it."""
 
@@ -22,11 +23,16 @@ class Candidates:
     senders: Ints
     removed: Bools
     state_of: dict[int, Ints]
+    places: Ints | None = None
 
     @classmethod
     def of(cls, graph: Graph, edges: Ints, taken: Bools) -> Candidates:
         """Those that take the `taken` [n, edges] of some edges, which are no direct ones."""
-        senders, column = np.unique(graph.sender_of[edges], return_inverse=True)
+        n_places = max(1, len(graph.places))
+        cells, column = np.unique(
+            graph.sender_of[edges] * n_places + graph.place_of[edges], return_inverse=True
+        )
+        senders, places = np.divmod(cells, n_places)
         receivers = graph.receiver_of[edges]
         found: list[int] = []
         removed: list[Bools] = []
@@ -45,7 +51,14 @@ class Candidates:
                     removed.append(without)
                 numbers.append(states[key])
             state_of[receiver] = np.array(numbers)
-        return cls(len(taken), np.array(found), senders, np.array(removed), state_of)
+        return cls(
+            len(taken),
+            np.array(found),
+            senders,
+            np.array(removed),
+            state_of,
+            places if graph.places else None,
+        )
 
     @classmethod
     def cut(cls, receiver: int, senders: Ints) -> Candidates:

@@ -17,7 +17,8 @@ Metric = Callable[[Tensor], Tensor]
 class Clean:
     """The clean run over tokens [B, T], and what its senders are replaced by: `ablated`
     [S, B, T, D], whose later axes may have size 1. `metric` takes logits [..., B, r, d_vocab_out]
-    at positions `reads` [B, r] (None: all) to values [..., B].
+    at positions `reads` [B, r] (None: all) to values [..., B]. `places` [P, B, T]: of a graph by
+    position (places.py).
 
     `start` is the metric's mean over examples. Tensors are wide, at all T positions, or narrow, at
     the reads."""
@@ -30,6 +31,7 @@ class Clean:
         metric: Metric,
         reads: Tensor | None = None,
         mask: Tensor | None = None,
+        places: Tensor | None = None,
     ) -> None:
         blocks = forward.model.weights.blocks
         if any(block.ln1_post is not None and block.b_o is not None for block in blocks):
@@ -40,6 +42,8 @@ class Clean:
         outputs = run.outputs
         assert outputs is not None
         self.start = self.means(run.logits[None])[0]
+        self.places = places
+        self._at = None if places is None else self._both(places[..., None].to(outputs))
         self._outputs = self._both(outputs)
         self._differences = self._both(ablated - outputs)
         self._streams = {
@@ -58,6 +62,10 @@ class Clean:
     def stream(self, group: Group, narrow: bool) -> Tensor:
         """The residual stream that a group's receivers read, [B, t, D]."""
         return self._streams[group][narrow]
+
+    def at(self, narrow: bool) -> Tensor | None:
+        """Where places are, [P, B, t], of a graph by position."""
+        return None if self._at is None else self._at[narrow][..., 0]
 
     def means(self, logits: Tensor) -> list[float]:
         """The mean over examples for each of K candidates, from logits [K, B, r, d_vocab_out]."""

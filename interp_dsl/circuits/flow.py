@@ -15,6 +15,7 @@ from torch import Tensor
 
 from interp_dsl.circuits.candidates import Candidates
 from interp_dsl.circuits.clean import Clean
+from interp_dsl.circuits.places import carried
 from interp_dsl.circuits.rows import Rows, index
 from interp_dsl.models.graph import Bools, Group, Ints
 
@@ -134,7 +135,10 @@ class Changed:
 
 class Inputs:
     """The inputs of some receivers of one layer, `x` [n, B, t, D]; `present` [n, S] are the kept
-    edges into them. At first the senders behind the receiver of the search count as clean."""
+    edges into them. At first the senders behind the receiver of the search count as clean.
+
+    In a graph by position the edges are given by place, [P, n_additive]: `held` [P, n, S], of which
+    `present` are those kept at some place, and `at` [P, B, t] says where places are."""
 
     def __init__(
         self, clean: Clean, receivers: Sequence[tuple[Group, int]], present: Bools, narrow: bool
@@ -144,15 +148,23 @@ class Inputs:
         self._first, self._last = numbers[0], numbers[-1]
         self.narrow = narrow
         group = receivers[0][0]
-        shape = (len(receivers), len(clean.forward.graph.senders))
-        self.present = np.zeros(shape, dtype=bool)
+        self.at = clean.at(narrow)
+        shape = (*present.shape[:-1], len(receivers), len(clean.forward.graph.senders))
+        held = np.zeros(shape, dtype=bool)
         for row, (its, member) in enumerate(receivers):
-            self.present[row, : its.senders] = its.matrix(present)[member]
-        differences = clean.differences(narrow)[: group.senders].flatten(1)
-        removed = torch.from_numpy(~self.present[:, : group.senders]).to(differences)
+            held[..., row, : its.senders] = its.matrix(present)[..., member, :]
+        removed = ~held[..., : group.senders]
+        differences = clean.differences(narrow)[: group.senders]
         stream = clean.stream(group, narrow)
-        self.is_clean = bool(self.present[:, : group.senders].all())
-        self.x = torch.addmm(stream.flatten(), removed, differences).view(-1, *stream.shape)
+        self.is_clean = not removed.any()
+        if self.at is None:
+            self.present = held
+            marks = torch.from_numpy(removed).to(differences)
+            x = torch.addmm(stream.flatten(), marks, differences.flatten(1))
+            self.x = x.view(-1, *stream.shape)
+        else:
+            self.present, self.held = np.asarray(held.any(0)), held
+            self.x = stream + carried(removed, differences[:, None], self.at)[:, 0]
 
     def states(self, flow: Flow) -> States | None:
         """What candidates leave these receivers with, x + Σ_s removed_s (ablated_s - clean_s) from
@@ -169,9 +181,9 @@ class Inputs:
         is_one = bool((rows == rows[0]).all())
         old = self.x[index(rows[:1] if is_one else rows, self.x.device)]
         if (removed.sum(1) == 1).all():
-            x = old + differences[index(given.senders[removed.argmax(1)], old.device)]
+            x = old + self._differences(differences, given, removed.argmax(1))
         else:
-            mine = differences[index(given.senders, old.device)].flatten(1)
+            mine = self._differences(differences, given, slice(None)).flatten(1)
             x = torch.addmm(old.flatten(1), torch.from_numpy(removed).to(mine), mine)
             x = x.view(-1, *old.shape[1:])
         touched = [receiver for receiver in given.state_of if receiver in self.rows]
@@ -190,7 +202,11 @@ class Inputs:
         found = np.flatnonzero(edges.any(1))
         if sent is None or not len(found):
             return None
-        gains = _gains(edges[found], sent)
+        gains = (
+            _gains(edges[found], sent)
+            if self.at is None
+            else carried(self.held[:, found][:, :, senders], sent, self.at)
+        )
         flow.updates.append(Gain(self.x, found, gains))
         return Changed(found, self.x, gains)
 
@@ -208,8 +224,20 @@ class Inputs:
         write in the clean run is added for good."""
         senders, sent = flow.sent(self.narrow)
         if sent is not None:
-            self.x += _sum(self.present[:, senders], sent)[:, 0]
+            self.x += (
+                _sum(self.present[:, senders], sent)
+                if self.at is None
+                else carried(self.held[:, :, senders], sent, self.at)
+            )[:, 0]
         return Changed(np.arange(len(self.x)), self.x, None)
+
+    def _differences(self, all_of_them: Tensor, given: Candidates, some: Ints | slice) -> Tensor:
+        """ablated - clean of some of the senders that candidates take edges from, each at its
+        place, [n, B, t, D]."""
+        found = all_of_them[index(given.senders[some], all_of_them.device)]
+        if self.at is None or given.places is None:
+            return found
+        return found * self.at[index(given.places[some], self.at.device)][..., None]
 
 
 def picked(x: Tensor, which: Ints) -> Tensor:

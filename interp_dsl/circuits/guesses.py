@@ -14,16 +14,18 @@ LAST = 8
 
 class Guesses:
     """An edge will go when a test says so that came too late to count; else when the last edge from
-    its sender into this stage went; else when most of late did."""
+    its sender, at its place, into this stage went; else when most of late did."""
 
     def __init__(self, graph: Graph, circuit: Circuit, order: Ints) -> None:
-        self._sender_of, self._circuit, self._order = graph.sender_of, circuit, order
+        n_places = max(1, len(graph.places))
+        self._cell_of = graph.sender_of * n_places + graph.place_of
+        self._circuit, self._order = circuit, order
         self._tested: dict[int, bool] = {}
-        self._last = np.full(len(graph.senders), -1, dtype=np.int8)
+        self._last = np.full(len(graph.senders) * n_places, -1, dtype=np.int8)
 
     def of(self, edges: Ints) -> Bools:
         """Will they be removed, [n]?"""
-        last = self._last[self._sender_of[edges]]
+        last = self._last[self._cell_of[edges]]
         found = np.where(last < 0, self._mostly(), last > 0)
         for place, edge in enumerate(edges.tolist()):
             if edge in self._tested:
@@ -36,7 +38,7 @@ class Guesses:
 
     def judged(self, edge: int, removed: bool) -> None:
         self._tested.pop(edge, None)
-        self._last[self._sender_of[edge]] = removed
+        self._last[self._cell_of[edge]] = removed
 
     def _mostly(self) -> bool:
         judged = self._order[max(0, self._circuit.judged - LAST) : self._circuit.judged]

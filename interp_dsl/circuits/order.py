@@ -42,14 +42,23 @@ def edge_order(graph: Graph, order: str | Sequence[int]) -> Ints:
 
     reverse  the original ACDC's: of a layer's heads first all direct edges, then the edges, by
              channel v, k, q; receivers and senders from the last head to the first; senders from
-             the last layer to the first, the embeddings at last
-    forward  inside a stage as the edges are numbered
+             the last layer to the first, the embeddings at last; in a graph by position the places
+             of each from the last to the first
+    forward  inside a stage as the edges are numbered, the places of each in turn
     a list   every edge once. Raises ValueError where a stage comes after an earlier one"""
     if isinstance(order, str):
         if order not in ORDERS:
             raise ValueError(f"an order is one of {', '.join(ORDERS)} or a list, not {order!r}")
-        key = _reverse_key(graph) if order == "reverse" else np.arange(graph.n_edges)
-        return np.lexsort((key, -stages(graph)))
+        place, number = graph.place_of, np.arange(graph.n_edges)
+        keys = (
+            (-place, _reverse_key(graph))
+            if order == "reverse"
+            else (
+                place,
+                number - place * graph.n_additive,
+            )
+        )
+        return np.lexsort((*keys, -stages(graph)))
     found = np.array(order, dtype=np.int64)
     if sorted(found) != list(range(graph.n_edges)):
         raise ValueError(f"an order lists each of the {graph.n_edges} edges once")
@@ -64,6 +73,8 @@ def _reverse_key(graph: Graph) -> Ints:
     n_embeds, sender = len(graph.embeds), graph.sender_of
     rank = np.where(sender < n_embeds, len(graph.senders) + sender, len(graph.senders) - sender)
     key = (graph.n_receivers - graph.receiver_of) * 3 * len(graph.senders) + rank
-    key[graph.n_additive :] -= 3 * len(graph.senders) * (graph.n_receivers + 1)
+    key[graph.n_edges - len(graph.direct_receivers) :] -= (
+        3 * len(graph.senders) * (graph.n_receivers + 1)
+    )
     found: Ints = key
     return found

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from interp_dsl.circuits.clean import Metric
 from interp_dsl.circuits.forward import EdgeForward
+from interp_dsl.circuits.places import spread
 from interp_dsl.models.graph import Bools, Graph
 
 Floats = NDArray[np.float64]
@@ -23,6 +24,8 @@ class Setting:
     have size 1. `metric` takes logits [..., B, r, d_vocab_out] to values [..., B]; searches make
     its mean over examples small.
 
+    `places` [P, B, T] marks the tokens of each place of a graph by position (places.py).
+
     `rows` is how many prompts one forward pass takes where many circuits are measured at once
     (never fewer than B; None: as many as suit the device). It changes values by rounding alone."""
 
@@ -33,6 +36,7 @@ class Setting:
     reads: Tensor | None = None
     mask: Tensor | None = None
     rows: int | None = None
+    places: Tensor | None = None
 
     @property
     def graph(self) -> Graph:
@@ -68,15 +72,19 @@ class Setting:
     def soft(self, kept: Tensor) -> Tensor:
         """The metric, mean over examples, where edges are kept in part: [E], or [B, E] by example,
         between 0 and 1. Gradients flow to `kept`."""
+        kept = kept if self.places is None else spread(kept, self.places)
         logits = self.forward.logits(self.tokens, kept, self.ablated, self.reads, self.mask)
         return self.metric(logits[None])[0].mean()
 
     def _measured(self, circuits: Tensor) -> Floats:
         """[K, B], of K circuits in one pass."""
         n, n_examples = len(circuits), len(self.tokens)
+        kept = circuits.to(self.tokens.device).repeat_interleave(n_examples, 0)
+        if self.places is not None:
+            kept = spread(kept, self.places.repeat(1, n, 1))
         logits = self.forward.logits(
             self.tokens.repeat(n, 1),
-            circuits.to(self.tokens.device).repeat_interleave(n_examples, 0),
+            kept,
             self.ablated if self.ablated.shape[1] == 1 else self.ablated.repeat(1, n, 1, 1),
             None if self.reads is None else self.reads.repeat(n, 1),
             None if self.mask is None else self.mask.repeat(n, 1),

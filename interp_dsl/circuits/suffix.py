@@ -21,7 +21,8 @@ from interp_dsl.circuits.candidates import Candidates
 from interp_dsl.circuits.clean import Clean
 from interp_dsl.circuits.flow import Flow, Inputs
 from interp_dsl.circuits.nodes import Heads, Mlp
-from interp_dsl.models.graph import Bools, Graph
+from interp_dsl.circuits.places import live
+from interp_dsl.models.graph import Bools, Graph, Ints
 from interp_dsl.models.paths import join, reaching
 
 
@@ -37,26 +38,35 @@ class Suffix:
         narrow = reach & ~wide(graph, present, reach)
         if clean.prompts.reads is None:
             narrow[:] = False
+        held = graph.by_place(kept) if graph.places else present
         self._nodes: list[Heads | Mlp] = []
         for layer in range(graph.shape.n_layers):
             heads = graph.heads(layer)
             for is_narrow in (False, True):
                 mine = np.flatnonzero(reach[heads] & (narrow[heads] == is_narrow))
                 if len(mine) and 2 * layer >= stage:
-                    self._nodes.append(Heads(clean, layer, mine, present, is_narrow))
+                    self._nodes.append(Heads(clean, layer, mine, held, is_narrow))
             mlp = graph.mlp(layer)
             if not graph.shape.attn_only and reach[mlp] and 2 * layer + 1 >= stage:
-                self._nodes.append(Mlp(clean, layer, present, bool(narrow[mlp])))
-        self._final = Inputs(clean, [(graph.groups[-1], 0)], present, True)
+                self._nodes.append(Mlp(clean, layer, held, bool(narrow[mlp])))
+        self._final = Inputs(clean, [(graph.groups[-1], 0)], held, True)
         inputs = [*(i for node in self._nodes for i in node.inputs), self._final]
-        self.live = np.zeros(graph.n_receivers, dtype=bool)
-        """Which receivers [R] from this stage on have a kept path to the logits."""
-        self.live[[receiver for owner in inputs for receiver in owner.rows]] = True
+        self._live = np.zeros((graph.n_receivers, 1), dtype=bool)
+        self._live[[receiver for owner in inputs for receiver in owner.rows]] = True
+        if clean.places is not None:
+            windows = [layer.kind.window for layer in clean.forward.layers]
+            self._live = self._live & live(graph, kept, clean.places, clean.prompts, windows)
         self._flow = self._new_flow(None)
         self.score = self._scores()[0]
         self.accept(0)
         self.is_new = True
         """Has nothing been accepted yet?"""
+
+    def live(self, edges: Ints) -> Bools:
+        """Do edges [n] into this stage and later ones have a kept path to the logits?"""
+        graph = self._clean.forward.graph
+        found: Bools = self._live[graph.receiver_of[edges], graph.place_of[edges]]
+        return found
 
     def test(self, candidates: Candidates) -> list[float]:
         """The score of each of K candidates, which take edges into live receivers of this stage out

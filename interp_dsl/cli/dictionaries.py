@@ -1,4 +1,4 @@
-"""Dictionaries of a run in the folders of other libraries."""
+"""Dictionaries of a run, and dashboards of their features, in the folders of other libraries."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from interp_dsl.runs.files import replacing
 from interp_dsl.runs.folder import RunFolder
 
 DICTIONARIES = ("saelens", "dictionary_learning", "sparsify")
+DASHBOARDS = ("neuronpedia",)
+"""Formats of what a run has recorded of a dictionary's features."""
 
 
 def write_dictionaries(
@@ -17,7 +19,7 @@ def write_dictionaries(
 ) -> None:
     """Write a step's dictionary to the folder `to`, several to folders in it that have their
     labels for names. Raises InterpError E712 without a step or folder, E742 where a dictionary
-    cannot be written so."""
+    cannot be written so, E743 where nothing is recorded of its features."""
     if step is None or to is None:
         raise InterpError(
             Diagnostic(
@@ -26,11 +28,29 @@ def write_dictionaries(
                 help=f"write interp export RUN STEP --format {form} -o FOLDER",
             )
         )
-    from interp_dsl.engine.exported import exported
-
-    for label, files in exported(folder, step, form).items():
+    for label, files in _files(folder, step, form).items():
         own = to / label.replace(", ", "_") if label else to
         for name, data in files.items():
             with replacing(own / name) as temporary:
                 temporary.write_bytes(data)
         output.message(f"wrote {own}")
+
+
+def _files(folder: RunFolder, step: str, form: str) -> dict[str, dict[str, bytes]]:
+    """The files of each of a step's dictionaries, by its label."""
+    if form in DICTIONARIES:
+        from interp_dsl.engine.exported import exported
+
+        return exported(folder, step, form)
+    from interp_dsl.runs.neuronpedia import dashboards
+
+    found = dashboards(folder, step)
+    if not found:
+        raise InterpError(
+            Diagnostic(
+                "E743",
+                f"{folder.path.name} has no examples of features of {step}",
+                help=f"record them: step seen = inspect features({step}) by examples() on DATA",
+            )
+        )
+    return found

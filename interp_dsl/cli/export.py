@@ -1,5 +1,6 @@
 """Write a run's tables as csv, parquet, json or markdown, circuits as dot, svg, graphml or json,
-dictionaries as folders of saelens, dictionary_learning or sparsify.
+dictionaries as folders of saelens, dictionary_learning or sparsify, their features as dashboards of
+neuronpedia.
 
 One step goes to stdout or to the file of -o; several steps go to the folder of -o."""
 
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interp_dsl.cli.circuits import PICTURES, add_threshold_option, encoded, one_circuit
-from interp_dsl.cli.dictionaries import DICTIONARIES, write_dictionaries
+from interp_dsl.cli.dictionaries import DASHBOARDS, DICTIONARIES, write_dictionaries
 from interp_dsl.cli.options import add_runs_option
 from interp_dsl.cli.output import Output
 from interp_dsl.cli.which import LATEST, find_run, find_step
@@ -31,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", nargs="?", default=LATEST)
     parser.add_argument("step", metavar="STEP", nargs="?")
     parser.add_argument(
-        "--format", choices=(*SUFFIXES, *DICTIONARIES), help="csv, or what the name of -o ends in"
+        "--format",
+        choices=(*SUFFIXES, *DICTIONARIES, *DASHBOARDS),
+        help="csv, or what the name of -o ends in",
     )
     parser.add_argument(
         "-o", "--out", dest="to", metavar="PATH", type=Path, help="the file or folder"
@@ -47,7 +50,7 @@ def command(args: argparse.Namespace, output: Output) -> int:
     folder = find_run(args.run, args.runs)
     steps = [find_step(folder, args.step)] if args.step else folder.steps
     form = args.format or _form_of(args.to)
-    if form in DICTIONARIES:
+    if form in (*DICTIONARIES, *DASHBOARDS):
         write_dictionaries(folder, args.step, form, args.to, output)
         return 0
     if len(steps) == 1 and not (args.to and args.to.is_dir()):

@@ -75,7 +75,7 @@ def matches(data: Data, test: Expression, scores: Scores | None = None) -> NDArr
     held = {ref: scores(ref) for ref in wanted} if scores else {}
     columns = {**data.columns, "index": range(data.n)}
     for name in names_in(test) - columns.keys():
-        raise _no_column(name, data.name, list(columns))
+        raise no_column(name, data.name, list(columns))
     read = {name: columns[name] for name in names_in(test)}
 
     def passes(row: int) -> bool:
@@ -86,7 +86,8 @@ def matches(data: Data, test: Expression, scores: Scores | None = None) -> NDArr
     return np.array([passes(row) for row in range(data.n)], dtype=np.bool_)
 
 
-def _no_column(name: str, data: str, known: list[str]) -> Exception:
+def no_column(name: str, data: str, known: list[str]) -> Exception:
+    """E424 of a column that data does not have, with those that it has."""
     return fault(
         "E424",
         f"{data} has no column {name}",

@@ -23,6 +23,22 @@ def mmcs(reference: Tensor, decoder: Tensor) -> float:
     return float(torch.cat(best).double().mean())
 
 
+def nearest(decoder: Tensor, which: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Of features `which` [s] the cosines [s, n] with the features whose decoder rows, of
+    [m, d], are closest to theirs, and these features' numbers; not the feature itself. Rows of
+    zeros have a cosine of 0 with every other."""
+    unit = normalize(decoder, dim=1)
+    n = min(n, len(decoder) - 1)
+    values, index = [], []
+    for part in torch.split(which, ROWS):
+        cosines = unit[part] @ unit.T
+        cosines.scatter_(1, part[:, None], -torch.inf)
+        best = cosines.topk(n, dim=1)
+        values.append(best.values)
+        index.append(best.indices)
+    return torch.cat(values), torch.cat(index)
+
+
 class Correlations:
     """Sums over tokens of features f [R, m] and of a reference's g [R, m'], block by block;
     float64, m · m' of them."""

@@ -50,13 +50,20 @@ class Largest:
         return self.best[:, 0]
 
 
+BINS = 50
+"""Bars of a histogram, as dashboards have them."""
+
+
 class Intervals:
     """One activation of each feature, drawn at random, from each of `n` equally spaced intervals
-    between 0 and its maximum."""
+    between 0 and its maximum; how many there are in each, `inside` [features, n], and in finer
+    ones, `counts` [features, BINS]."""
 
     def __init__(self, maximum: Tensor, n: int, generator: torch.Generator) -> None:
         self.maximum, self.n, self.generator = maximum, n, generator
         size = len(maximum) * n
+        self.inside = torch.zeros(len(maximum), n, dtype=torch.int64)
+        self.counts = torch.zeros(len(maximum), BINS, dtype=torch.int64)
         self.key = torch.zeros(size)
         self.best = torch.zeros(size)
         self.token = torch.zeros(size, dtype=torch.int64)
@@ -66,8 +73,11 @@ class Intervals:
         f = f.float().cpu()
         row, feature = f.nonzero(as_tuple=True)
         values = f[row, feature]
-        place = (values / self.maximum[feature] * self.n).long().clamp_max(self.n - 1)
-        slot = feature * self.n + place
+        share = values / self.maximum[feature]
+        bar = feature * BINS + (share * BINS).long().clamp_max(BINS - 1)
+        self.counts.view(-1).index_add_(0, bar, torch.ones_like(bar))
+        slot = feature * self.n + (share * self.n).long().clamp_max(self.n - 1)
+        self.inside.view(-1).index_add_(0, slot, torch.ones_like(slot))
         key = 1 - torch.rand(
             len(values), generator=self.generator
         )  # above 0, as no slot's first is
@@ -79,6 +89,30 @@ class Intervals:
     @property
     def seen(self) -> Seen:
         return Seen(self.best.view(-1, self.n), self.token.view(-1, self.n))
+
+
+class Drawn:
+    """At most `n` prompts for each feature, drawn at random of those that it fires on."""
+
+    def __init__(self, features: int, n: int, generator: torch.Generator) -> None:
+        self.generator = generator
+        self.key = torch.zeros(features, n)
+        self.prompt = torch.zeros(features, n, dtype=torch.int64)
+
+    def add(self, fires: Tensor, prompts: Tensor) -> None:
+        """fires [B, features], of prompts with these numbers [B]."""
+        drawn = 1 - torch.rand(fires.shape, generator=self.generator)  # above 0
+        key = torch.cat([self.key, (drawn * fires).T], 1)
+        self.key, index = key.topk(self.key.shape[1], dim=1)
+        held = torch.cat([self.prompt, prompts.expand(len(key), -1)], 1)
+        self.prompt = held.gather(1, index)
+
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """The prompts and features of all draws, [pairs] each, by prompt and then by feature."""
+        feature, slot = (self.key > 0).nonzero(as_tuple=True)
+        prompt = self.prompt[feature, slot]
+        order = (prompt * len(self.key) + feature).argsort()
+        return prompt[order], feature[order]
 
 
 def alignment(encoder: Tensor, decoder: Tensor) -> Tensor:

@@ -11,7 +11,9 @@ from interp_dsl.circuits.setting import Floats
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.graph import Bools, Edge, Graph
 from interp_dsl.plan.expressions import Row
+from interp_dsl.plan.names import unit_of
 from interp_dsl.runs.circuit import Circuit
+from interp_dsl.runs.circuit_table import key_of
 
 RANKED_BY = {
     "acdc": "effect",
@@ -51,7 +53,9 @@ def scores_of(
     """The scores of rows whose units are the graph's edges, 0 of those that are not among the ones
     searched. Raises InterpError E655 where one of these has none, and where rows are of other
     places."""
-    return _over(graph, {str(row["unit"]): row[column] for row in rows}, what, among)
+    units = (str(unit_of(str(row["unit"]), str(row.get("position", "all")))) for row in rows)
+    values = [row[column] for row in rows]
+    return _over(graph, dict(zip(units, values, strict=True)), what, among)
 
 
 def _over(
@@ -69,7 +73,7 @@ def _over(
 
 def edges_of(table: pl.DataFrame) -> list[Edge]:
     """The edges of a table's rows."""
-    return [Edge(*row) for row in table.select(Edge._fields).iter_rows()]
+    return [Edge(*row) for row in table.select(key_of(table)).iter_rows()]
 
 
 def _unranked(what: str, why: str) -> InterpError:

@@ -20,6 +20,7 @@ from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.graph import Graph
 from interp_dsl.models.shape import Shape
 from interp_dsl.plan.algebra import Edges, ScoreOf
+from interp_dsl.plan.names import positions_of
 from interp_dsl.plan.tasks import CircuitFile, CircuitOf, EvaluateCircuit, Search
 from interp_dsl.plan.written import written_ranking, written_source
 from interp_dsl.runs.circuit import Circuit, Fingerprint, GraphSize, Method
@@ -104,7 +105,8 @@ def evaluate(task: EvaluateCircuit, state: State, folder: RunFolder, report: Rep
         )
     graph = _graph(first, executor.facts.shape)
     edges = Edges(graph.split_qkv, graph.split_embed)
-    bench = EdgeBench(task.into, task.source, edges, graph.direct, task.metrics, state, report.note)
+    about = (task.into, task.source, edges, graph.direct, task.metrics, state, report.note)
+    bench = EdgeBench(*about, places=tuple(map(positions_of, graph.places)))
     data = state.data[task.into.data]
     if first.data is not None and first.data.sha256 == fingerprint(data):
         report.note(f"{task.step}: the circuit was found on these very prompts of {data.name}")
@@ -121,8 +123,10 @@ def _read(task: EvaluateCircuit, folder: RunFolder) -> Mapping[float | None, Cir
 def _graph(circuit: Circuit, shape: Shape) -> Graph:
     """The graph of this model that a circuit is part of, told by its edges and their number."""
     edges = edges_of(circuit.table)
+    places = tuple(dict.fromkeys(edge.position for edge in edges))
+    places = () if places in ((), ("all",)) else places
     for split_qkv, split_embed, direct in product((True, False), (False, True), (False, True)):
-        graph = Graph(shape, split_qkv, split_embed, direct)
+        graph = Graph(shape, split_qkv, split_embed, direct and not places, places)
         if graph.n_edges == circuit.graph.n_edges and all(e in graph.index for e in edges):
             return graph
     raise InterpError(

@@ -9,11 +9,16 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from interp_dsl.engine.errors import errors
+from interp_dsl.engine.flips import flipped
+from interp_dsl.engine.further import Further
 from interp_dsl.engine.looks import Looks, looked_at
+from interp_dsl.engine.planes import planes
 from interp_dsl.engine.scores import Scored, column_kinds
 from interp_dsl.engine.state import State
 from interp_dsl.engine.statistics import (
@@ -26,12 +31,14 @@ from interp_dsl.engine.statistics import (
 from interp_dsl.engine.sweep import Sweeper
 from interp_dsl.geometry.curves import Steps, reached, steps
 from interp_dsl.plan.algebra import Metric
-from interp_dsl.plan.places import Point
+from interp_dsl.plan.places import Point, Target
 from interp_dsl.plan.tasks import Reach, Regions, Sweep, Variant
 from interp_dsl.runs.curves import BY_EXAMPLE, CURVE_COLUMNS, REACH_COLUMNS, REGION_COLUMNS
 from interp_dsl.runs.schema import Kind, score_table, unit_columns
 
 Row = dict[str, Any]
+Way = tuple[Variant, tuple[Target, ...], str]
+SHAPES = ("slope", "location", "width", "jumps", "plateau")
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,11 @@ class Curve:
         return torch.tensor([p.length.value for p in self.points], dtype=torch.float64)
 
     @property
+    def way(self) -> Way:
+        """What it goes along, whatever the metric."""
+        return self.variant, self.points[0].targets, self.path
+
+    @property
     def mean(self) -> Tensor:
         """The effects of all directions together [lengths, n]."""
         return self.effects.mean(0)
@@ -67,29 +79,41 @@ class Found:
     values: Mapping[str, Tensor]
 
 
-def traced(task: Sweep, sweeper: Sweeper, tensors: Mapping[str, NDArray[np.generic]]) -> Scored:
-    """The table of curves of a step whose points are measured: `tensors` has `base` and `value`
-    [points × metrics, n], point after point."""
+def traced(
+    task: Sweep, sweeper: Sweeper, tensors: Mapping[str, NDArray[np.generic]]
+) -> tuple[Scored, dict[str, pl.DataFrame]]:
+    """The table of curves of a step whose points are measured, and further tables by name:
+    `tensors` has `base` and `value` [points × metrics, n], point after point."""
     state, seed = sweeper.state, sweeper.state.seed
     curves = list(_curves(task, state, tensors))
-    looks = looked_at(task, sweeper, curves) if isinstance(task.curves, Regions) else {}
+    further = Further(task, sweeper)
+    looks, flips = {}, {}
+    if isinstance(task.curves, Regions):
+        looks, flips = looked_at(task, sweeper, curves), flipped(task, sweeper, curves)
     found: list[Found] = []
     for curve in curves:
         if isinstance(task.curves, Regions):
             shapes = _steps(curve, looks, task.curves)
-            found += [_regions(curve, shapes, seed)]
+            further.pairs(curve, shapes)
+            found += [_regions(curve, shapes, flips.get(curve.way), seed)]
             found += _points(curve, seed, _shares(curve, shapes))
         else:
             assert isinstance(task.curves, Reach)
             found += [_reached(curve, threshold, seed) for threshold in task.curves.thresholds]
-            found += _points(curve, seed, _ratios(curve, curves, task.curves.against, seed))
+            found += _points(curve, seed, _ratios(curve, curves, task.curves, seed))
     more = REGION_COLUMNS if isinstance(task.curves, Regions) else REACH_COLUMNS
     kinds: dict[str, Kind] = {**CURVE_COLUMNS, **more, **column_kinds(task.variants)}
-    names = ("base", "value", *(BY_EXAMPLE if isinstance(task.curves, Regions) else ()))
-    return Scored(
+    by_example = [name for name in BY_EXAMPLE if any(name in one.values for one in found)]
+    names = ("base", "value", *by_example)
+    scored = Scored(
         score_table([one.row for one in found], kinds),
         {name: _stacked([one.values.get(name) for one in found]) for name in names},
     )
+    if isinstance(task.curves, Reach):
+        further.rows["errors"] = errors(curves, sweeper)
+    elif task.curves is not None and task.curves.slice:
+        further.rows["planes"] = planes(task, sweeper)
+    return scored, further.tables()
 
 
 def _stacked(values: Sequence[Tensor | None]) -> NDArray[np.generic]:
@@ -187,9 +211,10 @@ def _reached(curve: Curve, threshold: float, seed: int) -> Found:
     return Found(row, {})
 
 
-def _ratios(curve: Curve, curves: Sequence[Curve], against: str | None, seed: int) -> list[Row]:
+def _ratios(curve: Curve, curves: Sequence[Curve], reach: Reach, seed: int) -> list[Row]:
     """How the curve compares with the baseline, length by length."""
-    other = next((c for c in curves if c.path == against and _is_beside(c, curve)), None)
+    against = dict(reach.against).get(curve.path)
+    other = next((c for c in curves if c.path == against and is_beside(c, curve)), None)
     if other is None:
         return [{} for _ in curve.points]
     found: list[Row] = []
@@ -203,7 +228,7 @@ def _ratios(curve: Curve, curves: Sequence[Curve], against: str | None, seed: in
     return found
 
 
-def _is_beside(one: Curve, other: Curve) -> bool:
+def is_beside(one: Curve, other: Curve) -> bool:
     """Whether two curves differ in their path alone."""
     return (one.variant, one.points[0].targets, one.metric) == (
         other.variant,
@@ -216,29 +241,36 @@ def _is_beside(one: Curve, other: Curve) -> bool:
 
 
 def _steps(curve: Curve, looks: Looks, regions: Regions) -> Steps:
+    """Of each direction and example, direction after direction."""
     at, values = looks[curve.variant, curve.points[0].targets, curve.path, curve.metric]
     return steps(at, values, regions.height, regions.floor)
 
 
 def _shares(curve: Curve, shapes: Steps) -> list[Row]:
-    """The effect as a share of that at the end, over the examples that are kept."""
+    """The effect as a share of that at the end, over what is kept."""
     kept = ~shapes.slope.isnan()
     if not bool(kept.any()):
         return [{} for _ in curve.points]
-    effects = curve.mean[:, kept]
+    effects = curve.effects.transpose(0, 1).flatten(1)[:, kept]
     return [{"relative": float(x)} for x in (effects / effects[-1]).mean(1)]
 
 
-def _regions(curve: Curve, shapes: Steps, seed: int) -> Found:
-    kept = ~shapes.slope.isnan()
-    row = _head(curve, n=int(kept.sum()), dropped=int((~kept).sum()))
+def _regions(curve: Curve, shapes: Steps, flips: Tensor | None, seed: int) -> Found:
+    """Medians over examples, of several directions each example's own median first."""
+    shape = (len(curve.effects), len(curve.base))
+    own = {name: getattr(shapes, name).view(shape).nanmedian(0).values for name in SHAPES}
+    kept = ~own["slope"].isnan()
+    dropped = int(shapes.slope.isnan().sum())
+    row = _head(curve, n=int(kept.sum()), dropped=dropped)
     if bool(kept.any()):
-        names = ("slope", "location", "width", "jumps", "plateau")
-        row |= {name: float(np.median(getattr(shapes, name)[kept].numpy())) for name in names}
-        quartiles = np.quantile(shapes.slope[kept].numpy(), [0.25, 0.75])
+        row |= {name: float(np.median(found[kept].numpy())) for name, found in own.items()}
+        quartiles = np.quantile(own["slope"][kept].numpy(), [0.25, 0.75])
         row |= dict(zip(("slope_q25", "slope_q75"), map(float, quartiles), strict=True))
-        row |= dict(zip(("low", "high"), median_bounds(shapes.slope[kept], seed), strict=True))
-    return Found(row, {name: getattr(shapes, name) for name in BY_EXAMPLE})
+        row |= dict(zip(("low", "high"), median_bounds(own["slope"][kept], seed), strict=True))
+    if flips is not None:
+        own["flips"] = flips.view(shape).median(0).values
+        row["flips"] = float(np.median(own["flips"].numpy()))
+    return Found(row, {name: own[name] for name in BY_EXAMPLE if name in own})
 
 
 def _number(x: float) -> float | None:

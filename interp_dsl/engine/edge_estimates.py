@@ -16,11 +16,11 @@ from interp_dsl.engine.batches import in_batches
 from interp_dsl.engine.edges import EdgeBench
 from interp_dsl.engine.measured import measured
 from interp_dsl.engine.report import Report
-from interp_dsl.engine.searches import among_of
+from interp_dsl.engine.searches import among_of, places_in
 from interp_dsl.engine.state import State
 from interp_dsl.models.precision import float32_products
-from interp_dsl.plan.names import edge_name
-from interp_dsl.plan.places import Site, Target, Unit
+from interp_dsl.plan.names import edge_name, unit_of
+from interp_dsl.plan.places import Unit
 from interp_dsl.plan.tasks import AttributeEdges
 
 MASKS = 16
@@ -58,6 +58,7 @@ def edge_estimates(
         numbers = torch.arange(start, stop, device=bench.tokens.device)
         reads = None if bench.reads is None else bench.reads[rows]
         mask = None if bench.mask is None else bench.mask[rows]
+        places = None if bench.places is None else bench.places[:, rows]
         with torch.no_grad(), float32_products(bench.executor.tf32):
             ablated = bench.ablated(numbers)
         for m in range(len(task.metrics)):
@@ -65,15 +66,15 @@ def edge_estimates(
             def metric(logits: Tensor, m: int = m) -> Tensor:
                 return bench.values(logits, numbers)[m]
 
-            examples = Examples(bench.tokens[rows], metric, reads, mask)
+            examples = Examples(bench.tokens[rows], metric, reads, mask, places)
             scores = METHODS[task.method](bench.forward, examples, ablated, options)
             found[m, :, start:stop] = scores.T.cpu()
         report.progress(stop, bench.n)
 
     in_batches(bench.n, bench.rows, work, report.note)
     chosen = np.arange(len(found[0])) if among is None else np.flatnonzero(among)
-    names = (str(bench.graph.edges[number]) for number in chosen)
-    units = tuple(Unit((Target(Site("edge", edge=name)),)) for name in names)
+    edges = (bench.graph.edges[number] for number in chosen)
+    units = tuple(unit_of(edge_name(*edge[:3]), edge.position) for edge in edges)
     return units, found[:, torch.from_numpy(chosen)]
 
 
@@ -83,10 +84,10 @@ def edge_patches(
     """The effect of taking each edge out of the whole graph, by the patched forward [metrics,
     units]."""
     bench = _bench(task, state, report)
-    numbers = {edge_name(*edge): i for i, edge in enumerate(bench.graph.edges)}
+    numbers = {str(edge): i for i, edge in enumerate(bench.graph.edges)}
     kept = [np.ones(bench.graph.n_edges, dtype=bool) for _ in units]
     for mask, unit in zip(kept, units, strict=True):
-        mask[numbers[unit.place]] = False
+        mask[numbers[str(unit)]] = False
     effects = []
     with float32_products(bench.executor.tf32):
         for first in range(0, len(kept), MASKS):
@@ -97,4 +98,5 @@ def edge_patches(
 
 def _bench(task: AttributeEdges, state: State, report: Report) -> EdgeBench:
     run, metrics = task.variant.into, task.metrics
-    return EdgeBench(run, task.source, task.edges, False, metrics, state, report.note, task.along)
+    about = (run, task.source, task.edges, False, metrics, state, report.note, task.along)
+    return EdgeBench(*about, places_in(task, state))

@@ -12,6 +12,7 @@ from interp_dsl.circuits.held import HeldNorms
 from interp_dsl.circuits.travel import Traveller
 from interp_dsl.data.positions import check_aligned
 from interp_dsl.engine.batches import in_batches
+from interp_dsl.engine.edge_places import where
 from interp_dsl.engine.edges import EdgeBench
 from interp_dsl.engine.scores import Scored, check_finite, column_kinds, score_units
 from interp_dsl.engine.state import State, token_text
@@ -203,19 +204,9 @@ class EdgeSweeper:
         """The edges that each row keeps [R, E], or [R, E, T] where positions tell them apart."""
         if set(out) == {ALL}:
             return ~out[ALL][chosen]
-        parts = [out[at][chosen][:, :, None] & self._at(bench, at)[examples][:, None] for at in out]
+        tokens = {at: where(at, bench.run, bench.width, self.state)[examples] for at in out}
+        parts = [out[at][chosen][:, :, None] & tokens[at][:, None] for at in out]
         return ~torch.stack(parts).any(0)
-
-    def _at(self, bench: EdgeBench, positions: Positions) -> Tensor:
-        """Where positions are [n, T]."""
-
-        def make() -> Tensor:
-            at = self.state.slots(bench.run, positions)
-            found = torch.zeros(bench.n, bench.width, dtype=torch.bool)
-            found.scatter_(1, at.index, at.some[:, None].expand_as(at.index))
-            return moved(found, bench.tokens.device)
-
-        return self.state.once(("edges at", bench.run, positions), make)
 
 
 def _of(x: Tensor | None, rows: slice | Tensor) -> Tensor | None:

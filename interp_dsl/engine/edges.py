@@ -11,6 +11,7 @@ from interp_dsl.circuits.forward import EdgeForward, spanned
 from interp_dsl.circuits.setting import Setting
 from interp_dsl.data.positions import check_aligned
 from interp_dsl.engine.batches import in_batches
+from interp_dsl.engine.edge_places import marks
 from interp_dsl.engine.edits import Contexts
 from interp_dsl.engine.metrics import Meter
 from interp_dsl.engine.reads import plan_reads
@@ -33,7 +34,7 @@ from interp_dsl.plan.algebra import (
     Vector,
     Zero,
 )
-from interp_dsl.plan.places import ALL
+from interp_dsl.plan.places import ALL, Positions
 
 NUMBERS = 2**25
 """Numbers that all senders of a batch write, where memory allows."""
@@ -53,16 +54,19 @@ class EdgeBench:
         state: State,
         note: Callable[[str], None],
         along: Sequence[Vector] = (),
+        places: Sequence[Positions] = (),
     ) -> None:
         """`along`: only the component in the span of these is out, of what senders write in the run
-        itself."""
+        itself. `places`: of a graph by position. Raises InterpError E650, E651, E658, and E411 to
+        E414 for places that the source's prompts have elsewhere."""
         self.state, self.run, self.source, self.note = state, run, source, note
         executor = state.executor(run)
         if not isinstance(executor, CompiledExecutor):
             raise _hooked(executor.facts.name, executor.remark)
         shape = executor.facts.shape
         self.executor = executor
-        self.graph = Graph(shape, edges.split_qkv, edges.split_embed, direct)
+        named = tuple(map(str, places))
+        self.graph = Graph(shape, edges.split_qkv, edges.split_embed, direct, named)
         self.forward = EdgeForward(executor.model, self.graph, executor.tf32)
         data, side = state.data[run.data], state.side(run)
         reads = plan_reads(data, side, metrics, executor.facts)
@@ -77,6 +81,10 @@ class EdgeBench:
         self.reads = (
             None if plain.reads is None else torch.from_numpy(plain.reads).to(executor.device)
         )
+        self.places = marks(places, run, self.width, state) if places else None
+        other = state.side(source.run) if isinstance(source, FromRun) else side
+        for place in places:
+            check_aligned(place, other, side, token_text(executor.facts))
         span = basis(along, state)
         self._basis = None if span is None else span.to(executor.device, executor.dtype)
         self._contexts: dict[Run, Contexts] = {}
@@ -113,7 +121,8 @@ class EdgeBench:
 
         if self._all is None:
             self._all = self.ablated(examples)
-        return Setting(self.forward, self.tokens, self._all, values, self.reads, self.mask)
+        about = (self.forward, self.tokens, self._all, values, self.reads, self.mask)
+        return Setting(*about, places=self.places)
 
     def forget(self) -> None:
         """Drop what `setting` keeps: it can be made again."""

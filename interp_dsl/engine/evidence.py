@@ -24,6 +24,7 @@ from interp_dsl.engine.statistics import bounds, gap, ratio_bounds
 from interp_dsl.models.graph import Bools
 from interp_dsl.plan.algebra import Finding
 from interp_dsl.plan.metrics import in_logits
+from interp_dsl.plan.names import edge_name
 from interp_dsl.runs.circuit import Circuit
 
 
@@ -122,12 +123,12 @@ def _minimality(case: Case) -> list[Columns]:
     drawn = criteria.random_sets(setting.graph, kept, given["sets"], given["seed"])
     sets = np.concatenate([setting.empty[None], drawn])
     change = criteria.minimality(setting, kept, criteria.each_edge(kept), sets).change.tolist()
-    edges = [str(setting.graph.edges[edge]) for edge in np.flatnonzero(kept)]
-    least = min(change, default=None)
-    rows = [("circuit", least), *zip(edges, change, strict=True)]
+    edges = [setting.graph.edges[edge] for edge in np.flatnonzero(kept)]
+    named = [{"unit": edge_name(*edge[:3]), "position": edge.position} for edge in edges]
+    rows = [({"unit": "circuit"}, min(change, default=None)), *zip(named, change, strict=True)]
     return [
-        {"unit": unit, "value": value, "normalized": None if value is None else case.shared(value)}
-        for unit, value in rows
+        {**edge, "value": value, "normalized": None if value is None else case.shared(value)}
+        for edge, value in rows
     ]
 
 

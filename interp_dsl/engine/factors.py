@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -17,7 +16,7 @@ from interp_dsl.plan.places import Target, Unit
 from interp_dsl.plan.tasks import Factor
 from interp_dsl.runs.factored import TABLES
 from interp_dsl.runs.folder import RunFolder
-from interp_dsl.runs.schema import Kind, polars_types, score_table, unit_columns
+from interp_dsl.runs.schema import Kind, plain_table, score_table, unit_columns
 
 
 @dataclass
@@ -82,9 +81,7 @@ def write(
 ) -> None:
     """The tables and tensors of a finished step; `columns` of its further tables."""
     for name, rows in found.tables.items():
-        schema = polars_types(columns[name])
-        held = {column: [row[column] for row in rows] for column in schema}
-        folder.write_table(f"{step}.{name}", pl.DataFrame(held, schema=schema))
+        folder.write_table(f"{step}.{name}", plain_table(rows, columns[name]))
     if found.tensors:
         folder.write_tensors(step, found.tensors)
     extra: dict[str, Kind] = {} if found.key is None else {found.key: "text"}

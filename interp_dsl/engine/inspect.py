@@ -1,30 +1,43 @@
-"""On what features fire, as a table: a row an example, or a row a feature."""
+"""What data say of features, as a table: where and how often they fire; with which others they do,
+and what the model loses without them, in files of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
 
 from interp_dsl.dictionaries.dictionary import Dictionary
 from interp_dsl.dictionaries.reading import Intervals, Largest, Seen, alignment
-from interp_dsl.engine.harvest import Harvest
-from interp_dsl.engine.kept_dictionaries import read_dictionaries
+from interp_dsl.engine.inspect_ablation import ablated
+from interp_dsl.engine.inspect_cofiring import cofiring
+from interp_dsl.engine.inspect_reader import Reader
+from interp_dsl.engine.inspect_windows import windows
+from interp_dsl.engine.kept import texts
 from interp_dsl.engine.report import Report
-from interp_dsl.engine.state import State, text_of, token_text
+from interp_dsl.engine.scores import Scored
+from interp_dsl.engine.state import State
 from interp_dsl.plan.dictionaries import Inspect
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.schema import DENSITY_COLUMNS, EXAMPLE_COLUMNS, polars_types
 
 
-def inspect(task: Inspect, state: State, folder: RunFolder, report: Report) -> pl.DataFrame:
-    """The table of an inspection."""
-    reader = _Reader(task, state, folder, report)
-    if task.method == "density":
-        return _density(reader)
+def inspect(task: Inspect, state: State, folder: RunFolder, report: Report) -> Scored:
+    """The table of an inspection. Of examples also the `tokens` around each and the feature's
+    `values` there [rows, window]; with intervals how many activations are `inside` each [features,
+    intervals], and their `histogram` [features, BINS], which ends with each feature's maximum, of
+    the `features` by number."""
+    reader = Reader(task, state, folder, report)
+    match task.method:
+        case "density":
+            return Scored(_density(reader), {})
+        case "cofiring":
+            return Scored(cofiring(reader, report), {})
+        case "ablation":
+            return Scored(ablated(reader, report, state.seed), {})
     found = Largest(len(reader.numbers), task.given["top"])
     reader.through(found.add)
     drawn = None
@@ -32,51 +45,20 @@ def inspect(task: Inspect, state: State, folder: RunFolder, report: Report) -> p
         generator = torch.Generator().manual_seed(task.given["seed"])
         drawn = Intervals(found.maximum, task.given["intervals"], generator)
         reader.through(drawn.add)
-    return _examples(reader, found, drawn, task.given["context"])
-
-
-class _Reader:
-    """Features of one dictionary over all examples of a run."""
-
-    def __init__(self, task: Inspect, state: State, folder: RunFolder, report: Report) -> None:
-        self.task = task
-        (fitted,) = task.of.fitted
-        self.target = fitted.target
-        self.harvest = Harvest(task.run, (self.target,), state, 0, task.batch, report)
-        (self.dictionary,) = read_dictionaries(folder, task.of, self.harvest.device)
-        self.numbers = list(task.features or range(self.dictionary.d_sae))
-        self.side = state.side(task.run)
-        facts = state.executor(task.run).facts
-        self.token, self._text = token_text(facts), text_of(facts)
-
-    @property
-    def width(self) -> int:
-        """Tokens of the longest prompt."""
-        return int(self.side.tokens.shape[1])
-
-    def through(self, add: Callable[[Tensor, Tensor], None]) -> None:
-        """Hand on the features [rows, features] of all text, with the tokens' numbers: prompt ×
-        width + position."""
-
-        def work(examples: Tensor) -> None:
-            _, block = self.harvest.of(examples)
-            row, position = self.harvest.kept(examples).nonzero(as_tuple=True)
-            add(self._features(block[self.target]), examples[row] * self.width + position)
-
-        self.harvest.through(work)
-
-    def _features(self, x: Tensor) -> Tensor:
-        f = self.dictionary.encode(x)
-        return f if self.task.features is None else f[:, self.numbers]
-
-    def text(self, prompt: int, start: int, stop: int) -> str:
-        """Tokens of a prompt as text, as far as they are there."""
-        stop = min(stop, int(self.side.lengths[prompt]))
-        return self._text(self.side.tokens[prompt, max(0, start) : stop].tolist())
+    table = _examples(reader, found, drawn, task.given["context"])
+    tensors = windows(reader, table, task.given["context"])
+    tensors |= texts(tensors, state.executor(task.run).facts)
+    if drawn is not None:
+        tensors |= {
+            "features": np.array(reader.numbers),
+            "histogram": drawn.counts.numpy(),
+            "inside": drawn.inside.numpy(),
+        }
+    return Scored(table, tensors)
 
 
 def _examples(
-    reader: _Reader, found: Largest, drawn: Intervals | None, context: int
+    reader: Reader, found: Largest, drawn: Intervals | None, context: int
 ) -> pl.DataFrame:
     """A row an example: of each feature the largest first, then from the highest interval down."""
     rows: list[dict[str, Any]] = []
@@ -86,6 +68,7 @@ def _examples(
             held += reversed(_held(drawn.seen, i, 1))
         for interval, value, token in held:
             prompt, position = divmod(token, reader.width)
+            before, shown, after = reader.in_context(prompt, position, context)
             rows.append(
                 {
                     "feature": number,
@@ -94,9 +77,9 @@ def _examples(
                     "share": value / float(found.maximum[i]),
                     "prompt": prompt,
                     "position": position,
-                    "before": reader.text(prompt, position - context, position),
-                    "token": reader.token(int(reader.side.tokens[prompt, position])),
-                    "after": reader.text(prompt, position + 1, position + 1 + context),
+                    "before": before,
+                    "token": shown,
+                    "after": after,
                 }
             )
     return pl.DataFrame(rows, schema=polars_types(EXAMPLE_COLUMNS))
@@ -112,7 +95,7 @@ def _held(seen: Seen, i: int, first: int | None) -> list[tuple[int | None, float
     ]
 
 
-def _density(reader: _Reader) -> pl.DataFrame:
+def _density(reader: Reader) -> pl.DataFrame:
     """A row a feature."""
     found = Largest(len(reader.numbers), 1)
     reader.through(found.add)

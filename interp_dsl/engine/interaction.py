@@ -88,7 +88,8 @@ class _Study:
         found: dict[str, list[Tensor]] = {kind: [] for kind in KINDS}
         for at, stage in enumerate(self.stages):
             pairs = [self._pair(kind, at) for kind in KINDS]
-            for kind, edges in zip(KINDS, ib.edges(stage, self.layers[at], pairs), strict=True):
+            all_edges = ib.edges(stage, self.layers[at], pairs, self.options["steps"])
+            for kind, edges in zip(KINDS, all_edges, strict=True):
                 found[kind].append(edges)
                 self.found.score(self.targets[at], kind, "effective_edges", ib.effective(edges))
             self._step()

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from torch import Tensor
 
-from interp_dsl.dictionaries.likeness import Correlations
 from interp_dsl.dictionaries.measures import (
     Ratio,
     Rebuilt,
@@ -22,10 +22,12 @@ from interp_dsl.dictionaries.measures import (
 )
 from interp_dsl.engine.harvest import Harvest
 from interp_dsl.engine.kept_dictionaries import read_dictionaries
-from interp_dsl.engine.likeness import Likeness
+from interp_dsl.engine.likeness import Compared, Likeness
+from interp_dsl.engine.probing import Probing
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.scores import Scored
 from interp_dsl.engine.splice import splice
+from interp_dsl.engine.splitting import split_rows
 from interp_dsl.engine.state import State
 from interp_dsl.engine.statistics import ratio_bounds
 from interp_dsl.plan.dictionaries import EvaluateDictionary, Judged
@@ -38,26 +40,31 @@ GROUPS = 1000
 DENSITIES = {"freq_over_1_percent": 0.01, "freq_over_10_percent": 0.1}
 
 Losses = dict[str, dict[Any, Tensor]]
+Judgement = tuple[Scored, dict[str, pl.DataFrame]]
 
 
-def judge(task: EvaluateDictionary, state: State, folder: RunFolder, report: Report) -> Scored:
+def judge(task: EvaluateDictionary, state: State, folder: RunFolder, report: Report) -> Judgement:
     """A row a dictionary and measure, with the values that a score is made of; the tensors hold
-    `value` of single examples, NaN where there is none, and each feature's `density`."""
+    `value` of single examples, NaN where there is none, and each feature's `density`. Further
+    tables by name: `splits` and `probes`."""
     harvest = Harvest(task.run, task.read, state, 0, task.batch, report)
     n = state.data[task.run.data].n
     found = read_dictionaries(folder, task.of, harvest.device)
     held = [Reconstruction(d, n) for d in found]
     spreads: dict[Target, Spread] = {}
     likeness = Likeness(task, found, folder, harvest.device)
+    probing = Probing(task, found, state, report)
 
     def seen(examples: Tensor) -> None:
         owner, block = harvest.of(examples)
         references = likeness.beside(block)
-        rebuilt, compared = [], []
+        rebuilt: list[Rebuilt] = []
+        compared: list[Compared] = []
         for one, dictionary in zip(task.of.fitted, found, strict=True):
             f = dictionary.encode(block[one.target])
             rebuilt.append(Rebuilt.of(dictionary, block[one.target], f))
-            compared.append({m: Correlations.of(f, g) for m, g in references.items()})
+            compared.append(likeness.compared(len(compared), f, references))
+            probing.see(len(rebuilt) - 1, examples, owner, f, block[one.target])
         # nothing was added yet where memory ran out, and the same examples come again
         for target in task.targets:
             x = block[target]
@@ -69,7 +76,8 @@ def judge(task: EvaluateDictionary, state: State, folder: RunFolder, report: Rep
     harvest.through(seen)
     means = {t: s.mean for t, s in spreads.items()}
     passed = _passed(task, harvest, held, means) if task.splices else {}
-    return _scored(task, held, spreads, passed, likeness, state.seed)
+    scored = _scored(task, held, spreads, passed, likeness, probing, state.seed)
+    return scored, {**split_rows(task, likeness), **probing.rows()}
 
 
 def _passed(
@@ -126,6 +134,7 @@ def _scored(
     spreads: dict[Target, Spread],
     passed: Losses,
     likeness: Likeness,
+    probing: Probing,
     seed: int,
 ) -> Scored:
     rows: list[dict[str, Any]] = []
@@ -141,12 +150,15 @@ def _scored(
                 told = {measure.name: ratios[measure.function]}
             elif passed and measure.function in SCORES:
                 told = _by_passes(measure, i, one.target, passed)
+            elif measure in probing.measures:
+                told = probing.told(i, measure)
             else:
-                value = likeness.of(i, measure)
-                if value is None:
-                    value = _of_density(measure.function, made.density)
-                rows.append({**about, "metric": measure.name, "value": value})
-                values.append(torch.full_like(spreads[one.target].count, torch.nan))
+                numbers = likeness.of(i, measure)
+                if numbers is None:
+                    numbers = {measure.name: _of_density(measure.function, made.density)}
+                for name, value in numbers.items():
+                    rows.append({**about, "metric": name, "value": value})
+                    values.append(torch.full_like(spreads[one.target].count, torch.nan))
                 continue
             rows += [{**about, "metric": k, **_told(r, seed)} for k, r in told.items()]
             values += [r.over / r.under for r in told.values()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -122,7 +122,7 @@ def keep_pairs(task: KeepPairs, state: State, report: Report) -> Arrays:
     for name, answers in (("answer", data.answers), ("wrong", data.wrongs)):
         if answers is not None:
             held[name] = _first_tokens(answers[:fitting])
-    return held | _texts(held, state.executor(task.runs[0]).facts)
+    return held | texts(held, state.executor(task.runs[0]).facts)
 
 
 def _first_tokens(answers: Sequence[Answer]) -> NDArray[np.int32]:
@@ -134,7 +134,7 @@ def _first_tokens(answers: Sequence[Answer]) -> NDArray[np.int32]:
     return found
 
 
-def _texts(held: Arrays, facts: ModelFacts) -> Arrays:
+def texts(held: Mapping[str, NDArray[np.generic]], facts: ModelFacts) -> Arrays:
     """The texts of the tokens that stand in what is held, as `vocabulary` [m], the ids in order,
     `vocabulary.text`, the bytes (UTF-8) of their texts one after another, and `vocabulary.end` [m],
     where each ends. Nothing where the model has no tokenizer."""
@@ -197,7 +197,7 @@ def record(task: Record, state: State) -> Arrays:
     for target in (t for unit in state.units(units, task.run) for t in unit.targets):
         for name, values in _recorded(target, task, count, state).items():
             held[f"{target}{name}"] = values.cpu().contiguous().numpy()
-    return held | _texts({"tokens": held["tokens"]}, state.executor(task.run).facts)
+    return held | texts({"tokens": held["tokens"]}, state.executor(task.run).facts)
 
 
 def _recorded(target: Target, task: Record, count: int, state: State) -> dict[str, Tensor]:

@@ -42,6 +42,8 @@ def _resolved(data: Any, ids: Mapping[str, str], keys: Mapping[str, str]) -> Any
         names = {"model": ids.__getitem__, "data": ids.__getitem__}
     elif data.get("is") in ("ScoreOf", "Top", "OfCircuit", "CircuitOf", "DictionaryOf"):
         names = {"step": keys.__getitem__}
+    elif data.get("is") == "InspectWeights":
+        names = {"model": ids.__getitem__}
     elif data.get("is") == "LoadDictionary":
         names = {"folder": fingerprint_of}
     elif data.get("is") == "Site" and data.get("feature"):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from interp_dsl.circuits.places import spread
 from interp_dsl.engine.batches import in_batches
 from interp_dsl.engine.edges import EdgeBench
 from interp_dsl.models.graph import Bools
@@ -38,7 +39,11 @@ def measured(bench: EdgeBench, kept: Sequence[Bools]) -> Measured:
         mask = None if bench.mask is None else bench.mask[rows]
         ablated = bench.ablated(examples)
         forward, tokens = bench.forward, bench.tokens[rows]
-        logits = [forward.logits(tokens, held, ablated, reads, mask) for held in tensors]
+        places = None if bench.places is None else bench.places[:, rows]
+        logits = []
+        for held in tensors:
+            kept = held if places is None else spread(held, places)
+            logits.append(forward.logits(tokens, kept, ablated, reads, mask))
         whole = forward.run(forward.embedded(tokens), reads=reads, mask=mask).logits
         parts.append(bench.values(torch.stack([*logits, whole]), examples).cpu().double())
 

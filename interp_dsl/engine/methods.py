@@ -64,7 +64,8 @@ class Problem:
         tokens, ablated, metric = setting.tokens, setting.ablated, setting.metric
         started = time.monotonic()
         try:
-            clean = Clean(setting.forward, tokens, ablated, metric, setting.reads, setting.mask)
+            about = (setting.reads, setting.mask, setting.places)
+            clean = Clean(setting.forward, tokens, ablated, metric, *about)
         except ValueError as error:
             raise _uncovered(self.bench.executor.facts.name, str(error)) from None
         self.progress.one_pass(time.monotonic() - started)

@@ -9,7 +9,7 @@ from interp_dsl.engine.state import State, reference_of
 from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.places import Positions
 from interp_dsl.plan.rewrite import parts
-from interp_dsl.plan.tasks import DictionaryTask, Forward, Generate, Plan, Record, Step
+from interp_dsl.plan.tasks import DictionaryTask, Forward, Generate, Plan, Record, Step, Sweep
 
 
 class Needs:
@@ -53,6 +53,9 @@ class Needs:
             if same and run == reference_of(forward.run, self.state.data[run.data]):
                 found |= dict.fromkeys(reference_reads(forward.metrics))
         for task in self.consumers:
-            if not isinstance(task, Record | Generate | DictionaryTask) and task.reference == run:
+            if isinstance(task, Record | Generate | DictionaryTask):
+                continue
+            references = task.references if isinstance(task, Sweep) else (task.reference,)
+            if run in references:
                 found |= dict.fromkeys(reference_reads(task.metrics))
         return tuple(found)

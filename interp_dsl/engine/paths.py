@@ -6,48 +6,46 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import groupby
 
 import torch
 from torch import Tensor
 
 from interp_dsl.engine.means import behind_first
-from interp_dsl.engine.sources import Address, values_of
+from interp_dsl.engine.no_direction import nowhere, too_few, too_few_components
+from interp_dsl.engine.rebuilt import Place, Rebuilds
+from interp_dsl.engine.sources import Address, Elsewhere, values_of
 from interp_dsl.engine.state import State
 from interp_dsl.engine.vectors import vector
 from interp_dsl.geometry import directions
 from interp_dsl.geometry.moments import Moments
-from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.geometry.planes import foot
 from interp_dsl.models.edits import entries, moved
 from interp_dsl.models.sites import width as site_width
 from interp_dsl.plan.algebra import FromRun, Metric, Run, Source
 from interp_dsl.plan.paths import (
     AlongSlope,
     AlongVector,
+    Among,
     Between,
     Components,
+    Decoders,
     Drawn,
     Moved,
     Path,
+    Plane,
+    Rebuilt,
+    Sized,
     Toward,
 )
-from interp_dsl.plan.places import Point, Positions, Site, Target, Unit
+from interp_dsl.plan.places import Point, Target, Unit
 
 HELD = 2
 """Directions of all examples that are kept at hand."""
 
 Direction = tuple[Tensor, Tensor]
 """Of all examples vectors and unit vectors [n, k, width]; of an arc its two ends."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """One index of a site at named positions."""
-
-    site: Site
-    index: int
-    positions: Positions
 
 
 Key = tuple[Place, str, int]
@@ -64,6 +62,7 @@ class Paths:
         self.paths = {path.name: path for path in source.paths}
         self.norm_of = source.run
         self.shares: dict[Unit, Tensor] = {}
+        self.dictionaries = Rebuilds(state, into)
         self._held: OrderedDict[Key, Direction] = OrderedDict()
 
     def __call__(self, at: Address) -> Tensor:
@@ -72,7 +71,7 @@ class Paths:
         assert at.which is not None
         points = [unit for unit in at.units if isinstance(unit, Point)]
         places = [Place(at.site, p.targets[0].index or 0, at.positions) for p in points]
-        keys = [(place, p.path, p.number) for place, p in zip(places, points, strict=True)]
+        keys = [self._key(place, point) for place, point in zip(places, points, strict=True)]
         counts = torch.bincount(at.which, minlength=len(points)).tolist()
         fixed, own = self._lengths(points, places, at)
         parts, row = [], 0
@@ -82,6 +81,10 @@ class Paths:
             if rows.stop > rows.start:
                 parts.append(self._moved(key, at.examples[rows], fixed[rows], own[rows]))
         return torch.cat(parts)
+
+    def _key(self, place: Place, point: Point) -> Key:
+        """Numbers beyond those of a path's directions tell points of one direction apart."""
+        return place, point.path, point.number % getattr(self.paths[point.path], "n", 1)
 
     def _lengths(
         self, points: Sequence[Point], places: Sequence[Place], at: Address
@@ -102,10 +105,8 @@ class Paths:
         )
         own = torch.tensor([p.length.value * (p.length.scale == "own") for p in points])
         fixed, own = fixed.nan_to_num()[at.which], own[at.which]
-        for i, point in enumerate(points):
-            if point in self.shares:
-                rows = at.which == i
-                own[rows] = self.shares[point][at.examples[rows]].to(own.dtype)
+        if self.shares:
+            own = torch.stack([self.shares[p].to(own.dtype) for p in points])[at.which, at.examples]
         return _column(fixed, self.device), _column(own, self.device)
 
     def _moved(self, key: Key, examples: Tensor, fixed: Tensor, own: Tensor) -> Tensor:
@@ -124,38 +125,53 @@ class Paths:
 
     def _made(self, place: Place, path: str, number: int) -> Direction:
         way = self.paths[path]
-        if isinstance(way, Toward | Between) and _is_arc(way):
-            return self._ends(place, way)
-        v = self._vectors(place, path, number)
+        if isinstance(way, Plane):
+            a, b, c = self.corners(place, way)
+            return directions.apart(b, a), foot(a, b, c)[1]
+        if isinstance(way, Toward | Between | Among) and _is_arc(way):
+            return self._ends(place, way, number)
+        v = self._vectors(place, way, number)
         return v, directions.unit(v)[0]
 
-    def _vectors(self, place: Place, path: str, number: int) -> Tensor:
+    def _vectors(self, place: Place, way: Path, number: int) -> Tensor:
         """The directions of all examples [n, k, width]."""
-        match self.paths[path]:
+        match way:
+            case Sized(path=inner, of=of):
+                along, _ = directions.unit(self._vectors(place, inner, number))
+                return along * self.dictionaries.error(of, place, self.own(place))
+            case Rebuilt() | Decoders():
+                counters = self._counters(place, number)
+                return self.dictionaries.vectors(way, place, self.own(place), counters)
             case Drawn() as drawn:
                 return self._drawn(place, drawn, number)
             case Components(run=run):
                 _, vectors = self._components(run, place)
                 if number >= vectors.shape[1]:
-                    raise _too_few_components(place, number, vectors.shape[1])
+                    raise too_few_components(place, number, vectors.shape[1])
                 return self._everywhere(vectors[:, number], place)
             case AlongVector(name=name, vector=wanted):
                 found = vector(wanted, self.state)
                 if not bool(found.any()):
-                    raise _nowhere(name)
+                    raise nowhere(name)
                 return self._everywhere(found, place)
             case AlongSlope(metric=metric):
                 return self._slopes(place, metric)
-            case Toward() | Between() as way:
-                start, end = self._ends(place, way)
+            case Toward() | Between() | Among():
+                start, end = self._ends(place, way, number)
                 return directions.apart(end, start)
+        raise AssertionError("a plane has no direction of its own")
 
     # ---- what directions are made of
 
-    def _drawn(self, place: Place, drawn: Drawn, number: int) -> Tensor:
+    def _counters(self, place: Place, number: int) -> directions.Counters:
+        """What a draw depends on [n, k] each: its number, the example, the position."""
         where = moved(self._where(place), self.device)
         examples = torch.arange(len(where), device=self.device)[:, None].expand_as(where)
-        counters, seed = (torch.full_like(where, number), examples, where), drawn.seed
+        return torch.full_like(where, number), examples, where
+
+    def _drawn(self, place: Place, drawn: Drawn, number: int) -> Tensor:
+        counters, seed = self._counters(place, number), drawn.seed
+        _, examples, where = counters
         if drawn.run is None:
             width = site_width(place.site, self.state.executor(self.into).facts.shape)
             assert width is not None, "the checker lets no hook be moved"
@@ -166,7 +182,7 @@ class Paths:
             case "toward_random":
                 moments, factor = self._moments(drawn.run, place), self._factor(drawn.run, place)
                 mean = moments.mean.to(self.device, factor.dtype)
-                return directions.sampled(seed, counters, mean, factor) - self._own(place)
+                return directions.sampled(seed, counters, mean, factor) - self.own(place)
         pool, numbers = self._pool(drawn.run, place)
         own = torch.full_like(where, -1)
         if (drawn.run.data, drawn.run.side) == (self.into.data, self.into.side):
@@ -174,9 +190,9 @@ class Paths:
         try:
             if drawn.how == "difference":
                 return directions.real_mixture(seed, counters, pool, own)
-            return directions.apart(directions.another(seed, counters, pool, own), self._own(place))
+            return directions.apart(directions.another(seed, counters, pool, own), self.own(place))
         except ValueError as error:
-            raise _too_few(place, str(error)) from None
+            raise too_few(place, str(error)) from None
 
     def _slopes(self, place: Place, metric: Metric) -> Tensor:
         """The slopes of a metric at the places of all examples [n, k, width]."""
@@ -190,9 +206,14 @@ class Paths:
         """Token positions [n, k]."""
         return self.state.slots(self.into, place.positions).index
 
-    def _own(self, place: Place) -> Tensor:
+    def own(self, place: Place) -> Tensor:
         """What the places are before they are moved [n, k, width]."""
         return self._at(place, self.state.captured(self.into, place.site))
+
+    def there(self, place: Place) -> Tensor:
+        """Which of the places [n, k] are tokens of their own: a prompt with fewer repeats its
+        first."""
+        return moved(self.state.slots(self.into, place.positions).valid, self.device)
 
     def _at(self, place: Place, held: Tensor) -> Tensor:
         """The values [n, k, width] at a place, of those of its whole site [n, T, index, width]."""
@@ -204,25 +225,49 @@ class Paths:
 
     def _sources(self, place: Place, source: Source) -> Tensor:
         """What a source would set the places to."""
-        examples = torch.arange(len(self._where(place)))
-        index = torch.full_like(examples, place.index)
-        values = values_of(source, self.into, self.state)
-        return values(Address(place.site, place.positions, examples, index))
+        return values_of(source, self.into, self.state)(self._address(place))
 
-    def _ends(self, place: Place, path: Toward | Between) -> tuple[Tensor, Tensor]:
+    def _address(self, place: Place) -> Address:
+        examples = torch.arange(len(self._where(place)))
+        return Address(
+            place.site, place.positions, examples, torch.full_like(examples, place.index)
+        )
+
+    def _ends(
+        self, place: Place, path: Toward | Between | Among, number: int
+    ) -> tuple[Tensor, Tensor]:
         """Where a path begins and where it leads to [n, k, width] each."""
-        own = self._own(place)
+        own = self.own(place)
         match path:
             case Toward(source=source):
-                found = source
+                end = self._sources(place, source)
             case Between():
-                found = FromRun(other_end(path, self.into))
-        return own, self._sources(place, found).expand_as(own)
+                end = self._sources(place, FromRun(other_end(path, self.into)))
+            case Among(run=run, n=n):
+                here = replace(run, model=self.into.model, data=self.into.data)
+                end = self._others(place, here, number % n + 1)
+        return own, end.expand_as(own)
+
+    def _others(self, place: Place, run: Run, behind: int) -> Tensor:
+        """What the place is in the example so far behind one's own, counted round."""
+        n = self.state.data[run.data].n
+        pairs = (torch.arange(n) + behind) % n
+        return Elsewhere(self.state, run, self.into, pairs)(self._address(place))
+
+    def corners(self, place: Place, plane: Plane) -> tuple[Tensor, Tensor, Tensor]:
+        """What a plane goes through [n, k, width] each, at least float32: a path's two ends, and
+        the place in the next example that is neither."""
+        way = plane.along
+        assert isinstance(way, Toward | Between | Among)
+        start, end = self._ends(place, way, 0)
+        third = self._others(place, self.into, 2 if isinstance(way, Among) else 1)
+        a, b, c = (x if x.dtype == torch.float64 else x.float() for x in (start, end, third))
+        return a, b, c
 
     def _moments(self, run: Run, place: Place) -> Moments:
         found = self.state.kept(run).moments[Target(place.site, place.index)]
         if not found.n:
-            raise _too_few(place, "no prompt has a token behind its first")
+            raise too_few(place, "no prompt has a token behind its first")
         return found
 
     def _components(self, run: Run, place: Place) -> tuple[Tensor, Tensor]:
@@ -232,7 +277,7 @@ class Paths:
     def _factor(self, run: Run, place: Place) -> Tensor:
         values, vectors = self._components(run, place)
         if not len(values):
-            raise _too_few(place, "they are all the same")
+            raise too_few(place, "they are all the same")
         return (vectors * values.sqrt()).float().to(self.device)
 
     def _pool(self, run: Run, place: Place) -> tuple[Tensor, Tensor]:
@@ -250,7 +295,7 @@ class Paths:
 
 
 def _is_arc(path: Path) -> bool:
-    return isinstance(path, Toward | Between) and path.how == "arc"
+    return isinstance(path, Toward | Between | Among) and path.how == "arc"
 
 
 def _column(x: Tensor, device: torch.device) -> Tensor:
@@ -259,47 +304,9 @@ def _column(x: Tensor, device: torch.device) -> Tensor:
 
 def other_end(between: Between, run: Run) -> Run:
     """The run to which a path leads from another, which may hold further interventions."""
-    one, other = between.runs
-    ours = [r for r in between.runs if (r.data, r.side) == (run.data, run.side)]
-    ours = [r for r in ours if run.under[: len(r.under)] == r.under]
-    start = max(ours, key=lambda r: len(r.under))
-    return other if start == one else one
-
-
-def _nowhere(name: str) -> InterpError:
-    return InterpError(
-        Diagnostic(
-            "E633",
-            f"`{name}` is zero and leads nowhere",
-            notes=("a difference of means is zero where both are of the same activations",),
-            help="look at how it was made, or leave it out",
-        ),
-        exit_code=1,
-    )
-
-
-def _too_few(place: Place, why: str) -> InterpError:
-    target = Target(place.site, place.index)
-    return InterpError(
-        Diagnostic(
-            "E660",
-            f"no direction can be drawn from the activations of {target.place}",
-            notes=(why, "the first token of a prompt is not counted"),
-            help="use more prompts, or name others: covariance(of=DATA)",
-        ),
-        exit_code=1,
-    )
-
-
-def _too_few_components(place: Place, number: int, rank: int) -> InterpError:
-    target = Target(place.site, place.index)
-    return InterpError(
-        Diagnostic(
-            "E661",
-            f"the activations of {target.place} have {rank} principal components, and number "
-            f"{number} of them is asked for",
-            notes=("they span no more dimensions",),
-            help=f"write components(n={rank}), or use more prompts",
-        ),
-        exit_code=1,
-    )
+    pairs = [*zip(between.runs[::2], between.runs[1::2], strict=True)]
+    ways = [*pairs, *((end, start) for start, end in pairs)]
+    about = (run.model, run.data, run.side)
+    ours = [w for w in ways if (w[0].model, w[0].data, w[0].side) == about]
+    ours = [w for w in ours if run.under[: len(w[0].under)] == w[0].under]
+    return max(ours, key=lambda way: len(way[0].under))[1]

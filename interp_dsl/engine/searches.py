@@ -14,6 +14,7 @@ import torch
 from interp_dsl.circuits.progress import Progress
 from interp_dsl.circuits.setting import Floats
 from interp_dsl.engine.batches import is_out_of_memory, too_many
+from interp_dsl.engine.edge_places import places_of
 from interp_dsl.engine.edges import EdgeBench
 from interp_dsl.engine.measured import measured
 from interp_dsl.engine.methods import METHODS, Found, Problem
@@ -21,12 +22,13 @@ from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State
 from interp_dsl.engine.taken_up import Saved
 from interp_dsl.engine.time_left import TimeLeft
-from interp_dsl.models.graph import Bools, Graph
+from interp_dsl.models.graph import Bools, Edge, Graph
 from interp_dsl.models.precision import float32_products
 from interp_dsl.models.routes import Routes
 from interp_dsl.plan.metrics import good
+from interp_dsl.plan.places import Positions
 from interp_dsl.plan.tasks import AttributeEdges, Search
-from interp_dsl.runs.circuit_table import EDGE_COLUMNS
+from interp_dsl.runs.circuit_table import edge_columns
 from interp_dsl.runs.schema import polars_types
 
 Ranking = Callable[[Graph, Bools | None], Floats]
@@ -54,7 +56,8 @@ def run_search(
     examples do not fit into memory at once, E650 and E651; Stopped when the run is to stop."""
     options = dict(task.options)
     direct = bool(options.get("direct", False))
-    bench = EdgeBench(task.into, task.source, task.edges, direct, task.metrics, state, report.note)
+    about = (task.into, task.source, task.edges, direct, task.metrics, state, report.note)
+    bench = EdgeBench(*about, places=places_in(task, state))
     worse = -good(task.metrics[0].term)
     among = among_of(task, bench, state)
     scores = None if ranking is None else ranking(bench.graph, among)
@@ -117,19 +120,28 @@ def among_of(task: Search | AttributeEdges, bench: EdgeBench, state: State) -> B
     """The edges of a graph [E] that a task goes over, None for all. Raises InterpError E201."""
     if task.among is None:
         return None
+    units = state.units(task.among, bench.run)
+    found = Routes(bench.graph, bench.executor.facts.name).marked(units)
+    return None if found.all() else found
+
+
+def places_in(task: Search | AttributeEdges, state: State) -> tuple[Positions, ...]:
+    """The places in which a task tells edges apart, none where it does not."""
+    if task.among is None:
+        return ()
     run = task.into if isinstance(task, Search) else task.variant.into
-    return Routes(bench.graph, bench.executor.facts.name).marked(state.units(task.among, run))
+    width = state.side(run).tokens.shape[1]
+    return places_of(state.units(task.among, run), run, width, state)
 
 
 def _table(graph: Graph, found: Found, among: Bools | None, has_threshold: bool) -> pl.DataFrame:
     """The edge table of a circuit; of edges that were not searched it says only that they stay."""
-    ends = zip(*graph.edges, strict=True)
-    columns = dict(zip(("source", "target", "channel"), ends, strict=True))
+    columns = dict(zip(Edge._fields, zip(*graph.edges, strict=True), strict=True))
     held: dict[str, Any] = {**columns, "kept": found.kept, **found.columns}
     blank = [None] * graph.n_edges
-    schema = polars_types(EDGE_COLUMNS)
+    kinds = edge_columns(by_position=bool(graph.places))
     table = pl.DataFrame(
-        {name: held.get(name, blank) for name in EDGE_COLUMNS}, schema=schema, strict=False
+        {name: held.get(name, blank) for name in kinds}, schema=polars_types(kinds), strict=False
     ).with_columns(pl.col(pl.Float64).fill_nan(None))
     if among is not None:
         told = pl.col("order", "effect", "score", "margin")

@@ -89,7 +89,7 @@ class Sweeper:
     def prepare(self, found: Sequence[Shard]) -> None:
         """Make ready what the shards need, and raise what is wrong with their positions."""
         for shard in found:
-            bench, editor = self._bench(shard.variant)
+            bench, editor = self.bench(shard.variant)
             editor.check(shard.units)
             if self.task.skips:
                 idle = Idle(self.task.intervention, bench.run, bench.reads, self.state)
@@ -103,7 +103,7 @@ class Sweeper:
 
     def run(self, shard: Shard) -> Scored:
         """The scores of a shard's units."""
-        bench, editor = self._bench(shard.variant)
+        bench, editor = self.bench(shard.variant)
         values = self._values(bench, editor, shard.units)
         metrics, variant = self.task.metrics, shard.variant
         check_finite(values, metrics, shard.units, f"step {self.task.step}", self.task.place)
@@ -119,18 +119,25 @@ class Sweeper:
     ) -> Tensor:
         """The metrics [metrics, points, n] at points of each example's own: `shares` [n] of the
         way."""
-        bench, editor = self._bench(variant)
-        assert isinstance(editor.values, Paths)
-        editor.values.shares = dict(shares)
+        bench, editor = self.bench(variant)
+        paths = self.paths_of(variant)
+        paths.shares = dict(shares)
         values = self._values(bench, editor, points)
-        editor.values.shares = {}
+        paths.shares = {}
         check_finite(values, self.task.metrics, points, f"step {self.task.step}", self.task.place)
         return values
 
-    def _bench(self, variant: Variant) -> tuple[Bench, Editor]:
+    def paths_of(self, variant: Variant) -> Paths:
+        """The paths that a variant's points lie on."""
+        _, editor = self.bench(variant)
+        assert isinstance(editor.values, Paths)
+        return editor.values
+
+    def bench(self, variant: Variant) -> tuple[Bench, Editor]:
+        """What runs a variant, and what changes it."""
         run = variant.into
         if run not in self._ready:
-            reference = self.state.kept(self.task.reference).logits
+            reference = self.state.kept(self.task.reference_of(run)).logits
             self._ready[run] = (
                 Bench(
                     run,

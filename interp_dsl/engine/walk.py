@@ -21,6 +21,7 @@ from interp_dsl.engine.fit import fit
 from interp_dsl.engine.forwards import run_forward
 from interp_dsl.engine.generate import generate
 from interp_dsl.engine.inspect import inspect
+from interp_dsl.engine.inspect_weights import inspect_weights
 from interp_dsl.engine.interrupts import Stop
 from interp_dsl.engine.judge import judge
 from interp_dsl.engine.kept import keep_pairs, record, self_test
@@ -49,6 +50,7 @@ from interp_dsl.plan.tasks import (
     Forward,
     Generate,
     Inspect,
+    InspectWeights,
     KeepPairs,
     LoadDictionary,
     LoadModel,
@@ -249,12 +251,14 @@ class Walk:
                 case LoadDictionary():
                     load_dictionary(task, key, self.folder)
                 case Inspect():
-                    table = inspect(task, self.state, self.folder, report)
-                    self.folder.write_table(task.step, table)
-                    self.folder.finish_step(task.step, key)
+                    self._write(task.step, inspect(task, self.state, self.folder, report), key)
+                case InspectWeights():
+                    self._write(task.step, inspect_weights(task, self.state, self.folder), key)
                 case EvaluateDictionary():
-                    scored = judge(task, self.state, self.folder, report)
-                    self._write(task.step, scored, key)
+                    scored, tables = judge(task, self.state, self.folder, report)
+                    for name, table in tables.items():
+                        self.folder.write_table(f"{task.step}.{name}", table)
+                    self._write(task.step, scored, key, tables=[*tables])
                 case EvaluateCircuit():
                     scored = circuits.evaluate(task, self.state, self.folder, report)
                     self._write(task.step, scored, key)
@@ -292,7 +296,8 @@ class Walk:
             self.state.results[step] = Result(rows, tensors, self.folder.step_facts(step))
 
     def _write(self, step: str, scored: Scored, key: str, **about: object) -> None:
-        self.folder.write_tensors(step, scored.tensors)
+        if scored.tensors:
+            self.folder.write_tensors(step, scored.tensors)
         self.folder.write_table(step, scored.table)
         self.folder.finish_step(step, key, **about)
 
@@ -330,7 +335,10 @@ class Walk:
             leading = report.top(task.step, [*leading, *table.to_dicts()])
         if task.curves is not None and isinstance(sweeper, Sweeper):
             _, tensors = self.folder.joined(task.step, key, order)
-            self._write(task.step, traced(task, sweeper, tensors), key)
+            scored, further = traced(task, sweeper, tensors)
+            for name, held in further.items():
+                self.folder.write_table(f"{task.step}.{name}", held)
+            self._write(task.step, scored, key, tables=list(further))
             self.folder.drop_parts(task.step)
         elif not self.folder.is_finished(task.step, key):
             self.folder.merge(task.step, key, order)

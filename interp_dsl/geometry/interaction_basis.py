@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -137,36 +138,62 @@ def what_is_read(stage: Stage, f: Tensor, to: Tensor | None = None) -> Tensor:
     return total / f[..., 0].numel()
 
 
-def edges(stage: Stage, f: Tensor, pairs: Sequence[tuple[Basis, Basis]]) -> list[Tensor]:
+def edges(
+    stage: Stage, f: Tensor, pairs: Sequence[tuple[Basis, Basis]], steps: int = 0
+) -> list[Tensor]:
     """For each pair of a lower and an upper basis, the squared interactions [upper, lower]:
 
-        E_ij = E[sum_t' (sum_t dg_it' / dh_jt · h_jt)^2]
+        E_ij = E[sum_t' (integral_0^1 sum_t dg_it' / dh_jt (a h) da · h_jt)^2]
 
-    with h and g the coordinates below and above, t and t' their positions; derivatives are taken at
-    the activations themselves."""
+    with h and g the coordinates below and above, t and t' their positions; all lower bases have one
+    mean, at which a is 0. The integral is taken at `steps` points (Gauss and Legendre); without
+    any, derivatives are those at the activations themselves, a = 1."""
     totals = [f.new_zeros(above.to.shape[1], below.to.shape[1]) for below, above in pairs]
-    for rows, jacobian in jacobians(stage, f):
+    mean, points = pairs[0][0].mean, _points(steps)
+    for rows in _blocks(stage, f):
+        apart = f[rows] - mean
+        parts = (w * _jacobian(stage, mean + a * apart, rows) for a, w in points)
+        jacobian = sum(parts, f.new_zeros(()))
         for total, (below, above) in zip(totals, pairs, strict=True):
             along = (jacobian @ below.back.T) * below.coordinates(f[rows])[:, None, None]
             total += (above.to.T @ along.sum(3)).square().sum((0, 1))
     return [total / len(f) for total in totals]
 
 
+def _points(steps: int) -> list[tuple[float, float]]:
+    """Where an integral from 0 to 1 is looked at, and the weights."""
+    if not steps:
+        return [(1.0, 1.0)]
+    at, weights = np.polynomial.legendre.leggauss(steps)
+    return [((1 + a) / 2, w / 2) for a, w in zip(at.tolist(), weights.tolist(), strict=True)]
+
+
 def jacobians(stage: Stage, f: Tensor, to: Tensor | None = None) -> Iterator[tuple[slice, Tensor]]:
     """Blocks of examples, and d stage / d f of each [n, p', d', p, d]; d' directions `to` of the
     stage's outputs where they are given."""
-    with torch.enable_grad():
+    for rows in _blocks(stage, f, to):
+        yield rows, _jacobian(stage, f[rows], rows, to)
+
+
+def _blocks(stage: Stage, f: Tensor, to: Tensor | None = None) -> Iterator[slice]:
+    """Examples whose Jacobians are held at once."""
+    with torch.enable_grad():  # a stage may be made of slopes itself
         probe = stage(f[:1], slice(0, 1))
-        width = probe.shape[1] * (probe.shape[2] if to is None else to.shape[1])
-        size = max(1, NUMBERS // (width * f[0].numel()))
-        for first in range(0, len(f), size):
-            rows = slice(first, min(first + size, len(f)))
-            x = f[rows].detach().requires_grad_()
-            y = stage(x, rows)
-            y = (y if to is None else y @ to).sum(0)
-            unit = torch.eye(y.numel(), dtype=y.dtype, device=y.device).view(-1, *y.shape)
-            [found] = torch.autograd.grad(y, x, unit, is_grads_batched=True)
-            yield rows, found.transpose(0, 1).reshape(len(x), *y.shape, *f.shape[1:])
+    width = probe.shape[1] * (probe.shape[2] if to is None else to.shape[1])
+    size = max(1, NUMBERS // (width * f[0].numel()))
+    for first in range(0, len(f), size):
+        yield slice(first, min(first + size, len(f)))
+
+
+def _jacobian(stage: Stage, x: Tensor, rows: slice, to: Tensor | None = None) -> Tensor:
+    """d stage / d f at x, the activations of some examples."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        y = stage(x, rows)
+        y = (y if to is None else y @ to).sum(0)
+        unit = torch.eye(y.numel(), dtype=y.dtype, device=y.device).view(-1, *y.shape)
+        [found] = torch.autograd.grad(y, x, unit, is_grads_batched=True)
+    return found.transpose(0, 1).reshape(len(x), *y.shape, *x.shape[1:])
 
 
 def effective(edges: Tensor) -> float:

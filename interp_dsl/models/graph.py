@@ -7,7 +7,11 @@ edges, and with them under `direct`). Biases are no senders.
 
 Edges lie group by group, in execution order. A group holds the receivers of one layer and channel;
 all of its members see the same first senders, so that its edges are a matrix
-[members, senders seen]."""
+[members, senders seen].
+
+A graph by position has every edge once at each of its `places`, which are positions as the language
+writes them: an edge at a place is what its receiver reads there. Its edges lie place by place, at
+each as in the graph without."""
 
 from __future__ import annotations
 
@@ -30,14 +34,15 @@ class Edge(NamedTuple):
     """Names as the language writes them: `embed`, `pos_embed`, `L0H1`, `L0.mlp` are sources,
     `L1H0`, `L1.mlp`, `logits` targets; the channel is q, k, v (attn where they are not apart), mlp
     or logits. A direct edge leads from a head to itself: it stands between a receiver and what it
-    feeds."""
+    feeds. `position`: where it is read, `all` in a graph that is not by position."""
 
     source: str
     target: str
     channel: str
+    position: str = "all"
 
     def __str__(self) -> str:
-        return edge_name(self.source, self.target, self.channel)
+        return edge_name(*self)
 
 
 class Group(NamedTuple):
@@ -68,12 +73,14 @@ class Group(NamedTuple):
 class Graph:
     """`direct` adds an edge a head receiver behind the others, in the order of the receivers: what
     the original ACDC counts; without it, the receiver is cut off as a whole. `joined`: the heads of
-    a layer share a norm behind them (Gemma-2), through which each changes what the others write."""
+    a layer share a norm behind them (Gemma-2), through which each changes what the others write.
+    `places`: of a graph by position, which has no direct edges."""
 
     shape: Shape
     split_qkv: bool = True
     split_embed: bool = False
     direct: bool = False
+    places: tuple[str, ...] = ()
 
     @cached_property
     def embeds(self) -> tuple[str, ...]:
@@ -113,12 +120,12 @@ class Graph:
 
     @cached_property
     def n_additive(self) -> int:
-        """Edges from sender to receiver, without direct ones."""
+        """Edges from sender to receiver, without direct ones, at one place."""
         return sum(group.members * group.senders for group in self.groups)
 
     @property
     def n_edges(self) -> int:
-        return self.n_additive + len(self.direct_receivers)
+        return self.n_additive * max(1, len(self.places)) + len(self.direct_receivers)
 
     def __len__(self) -> int:
         return self.n_edges
@@ -135,7 +142,8 @@ class Graph:
     @cached_property
     def edges(self) -> tuple[Edge, ...]:
         additive = (
-            Edge(sender, *self.receivers[receiver])
+            Edge(sender, *self.receivers[receiver], place)
+            for place in self.places or ("all",)
             for group in self.groups
             for receiver in range(group.first, group.receivers.stop)
             for sender in self.senders[: group.senders]
@@ -151,7 +159,8 @@ class Graph:
     def sender_of(self) -> Ints:
         """The sender of each edge [E]; -1 for a direct edge."""
         parts = [np.tile(np.arange(group.senders), group.members) for group in self.groups]
-        return np.concatenate([*parts, np.full(len(self.direct_receivers), -1)])
+        additive = np.tile(np.concatenate(parts), max(1, len(self.places)))
+        return np.concatenate([additive, np.full(len(self.direct_receivers), -1)])
 
     @cached_property
     def receiver_of(self) -> Ints:
@@ -160,7 +169,15 @@ class Graph:
             np.repeat(np.arange(group.first, group.receivers.stop), group.senders)
             for group in self.groups
         ]
-        return np.concatenate([*parts, np.array(self.direct_receivers, dtype=np.int64)])
+        additive = np.tile(np.concatenate(parts), max(1, len(self.places)))
+        return np.concatenate([additive, np.array(self.direct_receivers, dtype=np.int64)])
+
+    @cached_property
+    def place_of(self) -> Ints:
+        """The number of each edge's place [E]; 0 where there are none."""
+        places = np.arange(max(1, len(self.places)))
+        direct = np.zeros(len(self.direct_receivers), dtype=np.int64)
+        return np.concatenate([np.repeat(places, self.n_additive), direct])
 
     @cached_property
     def direct_receivers(self) -> tuple[int, ...]:
@@ -209,7 +226,10 @@ class Graph:
 
     def present(self, kept: Bools) -> Bools:
         """The additive edges [..., n_additive] of kept edges [..., E] whose receiver is not cut off
-        by the lack of its direct edge."""
+        by the lack of its direct edge; those that are kept at some place."""
+        if self.places:
+            anywhere: Bools = np.asarray(self.by_place(kept).any(-2))
+            return anywhere
         if not self.direct:
             return kept
         whole = np.ones((*kept.shape[:-1], self.n_receivers), dtype=bool)
@@ -218,6 +238,10 @@ class Graph:
             kept[..., : self.n_additive] & whole[..., self.receiver_of[: self.n_additive]]
         )
         return additive
+
+    def by_place(self, values: Bools) -> Bools:
+        """Values of all edges [..., E] -> [..., places, n_additive], a view."""
+        return values.reshape(*values.shape[:-1], len(self.places), self.n_additive)
 
     def _channels(self) -> Iterator[tuple[int | None, str]]:
         channels = ("q", "k", "v") if self.split_qkv else ("attn",)

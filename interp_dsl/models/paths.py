@@ -1,6 +1,7 @@
 """Which parts of a graph still matter when only some edges are kept. Boolean arrays, no torch.
 
-`kept` is [..., E], leading axes are circuits."""
+`kept` is [..., E], leading axes are circuits. In a graph by position a path may change places
+wherever it likes: attention carries it on, and where places lie is for the prompts to say."""
 
 from __future__ import annotations
 
@@ -47,6 +48,9 @@ def on_path(graph: Graph, kept: Bools) -> Bools:
         if group.layer is not None:
             edges &= targets[..., graph.nodes(group), None]
         present[..., group.edges] = edges.reshape(*edges.shape[:-2], -1)
+    if graph.places:
+        found: Bools = graph.by_place(kept) & present[..., None, :]
+        return found.reshape(kept.shape)
     used = np.zeros((*present.shape[:-1], graph.n_receivers), dtype=bool)
     for group in graph.groups:
         used[..., group.receivers] = group.matrix(present).any(-1)

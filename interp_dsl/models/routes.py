@@ -8,6 +8,7 @@ hypothesis of that paper as long as they make no further path between them."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import combinations, pairwise
 from typing import NamedTuple
@@ -17,7 +18,7 @@ import numpy as np
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.graph import Bools, Graph, Ints
 from interp_dsl.plan.names import hops, node_of
-from interp_dsl.plan.places import Positions, Unit
+from interp_dsl.plan.places import ALL, Positions, Unit
 
 KINDS = ("heads", "mlps")
 """Nodes that may let an effect through."""
@@ -69,11 +70,12 @@ class Routes:
         return Route(tuple(origins), tuple(along), {at: tuple(e) for at, e in last.items()})
 
     def marked(self, units: Iterable[Unit]) -> Bools:
-        """Which edges of the graph [E] units of edges name."""
+        """Which edges of the graph [E] units of edges name, at their places where it has some."""
         found = np.zeros(self.graph.n_edges, dtype=bool)
         for unit in units:
-            for entering in self.of(unit).last.values():
-                found[list(entering)] = True
+            for at, entering in self.of(unit).last.items():
+                place = self.graph.places.index(str(at)) if self.graph.places else 0
+                found[np.array(entering) + place * self.graph.n_additive] = True
         return found
 
     def _hop(self, hop: str) -> tuple[int, tuple[int, ...]]:
@@ -164,6 +166,12 @@ class Routes:
                     ),
                     exit_code=1,
                 )
+
+
+def by_position(graph: Graph, units: Iterable[Unit]) -> Graph:
+    """The graph by position at the places that units of edges name; itself where they name none."""
+    found = dict.fromkeys(t.positions for unit in units for t in unit.targets)
+    return graph if found.keys() <= {ALL} else replace(graph, places=tuple(map(str, found)))
 
 
 def stray(unit: Unit) -> str | None:

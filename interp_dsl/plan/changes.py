@@ -16,7 +16,7 @@ from interp_dsl.plan.algebra import (
     ToVector,
     Zero,
 )
-from interp_dsl.plan.paths import Moved
+from interp_dsl.plan.paths import Moved, Plane
 
 
 def show_run(run: Run) -> str:
@@ -27,7 +27,8 @@ def show_run(run: Run) -> str:
 
 def show_change(change: Intervention) -> str:
     if isinstance(change.source, Moved):
-        return f"moved along {', '.join(path.name for path in change.source.paths)}"
+        ways = (path for path in change.source.paths if not isinstance(path, Plane))
+        return f"moved along {', '.join(path.name for path in ways)}"
     along = " along a direction" if change.along else ""
     return f"set to {show_source(change.source)}{along}"
 

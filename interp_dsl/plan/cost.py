@@ -24,7 +24,7 @@ from interp_dsl.plan.algebra import (
 from interp_dsl.plan.curves import closer
 from interp_dsl.plan.memory import batch_bytes, remembered_bytes, site_bytes
 from interp_dsl.plan.metrics import METRICS, calls
-from interp_dsl.plan.places import Positions, Site, Unit
+from interp_dsl.plan.places import Point, Positions, Site, Unit
 from interp_dsl.plan.starts import (
     WHOLE,
     Late,
@@ -49,6 +49,7 @@ from interp_dsl.plan.tasks import (
     Forward,
     Generate,
     Inspect,
+    InspectWeights,
     KeepPairs,
     LoadDictionary,
     LoadModel,
@@ -123,7 +124,8 @@ def sizes(plan: Plan) -> Sizes:
             wanted = [c for m in task.metrics for c in calls(m.term)]
             ats = {c.at for c in wanted if "reference" in METRICS[c.function].needs}
             if ats:
-                compared[task.reference] = compared.get(task.reference, frozenset()) | ats
+                for run in task.references if isinstance(task, Sweep) else (task.reference,):
+                    compared[run] = compared.get(run, frozenset()) | ats
     return Sizes(
         {t.id: t.size for t in loads if t.size},
         {t.id: t.size for t in plan.tasks if isinstance(t, BuildData) and t.size},
@@ -193,9 +195,13 @@ def cost(task: Task, known: Sizes) -> Cost:
 
             return generation_cost(task, known)
         case Inspect():
-            from interp_dsl.plan.training import reading_cost
+            from interp_dsl.plan.reading import reading_cost
 
             return reading_cost(task, known)
+        case InspectWeights():
+            from interp_dsl.plan.reading import weights_cost
+
+            return weights_cost(task, known)
         case Relate():
             from interp_dsl.plan.relating import relate_cost
 
@@ -304,7 +310,25 @@ def _sweep(task: Sweep, known: Sizes) -> Cost:
         total = sum(parts, Cost())
     from interp_dsl.plan.slopes import paths_cost
 
-    return replace(total, is_bound=total.is_bound or idle) + paths_cost(task, known)
+    total = replace(total, is_bound=total.is_bound or idle) + paths_cost(task, known)
+    return total + _looked_at(task, units, known)
+
+
+def _looked_at(task: Sweep, units: tuple[Unit, ...], known: Sizes) -> Cost:
+    """Whole passes of the ends of paths whose gates are counted, and of points of planes."""
+    total, regions = Cost(), task.curves
+    if not isinstance(regions, Regions):
+        return total
+    points = [unit for unit in units if isinstance(unit, Point)]
+    curves = len({(p.targets, p.path) for p in points})
+    places = len({p.targets for p in points})
+    for variant in task.variants:
+        data = known.data[variant.into.data]
+        rows = 2 * curves * data.n * (regions.gates != "none")
+        rows += places * min(regions.planes, data.n) * (regions.slice**2 + 3 * bool(regions.slice))
+        if rows:
+            total += whole(variant.into, rows, known, read_by(task, data))
+    return total
 
 
 def _whole(task: Sweep, run: Run, units: int, known: Sizes) -> Cost:

@@ -95,6 +95,11 @@ class DictionaryOf:
     step: str
     fitted: tuple[Fitted, ...]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """As the language writes them: `sae`, `sae[L1, k=8]`."""
+        return tuple(f"{self.step}[{f.label}]" if f.label else self.step for f in self.fitted)
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:
@@ -107,9 +112,14 @@ class Judged:
     reference: DictionaryOf | None = None
 
     @property
+    def given(self) -> dict[str, Any]:
+        """The arguments by name."""
+        return dict(self.arguments)
+
+    @property
     def compared(self) -> tuple[Target, ...]:
         """What is read for the reference's own features."""
-        if self.reference is None or self.function != "universality":
+        if self.reference is None or self.function == "mmcs":
             return ()
         return tuple(f.target for f in self.reference.fitted)
 
@@ -149,8 +159,8 @@ class EvaluateDictionary:
 
 @dataclass(frozen=True, slots=True)
 class Inspect:
-    """On what features of a dictionary fire: a table named `step`. `features`: these alone, None
-    for all. `options` are all of the method's. `width` and `batch` as of a fit."""
+    """What the data say of features of a dictionary: a table named `step`. `features`: these alone,
+    None for all. `options` are all of the method's. `width` and `batch` as of a fit."""
 
     id: str
     step: str
@@ -167,6 +177,27 @@ class Inspect:
     @property
     def sites(self) -> tuple[Site, ...]:
         return tuple(d.target.site for d in self.of.fitted)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options by name."""
+        return dict(self.options)
+
+
+@dataclass(frozen=True, slots=True)
+class InspectWeights:
+    """What the weights alone say of features of a dictionary: a table named `step`. The rest as of
+    Inspect."""
+
+    id: str
+    step: str
+    model: str
+    of: DictionaryOf
+    features: tuple[int, ...] | None
+    method: str
+    options: tuple[tuple[str, Json], ...]
+    key: str | None = None
+    place: Place | None = None
 
     @property
     def given(self) -> dict[str, Any]:
@@ -208,5 +239,5 @@ class Relate:
         return dict(self.options)
 
 
-DictionaryTask = Fit | LoadDictionary | EvaluateDictionary | Inspect | Relate
+DictionaryTask = Fit | LoadDictionary | EvaluateDictionary | Inspect | InspectWeights | Relate
 """Steps that pass their data, where they have any, through the model themselves."""

@@ -24,6 +24,7 @@ from interp_dsl.plan.tasks import (
     Fit,
     Generate,
     Inspect,
+    InspectWeights,
     KeepPairs,
     LoadDictionary,
     Plan,
@@ -93,7 +94,7 @@ def _plain(task: Step, known: Sizes) -> Cost:
         return factor_plain(task, known)
     if isinstance(task, Fit):
         return fit_plain(task, known)
-    if isinstance(task, LoadDictionary | EvaluateDictionary | Inspect | Relate):
+    if isinstance(task, LoadDictionary | EvaluateDictionary | Inspect | InspectWeights | Relate):
         return cost(task, known)
     if isinstance(task, Generate):
         return generation_plain(task, known)
@@ -125,7 +126,7 @@ def runs_of(task: Step) -> tuple[Run, ...]:
             found = [*parts(variant, Run)]
         case Fit() | EvaluateDictionary() | Inspect() | Relate():  # these run their data themselves
             return ()
-        case LoadDictionary():
+        case LoadDictionary() | InspectWeights():
             return ()
         case Search() | EvaluateCircuit() | Factor():  # these run their sides themselves
             found = []

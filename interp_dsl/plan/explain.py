@@ -29,6 +29,7 @@ from interp_dsl.plan.tasks import (
     Forward,
     Generate,
     Inspect,
+    InspectWeights,
     KeepPairs,
     LoadDictionary,
     LoadModel,
@@ -152,7 +153,10 @@ def _title(task: Task, known: Sizes) -> str:
             return f"load dictionary {step} from {folder}"
         case EvaluateDictionary(step=step, of=of):
             return f"step {step}: evaluate {of.step}"
-        case Inspect(step=step, of=of, method=method):
+        case (
+            Inspect(step=step, of=of, method=method)
+            | InspectWeights(step=step, of=of, method=method)
+        ):
             return f"step {step}: features of {of.step} by {method}({_arguments(task)})"
         case Generate(step=step, tokens=tokens, continuations=found):
             return f"step {step}: {tokens:,} tokens behind each prompt, {len(found)} times"
@@ -201,7 +205,10 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
             yield _cost(estimate) + (f", {task.batch} prompts a batch" if task.batch else "")
         case Inspect(run=run):
             yield f"on {show_run(run)}"
-            yield _cost(estimate)
+            yield _cost(estimate) + _held(estimate)
+        case InspectWeights():
+            flops = "size known at run time" if estimate.flops is None else ""
+            yield "from the weights alone, " + (flops or f"{quantity(estimate.flops or 0)}FLOP")
         case Relate(run=run, fitted=fitted_ones, rows=rows):
             places = ", ".join(f"{d.target.place} ({d.option('width'):,})" for d in fitted_ones)
             yield f"on {show_run(run)}: {places}"
@@ -210,7 +217,7 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
             yield _cost(estimate)
         case EvaluateDictionary(run=run, measures=measures):
             yield f"on {show_run(run)}: {', '.join(m.name for m in measures)}"
-            yield _cost(estimate)
+            yield _cost(estimate) + _held(estimate)
         case LoadDictionary(fitted=one):
             yield shape(one)
         case Fit():
@@ -281,7 +288,7 @@ def _passes(task: Search, known: Sizes) -> str:
     return f"; tests of {found.least:,.1f} to {found.most:,.1f} passes of all examples"
 
 
-def _arguments(task: Search | Attribution | Inspect | Relate | Factor) -> str:
+def _arguments(task: Search | Attribution | Inspect | InspectWeights | Relate | Factor) -> str:
     held = {name: value for name, value in task.options if value is not None}
     said = [f"{name}={_said(value)}" for name, value in held.items()]
     by = task.by if isinstance(task, Search) else None
@@ -369,3 +376,7 @@ def _cost(estimate: Cost) -> str:
     most = "at most " if estimate.is_bound else ""
     tokens, flops = quantity(estimate.tokens).rstrip(), quantity(estimate.flops)
     return f"{most}{_count(estimate.passes, 'row')}, {tokens} tokens, {flops}FLOP"
+
+
+def _held(estimate: Cost) -> str:
+    return f", {quantity(estimate.bytes)}B held" if estimate.bytes else ""

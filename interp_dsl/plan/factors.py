@@ -45,10 +45,11 @@ def factor_cost(task: Factor, known: Sizes) -> Cost:
     stages = list(_stages(task, model, data))
     options = dict(task.options)
     examples = options.get("examples", 0)
-    assert isinstance(examples, int)
+    steps = options.get("steps", 0)
+    assert isinstance(examples, int) and isinstance(steps, int)
     flops, passes = 0.0, data.n
     for forward, width, below, _ in stages:
-        flops += data.n * forward * (1 + 2 * 2 * width)
+        flops += data.n * forward * (1 + 2 * width * (1 + max(1, steps)))
         if examples:
             rest = sum(each for each, *_ in stages)
             searched = (below * width).bit_length() * min(width, below) * min(examples, data.n)

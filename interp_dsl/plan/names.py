@@ -51,10 +51,11 @@ def target_of(place: str, positions: Positions = ALL) -> Target:
     return Target(Site(place), None, positions)
 
 
-def edge_name(source: str, target: str, channel: str) -> str:
+def edge_name(source: str, target: str, channel: str, position: str = "all") -> str:
     """An edge as the language writes it: `L0H1 -> L1H0.k`, `embed -> L0.mlp`, `L1H0 -> logits`;
-    where a head's channels are not apart, `L0H1 -> L1H0`."""
-    return f"{source} -> {target}{f'.{channel}' if channel in CHANNELS else ''}"
+    where a head's channels are not apart, `L0H1 -> L1H0`; at a position `L0H1 -> L1H0.k at END`."""
+    where = "" if position == "all" else f" at {position}"
+    return f"{source} -> {target}{f'.{channel}' if channel in CHANNELS else ''}{where}"
 
 
 def node_of(place: str) -> str:

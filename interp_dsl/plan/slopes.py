@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from interp_dsl.plan.algebra import Intervention, Run
 from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, units_of, whole
-from interp_dsl.plan.paths import AlongSlope, Moved
+from interp_dsl.plan.dictionaries import DictionaryOf
+from interp_dsl.plan.paths import CELLS, AlongSlope, Decoders, Moved
 from interp_dsl.plan.rewrite import parts
 from interp_dsl.plan.tasks import Attribute, AttributeEdges, Attribution, ModelSize, Sweep
 from interp_dsl.plan.touched import sites_in
@@ -35,10 +36,32 @@ def attribution_cost(task: Attribution, known: Sizes) -> Cost:
 
 
 def paths_cost(task: Sweep, known: Sizes) -> Cost:
-    """Slopes that points of a sweep lie along: one of each metric at each site and variant."""
+    """Slopes that points of a sweep lie along, one of each metric at each site and variant, and
+    what dictionaries make of the places."""
     if not isinstance(task.intervention.source, Moved):
         return Cost()
-    metrics = [p for p in task.intervention.source.paths if isinstance(p, AlongSlope)]
+    return _slopes_cost(task, task.intervention.source, known) + _dictionaries_cost(task, known)
+
+
+def _dictionaries_cost(task: Sweep, known: Sizes) -> Cost:
+    """A pass through each dictionary of the paths, and one for each direction of features."""
+    source, total = task.intervention.source, Cost()
+    once = dict.fromkeys(parts(source, DictionaryOf))
+    again = [of for path in parts(source, Decoders) for of in path.of * path.n]
+    for variant in task.variants:
+        for of in (*once, *again):
+            found, fitted = known.of(variant.into), of.fitted[0]
+            if found is None or fitted.d_in is None:
+                return UNKNOWN
+            activations = found[1].n * found[1].width * fitted.d_in
+            flops = 4.0 * activations * int(fitted.option("width"))
+            total += Cost(flops=flops, bytes=0, is_bound=True, peak=3 * 4 * CELLS)
+    return total
+
+
+def _slopes_cost(task: Sweep, source: Moved, known: Sizes) -> Cost:
+    """One pass forward and one back for each metric, site and variant."""
+    metrics = [p for p in source.paths if isinstance(p, AlongSlope)]
     n_sites = len(set(sites_in(task.intervention.units))) * len(metrics)
     if not n_sites:
         return Cost()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from interp_dsl.plan.algebra import (
     Edges,
@@ -29,6 +29,7 @@ from interp_dsl.plan.dictionaries import (
     Fit,
     Fitted,
     Inspect,
+    InspectWeights,
     Judged,
     LoadDictionary,
     Relate,
@@ -60,6 +61,7 @@ __all__ = [
     "Forward",
     "Generate",
     "Inspect",
+    "InspectWeights",
     "Json",
     "Judged",
     "KeepPairs",
@@ -185,21 +187,27 @@ class KeepPairs:
 @dataclass(frozen=True, slots=True)
 class Reach:
     """What curves along directions come to: where they reach thresholds, and how they compare with
-    those of the path `against`."""
+    others: `against` are paths, each with the one that it is compared with."""
 
     thresholds: tuple[float, ...] = ()
-    against: str | None = None
+    against: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Regions:
     """What curves from one end of a path to the other come to: how steep, where, how wide, how many
     jumps. Each curve is looked at more closely `rounds` times; a jump is steeper than `height`
-    times a straight line; one whose change from end to end is `floor` or less is left out."""
+    times a straight line; one whose change from end to end is `floor` or less is left out. `gates`:
+    of which layers (none, last or all) the neurons are counted that change their sign on the way.
+    `planes` prompts have a picture of `slice` by `slice` points on a plane through three
+    activations."""
 
     rounds: int = 5
     height: float = 2.0
     floor: float = 1e-4
+    gates: str = "none"
+    slice: int = 0
+    planes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +241,18 @@ class Sweep:
     curves: Reach | Regions | None = None
     key: str | None = None
     place: Place | None = None
+
+    @property
+    def references(self) -> tuple[Run, ...]:
+        """The run that divergences start from, of each model."""
+        runs = (self.reference_of(variant.into) for variant in self.variants)
+        return tuple(dict.fromkeys(runs))
+
+    def reference_of(self, run: Run) -> Run:
+        """The run that divergences of another start from: of that one's model."""
+        if run.model == self.reference.model:
+            return self.reference
+        return replace(self.reference, model=run.model, data=run.data)
 
 
 @dataclass(frozen=True, slots=True)

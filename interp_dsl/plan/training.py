@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, stopped, whole
-from interp_dsl.plan.dictionaries import EvaluateDictionary, Fit, Fitted, Inspect
+from interp_dsl.plan.dictionaries import EvaluateDictionary, Fit, Fitted
 from interp_dsl.plan.memory import BYTES
 from interp_dsl.plan.places import Site
 
@@ -92,18 +92,9 @@ def judging_cost(task: EvaluateDictionary, known: Sizes) -> Cost:
     if task.splices:
         times = 1 + 2 * len(task.targets) + len(task.of.fitted)
         total += whole(task.run, data.n * times, known, batch=batch)
+    if any(m.function == "sparse_probing" for m in task.measures):
+        widths = sum((d.d_in or 0) + int(d.option("width")) for d in task.of.fitted)
+        total = replace(total, bytes=(total.bytes or 0) + BYTES * data.n * widths)
     products = sum(4.0 * (d.d_in or 0) * d.option("width") for d in task.of.fitted)
     flops = (total.flops or 0.0) + products * data.n * data.width * (2 if task.splices else 1)
     return replace(total, flops=flops, is_bound=task.splices)
-
-
-def reading_cost(task: Inspect, known: Sizes) -> Cost:
-    """Activations and their features: once, and once more where intervals of them are wanted."""
-    found = known.of(task.run)
-    if found is None:
-        return UNKNOWN
-    model, data = found
-    times = 2 if task.given.get("intervals") else 1
-    total = stopped(task.sites, model, data.n * times, data.width, task.batch)
-    products = sum(2.0 * (d.d_in or 0) * d.option("width") for d in task.of.fitted)
-    return replace(total, flops=(total.flops or 0.0) + products * data.n * times * data.width)

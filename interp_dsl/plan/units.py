@@ -24,7 +24,7 @@ from interp_dsl.plan.algebra import (
 )
 from interp_dsl.plan.expressions import Row, Rows, Tables, evaluate
 from interp_dsl.plan.names import edge_name, target_of, unit_of
-from interp_dsl.plan.places import Point, Positions, Site, Target, Unit
+from interp_dsl.plan.places import Point, Positions, Target, Unit
 
 
 def expand(units: Units, rows: Rows, n_positions: int | None) -> tuple[Unit, ...]:
@@ -171,7 +171,7 @@ def part_of(part: str, rows: Iterable[Row]) -> Iterator[Unit]:
     if part == "edges":
         for row in kept:
             name = edge_name(row["source"], row["target"], row["channel"])
-            yield Unit((Target(Site("edge", edge=name)),))
+            yield unit_of(name, str(row.get("position", "all")))
         return
     names = {end for row in kept for end in (row["source"], row["target"])} - {"logits"}
     for target in sorted(map(target_of, names), key=_turn):

@@ -42,7 +42,7 @@ def charts(
     for metric in metrics(table):
         rows = table.filter(metric=metric)
         label = named(metric, units.get(metric))
-        charted = [*_shares(rows, step, metric, label), *_swept(rows, step, metric, label, sizes)]
+        charted = [*_shares(rows, step), *_swept(rows, step, metric, label, sizes)]
         if charted:
             found[metric] = charted
     return found
@@ -95,8 +95,8 @@ def found_circuits(
     return made
 
 
-def _shares(rows: pl.DataFrame, step: str, metric: str, label: str) -> list[Chart]:
-    """A metric of the best 0.1 %, 0.2 %, … of the edges."""
+def _shares(rows: pl.DataFrame, step: str) -> list[Chart]:
+    """Faithfulness of the best 0.1 %, 0.2 %, … of the edges, of which `cpr` and `cmd` are areas."""
     points = []
     for unit, value in rows.select("unit", "value").iter_rows():
         share = _SHARE.fullmatch(unit)
@@ -104,9 +104,9 @@ def _shares(rows: pl.DataFrame, step: str, metric: str, label: str) -> list[Char
             points.append(Point(float(share[1]), value, note=" % of the edges"))
     if len(points) < 2:
         return []
-    title = f"{step}: {metric} by size"
-    line = Line(metric, points)
-    return [Chart(title, "share of the edges (%)", label, [line], log=all(p.x > 0 for p in points))]
+    line, log = Line("faithfulness", points), all(p.x > 0 for p in points)
+    title, axis = f"{step}: faithfulness by size", "share of the edges (%)"
+    return [Chart(title, axis, "faithfulness", [line], log=log)]
 
 
 def _swept(

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interp_dsl.report.reading import Reading
 from interp_dsl.runs.contexts import beginning, ending
-from interp_dsl.runs.features import Context, contexts, dictionaries, feature_rows, n_intervals
+from interp_dsl.runs.feature_effects import elsewhere
+from interp_dsl.runs.features import (
+    Context,
+    Ends,
+    contexts,
+    dictionaries,
+    ends,
+    feature_rows,
+    n_intervals,
+    neighbours,
+)
 from interp_dsl.runs.text import decimals, number, printable, share
 
 if TYPE_CHECKING:
@@ -18,6 +28,8 @@ MOST = 200
 """Features in a page, those that fire most strongly."""
 SIDE = 44
 """Characters of a context on each side of its token."""
+NEIGHBOURS = 12
+"""Features beside one in a page."""
 LARGEST, LOWER = 8, 12
 """Contexts of a feature in a page: of the largest, and of its intervals."""
 
@@ -35,14 +47,35 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """A token and what a feature adds to its logit."""
+
+    token: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A feature beside one, whether it has a card of its own, and how they go together."""
+
+    feature: int
+    is_shown: bool
+    facts: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """A feature: its number, what is known of it, the tokens that it fires on, its contexts by
-    what they are."""
+    what they are; the tokens that it promotes and suppresses; the features beside it; what
+    other steps say of it."""
 
     feature: int
     facts: Sequence[str]
     tokens: Sequence[str]
     groups: Sequence[tuple[str, Sequence[Shown]]]
+    written: Sequence[tuple[str, Sequence[Word]]]
+    beside: Sequence[Neighbour]
+    told: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,50 +94,98 @@ def features(reading: Reading, step: str, examples: pl.DataFrame) -> Features:
     """The first of a step's features, with their densities where another step has recorded them."""
     import polars as pl
 
-    of, density = _beside(reading, step)
-    rows = feature_rows(examples, density)
+    of, tables = _tables(reading, step)
+    rows = feature_rows(examples, tables.get("densities"), tables)
     seen = rows.filter(pl.col("tokens").is_not_null())
     first = seen.sort("maximum", descending=True, nulls_last=True, maintain_order=True).head(MOST)
     held = examples.filter(pl.col("feature").is_in(first["feature"].implode()))
     by_feature = {int(str(k[0])): part for k, part in held.group_by("feature")}
     parts = n_intervals(examples)
-    cards = [_card(row, by_feature[row["feature"]], parts) for row in first.iter_rows(named=True)]
+    there = set(first["feature"])
+    others = elsewhere(reading.plan, reading.folder, of) if reading.plan and of else None
+    cards = [
+        _card(
+            row,
+            list(_groups(by_feature[feature], feature, parts)),
+            list(_written(tables.get("logits"), feature)),
+            [_beside(one, there) for one in _neighbours(tables, feature)],
+            list(others.of(feature)) if others else [],
+        )
+        for row in first.iter_rows(named=True)
+        for feature in [row["feature"]]
+    ]
     kept = sum(len(shown) for card in cards for _, shown in card.groups)
     return Features(of, cards, len(seen) - len(first), len(held) - kept)
 
 
-def _beside(reading: Reading, step: str) -> tuple[str, pl.DataFrame | None]:
-    """The dictionary that a step's examples are of, and its densities."""
+def _tables(reading: Reading, step: str) -> tuple[str, Mapping[str, pl.DataFrame]]:
+    """The dictionary that a step's examples are of, and the last table of each other kind that is
+    of its features."""
     for one in dictionaries(reading.plan, reading.folder) if reading.plan else ():
         if step in one.examples:
-            last = one.densities[-1:]
-            return one.name, reading.folder.read_table(last[0]) if last else None
-    return "", None
+            last = {what: held[-1] for what, held in one.steps.items() if held}
+            del last["examples"]
+            return one.name, {what: reading.folder.read_table(s) for what, s in last.items()}
+    return "", {}
 
 
-def _card(row: dict[str, object], examples: pl.DataFrame, intervals: int) -> Card:
-    feature = int(str(row["feature"]))
+def _card(
+    row: Mapping[str, object],
+    groups: Sequence[tuple[str, Sequence[Shown]]],
+    written: Sequence[tuple[str, Sequence[Word]]],
+    beside: Sequence[Neighbour],
+    told: Sequence[str],
+) -> Card:
+    tokens = row["tokens"]
+    shown = [_visible(str(token)) for token in tokens] if isinstance(tokens, list) else []
+    return Card(int(str(row["feature"])), list(_facts(row)), shown, groups, written, beside, told)
+
+
+def _groups(
+    examples: pl.DataFrame, feature: int, intervals: int
+) -> Iterator[tuple[str, Sequence[Shown]]]:
+    """Contexts by what they are."""
     found = list(contexts(examples, feature))
+    places = decimals([c.activation for c in found])
     largest = [c for c in found if c.interval is None][:LARGEST]
     lower = [c for c in found if c.interval is not None][:LOWER]
-    places = decimals([c.activation for c in found])
     said = f"one of each of {intervals} equal parts, from its maximum down to 0"
-    groups = [("largest", largest), (said, lower)]
-    tokens = row["tokens"]
-    return Card(
-        feature,
-        list(_facts(row)),
-        [_visible(str(token)) for token in tokens] if isinstance(tokens, list) else [],
-        [(what, [_shown(c, places) for c in held]) for what, held in groups if held],
-    )
+    for what, held in (("largest", largest), (said, lower)):
+        if held:
+            yield what, [_shown(c, places) for c in held]
 
 
-def _facts(row: dict[str, object]) -> Iterator[str]:
-    density, maximum = row["density"], row["maximum"]
+def _written(logits: pl.DataFrame | None, feature: int) -> Iterator[tuple[str, Sequence[Word]]]:
+    """The tokens that a feature promotes, and those that it suppresses."""
+    found: Ends = ([], []) if logits is None else ends(logits, feature)
+    places = decimals([value for end in found for _, value in end])
+    for what, end in zip(("promotes", "suppresses"), found, strict=True):
+        if end:
+            yield what, [Word(_visible(token), number(value, places)) for token, value in end]
+
+
+def _neighbours(
+    tables: Mapping[str, pl.DataFrame], feature: int
+) -> Iterator[Mapping[str, float | None]]:
+    rows = neighbours(tables.get("nearest"), tables.get("cofiring"), feature)
+    yield from rows.head(NEIGHBOURS).iter_rows(named=True)
+
+
+def _beside(row: Mapping[str, float | None], there: Container[int]) -> Neighbour:
+    values = {k: row[k] for k in ("cosine", "jaccard", "pearson", "lift") if row[k] is not None}
+    facts = [f"{name} {number(v, 2, signed=name != 'lift')}" for name, v in values.items()]
+    feature = int(row["other"] or 0)
+    return Neighbour(feature, feature in there, facts)
+
+
+def _facts(row: Mapping[str, object]) -> Iterator[str]:
+    density, maximum, loss = row["density"], row["maximum"], row["loss"]
     if isinstance(density, float):
         yield f"{share(density)} of tokens"
     if isinstance(maximum, float):
         yield f"maximum {number(maximum, decimals([maximum]), signed=False)}"
+    if isinstance(loss, float):
+        yield f"loss without it {number(loss, 4)}"
 
 
 def _shown(context: Context, places: int) -> Shown:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
-from interp_dsl.report import factored
+from interp_dsl.report import factored, further
 from interp_dsl.report.curves import charts, found_circuits
 from interp_dsl.report.figures.bars import bars
 from interp_dsl.report.figures.heatmap import heatmap
@@ -51,13 +51,15 @@ def figure(
     table = folder.read_table(step)
     if form in (None, "curve", "graph") and (behind := _factored(folder, step, table)):
         return stacked(behind)
+    if form is None and (drawn := further.figures(reading, step, table)):
+        return stacked(drawn)
     forms = (form,) if form else _usual(reading, step, table)
     if forms == ("graph",):
         if circuit is None:
             raise _nothing(step, "has found no circuit")
         return circuit.to_svg()
-    drawn = (_drawn(reading, step, table, one, metric) for one in forms)
-    if first := next(filter(None, drawn), None):
+    made = (_drawn(reading, step, table, one, metric) for one in forms)
+    if first := next(filter(None, made), None):
         return stacked(first)
     if len(forms) > 1:
         raise _nothing(step, "makes no figure", f"interp show {folder.path.name} {step} prints it")

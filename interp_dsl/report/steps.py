@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from interp_dsl.language.diagnostics import InterpError
-from interp_dsl.report import factored
+from interp_dsl.report import factored, further
 from interp_dsl.report.curves import MOST, charts, found_circuits
 from interp_dsl.report.features import Features, features
 from interp_dsl.report.figures.bars import bars
@@ -127,7 +127,9 @@ def _panels(reading: Reading, name: str) -> Iterator[Panel]:
     elif is_example_table(held):
         yield Panel("features", features=features(reading, name, held))
     else:
-        yield Panel("table", table=table(held, count(len(held), "row")))
+        pictured = further.figures(reading, name, held)
+        shown = further.with_meanings(reading, name, held)
+        yield Panel("table", pictured, table=table(shown, count(len(held), "row")))
 
 
 # ---- factorings

@@ -13,7 +13,7 @@ from typing import Any
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.language.suggest import suggest
 from interp_dsl.runs.circuit import Circuit, Fingerprint, GraphSize, Method
-from interp_dsl.runs.circuit_table import EDGE_COLUMNS, REQUIRED, fault, meant
+from interp_dsl.runs.circuit_table import POSITION, REQUIRED, edge_columns, fault, meant
 from interp_dsl.runs.names import safe
 from interp_dsl.runs.schema import polars_types
 from interp_dsl.runs.text import printable
@@ -33,7 +33,6 @@ _HEAD = {
     "ablation": "text?",
     "edges": "list",
 }
-_EDGE = {n: kind if n in REQUIRED else f"{kind}?" for n, kind in EDGE_COLUMNS.items()}
 _FINGERPRINT = {"name": "text", "sha256": "text"}
 _GRAPH = {"n_layers": "integer", "n_heads": "integer", "n_edges": "integer"}
 _METHOD = {"name": "text", "options": "object"}
@@ -116,12 +115,15 @@ def from_json(text: str) -> Circuit:
     head = _fields(held, "", _HEAD)
     graph = _fields(head["graph"], "graph", _GRAPH)
     method = _fields(head["method"], "method", _METHOD)
-    rows = [_fields(row, f"edges[{i}]", _EDGE) for i, row in enumerate(head["edges"])]
-    columns = {name: [row[name] for row in rows] for name in EDGE_COLUMNS}
+    by_position = any(isinstance(row, dict) and POSITION in row for row in head["edges"])
+    kinds = edge_columns(by_position)
+    wanted = {n: kind if n in (*REQUIRED, POSITION) else f"{kind}?" for n, kind in kinds.items()}
+    rows = [_fields(row, f"edges[{i}]", wanted) for i, row in enumerate(head["edges"])]
+    columns = {name: [row[name] for row in rows] for name in kinds}
     for i, value in enumerate(head["thresholds"]):
         _check_kind(value, f"thresholds[{i}]", "number")
     return Circuit(
-        pl.DataFrame(columns, schema=polars_types(EDGE_COLUMNS), strict=False),
+        pl.DataFrame(columns, schema=polars_types(kinds), strict=False),
         GraphSize(**graph),
         Method(**method),
         Fingerprint(**_fields(head["model"], "model", _FINGERPRINT)),

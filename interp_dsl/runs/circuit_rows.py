@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from interp_dsl.plan.names import edge_name
-from interp_dsl.runs.circuit_table import EDGE_COLUMNS, KEY
-from interp_dsl.runs.text import Column, count, decimals, number
+from interp_dsl.runs.circuit_table import EDGE_COLUMNS, key_of
+from interp_dsl.runs.text import MISSING, Column, count, decimals, number
 
 if TYPE_CHECKING:
     import polars as pl
@@ -47,7 +47,7 @@ def kept_edges(table: pl.DataFrame, by: str) -> tuple[pl.DataFrame, str]:
 
 def edge_columns(rows: pl.DataFrame) -> list[Column]:
     """The columns of kept edges: which, how strong, and when they were judged."""
-    names = [edge_name(*key) for key in rows.select(KEY).iter_rows()]
+    names = [edge_name(*key) for key in rows.select(key_of(rows)).iter_rows()]
     columns = [Column("edge", names)]
     if "threshold" in rows.columns:
         columns.append(Column("threshold", [f"{t:g}" for t in rows["threshold"]], right=True))
@@ -57,5 +57,7 @@ def edge_columns(rows: pl.DataFrame) -> list[Column]:
             cells = [number(value, places) for value in rows[name]]
             columns.append(Column(name, cells, right=True))
     if not rows["order"].is_null().all():
-        columns.append(Column("order", [f"{n}" for n in rows["order"]], right=True))
+        columns.append(
+            Column("order", [MISSING if n is None else f"{n}" for n in rows["order"]], right=True)
+        )
     return columns

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from interp_dsl.runs.circuit import Circuit, Method
-from interp_dsl.runs.circuit_table import KEY, fault
+from interp_dsl.runs.circuit_table import POSITION, fault, key_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -48,13 +48,14 @@ def diff(left: Circuit, right: Circuit) -> CircuitDiff:
     graphs."""
     _check_alike(left, right)
     ours, theirs = left.edges, right.edges
-    shared = ours.select(*KEY, effect_left="effect").join(
-        theirs.select(*KEY, effect_right="effect"), on=KEY, how="inner", maintain_order="left"
+    key = key_of(ours)
+    shared = ours.select(*key, effect_left="effect").join(
+        theirs.select(*key, effect_right="effect"), on=key, how="inner", maintain_order="left"
     )
     n_all = len(ours) + len(theirs) - len(shared)
     return CircuitDiff(
-        ours.join(theirs, on=KEY, how="anti", maintain_order="left"),
-        theirs.join(ours, on=KEY, how="anti", maintain_order="left"),
+        ours.join(theirs, on=key, how="anti", maintain_order="left"),
+        theirs.join(ours, on=key, how="anti", maintain_order="left"),
         shared,
         len(shared) / n_all if n_all else 1.0,
     )
@@ -67,15 +68,16 @@ def _combined(
     import polars as pl
 
     _check_alike(left, right)
+    key = key_of(left.table)
     sides = pl.concat([left.table, right.table]).with_row_index("row")
-    held = sides.sort("kept", "row", descending=[True, False]).unique(KEY, keep="first")
+    held = sides.sort("kept", "row", descending=[True, False]).unique(key, keep="first")
     marks = [
-        side.edges.select(*KEY, pl.lit(True).alias(f"in_{n}"))
+        side.edges.select(*key, pl.lit(True).alias(f"in_{n}"))
         for n, side in (("left", left), ("right", right))
     ]
-    rows = sides.group_by(KEY).agg(turn=pl.col("row").min())
+    rows = sides.group_by(key).agg(turn=pl.col("row").min())
     for other in (held, *marks):
-        rows = rows.join(other, on=KEY, how="left")
+        rows = rows.join(other, on=key, how="left")
     inside = [pl.col(f"in_{n}").fill_null(False) for n in ("left", "right")]
     table = rows.sort("turn").with_columns(kept=kept(*inside)).select(left.table.columns)
     return Circuit(
@@ -98,6 +100,13 @@ def _origin(circuit: Circuit) -> dict[str, Any]:
     }
 
 
+def _places(circuit: Circuit) -> str:
+    """The positions at which a circuit tells edges apart."""
+    if POSITION not in circuit.table.columns:
+        return "none"
+    return ", ".join(sorted(circuit.table[POSITION].unique()))
+
+
 def _shared(left: T, right: T) -> T | None:
     return left if left == right else None
 
@@ -108,6 +117,7 @@ def _check_alike(left: Circuit, right: Circuit) -> None:
         ("layers", left.graph.n_layers, right.graph.n_layers),
         ("heads", left.graph.n_heads, right.graph.n_heads),
         ("edges", left.graph.n_edges, right.graph.n_edges),
+        ("positions", _places(left), _places(right)),
     )
     for what, ours, theirs in pairs:
         if ours != theirs:

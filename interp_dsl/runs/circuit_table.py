@@ -1,6 +1,8 @@
 """The edge table of a circuit: which columns, and what makes a table of edges one.
 
 source, target  nodes as the language writes them: `embed`, `pos_embed`, `L0H1`, `L0.mlp`, `logits`
+position        where the target reads, as the language writes it; a column of those tables alone
+                that tell edges apart by position
 channel         through what the target reads: q k v (or attn, where they are one) of a head, mlp,
                 logits. An edge from a head to itself is a direct one: the channel's whole input,
                 an edge that Conmy et al.'s graph counts
@@ -39,7 +41,20 @@ EDGE_COLUMNS: dict[str, Kind] = {
     "evaluated": "truth",
 }
 KEY = ("source", "target", "channel")
+POSITION = "position"
 REQUIRED = (*KEY, "kept", "evaluated")
+
+
+def edge_columns(by_position: bool) -> dict[str, Kind]:
+    """The columns of an edge table, in order."""
+    if not by_position:
+        return EDGE_COLUMNS
+    return {**{name: EDGE_COLUMNS[name] for name in KEY}, POSITION: "text", **EDGE_COLUMNS}
+
+
+def key_of(table: pl.DataFrame) -> tuple[str, ...]:
+    """The columns that tell which edge a row is."""
+    return (*KEY, POSITION) if POSITION in table.columns else KEY
 
 
 def edge_table(edges: pl.DataFrame, n_layers: int, n_heads: int) -> pl.DataFrame:
@@ -48,17 +63,18 @@ def edge_table(edges: pl.DataFrame, n_layers: int, n_heads: int) -> pl.DataFrame
     of these sizes, E724 where one stands twice. The message begins with the row as `edges[3]`."""
     import polars as pl
 
+    kinds = edge_columns(POSITION in edges.columns)
     for name in edges.columns:
-        if name not in EDGE_COLUMNS:
-            near = suggest(name, EDGE_COLUMNS)
+        if name not in kinds:
+            near = suggest(name, kinds)
             raise fault("E722", f"edges: no column is called {printable(name)}", meant(near))
-    missing = [name for name in EDGE_COLUMNS if name not in edges.columns]
+    missing = [name for name in kinds if name not in edges.columns]
     if missing:
         raise fault(
             "E722", f"edges: there is no column {missing[0]}", "give every edge its columns"
         )
     try:
-        table = edges.select(*EDGE_COLUMNS).cast(polars_types(EDGE_COLUMNS))  # type: ignore[arg-type]
+        table = edges.select(*kinds).cast(polars_types(kinds))  # type: ignore[arg-type]
     except pl.exceptions.PolarsError as error:
         raise fault("E722", "edges: a column has the wrong type", note=str(error)) from None
     table = table.with_columns(pl.col(pl.Float64).fill_nan(None))
@@ -81,7 +97,7 @@ def meant(near: str | None) -> str | None:
 def _check_values(table: pl.DataFrame) -> None:
     import polars as pl
 
-    for name in REQUIRED:
+    for name in (*REQUIRED, *key_of(table)):
         if row := _first(table, pl.col(name).is_null()):
             raise fault("E722", f"edges[{row[0]}].{name} is missing", "only numbers may be null")
     for name in ("effect", "score", "margin"):
@@ -127,11 +143,13 @@ def _check_edges(table: pl.DataFrame, nodes: dict[str, Node], n_layers: int) -> 
 def _check_once(table: pl.DataFrame) -> None:
     import polars as pl
 
-    if row := _first(table, ~pl.struct(KEY).is_first_distinct()):
+    key = key_of(table)
+    if row := _first(table, ~pl.struct(key).is_first_distinct()):
         found = row[1]
-        same = pl.all_horizontal(*(pl.col(name) == found[name] for name in KEY))
+        same = pl.all_horizontal(*(pl.col(name) == found[name] for name in key))
         first = _first(table, same)
-        edge = f"{found['source']} -> {found['target']} ({found['channel']})"
+        at = f" at {found[POSITION]}" if POSITION in key else ""
+        edge = f"{found['source']} -> {found['target']} ({found['channel']}){at}"
         note = f"it is edges[{first[0] if first else 0}] too"
         raise fault("E724", f"edges[{row[0]}]: {edge} stands twice", "leave one of the two", note)
 

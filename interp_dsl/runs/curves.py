@@ -24,12 +24,26 @@ slope           in a row of a whole curve, as all that follow: the largest slope
                 bounds of the median
 location        where it is steepest, width from a tenth of the change to nine tenths, jumps how
                 many steep stretches it has, plateau the share of the path that is flat; medians
-dropped         examples left out because the path's end is as its beginning; n counts the others"""
+dropped         examples left out because the path's end is as its beginning; n counts the others
+flips           neurons that are on at one end and off at the other, the median over examples; null
+                where they are not counted
+
+Further tables stand behind the step's name (TABLES).
+
+errors          of `perturb … using scale=DICTIONARY` (runs/errors.py)
+pairs           of paths among prompts: from which to which, and how steep the way is
+regions         the region of each prompt, from 0, and how many it has: prompts between which no
+                stretch is a jump
+planes          of `using slice=N`: points of a plane through the activation of a prompt (a), where
+                its path leads (b) and that of a further prompt (c); `along` and `across` are 0 at
+                a, 1 at b and at the height of c; a, b and c say how alike the output is to theirs,
+                1 for the same; `nearest` is the likest, `token` the most likely next"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from interp_dsl.runs.errors import ERROR_COLUMNS
 from interp_dsl.runs.schema import Kind, is_score_table
 
 if TYPE_CHECKING:
@@ -61,13 +75,39 @@ REGION_COLUMNS: dict[str, Kind] = {
     "jumps": "number",
     "plateau": "number",
     "dropped": "integer",
+    "flips": "number",
+}
+_PLACE: dict[str, Kind] = {"unit": "text", "position": "text"}
+_PATH: dict[str, Kind] = {**_PLACE, "direction": "text", "metric": "text"}
+TABLES: dict[str, dict[str, Kind]] = {
+    "errors": ERROR_COLUMNS,
+    "pairs": {
+        **_PATH,
+        "start": "integer",
+        "end": "integer",
+        "slope": "number",
+        "location": "number",
+        "width": "number",
+    },
+    "regions": {**_PATH, "prompt": "integer", "region": "integer", "size": "integer"},
+    "planes": {
+        **_PLACE,
+        "prompt": "integer",
+        "along": "number",
+        "across": "number",
+        "a": "number",
+        "b": "number",
+        "c": "number",
+        "nearest": "text",
+        "token": "text",
+    },
 }
 POINT = ("number", "length", "scale", "threshold")
 """Columns that tell the rows of one curve apart."""
 MEASURED = {*CURVE_COLUMNS, *REACH_COLUMNS, *REGION_COLUMNS} - {"direction", *POINT}
 OF_WHOLE = ("threshold", "reached", *list(REGION_COLUMNS)[1:])
 """Columns of rows that are about a curve as a whole."""
-BY_EXAMPLE = ("slope", "location", "width")
+BY_EXAMPLE = ("slope", "location", "width", "flips")
 """Of these the values of single examples are kept too."""
 
 

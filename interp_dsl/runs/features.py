@@ -4,12 +4,12 @@ the contexts of one, the histogram of densities."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from interp_dsl.plan.algebra import Run
-from interp_dsl.plan.dictionaries import Fit, Inspect
+from interp_dsl.plan.dictionaries import Fit, Inspect, InspectWeights
 from interp_dsl.plan.tasks import Plan
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.training import dictionary_name, step_of
@@ -20,23 +20,47 @@ if TYPE_CHECKING:
 TOKENS = 3
 """Tokens that a row names a feature by."""
 SIDES = ("clean", "corrupt")
+KINDS = {
+    "examples": "examples",
+    "density": "densities",
+    "logits": "logits",
+    "nearest": "nearest",
+    "cofiring": "cofiring",
+    "ablation": "ablation",
+}
+"""What each method of `inspect` leaves, as Read has it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
     """A dictionary, under the name that the language gives it; the steps that have a table of its
-    features' `examples` or `densities`; the data that it was last looked at on."""
+    features, by what is in it; the data that it was last looked at on."""
 
     name: str
     data: str
     examples: tuple[str, ...] = ()
     densities: tuple[str, ...] = ()
+    logits: tuple[str, ...] = ()
+    nearest: tuple[str, ...] = ()
+    cofiring: tuple[str, ...] = ()
+    ablation: tuple[str, ...] = ()
 
     def remedy(self, method: str, feature: int | None = None) -> str:
         """The step that would record what a method of `inspect` leaves."""
         what = f"features({self.name})" if feature is None else feature_units(self.name, [feature])
         name = f"{step_of(self.name)}_{method}"
-        return f"step {name} = inspect {what} by {method}() on {self.data}"
+        on = "" if method in ("logits", "nearest") else f" on {self.data}"
+        return f"step {name} = inspect {what} by {method}(){on}"
+
+    @property
+    def steps(self) -> dict[str, tuple[str, ...]]:
+        """The steps by what is in their tables."""
+        return {what: getattr(self, what) for what in KINDS.values()}
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """All steps that have a table of its features."""
+        return tuple(step for steps in self.steps.values() for step in steps)
 
 
 def dictionaries(plan: Plan, folder: RunFolder) -> list[Read]:
@@ -47,17 +71,16 @@ def dictionaries(plan: Plan, folder: RunFolder) -> list[Read]:
             for one in task.dictionaries:
                 name = dictionary_name(task.step, one.label)
                 found[name] = Read(name, data_name(task.run))
-        elif isinstance(task, Inspect):
+        elif isinstance(task, Inspect | InspectWeights):
             name = dictionary_name(task.of.step, task.of.fitted[0].label)
             read = found.get(name, Read(name, ""))
-            mine = (task.step,) if folder.has_table(task.step) else ()
-            is_density = task.method == "density"
-            found[name] = Read(
-                name,
-                data_name(task.run),
-                read.examples + (() if is_density else mine),
-                read.densities + (mine if is_density else ()),
-            )
+            if isinstance(task, Inspect):
+                read = replace(read, data=data_name(task.run))
+            if folder.has_table(task.step):
+                kind = KINDS[task.method]
+                held = {kind: (*read.steps[kind], task.step)}
+                read = replace(read, **held)  # type: ignore[arg-type]
+            found[name] = read
     return list(found.values())
 
 
@@ -76,25 +99,82 @@ def feature_units(dictionary: str, features: Iterable[int]) -> str:
 # ---- a row a feature
 
 
-def feature_rows(examples: pl.DataFrame | None, density: pl.DataFrame | None) -> pl.DataFrame:
-    """`feature`, `density`, `maximum`, `mean`, `alignment`, and the `tokens` that it fires most
-    strongly on; what neither table has is null. A maximum is that of the densities' data, where
-    there are any."""
+def feature_rows(
+    examples: pl.DataFrame | None,
+    density: pl.DataFrame | None,
+    further: Mapping[str, pl.DataFrame] | None = None,
+) -> pl.DataFrame:
+    """`feature`, `density`, `maximum`, `mean`, `alignment`, the `tokens` that it fires most
+    strongly on, those that it `promotes`, the `loss` of its ablation; what no table has is null.
+    A maximum is that of the densities' data, where there are any. `further`: tables by the method
+    that left them."""
     import polars as pl
 
-    from interp_dsl.runs.schema import DENSITY_COLUMNS, EXAMPLE_COLUMNS, polars_types
-
-    seen = pl.DataFrame(schema=polars_types(EXAMPLE_COLUMNS)) if examples is None else examples
-    known = pl.DataFrame(schema=polars_types(DENSITY_COLUMNS)) if density is None else density
+    seen, known = _held(examples, "examples"), _held(density, "density")
+    others = further or {}
+    written, lost = (_held(others.get(how), how) for how in ("logits", "ablation"))
     largest = seen.filter(pl.col("interval").is_null())
     named = largest.group_by("feature", maintain_order=True).agg(
         pl.col("activation").max().alias("seen"),
         pl.col("token").unique(maintain_order=True).head(TOKENS).alias("tokens"),
     )
-    rows = known.join(named, on="feature", how="full", coalesce=True).sort("feature")
-    return rows.select(
-        "feature", "density", pl.coalesce("maximum", "seen"), "mean", "alignment", "tokens"
+    top = written.filter(pl.col("end") == "top").sort("feature", "rank")
+    promoted = top.group_by("feature", maintain_order=True).agg(
+        pl.col("token").head(TOKENS).alias("promotes")
     )
+    every = pl.concat([t.select("feature") for t in (known, *others.values())]).unique()
+    rows = known
+    for table in (named, promoted, lost.select("feature", "loss"), every):
+        rows = rows.join(table, on="feature", how="full", coalesce=True)
+    maximum = pl.coalesce("maximum", "seen")
+    return rows.sort("feature").select(
+        "feature", "density", maximum, "mean", "alignment", "tokens", "promotes", "loss"
+    )
+
+
+def _held(table: pl.DataFrame | None, method: str) -> pl.DataFrame:
+    """A table of what a method leaves, empty where there is none."""
+    import polars as pl
+
+    from interp_dsl.runs.schema import FEATURE_TABLES, polars_types
+
+    return pl.DataFrame(schema=polars_types(FEATURE_TABLES[method])) if table is None else table
+
+
+# ---- what else is known of one
+
+
+Ends = tuple[Sequence[tuple[str, float]], Sequence[tuple[str, float]]]
+
+
+def ends(logits: pl.DataFrame, feature: int) -> Ends:
+    """The tokens that a feature promotes most, and those that it suppresses most, with what it
+    adds to their logits."""
+    import polars as pl
+
+    rows = logits.filter(pl.col("feature") == feature).sort("rank")
+    top, bottom = (
+        list(rows.filter(pl.col("end") == end).select("token", "logit").iter_rows())
+        for end in ("top", "bottom")
+    )
+    return top, bottom
+
+
+def neighbours(
+    nearest: pl.DataFrame | None, cofiring: pl.DataFrame | None, feature: int
+) -> pl.DataFrame:
+    """The features beside one, those closest to it or else those that fire most with it first:
+    `other`, the `cosine` of their decoders, `jaccard`, `pearson`, `lift` and `support` of where
+    they fire; null where a table does not have the pair."""
+    import polars as pl
+
+    of = pl.col("feature") == feature
+    close = _held(nearest, "nearest").filter(of).select("other", "cosine")
+    together = _held(cofiring, "cofiring").filter(of)
+    together = together.select("other", "jaccard", "pearson", "lift", "support")
+    rows = close.join(together, on="other", how="full", coalesce=True)
+    keys = ["cosine", "jaccard"]
+    return rows.sort(keys, descending=True, nulls_last=True, maintain_order=True)
 
 
 def firing_on(examples: pl.DataFrame, text: str) -> pl.Series:

@@ -15,15 +15,15 @@ TEMPORARY = ".tmp"
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; what was written there takes `path`'s place, on the disk,
-    when the block ends. After an exception or a kill the old file is as it was."""
+    """A temporary path beside `path`; what was written there takes `path`'s place when the block
+    ends. After an exception, a kill or a loss of power `path` holds the old file or the new one,
+    whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temporary
         _sync(temporary)
         temporary.replace(path)
-        _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

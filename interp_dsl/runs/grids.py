@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interp_dsl.plan.names import edge_name
-from interp_dsl.runs.circuit_table import KEY
+from interp_dsl.runs.circuit_table import KEY, POSITION
 from interp_dsl.runs.nodes import CHANNELS, level, parse_node
 from interp_dsl.runs.schema import extra_columns
 
@@ -99,14 +99,14 @@ def grids(table: pl.DataFrame, metric: str, column: str) -> list[Grid]:
 
 def edge_grids(table: pl.DataFrame, column: str) -> list[Grid]:
     """The picture of a circuit's edge table, readers down and senders across, for each of its
-    thresholds."""
+    thresholds and positions."""
     import polars as pl
 
     names = [edge_name(*key) for key in table.select(KEY).iter_rows()]
     named = table.with_row_index("row").with_columns(unit=pl.Series(names, dtype=pl.String))
-    held = [name for name in ("threshold",) if name in table.columns]
+    held = [name for name in ("threshold", POSITION) if name in table.columns]
     parts = named.partition_by(held, maintain_order=True) if held else [named]
-    said = [f"threshold={part['threshold'][0]:g}" if held else "" for part in parts]
+    said = [", ".join(f"{name}={_fixed(part[name][0])}" for name in held) for part in parts]
     found = [g for p, w in zip(parts, said, strict=True) for g in _edges(p, column, w)]
     return [grid for grid in found if np.isfinite(grid.values).any()]
 

@@ -103,6 +103,60 @@ DENSITY_COLUMNS: dict[str, Kind] = {
 """What `inspect … by density()` leaves: on which share of the n tokens a feature fires, its mean
 there and its maximum (null where it never does), the cosine of its encoder and decoder."""
 
+LOGIT_COLUMNS: dict[str, Kind] = {
+    "feature": "integer",
+    "end": "text",
+    "rank": "integer",
+    "id": "integer",
+    "token": "text",
+    "logit": "number",
+}
+"""What `inspect … by logits()` leaves: `end` is top or bottom, `rank` counts from 1 at that end;
+`logit` is what the feature's direction adds to the token's logit, less the mean over the
+vocabulary."""
+
+NEAREST_COLUMNS: dict[str, Kind] = {
+    "feature": "integer",
+    "other": "integer",
+    "cosine": "number",
+}
+"""What `inspect … by nearest()` leaves: the features closest to each, the closest first."""
+
+COFIRING_COLUMNS: dict[str, Kind] = {
+    "feature": "integer",
+    "other": "integer",
+    "jaccard": "number",
+    "pearson": "number",
+    "cosine": "number",
+    "lift": "number",
+    "lift_low": "number",
+    "sufficiency": "number",
+    "necessity": "number",
+    "support": "integer",
+    "n": "integer",
+}
+"""What `inspect … by cofiring()` leaves: the features that fire with each, the most first.
+`support`: of the n tokens those that both fire on; `sufficiency` is P(other | feature), `necessity`
+P(feature | other), `lift_low` the lift's lower bound (95 %, for all pairs at once)."""
+
+ABLATION_COLUMNS: dict[str, Kind] = {
+    "feature": "integer",
+    "prompts": "integer",
+    "n": "integer",
+    "activation": "number",
+    "loss": "number",
+    "low": "number",
+    "high": "number",
+    "kl": "number",
+    "after": "number",
+    "n_after": "integer",
+}
+"""What `inspect … by ablation()` leaves: on the n tokens of so many prompts that a feature fires on
+and that predict a next one, its mean `activation` and the mean changes without it: of the `loss` of
+the next token, with bounds (95 %, prompts drawn anew), the divergence `kl` from the model as it is,
+and `after` them, of the loss on the `n_after` other tokens behind the first of them; null where
+there are none."""
+
 TEXT_COLUMNS: dict[str, Kind] = {
     "prompt": "integer",
     "under": "text",
@@ -184,6 +238,14 @@ def _shared(numbers: Sequence[int | None]) -> int | None:
     return numbers[0] if len(set(numbers)) == 1 else None
 
 
+def plain_table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, Kind]) -> pl.DataFrame:
+    """A table of rows that have every column."""
+    import polars as pl
+
+    held, schema = list(rows), polars_types(columns)
+    return pl.DataFrame({name: [row[name] for row in held] for name in schema}, schema=schema)
+
+
 def is_score_table(table: pl.DataFrame) -> bool:
     """Whether a table has all the score columns (a circuit's edge table, say, has not)."""
     return SCORE_COLUMNS.keys() <= set(table.columns)
@@ -202,6 +264,53 @@ def is_example_table(table: pl.DataFrame) -> bool:
 def is_density_table(table: pl.DataFrame) -> bool:
     """Whether a table holds how often features fire."""
     return table.columns == [*DENSITY_COLUMNS]
+
+
+SPLIT_COLUMNS: dict[str, Kind] = {
+    "dictionary": "text",
+    "reference": "text",
+    "feature": "integer",
+    "part": "integer",
+    "cosine": "number",
+    "sufficiency": "number",
+    "necessity": "number",
+    "support": "integer",
+}
+"""The table `splits` that `evaluate … measure splitting()` leaves behind its step's name: of a
+feature of the `reference` each part that fires, and on how many tokens both do; `sufficiency` is
+P(part | feature), `necessity` P(feature | part)."""
+
+PROBE_COLUMNS: dict[str, Kind] = {
+    "dictionary": "text",
+    "target": "text",
+    "label": "text",
+    "k": "integer",
+    "rank": "integer",
+    "feature": "integer",
+    "difference": "number",
+    "weight": "number",
+    "accuracy": "number",
+    "n": "integer",
+}
+"""The table `probes` that `evaluate … measure sparse_probing()` leaves: the features of each probe
+that tells a `label` of the column `target` from the others, by how much their means differ; its
+`accuracy` is on the n examples that it was tried on."""
+
+FEATURE_TABLES: dict[str, dict[str, Kind]] = {
+    "examples": EXAMPLE_COLUMNS,
+    "density": DENSITY_COLUMNS,
+    "logits": LOGIT_COLUMNS,
+    "nearest": NEAREST_COLUMNS,
+    "cofiring": COFIRING_COLUMNS,
+    "ablation": ABLATION_COLUMNS,
+}
+"""What each way to look at features leaves."""
+
+
+def reading_of(table: pl.DataFrame) -> str | None:
+    """By which way to look at features a table was made; None for any other table."""
+    names = table.columns
+    return next((how for how, columns in FEATURE_TABLES.items() if names == [*columns]), None)
 
 
 def extra_columns(table: pl.DataFrame) -> list[str]:

@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from interp_dsl.runs.circuit_table import KEY
+from interp_dsl.runs.circuit_table import KEY, POSITION
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,6 +26,7 @@ class Judged:
     score: float | None
     margin: float | None
     evaluated: bool
+    position: str = "all"
 
 
 @dataclass(frozen=True)
@@ -65,4 +66,5 @@ def _judged(row: dict[str, Any]) -> Judged:
         row["score"],
         row["margin"],
         row["evaluated"],
+        row.get(POSITION, "all"),
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from interp_dsl.plan.names import edge_name
 from interp_dsl.runs.circuit_rows import is_edge_table
+from interp_dsl.runs.circuit_table import key_of
 from interp_dsl.runs.grids import Grid, edge_grids, grids, value_columns
 from interp_dsl.runs.rank import metrics
 from interp_dsl.runs.schema import is_score_table
@@ -155,7 +156,7 @@ class Atlas(Stepped):
         """A table row as the language writes it, with its position."""
         held = self.table.row(row, named=True)
         if "unit" not in held:
-            return edge_name(held["source"], held["target"], held["channel"])
+            return edge_name(*(held[name] for name in key_of(self.table)))
         unit, position = str(held["unit"]), held["position"]
         return unit if position in (None, "all") else f"{unit} at {position}"
 

@@ -66,6 +66,8 @@ def feature_table(rows: pl.DataFrame) -> FrameModel:
         TokensColumn("fires on", "tokens"),
         NumberColumn.of(rows, "mean", signed=False),
         NumberColumn.of(rows, "alignment", signed=False, places=2),
+        NumberColumn.of(rows, "loss", "loss without"),
+        TokensColumn("promotes", "promotes"),
     ]
     held = [c for c in made if not len(rows) or not rows[c.by].is_null().all()]
     return FrameModel(rows, held, "maximum")

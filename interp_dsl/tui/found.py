@@ -80,9 +80,9 @@ class Found:
 
     @property
     def strengths(self) -> dict[Edge, float | None]:
-        """The strengths of the circuit's edges."""
-        held = self.circuit.edges.select(*KEY, self.column)
-        return {(s, t, c): value for s, t, c, value in held.iter_rows()}
+        """The strengths of the circuit's edges, of one at several positions the largest."""
+        held = self.circuit.edges.select(*KEY, self.column).rows()
+        return {(s, t, c): v for s, t, c, v in sorted(held, key=lambda row: abs(row[3] or 0.0))}
 
     @property
     def faithful(self) -> Point | None:

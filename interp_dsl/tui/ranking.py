@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interp_dsl.runs.circuit_rows import is_edge_table, strength
+from interp_dsl.runs.circuit_table import key_of
 from interp_dsl.runs.rank import metrics, ranking_column
 from interp_dsl.runs.schema import extra_columns, is_estimated, is_score_table
 from interp_dsl.tui.widgets.columns import (
@@ -123,7 +124,7 @@ def _effects(frame: pl.DataFrame) -> list[Column]:
 
 
 def _edges(rows: pl.DataFrame) -> FrameModel:
-    columns: list[Column] = [TextColumn.of(rows, name) for name in ("source", "target", "channel")]
+    columns: list[Column] = [TextColumn.of(rows, name) for name in key_of(rows)]
     if "threshold" in rows.columns:
         columns.append(TextColumn.of(rows, "threshold"))
     columns.append(FlagColumn("kept", "kept", 6, "kept"))

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from interp_dsl.plan.generation import Generate
-from interp_dsl.plan.tasks import Factor, Sweep, Task
+from interp_dsl.plan.tasks import Factor, Regions, Relate, Sweep, Task
 from interp_dsl.runs.features import Read, dictionaries
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.parts import names_columns
@@ -100,6 +100,30 @@ def _no_spectra(folder: RunFolder) -> str | None:
     return "no step of factor has ended; its spectra and modules will be here"
 
 
+def _no_planes(folder: RunFolder) -> str | None:
+    if any(step.endswith(".planes") for step in folder.steps):
+        return None
+    return "no step of interpolate with a slice has ended; its planes will be here"
+
+
+def _has_planes(folder: RunFolder) -> bool:
+    drawing = (t.curves for t in _tasks(folder) if isinstance(t, Sweep))
+    planned = any(isinstance(regions, Regions) and regions.slice for regions in drawing)
+    return planned or _no_planes(folder) is None
+
+
+def _no_relations(folder: RunFolder) -> str | None:
+    tables = (folder.path / "tables").glob("*.pairs.parquet")
+    if any(names_columns(path, "below", "above", "lift") for path in tables):
+        return None
+    return "no step of relate has ended; the features that it relates will be here"
+
+
+def _has_relations(folder: RunFolder) -> bool:
+    planned = any(isinstance(task, Relate) for task in _tasks(folder))
+    return planned or _no_relations(folder) is None
+
+
 def _has_dictionaries(folder: RunFolder) -> bool:
     return bool(_read(folder))
 
@@ -142,6 +166,8 @@ _MAPS, _CIRCUIT = ("screens.maps", "MapsScreen"), ("screens.circuit", "CircuitSc
 _PROMPT = ("screens.prompt", "PromptScreen")
 _CURVES = ("screens.curves", "CurvesScreen")
 _SPECTRA = ("screens.spectra", "SpectraScreen")
+_PLANES = ("screens.planes", "PlanesScreen")
+_RELATIONS = ("screens.relations", "RelationsScreen")
 _FEATURES = ("screens.features", "FeaturesScreen")
 _COMPARE = ("screens.compare", "CompareScreen")
 
@@ -162,6 +188,15 @@ VIEWS: tuple[View, ...] = (
         _no_spectra,
         _has_spectra,
     ),
+    View(
+        "planes",
+        "z",
+        "Planes",
+        "outputs on a plane",
+        _screen(*_PLANES),
+        _no_planes,
+        _has_planes,
+    ),
     View("prompt", "p", "Prompt", "tokens, attention, logits", _screen(*_PROMPT), _no_pairs),
     View(
         "features",
@@ -173,8 +208,17 @@ VIEWS: tuple[View, ...] = (
         _has_dictionaries,
     ),
     View(
-        "samples",
+        "relations",
         "a",
+        "Relations",
+        "features across layers",
+        _screen(*_RELATIONS),
+        _no_relations,
+        _has_relations,
+    ),
+    View(
+        "samples",
+        "S",
         "Samples",
         "texts written, plain and steered",
         _screen("screens.samples", "SamplesScreen"),

@@ -153,7 +153,7 @@ def _with_edges(call: Call, checks: Checks, step: Step, edges: EdgeSet) -> Step:
     if graph is None:
         return replace(step, units=edges.among)
     units = edge_units(graph, edges.among, model.name)
-    n_rows = len(units.units) if isinstance(units, Explicit) else None
+    n_rows = checks.count(units, model, into)
     return replace(step, units=units, n_rows=n_rows)
 
 

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from interp_dsl.plan.algebra import Explicit, Intervention, Points, Units
+from interp_dsl.plan.curves import PLANE
 from interp_dsl.plan.paths import (
     AlongSlope,
     AlongVector,
+    Among,
     Between,
     Components,
     Drawn,
     Moved,
     Path,
+    Plane,
+    Sized,
     Toward,
 )
 from interp_dsl.plan.places import Length, Target
 from interp_dsl.plan.tasks import Reach, Regions, Sweep, Variant
 from interp_dsl.verbs.directions import PATHS
 from interp_dsl.verbs.lowering import Lowering, place_of, sites
+from interp_dsl.verbs.rebuilt import (
+    check_dictionaries,
+    dictionaries_of,
+    dictionary_path,
+    each_dictionary,
+)
 from interp_dsl.verbs.signature import Checks
 from interp_dsl.verbs.values import (
     Call,
     Change,
     Context,
     CurveTerm,
+    DictionaryTerm,
     DirectionTerm,
     Model,
     Side,
@@ -36,8 +47,9 @@ from interp_dsl.verbs.values import (
 
 FEW = 8
 NO_VECTOR = ("pattern", "neuron", "logits", "edge", "hook")
-OWN = ("toward_random", "toward_real", "toward_zero", "toward", "line", "arc")
-"""Directions that begin at the activation itself."""
+TOWARD = ("toward_random", "toward_real", "toward_zero", "toward", "line", "arc")
+OWN = (*TOWARD, "rebuilt", "decoder")
+"""Directions that depend on the activation itself."""
 
 
 def check_places(call: Call, checks: Checks) -> None:
@@ -61,9 +73,13 @@ def check_places(call: Call, checks: Checks) -> None:
         )
 
 
-def check_directions(call: Call, checks: Checks, model: Model) -> tuple[DirectionTerm, ...]:
-    """The directions under names of their own, each of this model and as wide as the places."""
-    found = named(call.clauses["along"])
+def check_directions(
+    call: Call, checks: Checks, model: Model, scale: DictionaryTerm | None = None
+) -> tuple[DirectionTerm, ...]:
+    """The directions under names of their own, each of this model and as wide as the places; as
+    long as the error of the dictionary `scale`."""
+    found = tuple(each_dictionary(named(call.clauses["along"]), scale))
+    check_dictionaries(call, checks, found, model)
     for one in found:
         if one.of is not None:
             checks.check_side(call, one.of, model, "along")
@@ -164,8 +180,9 @@ def moved(change: Change, model: Model, into: Side, lowering: Lowering) -> Inter
     """A change along directions bound to a model, the passes that it is made from asked for."""
     term, units = change.source, change.units.units
     home = term.side or into
-    paths = tuple(_path(one, model, home, units, lowering) for one in term.directions)
-    counts = tuple((p.name, p.n if isinstance(p, Drawn | Components) else 1) for p in paths)
+    models = term.models or (model,)
+    paths = tuple(_sized(one, models, home, units, lowering) for one in term.directions)
+    counts = tuple((p.name, getattr(p, "n", 1)) for p in paths)
     run = None
     if any(length.scale == "norm" for length in term.lengths):
         run = lowering.run(home, model)
@@ -173,8 +190,17 @@ def moved(change: Change, model: Model, into: Side, lowering: Lowering) -> Inter
     return Intervention(Points(units, counts, term.lengths), Moved(paths, run))
 
 
-def _path(term: DirectionTerm, model: Model, side: Side, units: Units, lowering: Lowering) -> Path:
-    touched = sites(units, {})
+def _sized(
+    term: DirectionTerm, models: tuple[Model, ...], side: Side, units: Units, lowering: Lowering
+) -> Path:
+    path = _path(term, models, side, units, lowering)
+    return path if term.sized is None else Sized(path, dictionaries_of(term.sized, lowering))
+
+
+def _path(
+    term: DirectionTerm, models: tuple[Model, ...], side: Side, units: Units, lowering: Lowering
+) -> Path:
+    touched, model = sites(units, {}), models[0]
     match term.kind:
         case "vector":
             assert term.vector is not None
@@ -188,15 +214,21 @@ def _path(term: DirectionTerm, model: Model, side: Side, units: Units, lowering:
         case "toward" | "toward_zero" | "line" | "arc":
             source = term.source or SourceTerm("zero")
             if term.kind in PATHS and source.kind == "side" and source.side is not None:
-                ends = lowering.run(side, model), lowering.run(source.side, model)
+                sides = (side, source.side)
+                ends = tuple(lowering.run(one, m) for m in models for one in sides)
                 for run in ends:
                     lowering.forward(run, sites=touched)
                 return Between(term.name, ends, term.kind)
+            if source.kind == "others":
+                return Among(term.name, lowering.run(side, model), term.n, term.kind)
             how = term.kind if term.kind in PATHS else "line"
             return Toward(term.name, lowering.source(source, model, touched), how)
         case "random":
             return Drawn(term.name, "random", term.n, term.seed)
     run = lowering.run(term.of or side, model)
+    if term.dictionary is not None:
+        lowering.forward(run, sites=touched)
+        return dictionary_path(term, run, lowering)
     if term.kind in ("difference", "toward_real"):
         lowering.forward(run, sites=touched)
     else:
@@ -218,24 +250,22 @@ def lower(
 ) -> None:
     """The passes of the runs that are moved, and the sweep over the points."""
     assert step.model is not None and step.change is not None and step.curves is not None
-    model, first = step.model, sides[0]
+    model, first, source = step.model, sides[0], step.change.source
     change = lowering.intervention(step.change, model, first)
-    reference = lowering.reference(first, model)
-    starts_at_itself = any(term.kind in OWN for term in step.change.source.directions)
-    contexts: tuple[Context, ...] = call.clauses.get("under", ())
-    variants: list[Variant] = []
+    if isinstance(curves, Regions) and curves.slice:
+        assert isinstance(change.source, Moved)
+        plane = Plane(PLANE, change.source.paths[0])
+        change = replace(change, source=replace(change.source, paths=(*change.source.paths, plane)))
+    models = source.models or (model,)
     labels = step.curves.sides or ("",) * len(sides)
-    for side, label in zip(sides, labels, strict=True):
-        for context in contexts or (Context("", ()),):
-            run = lowering.variant_run(side, context.changes, model)
-            lowering.measured(run, step.metrics, reference)
-            if starts_at_itself:
-                lowering.forward(run, sites=sites(step.change.units.units, {}))
-            columns: tuple[tuple[str, float | str], ...] = ()
-            columns += (("under", context.name),) if contexts else ()
-            columns += (("side", label),) if label else ()
-            variants.append(Variant(run, None, columns))
-    lowering.checks(first, model)
+    variants = [
+        variant
+        for one in models
+        for side, label in zip(sides, labels, strict=True)
+        for variant in _variants(call, step, one, side, label, lowering)
+    ]
+    for one in models:
+        lowering.checks(first, one)
     lowering.add(
         Sweep(
             f"sweep:{step.name}",
@@ -243,8 +273,26 @@ def lower(
             tuple(variants),
             change,
             step.metrics,
-            reference,
+            lowering.reference(first, model),
             curves=curves,
             place=place_of(call.verb_span),
         )
     )
+
+
+def _variants(
+    call: Call, step: Step, model: Model, side: Side, label: str, lowering: Lowering
+) -> Iterator[Variant]:
+    """A side of a model as it is, or under each context, measured."""
+    assert step.change is not None and step.curves is not None
+    terms = step.change.source.directions
+    keeps = any(term.kind in OWN or term.sized is not None for term in terms)
+    contexts: tuple[Context, ...] = call.clauses.get("under", ())
+    for context in contexts or (Context("", ()),):
+        run = lowering.variant_run(side, context.changes, model)
+        lowering.measured(run, step.metrics, lowering.reference(side, model))
+        if keeps:
+            lowering.forward(run, sites=sites(step.change.units.units, {}))
+        columns = {"under": context.name, "side": label}
+        columns["model"] = model.name if step.curves.models else ""
+        yield Variant(run, None, tuple((name, told) for name, told in columns.items() if told))

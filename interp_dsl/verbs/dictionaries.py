@@ -15,6 +15,8 @@ WITHOUT = ("pattern", "edge", "hook", "logits", "feature")
 """Sites that no dictionary is fitted to: their width is the prompt's, or not known."""
 SWEPT = ("width", "k", "l1", "l0", "target", "lr", "seed")
 """Options that may be lists: a dictionary for each combination."""
+COFIRING = ("jaccard", "pearson", "cosine", "lift")
+"""What features that fire together are ranked by."""
 SHARED = ("batch", "buffer")
 """Options that all dictionaries of a step have in common."""
 
@@ -167,8 +169,45 @@ READINGS: dict[str, Function] = {
             },
         ),
         Function("density", "How often and how much a feature fires, and how its parts align."),
+        Function(
+            "logits",
+            "Which tokens a feature promotes and which it suppresses, by its decoder's direction "
+            "through the final norm and the unembedding.",
+            {"top": Parameter("int", 10, "tokens at each end", least=1)},
+        ),
+        Function(
+            "nearest",
+            "The features whose decoder directions are closest.",
+            {"top": Parameter("int", 10, "features beside each", least=1)},
+        ),
+        Function(
+            "cofiring",
+            "The features that fire on the same tokens.",
+            {
+                "top": Parameter("int", 10, "features beside each", least=1),
+                "measure": Parameter("word", "jaccard", "what they are ranked by", COFIRING),
+                "support": Parameter("int", 20, "tokens that both fire on, at least", least=1),
+            },
+        ),
+        Function(
+            "ablation",
+            "What the model loses without a feature, on the tokens that it fires on.",
+            {
+                "prompts": Parameter(
+                    "int", 16, "of those that a feature fires on, drawn at random", least=1
+                ),
+                "seed": Parameter("int", 0, "of the draw", least=0),
+            },
+        ),
     )
 }
+OF_WEIGHTS = ("logits", "nearest")
+"""Ways to look at features that read no data."""
+WRITTEN = (
+    "embed", "pos_embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "head",
+    "z", "neuron",
+)  # fmt: skip
+"""Places from which a direction goes to the logits by a linear map."""
 
 UNTIL = Function(
     "until",

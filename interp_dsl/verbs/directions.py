@@ -9,6 +9,14 @@ _N = Parameter("int", 1, "how many for each example and position", least=1)
 _SEED = Parameter("int", 0, "the seed of the draw", least=0)
 _OF = Parameter("side", None, "whose activations count; the step's own side when left out")
 _DRAWN = {"n": _N, "seed": _SEED, "of": _OF}
+_DICTIONARY = Parameter("dictionaries", doc="a dictionary of each place, or several: sae")
+WHICH = {
+    "random": "of all features",
+    "active": "that are on there",
+    "inactive": "that are off there and on elsewhere",
+    "dead": "that are on nowhere",
+}
+"""What features a decoder's directions are of; `random` where nothing is said."""
 
 DIRECTIONS: dict[str, Function] = {
     f.name: f
@@ -47,6 +55,39 @@ DIRECTIONS: dict[str, Function] = {
             "gradient",
             "Up the slope of a metric, at every place its own.",
             {"metric": Parameter("metric", doc="a metric that has a slope: logit_diff()")},
+        ),
+        Function(
+            "error",
+            "To what a dictionary makes of the activation; norm=kept at the activation's length, "
+            "without the shrinkage (Gurnee 2024).",
+            {
+                "dictionary": _DICTIONARY,
+                "norm": Parameter("word", "rebuilt", "whose length", ("rebuilt", "kept")),
+            },
+        ),
+        Function(
+            "shrinkage",
+            "To the activation at the length of what a dictionary makes of it: shrinkage alone.",
+            {"dictionary": _DICTIONARY},
+        ),
+        Function(
+            "rotated",
+            "To a vector in a random direction, with the length and the cosine to the activation "
+            "that a dictionary's reconstruction has. It is as long as the error.",
+            {"dictionary": _DICTIONARY, "n": _N, "seed": _SEED},
+        ),
+        Function(
+            "decoder",
+            "Along decoder directions of features, drawn for each example and position: any, or "
+            "those that are on there, off there but not dead, or on nowhere.",
+            {
+                "dictionary": _DICTIONARY,
+                **{
+                    which: Parameter("int", None, f"how many {told}", least=1)
+                    for which, told in WHICH.items()
+                },
+                "seed": _SEED,
+            },
         ),
         Function(
             "vector",

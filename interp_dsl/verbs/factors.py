@@ -72,6 +72,13 @@ FACTORINGS: dict[str, Factoring] = {
                     "tolerance": Parameter(
                         "number", 0.001, "how much worse the metric may get", least=0
                     ),
+                    "steps": Parameter(
+                        "int",
+                        0,
+                        "points of the integrated gradients that edges are made from; 0 for the "
+                        "slopes at the activations",
+                        least=0,
+                    ),
                     "examples": Parameter(
                         "int", 256, "how many of them edges are ablated on", least=1
                     ),

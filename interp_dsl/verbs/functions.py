@@ -173,3 +173,14 @@ SOURCES: dict[str, Function] = {
         ),
     )
 }
+
+OTHERS = Function(
+    "others",
+    "Each of n other prompts of a side, those behind a prompt, counted round; all where n is left "
+    "out.",
+    {
+        "side": Parameter("side", doc="the side on which paths begin"),
+        "n": Parameter("int", None, "how many others", least=1),
+    },
+)
+"""Where paths of `interpolate` may lead besides."""

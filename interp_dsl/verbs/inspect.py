@@ -1,8 +1,9 @@
-"""`inspect features(DICTIONARY) by METHOD on DATA`: what features mean."""
+"""`inspect features(DICTIONARY) by METHOD`, most of it `on DATA`: what features mean."""
 
 from __future__ import annotations
 
-from interp_dsl.plan.dictionaries import DictionaryOf, Inspect
+from interp_dsl.plan.dictionaries import DictionaryOf, Inspect, InspectWeights
+from interp_dsl.verbs.dictionaries import OF_WEIGHTS, WRITTEN
 from interp_dsl.verbs.lowering import Lowering, place_of
 from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.values import Call, FeaturesTerm, ReadingTerm, Side, Step
@@ -10,12 +11,45 @@ from interp_dsl.verbs.values import Call, FeaturesTerm, ReadingTerm, Side, Step
 
 def _check(call: Call, checks: Checks) -> Step:
     term: FeaturesTerm = call.objects[0]
-    side: Side = call.one("on")
+    how: ReadingTerm = call.one("by")
+    side: Side | None = call.one("on")
     model = term.step.model
     assert model is not None
-    checks.check_side(call, side, model, "on")
-    checks.check_contexts(call, model, side, "on")
+    if how.method in OF_WEIGHTS:
+        _check_weights(call, checks, term, how)
+    elif side is None:
+        checks.error(
+            "E301",
+            f"`{how.method}()` looks at features on data",
+            call.spans["by"],
+            help=f"say which: inspect … by {how.method}() on DATA",
+        )
+    else:
+        checks.check_side(call, side, model, "on")
+        checks.check_contexts(call, model, side, "on")
     return Step(call.name, "inspect", "features", model)
+
+
+def _check_weights(call: Call, checks: Checks, term: FeaturesTerm, how: ReadingTerm) -> None:
+    """What the weights say is the same on all data; to the logits go only places that write to the
+    stream."""
+    if "on" in call.clauses:
+        checks.error(
+            "E306",
+            f"`{how.method}()` is of the weights alone",
+            call.spans["on"],
+            label="no data are read",
+            help="leave `on` away",
+        )
+    site = term.fitted.target.site
+    if how.method == "logits" and site.kind not in WRITTEN:
+        checks.error(
+            "E306",
+            f"features of {term.fitted.target.place} do not write to the residual stream",
+            call.spans["by"],
+            label="no linear map leads from there to the logits",
+            help="measure what they do: inspect … by ablation() on DATA",
+        )
 
 
 def _lower(call: Call, step: Step, lowering: Lowering) -> None:
@@ -23,28 +57,32 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     how: ReadingTerm = call.one("by")
     assert step.model is not None
     lowering.require([term.step.name])
-    lowering.add(
-        Inspect(
-            f"inspect:{step.name}",
-            step.name,
-            lowering.run(call.one("on"), step.model),
-            DictionaryOf(term.step.name, (term.fitted,)),
-            term.numbers,
-            how.method,
-            tuple(sorted(how.options.items())),
-            lowering.width(call.one("on"), step.model),
-            place=place_of(call.verb_span),
+    name, of = step.name, DictionaryOf(term.step.name, (term.fitted,))
+    numbers, method = term.numbers, how.method
+    options = tuple(sorted(how.options.items()))
+    place, side = place_of(call.verb_span), call.one("on")
+    if side is None:
+        model = lowering.model(step.model)
+        lowering.add(
+            InspectWeights(
+                f"inspect:{name}", name, model, of, numbers, method, options, place=place
+            )
         )
+        return
+    run, width = lowering.run(side, step.model), lowering.width(side, step.model)
+    lowering.add(
+        Inspect(f"inspect:{name}", name, run, of, numbers, method, options, width, place=place)
     )
 
 
 VERB = Verb(
     "inspect",
-    "Show on what features of a dictionary fire.",
+    "Show what features of a dictionary mean: on what they fire, what they write, what they are "
+    "near to, what the model loses without them.",
     Clause("features", "the features: features(sae), sae[12]", required=True),
     {
         "by": Clause("reading", "how to look at them", required=True),
-        "on": Clause("data", "the data", required=True),
+        "on": Clause("data", "the data; none for logits() and nearest()"),
     },
     _check,
     _lower,

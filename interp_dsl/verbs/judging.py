@@ -47,14 +47,58 @@ MEASURES: dict[str, Function] = {
             "The mean over features of the largest correlation with one of the reference's.",
             _REFERENCE,
         ),
+        Function(
+            "splitting",
+            "The share of a smaller dictionary's features that have split into several of this.",
+            {
+                "reference": Parameter("dictionary", doc="the smaller dictionary"),
+                "least": Parameter(
+                    "number",
+                    0.7,
+                    "the cosine of decoders from which on a feature is part of another, as Leask "
+                    "et al. 2025 have it",
+                    least=0,
+                    most=1,
+                ),
+            },
+        ),
+        Function(
+            "sparse_probing",
+            "How well a few features tell the values of a column apart, and how well activations "
+            "do.",
+            {
+                "target": Parameter("word", doc="the column whose values are told apart"),
+                "k": Parameter("ints", (1, 2, 5), "features of a probe, or a list", least=1),
+                "test": Parameter(
+                    "number",
+                    0.2,
+                    "the share of each class that probes are tried on",
+                    least=0,
+                    most=1,
+                ),
+                "seed": Parameter("int", 0, "of what is drawn", least=0),
+            },
+        ),
     )
 }
 SPLICED = ("ce_loss_score", "loss_recovered", "kl_div_score")
 RAW: dict[str, tuple[str, ...]] = {
     "ce_loss_score": ("ce_loss_without_sae", "ce_loss_with_sae", "ce_loss_with_ablation"),
     "kl_div_score": ("kl_div_with_sae", "kl_div_with_ablation"),
+    "splitting": ("splitting_parts", "splitting_coverage", "splitting_novel"),
 }
-"""The values that a score is made of, which have rows of their own beside it."""
+"""The values that a score is made of, or that go with it, which have rows of their own beside
+it."""
+PROBED = ("sae", "llm")
+"""What SAEBench's probes are of: features, and activations as they are."""
+
+
+def rows_of(finding: FindingTerm) -> tuple[str, ...]:
+    """The metrics that a measure has rows of; of probes those that SAEBench has names for."""
+    if finding.function != "sparse_probing":
+        return (finding.name, *RAW.get(finding.name, ()))
+    counts = [f"_top_{k}" for k in dict.fromkeys(dict(finding.arguments)["k"])]
+    return tuple(f"{of}{top}_test_accuracy" for top in (*counts, "") for of in PROBED)
 
 
 def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
@@ -93,7 +137,10 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
             )
             continue
         _check_reference(call, checks, term, finding)
-        names += [finding.name, *RAW.get(finding.name, ())]
+        if finding.function == "sparse_probing":
+            target = dict(finding.arguments)["target"]
+            checks.check_labels(call, side, model, target, "measure")
+        names += rows_of(finding)
     for name in dict.fromkeys(n for n in names if names.count(n) > 1):
         checks.error(
             "E309",
@@ -123,7 +170,7 @@ def _check_reference(
         return
     (other,) = reference.fitted
     widths = {d.d_in for d in (*term.fitted, other)} - {None}
-    if finding.function == "mmcs" and len(widths) > 1:
+    if finding.function in ("mmcs", "splitting") and len(widths) > 1:
         checks.error(
             "E306",
             f"`{reference.step.name}` is of activations {other.d_in:,} wide",
@@ -131,12 +178,12 @@ def _check_reference(
             label="there are no cosines between them and those of "
             f"`{term.step.name}`, {term.fitted[0].d_in:,} wide",
         )
-    if finding.function == "universality" and reference.step.model != term.step.model:
+    if finding.function != "mmcs" and reference.step.model != term.step.model:
         checks.error(
             "E307",
             f"`{reference.step.name}` is of another model than `{term.step.name}`",
             call.spans["measure"],
-            label="universality is measured on the activations of one",
+            label=f"{finding.function} is measured on the activations of one",
         )
 
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from interp_dsl.models.sites import width
 from interp_dsl.plan.algebra import Metric
 from interp_dsl.plan.metrics import METRICS, calls, needs
+from interp_dsl.plan.places import Length
 from interp_dsl.plan.tasks import Reach
 from interp_dsl.verbs import curves, sweeps
 from interp_dsl.verbs.directions import BASELINES, SHRINKING
@@ -34,6 +35,9 @@ OPTIONS = Function(
     {
         "thresholds": Parameter("numbers", (0.1, 0.5), "effects whose length is looked for"),
         "against": Parameter("word", None, "the direction that others are compared with"),
+        "scale": Parameter(
+            "dictionaries", None, "what directions are as long as at 1x: a dictionary's error"
+        ),
     },
 )
 
@@ -43,8 +47,10 @@ def _check(call: Call, checks: Checks) -> Step:
     side: Side = call.one("of")
     model = checks.model_of(call)
     curves.check_places(call, checks)
-    directions = curves.check_directions(call, checks, model)
+    options = call.one("using") or OPTIONS.defaults
+    directions = curves.check_directions(call, checks, model, options["scale"])
     lengths = curves.check_lengths(call, checks)
+    _check_scale(call, checks, lengths)
     source = SourceTerm("moved", side, directions=directions, lengths=lengths)
     change = Change(replace(units, model=model), source, ())
     _check_vectors(call, checks, change, directions)
@@ -53,7 +59,6 @@ def _check(call: Call, checks: Checks) -> Step:
     paths = tuple((d.name, d.n) for d in directions)
     about = CurveTerm(paths, lengths)
     step = curves.step_of(call, checks, change, model, side, about)
-    options = call.one("using") or OPTIONS.defaults
     step = replace(step, thresholds=options["thresholds"])
     checks.check_contexts(call, model, side, "of")
     checks.check_metrics(call, step, side)
@@ -64,6 +69,19 @@ def _check(call: Call, checks: Checks) -> Step:
     curves.check_few(call, checks, step, side, "of")
     curves.check_first(call, checks)
     return step
+
+
+def _check_scale(call: Call, checks: Checks, lengths: tuple[Length, ...]) -> None:
+    """What counts in a dictionary's error is written so."""
+    options = call.one("using") or OPTIONS.defaults
+    counted = next((length.scale for length in lengths if length.value), "own")
+    if options["scale"] is not None and counted != "own":
+        checks.error(
+            "E302",
+            "lengths that count in a dictionary's error are in x",
+            call.spans["by"],
+            help="write by 0x..2x every 0.25x",
+        )
 
 
 def _check_vectors(
@@ -135,7 +153,8 @@ def _intervention(call: Call, checks: Checks, change: Change, model: Model) -> S
 
 def _check_baseline(call: Call, checks: Checks, directions: tuple[DirectionTerm, ...]) -> None:
     """The direction that others are compared with is one of them. Lint 44: it does not shrink."""
-    names, kinds = [d.name for d in directions], {d.kind for d in directions}
+    names = list(dict.fromkeys(n for d in directions for n in (d.base, d.name)))
+    kinds = {d.kind for d in directions}
     against: str | None = (call.one("using") or OPTIONS.defaults)["against"]
     if against is not None and against not in names:
         checks.error(
@@ -156,16 +175,24 @@ def _check_baseline(call: Call, checks: Checks, directions: tuple[DirectionTerm,
 def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     if step.result != "scores" or step.change is None:
         return
-    against = _baseline(call, step.change.source.directions)
+    directions = step.change.source.directions
+    pairs = ((d.name, _baseline(call, d, directions)) for d in directions)
+    against = tuple((one, other) for one, other in pairs if other is not None)
     curves.lower(call, step, lowering, (call.one("of"),), Reach(step.thresholds, against))
 
 
-def _baseline(call: Call, directions: tuple[DirectionTerm, ...]) -> str | None:
-    """The direction that others are compared with: the one named, else the best baseline."""
+def _baseline(call: Call, one: DirectionTerm, directions: tuple[DirectionTerm, ...]) -> str | None:
+    """The direction that one is compared with: the one named, else the best baseline; as long as
+    the error of the same dictionary, where directions are as long as one."""
     against: str | None = (call.one("using") or OPTIONS.defaults)["against"]
-    if against is not None or len(directions) == 1:
-        return against
-    found = [d.name for kind in BASELINES for d in directions if d.kind == kind]
+    if against is None and len({d.base for d in directions}) == 1:
+        return None
+    label = one.name.removeprefix(one.base)
+    beside = [d for d in directions if d.name.removeprefix(d.base) in ("", label)]
+    if against is not None:
+        found = [d.name for d in beside if against in (d.name, d.base)] or [against]
+    else:
+        found = [d.name for kind in BASELINES for d in beside if d.kind == kind]
     return found[0] if found else None
 
 

@@ -6,16 +6,18 @@ An edge that is out carries what its source was in another run, or its mean, or 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.sites import family
 from interp_dsl.plan.algebra import Explicit, ScoreOf, Units
 from interp_dsl.plan.metrics import METRICS, calls, good
-from interp_dsl.plan.places import Site, Target, Unit
+from interp_dsl.plan.names import edge_name, unit_of
+from interp_dsl.plan.places import Unit
 from interp_dsl.plan.tasks import CircuitOf, Search
-from interp_dsl.plan.units import depends
-from interp_dsl.verbs.lowering import Lowering, place_of
+from interp_dsl.plan.units import depends, expand
+from interp_dsl.verbs.lowering import Lowering, data_size, place_of
 from interp_dsl.verbs.methods import SEARCHES
 from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.values import (
@@ -128,10 +130,13 @@ def check_source(
 
 
 def check_among(call: Call, checks: Checks, step: Step) -> None:
-    """The edges that are named are edges of the graph, and one that direct edges do not split."""
+    """The edges that are named are edges of the graph, and one that direct edges do not split, at
+    positions that both sides have."""
     searched, model = step.searched, step.model
     if searched is None or searched.among is None or model is None:
         return
+    placed = Change(UnitSet(searched.among, model), searched.source, ())
+    checks.check_at(call, placed, searched.into, ("from", "into"))
     named = [checks.step(name).searched for name in depends(searched.among)]
     if searched.direct or any(s is not None and s.direct for s in named):
         checks.error(
@@ -210,7 +215,8 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     lowering.referred(step.metrics, reference)
     lowering.checks(into, model)
     graph, by = graph_of(model, found), method.by
-    counts = edge_counts(graph, found.among, model.name)
+    size = data_size(lowering.data.get((id(into.dataset), model.name)))
+    counts = edge_counts(graph, found.among, model.name, size.width if size else None)
     if by is not None:
         lowering.require([by.step.name])
     if found.among is not None:
@@ -258,19 +264,23 @@ def edge_units(graph: Graph, among: Units | None, name: str) -> Units:
     language writes; else what chooses them."""
     if among is not None and not isinstance(among, Explicit):
         return among
-    searched = zip(graph.edges, _marked(graph, among, name), strict=True)
-    names = (str(edge) for edge, is_searched in searched if is_searched)
-    return Explicit(tuple(Unit((Target(Site("edge", edge=name)),)) for name in names))
+    found, marked = _marked(graph, among.units if among else None, name)
+    edges = (found.edges[number] for number in marked.nonzero()[0])
+    return Explicit(tuple(unit_of(edge_name(*edge[:3]), edge.position) for edge in edges))
 
 
 def edge_counts(
-    graph: Graph | None, among: Units | None = None, name: str = ""
+    graph: Graph | None, among: Units | None = None, name: str = "", width: int | None = None
 ) -> tuple[int, ...] | None:
     """How many edges, or of those among them, enter each layer, and the final residual at last;
-    None where that is not known beforehand."""
+    None where that is not known beforehand. `width`: of the prompts, for edges at each position."""
     if graph is None or not isinstance(among, Explicit | None):
         return None
-    entered = Counter(graph.receiver_of[_marked(graph, among, name)].tolist())
+    units = None if among is None else expand(among, lambda _: [], width)
+    if units and any("each" in str(t.positions) for unit in units for t in unit.targets):
+        return None
+    found, marked = _marked(graph, units, name)
+    entered = Counter(found.receiver_of[marked].tolist())
     counts = [0] * (graph.shape.n_layers + 1)
     for receiver, count in entered.items():
         layer = graph.group_of[receiver].layer
@@ -278,15 +288,17 @@ def edge_counts(
     return tuple(counts)
 
 
-def _marked(graph: Graph, among: Explicit | None, name: str) -> Bools:
-    """Which edges of a graph [E] are among them; all where they are not named."""
+def _marked(graph: Graph, among: Sequence[Unit] | None, name: str) -> tuple[Graph, Bools]:
+    """Which edges of a graph [E] are among some, and that graph, at their positions where they have
+    some; all where they are not named."""
     import numpy as np
 
-    from interp_dsl.models.routes import Routes
+    from interp_dsl.models.routes import Routes, by_position
 
     if among is None:
-        return np.ones(graph.n_edges, dtype=bool)
-    return Routes(graph, name).marked(among.units)
+        return graph, np.ones(graph.n_edges, dtype=bool)
+    found = by_position(graph, among)
+    return found, Routes(found, name).marked(among)
 
 
 VERB = Verb(
@@ -300,6 +312,7 @@ VERB = Verb(
         "measure": Clause(
             "metric", "the metrics; the first drives the search", required=True, many=True
         ),
+        "at": Clause("positions", "at which positions; all at once when left out", many=True),
         "layers": Clause("int", "only edges between these layers", many=True),
         "where": Clause("units", "only edges whose scores pass a test", many=True),
     },

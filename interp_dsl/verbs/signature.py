@@ -21,6 +21,7 @@ Kind = Literal[
     "side",
     "data",
     "source",
+    "end",
     "metric",
     "finding",
     "positions",
@@ -52,8 +53,8 @@ REQUIRED: Any = object()
 class Parameter:
     """An argument of a function. `type` is int, number, ints, numbers (one or a list), string,
     word, bool, path, texts (one or a list of strings), paths, answers, metric, ranking, side,
-    source, place, dictionary or top (how many of the largest); `choices` lists the words or strings
-    that it may be, `least` and `most` bound a number."""
+    source, place, dictionary, dictionaries, models or top (how many of the largest); `choices`
+    lists the words or strings that it may be, `least` and `most` bound a number."""
 
     type: str
     default: Any = REQUIRED
@@ -105,6 +106,10 @@ class Checks(Protocol):
     def shared(self, one: Side, other: Side, model: Model) -> tuple[int, int] | None: ...
 
     def n_prompts(self, side: Side, model: Model) -> int | None: ...
+
+    def check_labels(
+        self, call: Call, side: Side, model: Model, column: str, word: str
+    ) -> None: ...
 
     def lengths(self, side: Side, model: Model) -> tuple[int, int] | None: ...
 

@@ -73,8 +73,9 @@ class UnitSet:
 @dataclass(frozen=True)
 class SourceTerm:
     """A source before its model is known: `kind` is side, zero, mean, resample, noise, constant,
-    vector, times (a feature's largest on `side`), blocked or moved (along directions by lengths;
-    `side` is whose norm is typical)."""
+    vector, times (a feature's largest on `side`), blocked, others (each of `number` other prompts
+    of `side`; 0 for all) or moved (along directions by lengths; `side` is whose norm is typical;
+    `models` are several whose places are moved, empty for one)."""
 
     kind: str
     side: Side | None = None
@@ -84,13 +85,16 @@ class SourceTerm:
     vector: VectorTerm | None = None
     directions: tuple[DirectionTerm, ...] = ()
     lengths: tuple[Length, ...] = ()
+    models: tuple[Model, ...] = ()
 
 
 @dataclass(frozen=True)
 class DirectionTerm:
     """A direction before its model is known: `kind` is a function of directions.py, vector, or (of
     `interpolate`) line or arc. `of` is whose activations it is drawn from, None for the step's own
-    side; `source` what it leads to; `metric` up whose slope it leads."""
+    side; `source` what it leads to; `metric` up whose slope it leads. `dictionary` is what rebuilds
+    the activation or has the features, `which` how or of them; `sized` the dictionary whose error
+    it is as long as. `base` is its name without the dictionary's."""
 
     name: str
     kind: str
@@ -101,17 +105,23 @@ class DirectionTerm:
     vector: VectorTerm | None = None
     metric: Metric | None = None
     file: FileVector | None = None
+    which: str = ""
+    dictionary: DictionaryTerm | None = None
+    sized: DictionaryTerm | None = None
+    base: str = ""
 
 
 @dataclass(frozen=True)
 class CurveTerm:
     """The rows of a step of curves: `paths` and how many directions each has; lengths; the sides
-    that it starts from, where these are told apart; whether they go from end to end."""
+    that it starts from and the models, where these are told apart; whether they go from end to
+    end."""
 
     paths: tuple[tuple[str, int], ...]
     lengths: tuple[Length, ...]
     sides: tuple[str, ...] = ()
     has_ends: bool = False
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,13 @@ from interp_dsl.runs import related
 from interp_dsl.runs.curves import CURVE_COLUMNS, REACH_COLUMNS, REGION_COLUMNS
 from interp_dsl.runs.factored import TABLES
 from interp_dsl.runs.schema import (
-    DENSITY_COLUMNS,
     ESTIMATE_COLUMNS,
-    EXAMPLE_COLUMNS,
+    FEATURE_TABLES,
     FIT_COLUMNS,
     LOADED_COLUMNS,
+    PROBE_COLUMNS,
     SCORE_COLUMNS,
+    SPLIT_COLUMNS,
     TEXT_COLUMNS,
     TOKEN_COLUMNS,
 )
@@ -43,12 +44,13 @@ from interp_dsl.verbs.estimates import ESTIMATES
 from interp_dsl.verbs.evidence import FINDINGS
 from interp_dsl.verbs.factors import FACTORINGS
 from interp_dsl.verbs.functions import DATASETS, MODELS, SOURCES
-from interp_dsl.verbs.judging import MEASURES, RAW
+from interp_dsl.verbs.judging import MEASURES, RAW, rows_of
 from interp_dsl.verbs.load import LOAD
 from interp_dsl.verbs.methods import EDGES, SEARCHES
 from interp_dsl.verbs.relations import FINDINGS as RELATED
 from interp_dsl.verbs.relations import RELATIONS
 from interp_dsl.verbs.signature import Function
+from interp_dsl.verbs.values import FindingTerm
 
 from .reference import (
     LANGUAGE,
@@ -292,20 +294,29 @@ def test_architectures_of_dictionaries_and_their_arguments() -> None:
     )
 
 
+def _calls(cell: str) -> list[tuple[str, str]]:
+    """Functions and the words in their brackets."""
+    return re.findall(r"(\w+)(?:\(([\w, ]+)\))?", cell)
+
+
 def test_measures_of_dictionaries_and_columns_of_training() -> None:
     rows = [r["measure"] for r in table(section("Dictionaries"), "measure")]
-    told = re.findall(r"(\w+)(?:\((\w+)\))?", " ".join(rows))
-    wanted = {(name, "".join(f.parameters)) for name, f in MEASURES.items()}
-    assert set(told) == wanted
+    told = {name: rest.split(", ") for row in rows for name, rest in _calls(row)}
+    assert told == {name: [*f.parameters] or [""] for name, f in MEASURES.items()}
     words = code_words(section("Dictionaries"))
     assert {*FIT_COLUMNS, *(raw for names in RAW.values() for raw in names)} <= words
+    assert {*SPLIT_COLUMNS, *PROBE_COLUMNS} <= words
+    finding = FindingTerm("p", None, "sparse_probing", (("k", (5,)),))
+    assert {*rows_of(finding)} <= words
 
 
 def test_ways_to_look_at_features_and_their_columns() -> None:
     rows = table(section("Dictionaries"), "reading")
     told = {name: rest for name, *rest in (re.findall(r"\w+", r["reading"]) for r in rows)}
     assert told == {name: list(f.parameters) for name, f in READINGS.items()}
-    assert {*EXAMPLE_COLUMNS, *DENSITY_COLUMNS} <= code_words(section("Dictionaries"))
+    assert FEATURE_TABLES.keys() == READINGS.keys()
+    columns = {name for held in FEATURE_TABLES.values() for name in held}
+    assert columns <= code_words(section("Dictionaries"))
 
 
 def test_formats_of_dictionaries_and_how_they_are_loaded() -> None:

@@ -35,6 +35,7 @@ from interp_dsl.plan.tasks import (
 )
 from interp_dsl.runs.circuit import Circuit, Fingerprint
 from interp_dsl.runs.circuit_file import circuit_path, circuits_of
+from interp_dsl.runs.circuit_table import KEY
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from tests.circuits.models import executor_of
@@ -199,7 +200,7 @@ def test_the_graph_is_the_one_asked_for_and_is_known_again(
     shape = executor_of("plain").facts.shape
     graph = Graph(shape, edges.split_qkv, edges.split_embed, direct)
     table = ran.folder.read_table("found")
-    assert [Edge(*row) for row in table.select(Edge._fields).iter_rows()] == list(graph.edges)
+    assert [Edge(*row) for row in table.select(KEY).iter_rows()] == list(graph.edges)
     assert ran.table["value"][0] is not None
 
 
@@ -214,7 +215,7 @@ def test_faithfulness_is_the_share_of_the_way_from_nothing_to_all(tmp_path: Path
     for row, metric in ((faithful, "kl"), (gap, "gap")):
         graph, plain, tokens, ablated, measure = by_plain(metric)
         kept = torch.zeros(graph.n_edges)
-        for edge in circuit.edges.select(Edge._fields).iter_rows():
+        for edge in circuit.edges.select(KEY).iter_rows():
             kept[graph.index[Edge(*edge)]] = 1
         empty, full = torch.zeros(graph.n_edges), torch.ones(graph.n_edges)
         m = [

@@ -242,3 +242,19 @@ def test_leiden_asks_for_igraph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(InterpError) as error:
         interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "run", device="cpu")
     assert codes(error) == ["E693"]
+
+
+def test_integrated_gradients_change_edges_of_what_is_curved_alone(
+    tmp_path: Path, run: Opened
+) -> None:
+    """The unembedding is linear here, the attention is not."""
+    text = TEXT.replace("examples=6", "examples=6, steps=3")
+    (tmp_path / "x.interp").write_text(text)
+    tensors = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "run", device="cpu").tensors(
+        "bases"
+    )
+    before = run.tensors("bases")
+    flat, curved = "L1.resid_post->logits.pca.edges", "L1.resid_pre->L1.resid_post.pca.edges"
+    np.testing.assert_allclose(tensors[flat], before[flat], rtol=1e-6, atol=1e-12)
+    apart = np.abs(tensors[curved] - before[curved]).max() / before[curved].max()
+    assert apart > 1e-3

@@ -34,7 +34,7 @@ EVERY = (
     *(
         Judged(name, name, ZERO if f.parameters else ())
         for name, f in MEASURES.items()
-        if "reference" not in f.parameters
+        if not {"reference", "target"} & f.parameters.keys()
     ),
     Judged("over_mean", "loss_recovered", MEAN),
 )
@@ -62,7 +62,7 @@ def _judged(
     task = EvaluateDictionary(
         "e", "check", Run("m", "d", "text"), DictionaryOf("sae", fitted), EVERY, True, batch=batch
     )
-    scored = judge(task, state, folder, Report(folder, "e"))
+    scored, _ = judge(task, state, folder, Report(folder, "e"))
     rows, values = scored.table.to_dicts(), scored.tensors["value"]
     assert values.shape == (len(rows), 30)
     for row, own in zip(rows, values, strict=True):

@@ -285,7 +285,7 @@ def test_where_a_curve_reaches_a_threshold_and_how_it_compares(tmp_path: Path) -
             WAYS["random"],
             lengths=lengths,
             metrics=(KL,),
-            curves=Reach((1e-2, 1e9), "covariance"),
+            curves=Reach((1e-2, 1e9), (("covariance", "covariance"), ("random", "covariance"))),
         ),
         Tiny(),
         tmp_path,
@@ -341,8 +341,9 @@ def test_a_read_out_that_is_linear_has_fishers_curve(tmp_path: Path) -> None:
 def test_no_direction_moves_nothing(tmp_path: Path) -> None:
     """Toward itself there is no direction: effects are 0 and no ratio to it is one."""
     itself = Toward("itself", FromRun(CLEAN))
+    against = Reach((0.1,), (("itself", "itself"), ("random", "itself")))
     found = run(
-        plan(itself, WAYS["random"], metrics=(KL,), curves=Reach((0.1,), "itself")),
+        plan(itself, WAYS["random"], metrics=(KL,), curves=against),
         Tiny(),
         tmp_path,
         d=pairs(),

@@ -188,3 +188,51 @@ def test_tied_values_are_told() -> None:
     assert basis.tied.tolist() == [False, False, True, True]
     own = ib.neurons(torch.zeros(4).double(), gram)
     assert own.to.argmax(0).tolist() == [2, 0, 1, 3]
+
+
+def integrated(power: int, steps: int) -> tuple[Tensor, Tensor]:
+    """The edges into g = h_1^power + 3 h_2 and into h_1 h_2, and the coordinates h about 0."""
+    random = torch.Generator().manual_seed(4)
+    h = torch.randn(30, 1, 2, generator=random, dtype=torch.float64)
+    eye = torch.eye(2, dtype=torch.float64)
+    basis = Basis(torch.zeros(2).double(), eye, eye, torch.ones(2).double(), torch.zeros(0))
+
+    def stage(x: Tensor, rows: slice) -> Tensor:
+        a, b = x[..., 0], x[..., 1]
+        return torch.stack([a**power + 3 * b, a * b], -1)
+
+    [edges] = ib.edges(stage, h, [(basis, basis)], steps)
+    return edges, h[:, 0]
+
+
+@pytest.mark.parametrize("power", [1, 2, 3, 5])
+def test_integrated_edges_share_out_the_whole_change(power: int) -> None:
+    """The integral of a power's slope along the way is the power itself; a product is shared half
+    and half."""
+    edges, h = integrated(power, steps=3)
+    a, b = h.T
+    expected = [[a**power, 3 * b], [a * b / 2, a * b / 2]]
+    wanted = torch.stack([torch.stack([x.square().mean() for x in row]) for row in expected])
+    torch.testing.assert_close(edges, wanted)
+
+
+def test_at_the_activations_a_power_counts_as_often_as_it_is_high() -> None:
+    edges, h = integrated(3, steps=0)
+    assert float(edges[0, 0]) == pytest.approx(9 * float((h[:, 0] ** 6).mean()))
+
+
+def test_integrated_edges_are_riemann_sums_of_slopes() -> None:
+    stages, layers = chain()
+    below, above = (layer["interaction"] for layer in found(stages, layers)[:2])
+    f, points = layers[0][:6], (torch.arange(400).double() + 0.5) / 400
+    total = torch.zeros(above.to.shape[1], below.to.shape[1]).double()
+    for i in range(len(f)):
+        apart = f[i : i + 1] - below.mean
+        along = torch.zeros(f.shape[1], above.to.shape[1], below.to.shape[1]).double()
+        for a in points.tolist():
+            [(_, slopes)] = [(r, j) for r, j in ib.jacobians(stages[0], below.mean + a * apart)]
+            in_basis = torch.einsum("pukd,ua,bd->pakb", slopes[0], above.to, below.back)
+            along += torch.einsum("pakb,kb->pab", in_basis, below.coordinates(f[i])) / len(points)
+        total += along.square().sum(0)
+    [edges] = ib.edges(stages[0], f, [(below, above)], steps=40)
+    torch.testing.assert_close(edges, total / len(f), rtol=1e-2, atol=1e-3)

@@ -321,6 +321,7 @@ def test_rows_that_share_what_comes_before_them(
         return shared(q, *others)
 
     monkeypatch.setattr(prefix, "shared", told)
+    monkeypatch.setattr(prefix, "TIMES", 2)
     model = compiled(name)
     if not model.facts.shape.causal:
         pytest.skip("a bidirectional model has no earlier positions")

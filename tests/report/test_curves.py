@@ -39,6 +39,7 @@ def test_shares_of_the_edges_are_a_curve_on_a_log_scale() -> None:
     units = {"circuit": 0.9, "0.1%": 0.0, "10%": 0.5, "100%": 1.0}
     rows = [made.score(unit, "cpr", None, value=v) for unit, v in units.items()]
     (chart,) = charts(made.frame(rows), "proof", {}, {})["cpr"]
+    assert (chart.title, chart.y_axis) == ("proof: faithfulness by size", "faithfulness")
     assert chart.log and [(p.x, p.y) for p in chart.lines[0].points] == [
         (0.1, 0),
         (10, 0.5),

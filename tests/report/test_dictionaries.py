@@ -8,12 +8,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import interp_dsl
 from interp_dsl.plan import serialise
 from interp_dsl.report import features as cards
 from interp_dsl.report.curves import MOST as LINES
 from interp_dsl.report.page import page
 from interp_dsl.report.training import POINTS
 from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.schema import score_table
 from tests.report import made
 from tests.report.dom import Node, parse
 from tests.report.test_hostile import HOSTILE
@@ -99,6 +101,40 @@ def test_each_feature_has_its_contexts(document: Node) -> None:
         assert len(card.all("p", "what")) == 2
     assert "25.0% of tokens · maximum 2.000" in found[0].one("summary").said
     assert "sae" in section.one(None, "caption").said
+
+
+def test_each_feature_has_the_tokens_it_writes_and_its_neighbours(document: Node) -> None:
+    section = panel(document, "fires", "features")
+    cards = {int(card["data-feature"]): card for card in section.all("details", "feature")}
+    logits = dictionaries.logits().to_dicts()
+    for feature in (0, 2):
+        card = cards[feature]
+        told = [line.all("code") for line in card.all("p", "written")]
+        for words, end in zip(told, ("top", "bottom"), strict=True):
+            held = [r["token"] for r in logits if (r["feature"], r["end"]) == (feature, end)]
+            assert [w.text.replace("·", " ").replace("⏎", "\n") for w in words] == held
+        lines = [line.said for line in card.all("li")]
+        assert [int(line.split()[0]) for line in lines] == [
+            (feature + 1) % 4,
+            (feature + 3) % 4,
+            2 - feature,
+        ]
+        assert lines[0].endswith("cosine +0.75") and "lift 3.00" in lines[2]
+        (link,) = card.all("a")  # the others have no card here
+        assert link["href"] == f"#{cards[2 - feature]['id']}"
+        assert f"loss without it +0.0{5 + feature}00" in card.one("summary").said
+    assert cards[5].all("p", "written") == cards[5].all("li") == []
+
+
+def test_what_other_steps_measured_is_told_too(tmp_path: Path) -> None:
+    folder = written(tmp_path)
+    step = "step off = ablate sae[0] with zero on held measure loss()"
+    folder.write_plan(interp_dsl.plan(f"{dictionaries.TEXT}\n{step}\n"))
+    row = {"unit": "sae[0]", "position": "all", "metric": "loss", "effect": 0.25}
+    folder.write_table("off", score_table([row]))
+    section = panel(parse(page(folder)), "fires", "features")
+    told = {c["data-feature"]: [p.text for p in c.all("p", "told")] for c in section.all("details")}
+    assert told == {"0": ["off: loss +0.2500"], "2": [], "5": []}
 
 
 def test_a_large_table_is_bounded_and_what_is_left_out_is_counted(tmp_path: Path) -> None:

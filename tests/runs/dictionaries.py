@@ -1,5 +1,5 @@
 """A run with dictionaries, made by hand from what the language's page says of their tables: `sae`
-is read by examples and densities, `many[k=4]` by densities alone, `many[k=16]` not at all."""
+is read in every way, `many[k=4]` by densities alone, `many[k=16]` not at all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import polars as pl
 
 import interp_dsl
 from interp_dsl.plan.tasks import Plan
+from interp_dsl.runs.schema import ABLATION_COLUMNS
 
 STEPS = 8
 N = 1_000
@@ -27,6 +28,11 @@ step many = fit topk(width=32, k=[4, 16]) on neurons layers 0 of seen until toke
 step fires = inspect features(sae) by examples(top=2, intervals=2) on held
 step often = inspect features(sae) by density() on held
 step rare  = inspect features(many[k=4]) by density() on held
+
+step writes = inspect sae[0..3] by logits(top=3)
+step near   = inspect sae[0..3] by nearest(top=2)
+step beside = inspect sae[0..3] by cofiring(top=2) on held
+step lost   = inspect sae[0..3] by ablation() on held
 """
 
 
@@ -113,6 +119,71 @@ def density(values: Sequence[float] = DENSITIES) -> pl.DataFrame:
     )
 
 
+WORDS = (" self", "\n", "日本", "def", " return", "x")
+
+
+def logits() -> pl.DataFrame:
+    """Of features 0 to 3: each adds 3, 2, 1 to three words, and takes as much from three others."""
+    rows = [
+        {
+            "feature": feature,
+            "end": end,
+            "rank": rank,
+            "id": (feature + sign * rank) % len(WORDS),
+            "token": WORDS[(feature + sign * rank) % len(WORDS)],
+            "logit": sign * (4.0 - rank),
+        }
+        for feature in range(4)
+        for end, sign in (("top", 1), ("bottom", -1))
+        for rank in (1, 2, 3)
+    ]
+    return pl.DataFrame(rows)
+
+
+def nearest() -> pl.DataFrame:
+    """Features 0 to 3 in a ring."""
+    rows = [
+        {"feature": i, "other": (i + by) % 4, "cosine": cosine}
+        for i in range(4)
+        for by, cosine in ((1, 0.75), (3, 0.5))
+    ]
+    return pl.DataFrame(rows)
+
+
+def cofiring() -> pl.DataFrame:
+    """0 and 2 fire together."""
+    rows = [
+        {
+            "feature": i,
+            "other": 2 - i,
+            "jaccard": 0.25,
+            "pearson": 0.5,
+            "cosine": 0.6,
+            "lift": 3.0,
+            "lift_low": 2.0,
+            "sufficiency": 0.4,
+            "necessity": 0.4,
+            "support": 40,
+            "n": N,
+        }
+        for i in (0, 2)
+    ]
+    return pl.DataFrame(rows)
+
+
+def ablation() -> pl.DataFrame:
+    """Of features 0 to 3; 1 and 3 do not fire."""
+    fires = {"activation": 1.0, "low": 0.01, "high": 0.09, "kl": 0.03, "after": 0.002}
+    never = dict.fromkeys(("activation", "loss", "low", "high", "kl", "after"))
+    rows = [
+        {"feature": i, "prompts": 4, "n": 12, "loss": 0.05 + 0.01 * i, **fires, "n_after": 30}
+        if i in (0, 2)
+        else {"feature": i, "prompts": 0, "n": 0, **never, "n_after": 0}
+        for i in range(4)
+    ]
+    return pl.DataFrame(rows).select([*ABLATION_COLUMNS])
+
+
 def write_tables(folder: Path) -> None:
     tables = folder / "tables"
     tables.mkdir(exist_ok=True)
@@ -121,3 +192,7 @@ def write_tables(folder: Path) -> None:
     examples().write_parquet(tables / "fires.parquet")
     density().write_parquet(tables / "often.parquet")
     density((0.5, 0.004)).write_parquet(tables / "rare.parquet")
+    logits().write_parquet(tables / "writes.parquet")
+    nearest().write_parquet(tables / "near.parquet")
+    cofiring().write_parquet(tables / "beside.parquet")
+    ablation().write_parquet(tables / "lost.parquet")

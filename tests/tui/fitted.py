@@ -9,7 +9,7 @@ from tests.runs import dictionaries as made
 from tests.tui import viewed
 from tests.tui.made import Writer
 
-STEPS = ("sae", "many", "fires", "often", "rare")
+STEPS = ("sae", "many", "fires", "often", "rare", "writes", "near", "beside", "lost")
 
 
 def begun(root: Path) -> RunFolder:

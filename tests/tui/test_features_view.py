@@ -9,8 +9,10 @@ import polars as pl
 import pytest
 from textual.pilot import Pilot
 
+import interp_dsl
 from interp_dsl import check
 from interp_dsl.runs.features import dictionaries, feature_units
+from interp_dsl.runs.schema import score_table
 from interp_dsl.tui.app import InterpApp
 from interp_dsl.tui.screens.features import FeaturesScreen
 from interp_dsl.tui.widgets.table import Table
@@ -41,7 +43,9 @@ def numbers(app: App) -> list[int]:
 
 SHOTS: dict[str, list[str]] = {
     "features-first": ["i"],
-    "features-density": ["i", "down", "t"],
+    "features-meaning": ["i", "down", "t"],
+    "features-neighbours": ["i", "enter"],
+    "features-density": ["i", "down", "t", "t"],
     "features-search": ["i", "slash", "'=", "enter"],
     "features-unread": ["i", "right_square_bracket", "right_square_bracket"],
     "features-training": ["r", "right_square_bracket", "enter"],
@@ -183,6 +187,94 @@ def test_a_feature_that_the_examples_leave_out(place: Path) -> None:
         return pane(app, "contexts")
 
     assert driven(folder.path, drive).endswith("inspect sae[2] by examples() on held")
+
+
+def test_what_a_feature_writes_and_what_is_lost_without_it(place: Path) -> None:
+    async def drive(app: App, pilot: P) -> tuple[str, str]:
+        await typed(app, pilot, ["i"])
+        first = pane(app, "meaning")
+        await typed(app, pilot, ["end"])
+        return first, pane(app, "meaning")
+
+    first, last = driven(finished(Path("runs")).path, drive, (140, 50))
+    lines = first.splitlines()
+    assert lines[0].startswith("without it loss +0.0500 [+0.0100, +0.0900] · kl 0.0300 · 12 tokens")
+    pairs = [line.split() for line in lines[2:5]]
+    assert [(p[0], p[-2]) for p in pairs] == [
+        ("+3.000", "-3.000"),
+        ("+2.000", "-2.000"),
+        ("+1.000", "-1.000"),
+    ]
+    assert [p[1] for p in pairs] == ["⏎", "日本", "def"]
+    assert [line.split()[0] for line in lines[6:]] == ["1", "3", "2"]
+    assert "cosine +0.75" in lines[6] and "jaccard +0.25" in lines[8] and "lift 3.0x" in lines[8]
+    assert "by logits()" in last  # features 4 and 5 were not looked at
+
+
+def test_what_other_steps_measured_is_told_too(place: Path) -> None:
+    folder = finished(Path("runs"))
+    step = "step off = ablate sae[0] with zero on held measure loss()"
+    folder.write_plan(interp_dsl.plan(f"{made.TEXT}\n{step}\n"))
+    row = {"unit": "sae[0]", "position": "all", "metric": "loss", "effect": 0.25}
+    folder.write_table("off", score_table([row]))
+
+    async def drive(app: App, pilot: P) -> tuple[str, str]:
+        await typed(app, pilot, ["i"])
+        first = pane(app, "meaning")
+        await typed(app, pilot, ["down"])
+        return first, pane(app, "meaning")
+
+    first, second = driven(folder.path, drive, (140, 50))
+    assert first.splitlines()[1] == "off: loss +0.2500" and "off" not in second
+
+
+def test_going_to_a_neighbour_and_back(place: Path) -> None:
+    async def drive(app: App, pilot: P) -> list[int]:
+        await typed(app, pilot, ["i"])
+        where = []
+
+        def here() -> None:
+            row = features(app).row()
+            assert row is not None
+            where.append(int(str(row["feature"])))
+
+        await typed(app, pilot, ["enter", "down", "down", "enter"])
+        here()
+        await typed(app, pilot, ["enter", "enter"])
+        here()
+        for _ in range(2):
+            await typed(app, pilot, ["b"])
+            here()
+        await typed(app, pilot, ["enter", "escape"])
+        here()
+        return where
+
+    assert driven(finished(Path("runs")).path, drive) == [2, 3, 2, 0, 0]
+
+
+def test_a_neighbour_that_the_search_hides_is_gone_to(place: Path) -> None:
+    async def drive(app: App, pilot: P) -> tuple[int, list[int]]:
+        await typed(app, pilot, ["i", "slash", "'0", "enter"])
+        assert numbers(app) == [0]
+        await typed(app, pilot, ["enter", "enter"])
+        row = features(app).row()
+        assert row is not None
+        return int(str(row["feature"])), numbers(app)
+
+    feature, shown = driven(finished(Path("runs")).path, drive)
+    assert feature == 1 and len(shown) == 6
+
+
+def test_features_without_neighbours_say_what_would_find_them(place: Path) -> None:
+    async def drive(app: App, pilot: P) -> list[str]:
+        await typed(app, pilot, ["i", "right_square_bracket", "enter", "b"])
+        return [n.message for n in app._notifications]
+
+    found, back = driven(finished(Path("runs")).path, drive)
+    assert found.endswith("step many_nearest = inspect features(many[k=4]) by nearest()")
+    assert "no jump" in back
+    step = found.splitlines()[-1]
+    assert [d for d in check(f"{made.TEXT}\n{step}\n") if d.severity == "error"] == []
 
 
 # ** the view among the others **

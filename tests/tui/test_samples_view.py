@@ -61,7 +61,7 @@ def test_plain_steered_and_control_stand_beside_each_other(place: Path) -> None:
     folder = run()
 
     async def drive(app: App, pilot: P) -> None:
-        await typed(app, pilot, ["a"])
+        await typed(app, pilot, ["S"])
         for number in (0, 1, 0):
             for under, texts in WRITTEN.items():
                 assert shown(app)[under] == f"prompt {number}: {texts[number]}"
@@ -76,7 +76,7 @@ def test_what_the_plain_text_has_not_is_underlined(place: Path) -> None:
     folder = run()
 
     async def drive(app: App, pilot: P) -> list[str]:
-        await typed(app, pilot, ["a"])
+        await typed(app, pilot, ["S"])
         lines = app.screen._compositor.render_strips()
         return [s.text.strip() for line in lines for s in line if s.style and s.style.underline]
 
@@ -88,7 +88,7 @@ def test_several_prompts_stand_below_each_other_where_there_is_room(size: str, p
     folder = run()
 
     async def drive(app: App, pilot: P) -> dict[str, str]:
-        await typed(app, pilot, ["a"])
+        await typed(app, pilot, ["S"])
         return shown(app)
 
     found = driven(folder.path, drive, SIZES[size])
@@ -102,7 +102,7 @@ def test_steps_and_interventions_are_chosen(place: Path) -> None:
     folder = run(**{"plain": ("x",), "up": ("y",), "down": ("z",), "random(up)": ("w",)})
 
     async def drive(app: App, pilot: P) -> None:
-        await typed(app, pilot, ["a", "right_square_bracket"])
+        await typed(app, pilot, ["S", "right_square_bracket"])
         assert shown(app) == {"plain": "x", "up": "y", "random(up)": "w"}
         await typed(app, pilot, ["full_stop"])
         assert shown(app) == {"plain": "x", "down": "z"}
@@ -113,7 +113,7 @@ def test_steps_and_interventions_are_chosen(place: Path) -> None:
         assert shown(app) == {"plain": "x", "up": "y", "random(up)": "w"}
         assert means.item(means.cursor).texts[0] == "random(up)"
         app.place = Place("spoken")
-        await typed(app, pilot, ["w", "a"])
+        await typed(app, pilot, ["w", "S"])
         assert [*shown(app)] == [*WRITTEN]
 
     driven(folder.path, drive, SIZES["140x50"])
@@ -126,14 +126,14 @@ def test_a_run_that_generates_nothing_has_no_such_view(place: Path) -> None:
 
 def test_text_from_data_stays_text(place: Path) -> None:
     folder = run(plain=(HOSTILE,), up=(f"{HOSTILE} and more",))
-    found = driven(folder.path, after(["a", "right_square_bracket"]), SIZES["140x50"])
+    found = driven(folder.path, after(["S", "right_square_bracket"]), SIZES["140x50"])
     assert "\x1b" not in found and "\u202e" not in found
     assert "[red]L0H0[/]" in found and "[@click=app.quit]x[/] and more" in found
 
 
 def test_texts_are_exported(place: Path) -> None:
     folder = run()
-    driven(folder.path, after(["a", "e"]))
+    driven(folder.path, after(["S", "e"]))
     (path,) = place.glob("*.csv")
     assert pl.read_csv(path)["text"].to_list() == [t for texts in WRITTEN.values() for t in texts]
 
@@ -141,5 +141,5 @@ def test_texts_are_exported(place: Path) -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_grid(size: str, place: Path, request: pytest.FixtureRequest) -> None:
     folder = run()
-    found = driven(folder.path, after(["a"]), SIZES[size])
+    found = driven(folder.path, after(["S"]), SIZES[size])
     same(re.sub(r"x-\d+-\d+", "run", found), f"samples-{size}", request)

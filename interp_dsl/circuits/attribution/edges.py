@@ -6,7 +6,8 @@ s -> r is
     Σ_positions (ablated_s - clean_s) · ∂M/∂x_r
 
 with one pass forward and one back for all edges. The gradient may be taken at other points than the
-clean run. A direct edge, which carries all that a receiver reads, has the sum of the others.
+clean run. A direct edge, which carries all that a receiver reads, has the sum of the others. An
+edge by position has the sum over the positions of its place.
 
 All functions: `ablated` [S, B, T, D], what senders are replaced by, whose later axes may have size
 1; results [B, E], of each example, in the graph's order of edges."""
@@ -85,7 +86,7 @@ class _Scores:
         ablated: Tensor,
         weight: float | None = None,
     ) -> None:
-        self.forward, self.metric = forward, examples.metric
+        self.forward, self.metric, self.places = forward, examples.metric, examples.places
         batch, length = examples.tokens.shape
         self.prompts = Prompts(forward.model, length, examples.mask, examples.reads)
         with torch.no_grad():
@@ -116,7 +117,7 @@ class _Scores:
         for group in graph.groups:
             direct = graph.direct_edges(group)
             if direct is not None:
-                self._scores[:, direct] = self._matrix(group).sum(-1)
+                self._scores[:, direct] = self._matrix(group)[:, 0].sum(-1)
         return self._scores
 
     def _run(self, x: Tensor, start: int = 0, watch: bool = False) -> Recorded:
@@ -128,16 +129,27 @@ class _Scores:
             value = self.metric(run.logits).sum()
         for groups, gradient in gradients(self.forward, run, value):
             seen = max(group.senders for group in groups)
-            mine = self._difference[:, :seen][:, senders].flatten(2)
-            products = torch.bmm(mine, gradient.flatten(2).permute(1, 2, 0)).transpose(1, 2)
-            parts = torch.split(products, [group.members for group in groups], 1)
+            products = self._products(self._difference[:, :seen][:, senders], gradient)
+            parts = torch.split(products, [group.members for group in groups], 2)
             for group, part in zip(groups, parts, strict=True):
-                scores = self._matrix(group)[:, :, senders]
-                scores += weight * part[:, :, : scores.shape[2]]
+                scores = self._matrix(group)[..., senders]
+                scores += weight * part[..., : scores.shape[3]]
+
+    def _products(self, difference: Tensor, gradient: Tensor) -> Tensor:
+        """Products [B, places, m, s] of differences [B, s, T, D] and gradients [m, B, T, D], summed
+        over the positions of each place; over all where there are none."""
+        if self.places is None:
+            one = torch.bmm(difference.flatten(2), gradient.flatten(2).permute(1, 2, 0))
+            return one.transpose(1, 2)[:, None]
+        by_token = torch.einsum("bstd,mbtd->btms", difference, gradient)
+        return torch.einsum("pbt,btms->bpms", self.places.to(by_token.dtype), by_token)
 
     def _matrix(self, group: Group) -> Tensor:
-        """Scores [B, members, senders] of a group, a view."""
-        return self._scores[:, group.edges].view(-1, group.members, group.senders)
+        """Scores [B, places, members, senders] of a group, a view."""
+        graph, batch = self.forward.graph, len(self._scores)
+        places = self._scores[:, : graph.n_edges - len(graph.direct_receivers)]
+        by_place = places.view(batch, -1, graph.n_additive)[..., group.edges]
+        return by_place.view(batch, -1, group.members, group.senders)
 
 
 def _differences(ablated: Tensor, written: Sequence[Tensor]) -> Tensor:

@@ -15,12 +15,14 @@ RULES = ("right", "midpoint")
 class Examples:
     """Prompts `tokens` [B, T]. `metric` takes logits [B, r, d_vocab_out] at positions `reads`
     [B, r] (None: all, r = T) to values [B], each that of its own example; gradients flow through
-    it. `mask` [B, T] holds the tokens that may be attended to, None for all."""
+    it. `mask` [B, T] holds the tokens that may be attended to, None for all. `places` [P, B, T]
+    marks the tokens of each place of a graph by position (circuits/places.py)."""
 
     tokens: Tensor
     metric: Metric
     reads: Tensor | None = None
     mask: Tensor | None = None
+    places: Tensor | None = None
 
 
 def points(steps: int, rule: str) -> list[tuple[float, float]]:

@@ -14,6 +14,10 @@ from torch import Tensor
 
 from interp_dsl.models.edits import entries, moved
 
+TIMES = 16
+"""Where a row's own positions are more than this part of all, two softmaxes cost a processor more
+than reading the earlier keys and values once a row."""
+
 
 @dataclass(frozen=True)
 class Groups:

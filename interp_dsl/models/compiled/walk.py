@@ -148,14 +148,14 @@ class Walk:
         return x, self._mixed(q, k, v, layer)
 
     def _shares(self, start: Start, layer: int) -> bool:
-        """Do many rows attend to the same earlier keys, and to all of them?"""
+        """Do many rows attend to the same earlier keys, and to all of them, mostly to these?"""
         t, kind = self.length - start.position, self._kind(layer)
         return (
             self.model.fuses
             and self.mask is None
             and not self.taps.touches("pattern", layer)
             and self._covers(kind.window)
-            and t <= start.position
+            and prefix.TIMES * t <= self.length
             and 2 * len(start.groups.examples) <= len(start.rows)
         )
 

@@ -3,7 +3,7 @@ them as wide as they are large."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from interp_dsl.report.figures import style
 from interp_dsl.report.figures.style import element, words
@@ -13,16 +13,16 @@ LONG, HIGH, TOP = 560.0, 110.0, 56.0
 RADIUS = 8.0
 
 
-def module_plot(graph: Modules, title: str) -> str:
-    """The graph as SVG; empty where it has no edges."""
-    return _Plot(graph, title).text() if graph.links else ""
+def module_plot(graph: Modules, title: str, about: Callable[[Node], str] = lambda _: "") -> str:
+    """The graph as SVG; empty where it has no edges. `about`: what is told of a node besides."""
+    return _Plot(graph, title, about).text() if graph.links else ""
 
 
 class _Plot:
     """One drawing: where directions stand, and the parts."""
 
-    def __init__(self, graph: Modules, title: str) -> None:
-        self.graph, self.title = graph, title
+    def __init__(self, graph: Modules, title: str, about: Callable[[Node], str]) -> None:
+        self.graph, self.title, self.about = graph, title, about
         self.left = max(len(layer) for layer in graph.layers) * style.WIDE + 30
         self.rows = {layer: i for i, layer in enumerate(reversed(graph.layers))}
 
@@ -57,7 +57,8 @@ class _Plot:
         for node, module in self.graph.module.items():
             x, y = self.at(node)
             said = "in no module" if module is None else f"module {letter(module)}"
-            tip = style.tooltip(f"{_named(node)}: {said}")
+            also = self.about(node)
+            tip = style.tooltip(f"{_named(node)}: {said}{also and ', '}{also}")
             ink = style.FAINT if module is None else _colour(module)
             yield element("circle", tip, class_="dot", cx=x, cy=y, r=radius, fill=ink)
             if module is not None and radius > 5:

@@ -12,6 +12,14 @@ for (const features of document.querySelectorAll(".features")) {
   input.setAttribute("aria-label", "Show the features of a number, or that fire on a token");
   caption.append(count, input);
 
+  for (const link of features.querySelectorAll(".beside a")) {
+    link.addEventListener("click", () => {
+      const card = document.getElementById(link.hash.slice(1));
+      card.hidden = false; // a search may have hidden it
+      card.open = true;
+    });
+  }
+
   const tokens = cards.map((card) =>
     [...card.querySelectorAll("mark")].map((mark) => mark.textContent.toLowerCase()),
   );

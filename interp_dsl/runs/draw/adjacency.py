@@ -20,7 +20,9 @@ def adjacency(circuit: Circuit, width: int = 80, most: int | None = None) -> lis
     read: dict[str, dict[str, list[tuple[str, float | None]]]] = {}
     for edge in edges.iter_rows(named=True):
         channels = read.setdefault(edge["target"], {})
-        channels.setdefault(edge["channel"], []).append((edge["source"], edge[column]))
+        channels.setdefault(edge["channel"], []).append(
+            (f"{edge['source']}{marks.where(edge)}", edge[column])
+        )
     names = [name for name in reversed(circuit.nodes) if name in read]
     wide = max(map(len, names), default=0)
     lines = [f"edges by {column}, the strongest first"] if names else ["no edges"]

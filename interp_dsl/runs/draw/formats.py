@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from interp_dsl.runs.circuit import Circuit
-from interp_dsl.runs.circuit_table import EDGE_COLUMNS
+from interp_dsl.runs.circuit_table import POSITION, edge_columns
 from interp_dsl.runs.draw import marks
 from interp_dsl.runs.draw.xml import text
 from interp_dsl.runs.nodes import level
 
 _SHAPES = {"head": "box", "mlp": "box", "embed": "oval", "pos_embed": "oval", "logits": "oval"}
 _TYPES = {"text": "string", "integer": "long", "number": "double", "truth": "boolean"}
-_EDGE = {n: kind for n, kind in EDGE_COLUMNS.items() if n not in ("source", "target", "kept")}
 
 
 def dot(circuit: Circuit) -> str:
@@ -28,7 +27,7 @@ def dot(circuit: Circuit) -> str:
         lines.append(f"  {quoted(name)} [shape={_SHAPES[node.kind]}];")
     lines += [f"  {{ rank=same; {'; '.join(names)}; }}" for names in ranks.values()]
     for edge in edges.iter_rows(named=True):
-        style = {"label": edge["channel"], **_stroke(edge[column], largest)}
+        style = {"label": f"{edge['channel']}{marks.where(edge)}", **_stroke(edge[column], largest)}
         said = ", ".join(f"{key}={quoted(value)}" for key, value in style.items())
         lines.append(f"  {quoted(edge['source'])} -> {quoted(edge['target'])} [{said}];")
     return "\n".join([*lines, "}"]) + "\n"
@@ -66,13 +65,15 @@ def graphml(circuit: Circuit) -> str:
         "n_edges": circuit.graph.n_edges,
     }
     kinds = {name: "integer" if name == "n_edges" else "text" for name in about}
+    held_of_edges = [*edge_columns(POSITION in circuit.table.columns).items()]
+    edge_kinds = {n: kind for n, kind in held_of_edges if n not in ("source", "target", "kept")}
     node_kinds = {"kind": "text", "layer": "integer", "head": "integer"}
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
         '<graphml xmlns="http://graphml.graphdrawing.org/xmlns">',
         *_keys("graph", kinds),
         *_keys("node", node_kinds),
-        *_keys("edge", _EDGE),
+        *_keys("edge", edge_kinds),
         ' <graph id="circuit" edgedefault="directed">',
         *_data("graph", about),
     ]
@@ -81,7 +82,7 @@ def graphml(circuit: Circuit) -> str:
         lines += [f'  <node id="{text(name)}">', *_data("node", held), "  </node>"]
     for i, edge in enumerate(circuit.edges.iter_rows(named=True)):
         ends = f'source="{text(edge["source"])}" target="{text(edge["target"])}"'
-        held = {name: edge[name] for name in _EDGE}
+        held = {name: edge[name] for name in edge_kinds}
         lines += [f'  <edge id="e{i}" {ends}>', *_data("edge", held), "  </edge>"]
     return "\n".join([*lines, " </graph>", "</graphml>"]) + "\n"
 

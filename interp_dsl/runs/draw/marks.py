@@ -3,10 +3,12 @@ title."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from interp_dsl.runs.circuit import Circuit
 from interp_dsl.runs.circuit_rows import strength
+from interp_dsl.runs.circuit_table import POSITION
 from interp_dsl.runs.text import count
 
 if TYPE_CHECKING:
@@ -47,3 +49,8 @@ def summary(circuit: Circuit, shown: int) -> str:
     nodes = count(len(circuit.nodes), "node")
     cut = f", the strongest {shown:,} drawn" if shown < circuit.size else ""
     return f"{kept}, {nodes}{cut}"
+
+
+def where(edge: Mapping[str, Any]) -> str:
+    """The position of an edge in words behind it; nothing where a table tells of none."""
+    return f" at {edge[POSITION]}" if POSITION in edge else ""

@@ -103,7 +103,10 @@ class _Picture:
 
     def names(self) -> tuple[str, str]:
         shown = [row for row in self.edges.iter_rows(named=True)]
-        said = [f"{e['source']} to {e['target']} ({e['channel']}) {self.said(e)}" for e in shown]
+        said = [
+            f"{e['source']} to {e['target']} ({e['channel']}){marks.where(e)} {self.said(e)}"
+            for e in shown
+        ]
         what = marks.summary(self.circuit, len(shown))
         return self.title, f"{what}. Edges and their {self.column}: {'; '.join(said)}"
 
@@ -138,7 +141,8 @@ class _Picture:
         opacity = 0.85 if len(self.edges) <= 60 else 0.65
         for edge, curve in self.routes:
             colour, width = self.stroke(edge[self.column])
-            said = f"{edge['source']} → {edge['target']} {edge['channel']} {self.said(edge)}"
+            ends = f"{edge['source']} → {edge['target']}"
+            said = f"{ends} {edge['channel']}{marks.where(edge)} {self.said(edge)}"
             yield (
                 f'<path class="edge {KINDS[colour]}"{self.named(edge)} d="{curve.path}"'
                 f' fill="none" stroke="{colour}" stroke-width="{width:.2f}"'

@@ -215,7 +215,7 @@ class CircuitScreen(RunScreen):
 
         def item(row: int) -> Item:
             at, one = self._log[row]
-            name, word = edge_name(*one.edge), _judged(one)
+            name, word = edge_name(*one.edge, one.position), _judged(one)
             if not wide:
                 name, word = name.replace(" -> ", "→"), word[0]
             said = f"{at + 1}", name, number(one.effect, places), word
@@ -233,7 +233,7 @@ class CircuitScreen(RunScreen):
             return f"{count(len(turn.judged), 'edge')} judged at once: {kept:,} kept"
         one = turn.judged[0]
         words = [
-            edge_name(*one.edge),
+            edge_name(*one.edge, one.position),
             "kept" if one.kept else "out" if one.evaluated else "gone, nothing reads it",
         ]
         for name in ("effect", "score", "margin"):

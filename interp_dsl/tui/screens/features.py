@@ -1,4 +1,5 @@
-"""Features: what a dictionary's features fire on, how often, how strongly."""
+"""Features: what a dictionary's features fire on, how often, how strongly; what they write, what is
+beside them, what is lost without them."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 
 from interp_dsl.runs.events import Event
+from interp_dsl.runs.feature_effects import Elsewhere, elsewhere
 from interp_dsl.runs.features import (
     Read,
     contexts,
@@ -22,10 +24,12 @@ from interp_dsl.runs.features import (
     feature_units,
     firing_on,
     n_intervals,
+    neighbours,
 )
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.text import count
 from interp_dsl.tui.base import is_news
+from interp_dsl.tui.beside import meaning_text, neighbour_table
 from interp_dsl.tui.featured import (
     contexts_text,
     densities_text,
@@ -36,6 +40,7 @@ from interp_dsl.tui.featured import (
 from interp_dsl.tui.plans import read_plan
 from interp_dsl.tui.safe import plain
 from interp_dsl.tui.screens.filtered import FilteredScreen
+from interp_dsl.tui.screens.neighbours import NeighboursScreen
 from interp_dsl.tui.widgets.choices import Choices, Group
 from interp_dsl.tui.widgets.filterbar import FilterBar
 from interp_dsl.tui.widgets.panes import Pane
@@ -45,7 +50,10 @@ from interp_dsl.tui.widgets.table import Table
 if TYPE_CHECKING:
     import polars as pl
 
-PANES = ("contexts", "density")
+PANES = ("contexts", "meaning", "density")
+TURNED = (("examples", ", ."), ("densities", "{ }"))
+"""What several steps may have recorded, with the keys that go from one to the next; of all else the
+last is shown."""
 MOST_BINS = 80
 ROOMY = 12
 """Lines of a pane from which on there is room for blank ones."""
@@ -53,13 +61,15 @@ _NUMBERS = re.compile(r"(\d+)(?:\.\.(\d+))?")
 
 
 class FeaturesScreen(FilteredScreen):
-    """A list of features; beside or below it the contexts of the one under the cursor and the
-    histogram of all densities."""
+    """A list of features; beside or below it the contexts of the one under the cursor, what it
+    writes and what is beside it, and the histogram of all densities."""
 
     HELP: ClassVar[str] = (
         "One row a feature; with it the contexts of the feature under the cursor: its largest "
         "activations, then one of each part between its maximum and 0. The token that it fires on "
-        "stands between « and ». `/` takes a feature's number, a range such as 40..49, or text "
+        "stands between « and ». Then what is lost without it, the tokens that it writes, and the "
+        "features beside it: Enter lists these and goes to one, `b` comes back. `/` takes a "
+        "feature's number, a range such as 40..49, or text "
         'of a token that features fire on; "…" keeps spaces and makes 12 a text.'
     )
     DEFAULT_CSS = """
@@ -67,7 +77,8 @@ class FeaturesScreen(FilteredScreen):
     FeaturesScreen Table { height: 2fr; }
     FeaturesScreen #side { height: 3fr; }
     FeaturesScreen #side > * { display: none; height: 1fr; }
-    FeaturesScreen.-contexts #contexts, FeaturesScreen.-density #density { display: block; }
+    FeaturesScreen.-contexts #contexts, FeaturesScreen.-meaning #meaning,
+    FeaturesScreen.-density #density { display: block; }
     FeaturesScreen.-wide Table { width: 62; height: 1fr; }
     FeaturesScreen.-wide #side { width: 1fr; height: 1fr; }
     FeaturesScreen.-wide #side > * { display: block; }
@@ -76,6 +87,7 @@ class FeaturesScreen(FilteredScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Search", key_display="/", tooltip="by number or token"),
         Binding("y", "copy", "Copy units", tooltip="the marked features as units"),
+        Binding("b", "back_to", "Back to", show=False, tooltip="the feature before a jump"),
         Binding("t", "pane", "Pane", show=False),
         Binding("left_square_bracket", "turn('read', -1)", "Before", show=False, key_display="["),
         Binding(
@@ -96,8 +108,12 @@ class FeaturesScreen(FilteredScreen):
         self._found: dict[str, Read] = {}
         self._chosen: dict[str, str] = {}
         """The dictionary (`read`) and the steps (`examples`, `densities`) that are looked at."""
-        self._examples: pl.DataFrame | None = None
-        self._density: pl.DataFrame | None = None
+        self._tables: dict[str, pl.DataFrame] = {}
+        """The last readable tables of what is looked at, by what is in them."""
+        self._elsewhere: Elsewhere | None = None
+        """What steps that do not look at features say of them."""
+        self._before: list[int] = []
+        """Features that were left by a jump."""
         self._pane = 0
 
     def body(self) -> ComposeResult:
@@ -106,6 +122,7 @@ class FeaturesScreen(FilteredScreen):
             yield Table(markable=True, id="features")
             with Vertical(id="side"):
                 yield Pane(id="contexts")
+                yield Pane(id="meaning")
                 yield Pane(id="density")
         yield FilterBar("12, 40..49, or a token: def")
 
@@ -122,8 +139,10 @@ class FeaturesScreen(FilteredScreen):
         plan = read_plan(self.folder)
         found = {one.name: one for one in (dictionaries(plan, self.folder) if plan else [])}
         is_new, self._found = found != self._found, found
-        wanted = [n for n, one in found.items() if self.place.step in one.examples + one.densities]
-        readable = [n for n, one in found.items() if one.examples or one.densities]
+        wanted = [
+            n for n, one in found.items() if any(self.place.step in s for s in one.steps.values())
+        ]
+        readable = [n for n, one in found.items() if one.recorded]
         if "read" not in self._chosen:
             self._open((wanted or readable or [*found] or [""])[0])
         elif is_new:
@@ -137,19 +156,24 @@ class FeaturesScreen(FilteredScreen):
         if read is None:
             self.table.border_title = "nothing to show"
             return
-        steps = {"examples": read.examples, "densities": read.densities}
+        steps = read.steps
         last = {what: held[-1] for what, held in steps.items() if held}
-        kept = {w: s for w, s in self._chosen.items() if s in steps.get(w, ())}
+        kept = {w: s for w, s in self._chosen.items() if w in dict(TURNED) and s in steps[w]}
         self._chosen = {**last, **kept, "read": name}
-        self._examples, self._density = self._table("examples"), self._table("densities")
-        self.model = feature_table(feature_rows(self._examples, self._density))
+        self._before = self._before if keep else []
+        found = {what: self._table(what) for what in last}
+        self._tables = {what: table for what, table in found.items() if table is not None}
+        plan = read_plan(self.folder)
+        self._elsewhere = elsewhere(plan, self.folder, name) if plan else None
+        tables = self._tables.get
+        self.model = feature_table(
+            feature_rows(tables("examples"), tables("densities"), self._tables)
+        )
         self.filter(self.query_one(FilterBar).text)
         self.table.show(self.model, keep=keep)
         groups = [Group("dictionary", "[ ]", [*self._found], [*self._found].index(name))]
-        for what, held, keys in (
-            ("examples", read.examples, ", ."),
-            ("densities", read.densities, "{ }"),
-        ):
+        for what, keys in TURNED:
+            held = steps[what]
             if len(held) > 1:
                 groups.append(Group(what, keys, held, held.index(self._chosen[what])))
         if not self.has_class("-wide"):
@@ -160,9 +184,7 @@ class FeaturesScreen(FilteredScreen):
             self._show_feature()
 
     def _table(self, what: str) -> pl.DataFrame | None:
-        step = self._chosen.get(what)
-        if step is None:
-            return None
+        step = self._chosen[what]
         try:
             return self.folder.read_table(step)
         except (OSError, ValueError) as error:
@@ -187,6 +209,7 @@ class FeaturesScreen(FilteredScreen):
     def _show_feature(self) -> None:
         if self.read is not None:
             self._show_contexts(self.read)
+            self._show_meaning(self.read)
             self._show_densities(self.read)
 
     def _show_contexts(self, read: Read) -> None:
@@ -199,19 +222,20 @@ class FeaturesScreen(FilteredScreen):
             lacking = lacking_text("no examples of these features are", remedy, tones)
             pane.show("contexts", nothing if is_searched else lacking)
             return
-        n = None if self._density is None else int(self._density["n"][0])
+        examples, density = self._tables.get("examples"), self._tables.get("densities")
+        n = None if density is None else int(density["n"][0])
         text = facts_text(row, n, tones)
         is_roomy = pane.room[1] >= ROOMY
         text.append(("\n\n" if is_roomy else "\n") if text else "")
-        found = [] if self._examples is None else list(contexts(self._examples, feature))
-        if found and self._examples is not None:
+        found = [] if examples is None else list(contexts(examples, feature))
+        if found and examples is not None:
             width, height = pane.room
-            intervals = n_intervals(self._examples)
+            intervals = n_intervals(examples)
             text.append_text(contexts_text(found, intervals, tones, width, height - 2))
         elif self._is_dead(row):
             text.append("it never fires on this data", tones.muted)
         else:
-            wanted = None if self._examples is None else feature
+            wanted = None if examples is None else feature
             what = "no examples are" if wanted is None else "no examples of this feature are"
             text.append_text(lacking_text(what, read.remedy("examples", wanted), tones))
         step = f" · {self._chosen['examples']}" if "examples" in self._chosen else ""
@@ -219,15 +243,33 @@ class FeaturesScreen(FilteredScreen):
 
     def _is_dead(self, row: dict[str, object]) -> bool:
         """Whether the examples were looked for and the densities say that there can be none."""
-        return self._examples is not None and row.get("density") == 0
+        return "examples" in self._tables and row.get("density") == 0
+
+    def _show_meaning(self, read: Read) -> None:
+        """What is lost without the feature, the tokens that it writes, what is beside it."""
+        pane, tones = self.query_one("#meaning", Pane), self.home.tones
+        feature = (self.row() or {}).get("feature")
+        if not isinstance(feature, int):
+            pane.show("meaning", Text())
+            return
+        told = [] if self._elsewhere is None else list(self._elsewhere.of(feature))
+        text = meaning_text(feature, self._tables, told, tones, pane.room[1])
+        if not text:
+            what = "the tokens that features write are not"
+            text = lacking_text(what, read.remedy("logits"), tones)
+        pane.show(f"meaning of {feature}", text)
+
+    def _beside(self, feature: int) -> pl.DataFrame:
+        return neighbours(self._tables.get("nearest"), self._tables.get("cofiring"), feature)
 
     def _show_densities(self, read: Read) -> None:
         pane, tones = self.query_one("#density", Pane), self.home.tones
-        if self._density is None:
+        density = self._tables.get("densities")
+        if density is None:
             pane.show("density", lacking_text("densities are not", read.remedy("density"), tones))
             return
         width, height = pane.room
-        found = densities(self._density["density"].to_list(), max(8, min(MOST_BINS, width - 8)))
+        found = densities(density["density"].to_list(), max(8, min(MOST_BINS, width - 8)))
         here = (self.row() or {}).get("density")
         here = here if isinstance(here, float) else None
         text = densities_text(found, here, tones, height)
@@ -271,6 +313,47 @@ class FeaturesScreen(FilteredScreen):
         if "read" in self._chosen:
             self._open(self._chosen["read"], keep=True)
 
+    @on(Table.Chosen)
+    def _on_chosen(self) -> None:
+        """List the neighbours, one of which may be gone to."""
+        feature = (self.row() or {}).get("feature")
+        if not isinstance(feature, int) or self.model is None or self.read is None:
+            return
+        beside = self._beside(feature)
+        if not len(beside):
+            remedy = self.read.remedy("nearest")
+            self.notify(f"no neighbours are recorded; this step would:\n{remedy}", markup=False)
+            return
+        rows = neighbour_table(beside, self.model.frame)
+        self.app.push_screen(NeighboursScreen(feature, rows), self._jump)
+
+    def _jump(self, feature: int | None) -> None:
+        """Go to a feature, and remember the one that was left."""
+        here = (self.row() or {}).get("feature")
+        if feature is not None and self._go(feature) and isinstance(here, int):
+            self._before.append(here)
+
+    def _go(self, feature: int) -> bool:
+        """Put the cursor on a feature, the search given up where it hides it."""
+        assert self.model is not None
+        at = self.model.frame["feature"].index_of(feature)
+        if at is None:
+            self.notify(f"nothing was recorded of feature {feature}", severity="warning")
+            return False
+        if self.model.row_of(at) is None:
+            self.query_one(FilterBar).close()
+            self.filter("")
+            self.table.renew()
+        self.table.go_to(self.model.row_of(at) or 0)
+        return True
+
+    def action_back_to(self) -> None:
+        """The feature that the last jump left."""
+        if self._before:
+            self._go(self._before.pop())
+        else:
+            self.notify("there was no jump to come back from", severity="warning")
+
     def action_copy(self) -> None:
         """The marked features, or the one under the cursor, as units of the language."""
         row, read = self.row(), self.read
@@ -295,11 +378,11 @@ class FeaturesScreen(FilteredScreen):
         if numbers:
             self.model.keep(features.is_between(int(numbers[1]), int(numbers[2] or numbers[1])))
             bar.say(count(len(self.model), "feature"))
-        elif self._examples is None:
+        elif "examples" not in self._tables:
             bar.say("tokens can be searched where examples are recorded", is_wrong=True)
         else:
             words = text[1:-1] if len(text) > 2 and text[0] == text[-1] == '"' else text
-            self.model.keep(features.is_in(firing_on(self._examples, words).implode()))
+            self.model.keep(features.is_in(firing_on(self._tables["examples"], words).implode()))
             bar.say(f"{count(len(self.model), 'feature')} with an example that fires on {words}")
 
     def export(self) -> Path | None:
@@ -308,7 +391,8 @@ class FeaturesScreen(FilteredScreen):
             return None
         import polars as pl
 
-        rows = self.model.shown.drop("#row").with_columns(pl.col("tokens").list.join(" "))
+        tokens = pl.col("tokens", "promotes").list.join(" ")
+        rows = self.model.shown.drop("#row").with_columns(tokens)
         path = self.export_path(f"-{self.read.name.partition('[')[0]}.csv")
         rows.write_csv(path)
         return path

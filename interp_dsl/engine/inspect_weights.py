@@ -1,0 +1,91 @@
+"""What the weights alone say of features: the tokens that they write, the features closest to
+them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import polars as pl
+import torch
+from torch import Tensor
+
+from interp_dsl.dictionaries.dictionary import Dictionary
+from interp_dsl.dictionaries.likeness import nearest
+from interp_dsl.dictionaries.reading import BINS
+from interp_dsl.engine.kept_dictionaries import read_dictionaries
+from interp_dsl.engine.scores import Scored
+from interp_dsl.engine.state import State, token_text
+from interp_dsl.models.readout import ReadOut
+from interp_dsl.plan.dictionaries import InspectWeights
+from interp_dsl.plan.reading import ROWS
+from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.schema import LOGIT_COLUMNS, NEAREST_COLUMNS, polars_types
+
+
+def inspect_weights(task: InspectWeights, state: State, folder: RunFolder) -> Scored:
+    """The table of an inspection; of logits also, of the `features` by number, the `histogram`
+    [features, BINS] over the vocabulary and its `edges` [features, BINS + 1]."""
+    executor = state.models[task.model]
+    (dictionary,) = read_dictionaries(folder, task.of, executor.device)
+    numbers = torch.tensor(task.features or range(dictionary.d_sae), device=executor.device)
+    if task.method == "nearest":
+        return Scored(_nearest(dictionary, numbers, task.given["top"]), {})
+    (fitted,) = task.of.fitted
+    out = ReadOut(executor)
+
+    def logits() -> Iterator[tuple[Tensor, Tensor]]:
+        for part in torch.split(numbers, ROWS):
+            yield part, out.logits(fitted.target, dictionary.tensors["W_dec"][part])
+
+    shown = token_text(executor.facts)
+    rows: list[dict[str, Any]] = []
+    counts: list[Tensor] = []
+    edges: list[Tensor] = []
+    for part, found in logits():
+        n = min(task.given["top"], found.shape[1])
+        ends = {"top": found.topk(n, dim=1), "bottom": found.topk(n, dim=1, largest=False)}
+        held = {end: (x.values.tolist(), x.indices.tolist()) for end, x in ends.items()}
+        for i, feature in enumerate(part.tolist()):
+            for end, (values, ids) in held.items():
+                rows += _ends(feature, end, values[i], ids[i], shown)
+        for kept, made in zip((counts, edges), histograms(found), strict=True):
+            kept.append(made)
+    tensors = {
+        "features": numbers.cpu().numpy(),
+        "histogram": torch.cat(counts).numpy(),
+        "edges": torch.cat(edges).numpy(),
+    }
+    return Scored(pl.DataFrame(rows, schema=polars_types(LOGIT_COLUMNS)), tensors)
+
+
+def _ends(
+    feature: int, end: str, values: list[float], ids: list[int], shown: Callable[[int], str]
+) -> Iterator[dict[str, Any]]:
+    """The rows of one feature at one end."""
+    about = {"feature": feature, "end": end}
+    for rank, (value, token) in enumerate(zip(values, ids, strict=True), 1):
+        yield {**about, "rank": rank, "id": token, "token": shown(token), "logit": value}
+
+
+def _nearest(dictionary: Dictionary, numbers: Tensor, top: int) -> pl.DataFrame:
+    cosines, others = nearest(dictionary.tensors["W_dec"].float(), numbers, top)
+    columns = {
+        "feature": numbers.repeat_interleave(cosines.shape[1]),
+        "other": others.flatten(),
+        "cosine": cosines.flatten().double(),
+    }
+    held = {name: column.cpu().numpy() for name, column in columns.items()}
+    return pl.DataFrame(held, schema=polars_types(NEAREST_COLUMNS))
+
+
+def histograms(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each row of values [m, V] how many lie in each of BINS equal parts between its least and
+    its largest [m, BINS], and where these begin and end [m, BINS + 1]."""
+    low, high = values.amin(1, keepdim=True), values.amax(1, keepdim=True)
+    width = (high - low).clamp_min(torch.finfo(values.dtype).tiny)
+    place = ((values - low) / width * BINS).long().clamp_max(BINS - 1)
+    counts = torch.zeros(len(values), BINS, dtype=torch.int64, device=values.device)
+    counts.scatter_add_(1, place, torch.ones_like(place))
+    steps = torch.linspace(0, 1, BINS + 1, device=values.device)
+    return counts.cpu(), (low + steps * (high - low)).cpu()
