@@ -86,7 +86,7 @@ def contestants(options: argparse.Namespace) -> dict[str, Callable[[], object]]:
     def atp() -> object:
         with torch.no_grad():
             source = executor.forward(corrupt, reads, (), heads).sites
-        return attribution_patching(executor, examples, source)
+        return attribution_patching(executor, examples, source).contributions()
 
     return {
         "plain forward + backward": plain,

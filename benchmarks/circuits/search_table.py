@@ -71,6 +71,14 @@ def _remarks(engines: dict[str, Any]) -> list[str]:
         extra = mine[-1]["extra"]
         plain = _forward(engines)
         lines.append(f"a plain forward: {1000 * (plain or 0):.4g} ms")
+        worked, of_plain = (
+            median(x) for x in zip(*(r["extra"]["processor"] for r in mine), strict=True)
+        )
+        share = worked / of_plain / extra["edges"]
+        lines.append(
+            f"of the processor, whatever else it runs: acdc {worked:.4g} s, a plain forward "
+            f"{1000 * of_plain:.4g} ms, {share:.3f} of them an edge"
+        )
         lines.append(f"acdc ran {extra['tests']} tests, {extra['again']} edges measured again")
     if runs := [r["extra"]["run"] for r in _rounds(engines, "interp")]:
         lines.append(f"interp, whole run from file to tables: {median(runs):.4g} s")

@@ -141,6 +141,10 @@ def typed(expr: Expr, parameter: Parameter, name: str, scope: Scope) -> Any:
         from interp_dsl.check.metrics import metric
 
         return metric(expr, scope)
+    if kind == "node_ranking":
+        from interp_dsl.check.searches import node_ranking
+
+        return node_ranking(expr, scope)
     if kind == "ranking":
         from interp_dsl.check.searches import ranking
 

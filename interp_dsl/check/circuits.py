@@ -30,12 +30,14 @@ from interp_dsl.plan.names import target_of
 from interp_dsl.plan.units import part_of
 from interp_dsl.verbs.evidence import CIRCUIT
 from interp_dsl.verbs.methods import EDGES
+from interp_dsl.verbs.node_circuits import kept
 from interp_dsl.verbs.values import CircuitTerm, DictionaryTerm, EdgeSet, Model, Step, UnitSet
 
 if TYPE_CHECKING:
     from interp_dsl.runs.circuit import Circuit
 
-PARTS = ("heads", "nodes", "edges")
+NODES = "nodes"
+PARTS = ("heads", NODES, "edges")
 
 
 def edges(expr: Expr, scope: Scope) -> EdgeSet:
@@ -103,7 +105,7 @@ def subject(expr: Expr, scope: Scope) -> Model | CircuitTerm | DictionaryTerm:
 def circuit_step(expr: Expr, scope: Scope) -> Step:
     """The step behind a name, which finds a circuit."""
     step = step_of(expr, scope, "a circuit")
-    if step.result != "circuit":
+    if step.result != "circuit" and step.verb != "search":
         raise scope.reject(
             "E300",
             f"`{step.name}` is no circuit",
@@ -124,8 +126,11 @@ def part(expr: Attribute, scope: Scope) -> UnitSet | None:
     if scope.lookup(expr) or scope.lookup(root, "step") is None:
         return None
     step = circuit_step(root, scope)
-    if expr.name not in PARTS:
-        raise scope.unlisted("E208", expr.name, expr.name_span, "a part of a circuit", [*PARTS])
+    known = [NODES] if step.result == "scores" else [*PARTS]
+    if expr.name not in known:
+        raise scope.unlisted("E208", expr.name, expr.name_span, "a part of a circuit", known)
+    if step.result == "scores":
+        return UnitSet(kept(step), step.model)
     chosen = threshold_of(expr.value, step, scope)
     if chosen is None and step.thresholds:
         raise which_threshold(expr.value, step, f".{expr.name}", scope)

@@ -64,6 +64,7 @@ def one_dictionary(expr: Expr, scope: Scope) -> DictionaryTerm:
 
 
 FEATURES = "features"
+ERRORS = "errors"
 
 
 def features(expr: Expr, scope: Scope) -> FeaturesTerm:
@@ -102,11 +103,22 @@ def features(expr: Expr, scope: Scope) -> FeaturesTerm:
 
 
 def feature_units(expr: Expr, scope: Scope) -> UnitSet:
-    """Features as units, each a place of its own."""
+    """Features as units, each a place of its own; or what a dictionary leaves unexplained."""
+    if isinstance(expr, Call) and expr.function == ERRORS:
+        return _errors(expr, scope)
     term = features(expr, scope)
     site = term.fitted.features(term.step.name)
     numbers = range(term.fitted.option("width")) if term.numbers is None else term.numbers
     return UnitSet(Explicit(tuple(Unit((Target(site, n),)) for n in numbers)), term.step.model)
+
+
+def _errors(expr: Call, scope: Scope) -> UnitSet:
+    """`errors(sae)`, `errors(sae[k=32])`: one place."""
+    if len(expr.arguments) != 1 or expr.arguments[0].name is not None:
+        raise scope.reject("E301", "errors of what?", expr.span, help="write errors(sae)")
+    step, index = _fit(expr.arguments[0].value, scope)
+    site = one_of(index, step, expr.span, scope).errors(step.name)
+    return UnitSet(Explicit((Unit((Target(site),)),)), step.model)
 
 
 def holds_dictionaries(expr: Expr, scope: Scope) -> bool:

@@ -48,21 +48,6 @@ def edge_set(
     return EdgeSet(graph, found.model, found.units)
 
 
-def only_edges(
-    objects: Sequence[Expr], narrowing: Sequence[Clause], span: Span, scope: Scope
-) -> EdgeSet:
-    """The edges that objects name, which must be edges."""
-    found = edge_set(objects, narrowing, span, scope)
-    if isinstance(found, EdgeSet):
-        return found
-    raise scope.reject(
-        "E300",
-        "a search goes over edges",
-        span,
-        help="write search edges by …; to measure places one at a time, patch them",
-    )
-
-
 def _are_all(expr: Expr, scope: Scope) -> bool:
     """Whether these are the edges of the model: `edges`, `m.edges`, `edges(split_qkv=false)`."""
     match expr:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from interp_dsl.check.circuits import file_of
+from interp_dsl.check.circuits import NODES, file_of
+from interp_dsl.check.dictionaries import ERRORS, FEATURES, holds_dictionaries
 from interp_dsl.check.groups import GROUPS
 from interp_dsl.check.literals import literal
 from interp_dsl.check.operators import compared, operated, truth
@@ -30,6 +31,7 @@ from interp_dsl.language.tree import (
     Within,
 )
 from interp_dsl.plan.algebra import ColumnOf, Expression, Literal, Operation, SetOfUnits
+from interp_dsl.verbs.values import Step
 
 _FUNCTIONS = {"size": 1, "abs": 1, "jaccard": 2}
 
@@ -93,6 +95,8 @@ def _read(expr: Expr, reader: _Reader) -> Expression:
             return _set(expr, scope)
         case Name():
             return _name(expr, reader)
+        case Index(value=value) if holds_dictionaries(value, scope):
+            return _set(expr, scope)
         case Attribute() | Index():
             return _chain(expr, reader)
     raise scope.reject("E300", "a number or a test is wanted here", expr.span)
@@ -140,7 +144,7 @@ def _call(expr: Call, reader: _Reader) -> Expression:
     scope = reader.scope
     count = _FUNCTIONS.get(expr.function)
     if count is None:
-        if expr.function in GROUPS:
+        if expr.function in (*GROUPS, FEATURES, ERRORS):
             return _set(expr, scope)
         known = [*_FUNCTIONS, *GROUPS]
         raise scope.unknown_function(expr.function, expr.name_span, "a function of results", known)
@@ -205,11 +209,16 @@ def _chain(expr: Attribute | Index, reader: _Reader) -> Expression:
     if len(chain) == 1 and file_of(root, scope):
         return _set(expr, scope)
     is_step = declared is not None and declared.keyword == "step"
-    if is_step and isinstance(expr, Attribute) and step_of(root, scope).result == "circuit":
+    if is_step and isinstance(expr, Attribute) and _is_part(expr, step_of(root, scope)):
         return _set(expr, scope)
     if declared is not None and declared.keyword in ("let", "param") and not chain:
         return _let(expr, reader) if declared.keyword == "let" else _literal(expr, scope)
     return _score(expr, reader)
+
+
+def _is_part(expr: Attribute, step: Step) -> bool:
+    """Whether this is the edges or nodes of what a step has found."""
+    return step.result == "circuit" or (step.verb == "search" and expr.name == NODES)
 
 
 def _score(expr: Expr, reader: _Reader) -> Expression:

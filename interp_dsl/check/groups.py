@@ -119,13 +119,6 @@ def _top(expr: Call, scope: Scope) -> UnitSet:
             values[0].span,
             label=f"a step of `{step.verb}`" + " without `measure`" * (step.result != "scores"),
         )
-    if any(site.kind == "feature" for site in sites(step.units, scope.session.steps)):
-        raise scope.reject(
-            "E306",
-            f"`{step.name}` ranks features, which are no places to go on with yet",
-            values[0].span,
-            help="name those that its table shows: sae[3, 17]",
-        )
     if len(step.contexts) > 1:
         raise _several_contexts(step.name, values[0], scope)
     n = literal(values[1], scope)
@@ -135,7 +128,8 @@ def _top(expr: Call, scope: Scope) -> UnitSet:
     absolute = literal(named["absolute"], scope) if "absolute" in named else True
     if not isinstance(absolute, bool):
         raise scope.reject("E300", "`absolute` is true or false", named["absolute"].span)
-    return UnitSet(Top(step.name, n, metric, column, absolute), step.model)
+    known = tuple(site for site in sites(step.units, scope.session.steps) if site.feature)
+    return UnitSet(Top(step.name, n, metric, column, absolute, known), step.model)
 
 
 def _several_contexts(step: str, value: Expr, scope: Scope) -> Rejected:

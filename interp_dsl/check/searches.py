@@ -7,7 +7,7 @@ from typing import Any
 from interp_dsl.check.arguments import arguments
 from interp_dsl.check.circuits import circuit_file, threshold_of, which_threshold
 from interp_dsl.check.metrics import metric
-from interp_dsl.check.results import metric_and_column, metric_column, step_of, unroll
+from interp_dsl.check.results import Chain, metric_and_column, metric_column, step_of, unroll
 from interp_dsl.check.scope import Scope
 from interp_dsl.language.tree import Call, Expr, Name
 from interp_dsl.plan.metrics import METRICS
@@ -15,7 +15,7 @@ from interp_dsl.verbs.evidence import FINDINGS
 from interp_dsl.verbs.judging import MEASURES
 from interp_dsl.verbs.lowering import sites
 from interp_dsl.verbs.methods import SEARCHES, Method
-from interp_dsl.verbs.values import FindingTerm, RankingTerm, SearchTerm
+from interp_dsl.verbs.values import FindingTerm, RankingTerm, SearchTerm, Step
 
 
 def search(expr: Expr, scope: Scope) -> SearchTerm:
@@ -76,10 +76,32 @@ def ranking(expr: Expr, scope: Scope) -> RankingTerm:
             label=f"a step of `{step.verb}`",
             help="name a step that scores edges, or a search",
         )
+    return _scored(step, chain, "edges", expr, scope)
+
+
+def node_ranking(expr: Expr, scope: Scope) -> RankingTerm:
+    """What ranks nodes: `quick`, `quick.gap.effect`, the scores of places."""
+    root, index, chain = unroll(expr, scope)
+    step = step_of(root, scope, "a step that ranks nodes")
+    kinds = {site.kind for site in sites(step.units, scope.session.steps)} if step.units else set()
+    is_plain = step.result == "scores" and not (step.findings or step.curves or index)
+    if not is_plain or not kinds or "edge" in kinds:
+        raise scope.reject(
+            "E300",
+            f"`{step.name}` ranks no nodes",
+            expr.span,
+            label=f"a step of `{step.verb}`",
+            help="name a step that scores places: attribute features(sae) by atp() …",
+        )
+    return _scored(step, chain, "nodes", expr, scope)
+
+
+def _scored(step: Step, chain: Chain, what: str, expr: Expr, scope: Scope) -> RankingTerm:
+    """The column that ranks, of a step's scores."""
     if len(step.contexts) > 1:
         raise scope.reject(
             "E310",
-            f"`{step.name}` ranks edges once under each intervention",
+            f"`{step.name}` ranks {what} once under each intervention",
             expr.span,
             help="rank by a step under one intervention",
         )

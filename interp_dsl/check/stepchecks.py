@@ -149,14 +149,6 @@ class StepChecks:
 
     def _holds(self, call: Call, change: Change, model: Model, side: Side, span: Span) -> None:
         self._same_model(change.units.model, model, span)
-        has_features = any(site.kind == "feature" for site in self.sites(change.units.units))
-        if has_features and call.verb != "generate":
-            raise self.scope.reject(
-                "E306",
-                "features hold throughout in `generate` alone",
-                span,
-                help="measure what each does: ablate … measure …",
-            )
         check_change(change, side, Spans(span, span, span), self.scope)
 
     def check_side(self, call: Call, side: Side, model: Model, word: str) -> None:

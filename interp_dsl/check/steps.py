@@ -21,7 +21,7 @@ from interp_dsl.check import (
     units,
 )
 from interp_dsl.check.arguments import options
-from interp_dsl.check.edge_sets import edge_set, only_edges
+from interp_dsl.check.edge_sets import edge_set
 from interp_dsl.check.literals import values_of, whole
 from interp_dsl.check.metrics import metric
 from interp_dsl.check.scope import Declared, Rejected, Scope
@@ -249,7 +249,6 @@ def _values(clause: tree.Clause, signature: Clause, scope: Scope) -> tuple[Any, 
 _SETS: dict[str, Callable[..., UnitSet | EdgeSet]] = {
     "units": _places,
     "places": edge_set,
-    "edges": only_edges,
 }
 """How objects that are a set of units together are evaluated, with the clauses that narrow them."""
 

@@ -77,7 +77,7 @@ def _units(expr: Expr, scope: Scope) -> UnitSet:
             return prefixed_hook(expr, scope)
         case Index(value=value) if holds_dictionaries(value, scope):
             return feature_units(expr, scope)
-        case Call(function="features"):
+        case Call(function="features" | "errors"):
             return feature_units(expr, scope)
         case Index():
             return union(neurons(expr, scope, None), expr.span, scope)
@@ -95,7 +95,7 @@ def _units(expr: Expr, scope: Scope) -> UnitSet:
         case Call(function="edges"):
             return _edges(expr, scope)
         case Call():
-            known = [*GROUPS, "edges", "features"]
+            known = [*GROUPS, "edges", "features", "errors"]
             raise scope.unknown_function(
                 expr.function, expr.name_span, "a function of places", known
             )

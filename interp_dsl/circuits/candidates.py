@@ -39,23 +39,25 @@ class Candidates:
         state_of: dict[int, Ints] = {}
         for receiver in np.unique(receivers).tolist():
             mine = np.flatnonzero(receivers == receiver)
+            rows = taken[:, mine]
             states: dict[bytes, int] = {bytes(len(mine)): -1}
-            numbers = []
-            for row in taken[:, mine]:
+            firsts, numbers = [], []
+            for candidate, row in enumerate(rows):
                 key = row.tobytes()
                 if key not in states:
                     states[key] = len(found)
                     found.append(receiver)
-                    without = np.zeros(len(senders), dtype=bool)
-                    without[column[mine]] = row
-                    removed.append(without)
+                    firsts.append(candidate)
                 numbers.append(states[key])
+            without = np.zeros((len(firsts), len(senders)), dtype=bool)
+            without[:, column[mine]] = rows[firsts]
+            removed.append(without)
             state_of[receiver] = np.array(numbers)
         return cls(
             len(taken),
             np.array(found),
             senders,
-            np.array(removed),
+            np.concatenate(removed),
             state_of,
             places if graph.places else None,
         )

@@ -16,9 +16,12 @@ from torch import Tensor
 from interp_dsl.circuits.candidates import Candidates
 from interp_dsl.circuits.clean import Clean
 from interp_dsl.circuits.places import carried
-from interp_dsl.circuits.rows import Rows, index
+from interp_dsl.circuits.rows import index
+from interp_dsl.circuits.sent import Sent, picked
 from interp_dsl.models.graph import Bools, Group, Ints
 
+APART = 2**14
+"""Numbers of an input from which on sums are made one by one, and nothing is gathered for them."""
 CACHED = 2**18
 """Numbers of a tensor that a processor's cache holds beside what is made of it."""
 
@@ -63,26 +66,34 @@ class Flow:
         self.given = given
         self.n_candidates = given.n if given else 1
         self.updates: list[Update | Gain] = []
-        self._senders: tuple[list[int], list[int]] = ([], [])
-        self._differences = (Rows(n_senders), Rows(n_senders))
+        self.sent = (Sent(n_senders), Sent(n_senders))
+        """What senders write at all positions, and at the reads."""
 
     def send(self, senders: Ints, difference: Tensor, narrow: bool) -> None:
         """Of narrow senders only what they write at the reads is known, and needed."""
         if not narrow:
-            self._senders[False].extend(senders)
-            self._differences[False].add(difference)
+            self.sent[False].add(senders, difference)
             difference = self.clean.prompts.narrowed(difference)
-        self._senders[True].extend(senders)
-        self._differences[True].add(difference)
+        self.sent[True].add(senders, difference)
 
-    def sent(self, narrow: bool) -> tuple[list[int], Tensor | None]:
-        """Senders, and the differences [s, K, B, t, D] of what they write; None of none."""
-        rows = self._differences[narrow]
-        return self._senders[narrow], rows.first(rows.count) if rows.count else None
+    def send_states(self, senders: Ints, states: Tensor, which: Ints, narrow: bool) -> None:
+        """The same of senders that few states are of, [n, B, t, D]: `which` [s, K] is each
+        candidate's, none where it says -1. Told apart on a processor alone."""
+        if states.device.type != "cpu" or self.clean.places is not None:
+            none = torch.zeros_like(states[:1])
+            found = torch.cat([states, none])[torch.from_numpy(which).to(states.device)]
+            self.send(senders, found, narrow)
+            return
+        if not narrow:
+            self.sent[False].add_states(senders, states, which)
+            states = self.clean.prompts.narrowed(states)
+        self.sent[True].add_states(senders, states, which)
 
     def leaves_clean(self, inputs: Sequence[Inputs]) -> bool:
         """Is this the first run, and has nothing been removed before or at these inputs?"""
-        return self.given is None and not self._senders[True] and all(i.is_clean for i in inputs)
+        return (
+            self.given is None and not self.sent[True].senders and all(i.is_clean for i in inputs)
+        )
 
     def accept(self, candidate: int) -> None:
         for update in self.updates:
@@ -103,11 +114,13 @@ class States(NamedTuple):
 @dataclass(frozen=True)
 class Changed:
     """The `rows` [n] of receivers that changed senders reach, ascending, and how their inputs `x`
-    grow: by `gains` [n, K, B, t, D]; None where they do not, nothing having been accepted yet."""
+    grow: by `gains` [n, K, B, t, D]; None where they do not, nothing having been accepted yet. Rows
+    that are `alike` [n] have one and the same input."""
 
     rows: Ints
     x: Tensor
     gains: Sequence[Tensor] | Tensor | None
+    alike: Ints
 
     def new(self, some: Ints) -> Tensor:
         """The new inputs [m, K, B, t, D] of some of them [m]."""
@@ -125,12 +138,20 @@ class Changed:
             torch.add(before, gain, out=new)
         return found
 
-    def chunks(self, some: Ints) -> Iterator[Ints]:
-        """Some of them [m], as many at a time as a processor keeps in its cache."""
-        n = len(some)
+    def parts(self) -> Iterator[tuple[Ints, Ints]]:
+        """The rows, by their place among these, of which some share one input; and whose inputs
+        are to be made: of one of them, or of all. On a processor as many at a time as it keeps in
+        its cache."""
+        _, first, count = np.unique(self.alike, return_index=True, return_counts=True)
+        for shared in self.alike[first[count > 1]]:
+            members = np.flatnonzero(self.alike == shared)
+            yield members, members[:1]
+        single = np.sort(first[count == 1])
+        n = max(1, len(single))
         if self.gains is not None and self.x.device.type == "cpu":
             n = max(1, CACHED // self.gains[0].numel())
-        return (some[first : first + n] for first in range(0, len(some), n))
+        for start in range(0, len(single), n):
+            yield single[start : start + n], single[start : start + n]
 
 
 class Inputs:
@@ -157,6 +178,10 @@ class Inputs:
         differences = clean.differences(narrow)[: group.senders]
         stream = clean.stream(group, narrow)
         self.is_clean = not removed.any()
+        numbers_of: dict[bytes, int] = {}
+        rows = np.moveaxis(held, -2, 0)
+        alike = [numbers_of.setdefault(row.tobytes(), len(numbers_of)) for row in rows]
+        self._alike = np.array(alike)
         if self.at is None:
             self.present = held
             marks = torch.from_numpy(removed).to(differences)
@@ -178,14 +203,11 @@ class Inputs:
             return None
         rows, removed = row_of[numbers], given.removed[numbers]
         differences = flow.clean.differences(self.narrow)
-        is_one = bool((rows == rows[0]).all())
-        old = self.x[index(rows[:1] if is_one else rows, self.x.device)]
-        if (removed.sum(1) == 1).all():
-            x = old + self._differences(differences, given, removed.argmax(1))
+        is_large = differences[0].numel() > APART and differences.device.type == "cpu"
+        if is_large and self.at is None:
+            x = _stepwise(self.x, rows, removed, given.senders, differences)
         else:
-            mine = self._differences(differences, given, slice(None)).flatten(1)
-            x = torch.addmm(old.flatten(1), torch.from_numpy(removed).to(mine), mine)
-            x = x.view(-1, *old.shape[1:])
+            x = self._at_once(rows, removed, given, differences)
         touched = [receiver for receiver in given.state_of if receiver in self.rows]
         which = np.array([given.state_of[receiver] for receiver in touched])
         which = np.where(which < 0, -1, np.searchsorted(numbers, which))
@@ -197,18 +219,19 @@ class Inputs:
         """The receivers that senders change; noted as what is to grow. None when there are none."""
         if flow.given is None:
             return self._all(flow)
-        senders, sent = flow.sent(self.narrow)
-        edges = self.present[:, senders]
-        found = np.flatnonzero(edges.any(1))
-        if sent is None or not len(found):
+        sent = flow.sent[self.narrow]
+        found = np.flatnonzero(self.present[:, sent.senders].any(1))
+        if not len(found):
             return None
-        gains = (
-            _gains(edges[found], sent)
-            if self.at is None
-            else carried(self.held[:, found][:, :, senders], sent, self.at)
-        )
+        gains: Sequence[Tensor] | Tensor
+        if self.at is not None:
+            gains = carried(self.held[:, found][:, :, sent.senders], sent.whole(), self.at)
+        elif self.x.device.type == "cpu":
+            gains = sent.gains(self.present[found])
+        else:
+            gains = _sum(self.present[found][:, sent.senders], sent.whole())
         flow.updates.append(Gain(self.x, found, gains))
-        return Changed(found, self.x, gains)
+        return Changed(found, self.x, gains, self._alike[found])
 
     def only(self, flow: Flow) -> Tensor | None:
         """The new input [K, B, t, D] of the one receiver that these are, whether senders change it
@@ -217,19 +240,32 @@ class Inputs:
         if states is not None:
             return picked(states.x, states.which[0])
         changed = self.changed(flow)
-        return None if changed is None else changed.new(np.zeros(1, dtype=int))[0]
+        return None if changed is None else changed.new(np.zeros(1, dtype=np.int64))[0]
 
     def _all(self, flow: Flow) -> Changed:
         """All rows, of which there is one where all are alike. What senders write less what they
         write in the clean run is added for good."""
-        senders, sent = flow.sent(self.narrow)
-        if sent is not None:
+        sent = flow.sent[self.narrow]
+        if sent.senders:
+            whole = sent.whole()
             self.x += (
-                _sum(self.present[:, senders], sent)
+                _sum(self.present[:, sent.senders], whole)
                 if self.at is None
-                else carried(self.held[:, :, senders], sent, self.at)
+                else carried(self.held[:, :, sent.senders], whole, self.at)
             )[:, 0]
-        return Changed(np.arange(len(self.x)), self.x, None)
+        return Changed(np.arange(len(self.x)), self.x, None, self._alike)
+
+    def _at_once(
+        self, rows: Ints, removed: Bools, given: Candidates, differences: Tensor
+    ) -> Tensor:
+        """The inputs of rows [n] without what is `removed` [n, senders], [n, B, t, D]."""
+        is_one = bool((rows == rows[0]).all())
+        old = self.x[index(rows[:1] if is_one else rows, self.x.device)]
+        if (removed.sum(1) == 1).all():
+            return old + self._differences(differences, given, removed.argmax(1))
+        mine = self._differences(differences, given, slice(None)).flatten(1)
+        found = torch.addmm(old.flatten(1), torch.from_numpy(removed).to(mine), mine)
+        return found.view(-1, *old.shape[1:])
 
     def _differences(self, all_of_them: Tensor, given: Candidates, some: Ints | slice) -> Tensor:
         """ablated - clean of some of the senders that candidates take edges from, each at its
@@ -240,32 +276,26 @@ class Inputs:
         return found * self.at[index(given.places[some], self.at.device)][..., None]
 
 
-def picked(x: Tensor, which: Ints) -> Tensor:
-    """x[which], x itself where that is all of it in order."""
-    if len(which) == len(x) and (which == np.arange(len(x))).all():
-        return x
-    return x[torch.from_numpy(which).to(x.device)]
-
-
-def _gains(edges: Bools, sent: Tensor) -> Sequence[Tensor] | Tensor:
-    """What each of n receivers gets over `edges` [n, s] of `sent` [s, K, B, t, D]. On a processor,
-    those that get the same share it."""
-    if sent.device.type != "cpu":
-        return _sum(edges, sent)
-    totals: dict[bytes, Tensor] = {}
-    found = []
-    for row in edges:
-        key = row.tobytes()
-        if key not in totals:
-            first, *others = np.flatnonzero(row).tolist()
-            totals[key] = sent[first] if not others else sent[first] + sent[others[0]]
-            for sender in others[1:]:
-                totals[key] += sent[sender]
-        found.append(totals[key])
+def _stepwise(x: Tensor, rows: Ints, removed: Bools, senders: Ints, differences: Tensor) -> Tensor:
+    """The inputs of rows [n] of x without what is `removed` [n, senders], [n, B, t, D]: each from
+    the nearest before it of the same row that lacks no more."""
+    found = x.new_empty(len(rows), *x.shape[1:])
+    nearest: list[int] = []
+    for place, row in enumerate(rows.tolist()):
+        before = place - 1 if place and rows[place - 1] == row else -1
+        while before >= 0 and (removed[before] & ~removed[place]).any():
+            before = nearest[before]
+        nearest.append(before)
+        more = removed[place] if before < 0 else removed[place] & ~removed[before]
+        first, *others = senders[more].tolist()
+        torch.add(x[row] if before < 0 else found[before], differences[first], out=found[place])
+        for sender in others:
+            found[place] += differences[sender]
     return found
 
 
 def _sum(edges: Bools, sent: Tensor) -> Tensor:
-    """The same as one tensor [n, K, B, t, D]."""
+    """What each of n receivers gets over `edges` [n, s] of `sent` [s, K, B, t, D]:
+    [n, K, B, t, D]."""
     found: Tensor = torch.tensordot(torch.from_numpy(edges).to(sent), sent, 1)
     return found

@@ -51,7 +51,11 @@ class Layer:
         elif heads is not None:
             rows = index(heads, h.device)
             weight, bias = weight[rows], None if bias is None else bias[rows]
-        x = torch.matmul(h.flatten(1, -2), weight.transpose(1, 2))
+        if len(h) == 1:
+            joined = functional.linear(h[0].flatten(0, -2), weight.flatten(0, 1))
+            x = joined.view(len(joined), *weight.shape[:2]).transpose(0, 1).contiguous()
+        else:
+            x = torch.matmul(h.flatten(1, -2), weight.transpose(1, 2))
         x = (x if bias is None else x + bias).view(-1, *h.shape[1:-1], x.shape[-1])
         return x if channel == "v" else self.turned(x, channel, positions)
 

@@ -4,14 +4,17 @@ Shapes: heads or states first, then K candidates (in a flow), then B, t, and d_m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from interp_dsl.circuits.clean import Clean
-from interp_dsl.circuits.flow import Flow, Inputs, Update, picked
+from interp_dsl.circuits.flow import Flow, Inputs, Update
 from interp_dsl.circuits.layer import Layer
 from interp_dsl.circuits.rows import index
+from interp_dsl.circuits.sent import picked
 from interp_dsl.models.graph import Bools, Ints
 
 PARTS = "qkv"
@@ -123,11 +126,7 @@ class Heads:
         mine = which[rows]
         flow.updates.append(Update(self._written, rows, written, mine))
         difference = written - self._written[index(heads, written.device)]
-        if (mine < 0).any():
-            difference = torch.cat([difference, torch.zeros_like(difference[:1])])
-            mine = np.where(mine >= 0, mine, len(difference) - 1)
-        spread = picked(difference, mine.flatten()).view(*mine.shape, *difference.shape[1:])
-        flow.send(self.senders[rows], spread, self.narrow)
+        flow.send_states(self.senders[rows], difference, mine, self.narrow)
 
     # ---- heads that changed senders reach
 
@@ -151,27 +150,22 @@ class Heads:
 
     def _projected(self, flow: Flow) -> dict[str, tuple[Ints, Tensor]]:
         """The queries, keys and values that change: whose, and [n, K, B, t, d_head]."""
-        new: dict[str, tuple[Ints, Tensor]] = {}
+        made: dict[str, list[tuple[Ints, Tensor]]] = {}
         for inputs, channels in zip(self.inputs, self._channels, strict=True):
             changed = inputs.changed(flow)
             if changed is None:
                 continue
-            is_alike = flow.leaves_clean([inputs])
-            channel_of, head_of = np.divmod(changed.rows, len(self._heads))
-            for number, channel in enumerate(channels):
-                mine = np.flatnonzero(channel_of == number)
-                if not len(mine):
-                    continue
-                made: dict[str, list[Tensor]] = {part: [] for part in _parts(channel)}
-                for some in changed.chunks(mine):
-                    h = self.layer.normed(changed.new(some[:1] if is_alike else some))
-                    for part, pieces in made.items():
-                        heads = head_of[some]
-                        pieces.append(self._project(h, part, heads, inputs.narrow, flow))
-                for part, pieces in made.items():
-                    whole = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-                    new[part] = head_of[mine], whole
-        return new
+            for members, own in changed.parts():
+                h = self.layer.normed(changed.new(own))
+                channel_of, head_of = np.divmod(changed.rows[members], len(self._heads))
+                for number in dict.fromkeys(channel_of.tolist()):
+                    mine = np.flatnonzero(channel_of == number)
+                    x = h if len(own) < len(members) else h[mine[0] : mine[-1] + 1]
+                    heads = head_of[mine]
+                    for part in _parts(channels[number]):
+                        piece = self._project(x, part, heads, inputs.narrow, flow)
+                        made.setdefault(part, []).append((heads, piece))
+        return {part: _joined(pieces) for part, pieces in made.items()}
 
     def _project(self, h: Tensor, part: str, heads: Ints, is_narrow: bool, flow: Flow) -> Tensor:
         prompts, narrow = flow.clean.prompts, self.narrow and part == "q"
@@ -211,6 +205,18 @@ class Heads:
         scale = self.layer.post_scale(raw)
         assert scale is not None
         return np.arange(len(raw)), raw * scale
+
+
+def _joined(pieces: Sequence[tuple[Ints, Tensor]]) -> tuple[Ints, Tensor]:
+    """Pieces [n, …] of heads as one, heads ascending."""
+    if len(pieces) == 1:
+        return pieces[0]
+    heads = np.sort(np.concatenate([mine for mine, _ in pieces]))
+    first = pieces[0][1]
+    found = first.new_empty(len(heads), *first.shape[1:])
+    for mine, piece in pieces:
+        found[index(np.searchsorted(heads, mine), piece.device)] = piece
+    return heads, found
 
 
 def _parts(channel: str) -> str:

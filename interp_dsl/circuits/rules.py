@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 ORDERS = ("reverse", "forward")
+PACKED = 64
+"""Circuits of nodes that are tried at once, at most."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class Labels:
 
 def labels(data: Data, column: str) -> Labels:
     """The values of a column as classes, those of fewer than LEAST examples left out. Raises E424
-    for a column that the data lacks, E672 where fewer than two classes are left."""
+    for a column that the data lacks, E425 where fewer than two classes are left."""
     if column not in data.columns:
         raise no_column(column, data.name, list(data.columns))
     said = [str(value) for value in data.columns[column]]
@@ -36,7 +36,7 @@ def labels(data: Data, column: str) -> Labels:
     if len(names) < 2:
         told = [f"{name!r} ({n})" for name, n in sorted(counts.items(), key=lambda kv: -kv[1])]
         raise fault(
-            "E672",
+            "E425",
             f"{data.name} has {len(names)} class{'es' * (len(names) != 1)} of {LEAST} examples and "
             f"more in its column {column}",
             f"its values are {listed(told)}",

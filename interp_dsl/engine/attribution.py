@@ -14,7 +14,7 @@ from torch import Tensor
 from interp_dsl.engine.edge_estimates import edge_estimates, edge_patches
 from interp_dsl.engine.estimates import unit_estimates
 from interp_dsl.engine.report import Report
-from interp_dsl.engine.scores import Scored, check_finite
+from interp_dsl.engine.scores import Scored, check_finite, column_kinds
 from interp_dsl.engine.state import State
 from interp_dsl.engine.statistics import bounds, gap
 from interp_dsl.engine.sweep import Sweeper, plain_values, shards, table_order
@@ -41,6 +41,15 @@ class Found:
 def attribute(task: Attribution, state: State, report: Report) -> tuple[Scored, dict[str, Any]]:
     """The scores of a step of estimates, and what is noted of it: its method, and how well the
     estimates agree with real patches."""
+    parts = [_attributed(replace(task, variant=v, more=()), state, report) for v in task.variants]
+    if len(parts) == 1:
+        return parts[0]
+    tables, tensors = zip(*((scored.table, scored.tensors) for scored, _ in parts), strict=True)
+    joined = {name: np.concatenate([held[name] for held in tensors]) for name in tensors[0]}
+    return Scored(pl.concat(tables), joined), {"estimated": task.method}
+
+
+def _attributed(task: Attribution, state: State, report: Report) -> tuple[Scored, dict[str, Any]]:
     found = _estimated(task, state, report)
     names = [str(unit) for unit in found.units]
     where = f"step {task.step}"
@@ -167,6 +176,7 @@ def _scored(
             "skipped": False,
             "verified": verified[u][m] if u in verified else None,
         }
+        | dict(task.variant.columns)
         for u, unit in enumerate(found.units)
         for m, metric in enumerate(task.metrics)
     ]
@@ -174,7 +184,8 @@ def _scored(
     if found.by_example is not None:
         held["effect"] = found.by_example.transpose(0, 1)
     tensors = {name: x.flatten(0, 1).float().numpy() for name, x in held.items()}
-    return Scored(score_table(rows, ESTIMATE_COLUMNS), tensors)
+    kinds = ESTIMATE_COLUMNS | column_kinds([task.variant])
+    return Scored(score_table(rows, kinds), tensors)
 
 
 def _bounds(found: Found, seed: int) -> tuple[list[list[float | None]], ...]:

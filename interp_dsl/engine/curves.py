@@ -161,37 +161,31 @@ def _head(curve: Curve, **columns: Any) -> Row:
 
 def _points(curve: Curve, seed: int, columns: Sequence[Row]) -> Iterator[Found]:
     """A row a length, of all directions together with further `columns`; then of each, where there
-    are several."""
-    together = _of_direction(curve, curve.mean, None, seed)
+    are several. Quartiles of all directions together are of every one's effects."""
+    spread = curve.effects.transpose(0, 1).flatten(1)[None]
+    together = _rows(curve, curve.mean[None], spread, (None,), seed)
     for one, more in zip(together, columns, strict=True):
         yield Found({**one.row, **more}, one.values)
     if len(curve.effects) > 1:
-        for number, effects in enumerate(curve.effects):
-            yield from _of_direction(curve, effects, number, seed)
+        yield from _rows(curve, curve.effects, curve.effects, range(len(curve.effects)), seed)
 
 
-def _of_direction(curve: Curve, effects: Tensor, number: int | None, seed: int) -> Iterator[Found]:
-    """Rows of effects [lengths, n]. Quartiles of all directions together are of every one's
-    effects."""
-    low, high = bounds(effects.T, seed)
-    spread = effects if number is not None else curve.effects.transpose(0, 1).flatten(1)
-    q25, median, q75 = np.quantile(spread.numpy(), [0.25, 0.5, 0.75], axis=1)
-    for i, point in enumerate(curve.points):
-        value = curve.base + effects[i]
-        row = _head(
-            curve,
-            number=number,
-            length=point.length.value,
-            base=float(curve.base.mean()),
-            value=float(value.mean()),
-            effect=float(effects[i].mean()),
-            low=float(low[i]),
-            high=float(high[i]),
-            median=float(median[i]),
-            q25=float(q25[i]),
-            q75=float(q75[i]),
-        )
-        yield Found(row, {"base": curve.base, "value": value})
+def _rows(
+    curve: Curve, effects: Tensor, spread: Tensor, numbers: Sequence[int | None], seed: int
+) -> Iterator[Found]:
+    """Rows of effects [directions, lengths, n], quartiles of what is `spread` on the last axis."""
+    shape = effects.shape[:2]
+    ends = (end.view(shape).tolist() for end in bounds(effects.flatten(0, 1).T, seed))
+    quartiles = np.quantile(spread.numpy(), [0.25, 0.5, 0.75], axis=2).tolist()
+    values = curve.base + effects
+    numeric = (values.mean(2).tolist(), effects.mean(2).tolist(), *ends, *quartiles)
+    names = ("value", "effect", "low", "high", "q25", "median", "q75")
+    base = float(curve.base.mean())
+    for d, number in enumerate(numbers):
+        for i, point in enumerate(curve.points):
+            told = {name: held[d][i] for name, held in zip(names, numeric, strict=True)}
+            row = _head(curve, number=number, length=point.length.value, base=base, **told)
+            yield Found(row, {"base": curve.base, "value": values[d, i]})
 
 
 def _reached(curve: Curve, threshold: float, seed: int) -> Found:

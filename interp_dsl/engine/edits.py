@@ -14,9 +14,10 @@ from torch import Tensor
 
 from interp_dsl.data.positions import check_aligned
 from interp_dsl.engine.features import FeatureEdits, HeldFeatures
+from interp_dsl.engine.means import Means
 from interp_dsl.engine.packed import Packed
 from interp_dsl.engine.slots import ends
-from interp_dsl.engine.sources import Address, values_of
+from interp_dsl.engine.sources import Address, Elsewhere, values_of
 from interp_dsl.engine.state import State, token_text
 from interp_dsl.engine.statistics import generator
 from interp_dsl.engine.vectors import basis
@@ -56,14 +57,14 @@ class Editor:
         has_features = any(s.feature for s in parts(intervention.units, Site))
         self.features: FeatureEdits | HeldFeatures | None = None
         if has_features and self.values is not None:
-            kind = HeldFeatures if holds else FeatureEdits
-            self.features = kind(self.values, into, state)
+            if holds and not isinstance(self.values, Elsewhere | Means):
+                self.features = HeldFeatures(self.values, into, state)
+            else:
+                self.features = FeatureEdits(self.values, into, state, holds)
 
     def edits(self, batch: Packed, width: int) -> list[Edit]:
         """The edits of a batch of prompts of `width` tokens. Rows whose prompt has no token at a
         unit's positions are left as they are."""
-        if self.features is not None:
-            return self.features.edits(batch)
         held: dict[Site, list[_Piece]] = defaultdict(list)
         for (site, positions), members in self._grouped(batch.units).items():
             rows, which = batch.rows([number for number, _ in members])
@@ -73,14 +74,19 @@ class Editor:
             piece = self._piece(at, rows, width)
             if len(piece.rows):
                 held[site].append(piece)
-        return [self._edit(site, pieces) for site, pieces in held.items()]
+        made = [self._edit(site, pieces) for site, pieces in held.items()]
+        return made if self.features is None else made + self.features.edits(batch)
 
     def check(self, units: Iterable[Unit]) -> None:
-        """Raise InterpError where units have positions that the prompts lack, or that those of the
-        source do not correspond to (E410 to E414)."""
+        """What `aligns` says, and what features of these units are is made ready."""
         units = list(units)
         if self.features is not None:
             self.features.prepare(units)
+        self.aligns(units)
+
+    def aligns(self, units: Iterable[Unit]) -> None:
+        """Raise InterpError where units have positions that the prompts lack, or that those of the
+        source do not correspond to (E410 to E414)."""
         side = self.state.side(self.into)
         other = self.state.side(self.source.run) if isinstance(self.source, FromRun) else side
         describe = token_text(self.state.executor(self.into).facts)
@@ -96,10 +102,11 @@ class Editor:
     def _grouped(
         self, units: Sequence[Unit]
     ) -> dict[tuple[Site, Positions], list[tuple[int, int]]]:
-        """Targets of all units by site and positions: the unit's number, and an index."""
+        """Targets of all units by site and positions, features and errors left out: the unit's
+        number, and an index."""
         groups: dict[tuple[Site, Positions], list[tuple[int, int]]] = defaultdict(list)
         for number, unit in enumerate(units):
-            for target in unit.targets:
+            for target in (t for t in unit.targets if t.site.feature is None):
                 members = groups[self.site(target), target.positions]
                 members.extend((number, index) for index in self._indices(target))
         return groups

@@ -1,113 +1,196 @@
 """Features changed: the dictionary spliced in with its error added back, so that an activation x
 becomes x + (v - f) d, where d is the feature's decoder row, f what it is in x and v what it is set
-to: a number, or what it is in another run. Features of one unit add up."""
+to: a number, or what it is in another run. Features of one unit add up. The error x - x̂ is a unit
+as well (Marks et al. 2024, arXiv 2403.19647): x becomes x + v - (x - x̂)."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from interp_dsl.dictionaries.dictionary import Dictionary
 from interp_dsl.engine.feature_values import (
+    CHUNK,
     Multiples,
     activations_of,
     dictionary_of,
     encoded,
 )
+from interp_dsl.engine.live_features import Named, Piece, read_live
+from interp_dsl.engine.means import Means
 from interp_dsl.engine.packed import Packed
+from interp_dsl.engine.slots import Slots
 from interp_dsl.engine.sources import Address, Elsewhere, Values
 from interp_dsl.engine.splice import row_of
 from interp_dsl.engine.state import State
 from interp_dsl.models.edits import Edit, entries
 from interp_dsl.plan.algebra import Run
-from interp_dsl.plan.places import Positions, Site, Unit
+from interp_dsl.plan.places import Positions, Site, Target, Unit
+
+
+@dataclass(frozen=True)
+class Known:
+    """Features of a run [m, n, T], `place` which of the m each is, of all there are; or the error
+    [1, n, T, d_in]."""
+
+    numbers: frozenset[int]
+    values: Tensor
+    place: Tensor
+
+    @classmethod
+    def of(cls, numbers: Sequence[int], values: Tensor, d_sae: int) -> Known:
+        place = torch.full((d_sae,), -1)
+        place[list(numbers)] = torch.arange(len(numbers))
+        return cls(frozenset(numbers), values, place)
+
+    def joined(self, more: Known) -> Known:
+        """These and others."""
+        shifted = torch.where(more.place >= 0, more.place + len(self.values), self.place)
+        values = torch.cat([self.values, more.values])
+        return Known(self.numbers | more.numbers, values, shifted)
 
 
 class FeatureEdits:
-    """The edits of units that are features, from what the run's own pass has left."""
+    """The edits of units that are features or errors, from what the run's own pass has left;
+    `holds` where the run itself is under them, so that there is nothing yet."""
 
-    def __init__(self, values: Values, into: Run, state: State) -> None:
-        self.values, self.into, self.state = values, into, state
-        self._held: dict[tuple[Run, Site, int], Tensor] = {}
+    def __init__(self, values: Values, into: Run, state: State, holds: bool = False) -> None:
+        self.values, self.into, self.state, self.holds = values, into, state, holds
+        self._held: dict[tuple[Run, Site], Known] = {}
+        self._means: Means | None = None
 
     def prepare(self, units: Iterable[Unit]) -> None:
-        """Compute the features of units [n, T] in the run, and in that of the source."""
-        wanted: dict[Site, dict[int, None]] = defaultdict(dict)
-        for target in (t for unit in units for t in unit.targets):
-            assert target.index is not None, "a feature has a number"
-            wanted[target.site][target.index] = None
-        runs = {self.into, self.values.run} if isinstance(self.values, Elsewhere) else {self.into}
+        """Compute the features and errors of units in the run, and in that of the source."""
+        wanted: dict[Site, set[int]] = defaultdict(set)
+        for target in (t for unit in units for t in unit.targets if t.site.feature):
+            wanted[target.site].add(_number(target))
+        runs = set() if self.holds else {self.into}
+        if isinstance(self.values, Elsewhere):
+            runs.add(self.values.run)
+        if isinstance(self.values, Means):  # of what is known from here on
+            runs.add(self.values.source.run)
+            self._means = Means(self.state, self.values.source, self.into, self._averaged)
         for run in runs:
             for site, numbers in wanted.items():
-                left = [n for n in numbers if (run, site, n) not in self._held]
+                known = self._held.get((run, site))
+                left = sorted(numbers if known is None else numbers - known.numbers)
                 if left:
-                    self._compute(run, site, left)
+                    new = self._compute(run, site, left)
+                    self._held[run, site] = new if known is None else known.joined(new)
 
-    def _compute(self, run: Run, site: Site, numbers: list[int]) -> None:
+    def _averaged(self, site: Site) -> Tensor:
+        """Features of the run whose means are taken [n, T, m, 1], or its errors [n, T, 1, d_in]."""
+        assert isinstance(self.values, Means)
+        known = self._held[self.values.source.run, site].values
+        return known.movedim(0, 2) if site.kind == "error" else known.movedim(0, 2)[..., None]
+
+    def _compute(self, run: Run, site: Site, numbers: list[int]) -> Known:
         x = activations_of(run, site, self.state)
-        parts = encoded(x.reshape(-1, x.shape[-1]), self._dictionary(site))
-        found = torch.cat([part[:, numbers] for part in parts])
-        for number, column in zip(numbers, found.unbind(1), strict=True):
-            self._held[run, site, number] = column.reshape(x.shape[:2]).contiguous()
+        flat, dictionary = x.reshape(-1, x.shape[-1]), self._dictionary(site)
+        if site.kind == "error":
+            parts = torch.split(flat.float(), CHUNK)
+            found = torch.cat([part - dictionary.reconstruct(part) for part in parts])
+            return Known.of(numbers, found.view(1, *x.shape), dictionary.d_sae)
+        found = torch.cat([part[:, numbers] for part in encoded(flat, dictionary)])
+        columns = found.T.reshape(len(numbers), *x.shape[:2])
+        return Known.of(numbers, columns, dictionary.d_sae)
 
     def _dictionary(self, site: Site) -> Dictionary:
         return dictionary_of(site, self.state.device(self.into), self.state)
 
     def edits(self, batch: Packed) -> list[Edit]:
-        """Edits that add what changes. Features of one unit at one place are each in an edit of
-        their own, made one after another."""
-        turns: dict[tuple[Site, Positions, int], list[tuple[int, int]]] = defaultdict(list)
+        """Edits that add what changes; where a unit changes other places too, so that its features
+        are not what they were, edits that read them as the pass goes."""
+        alone: dict[Piece, list[Named]] = defaultdict(list)
+        live: dict[Piece, list[Named]] = defaultdict(list)
         for number, unit in enumerate(batch.units):
-            counted: dict[tuple[Site, Positions], int] = defaultdict(int)
-            for target in unit.targets:
-                assert target.index is not None
-                place = (target.site, target.positions)
-                turns[(*place, counted[place])].append((number, target.index))
-                counted[place] += 1
-        found = [self._edit(site, at, members, batch) for (site, at, _), members in turns.items()]
+            held: dict[Piece, list[int]] = defaultdict(list)
+            for target in (t for t in unit.targets if t.site.feature):
+                held[target.site, target.positions].append(_number(target))
+            is_alone = len({t.site.own for t in unit.targets}) == 1 and not self.holds
+            into = alone if is_alone else live
+            for piece, numbers in held.items():
+                into[piece].append((number, numbers))
+        found = [self._added(piece, members, batch) for piece, members in alone.items()]
+        found += read_live(live, batch, self._dictionary, self._slots, self._then)
         return [edit for edit in found if len(edit.rows)]
 
-    def _edit(
-        self, site: Site, at: Positions, members: list[tuple[int, int]], batch: Packed
-    ) -> Edit:
-        """The edit of features, each in the rows of its unit."""
+    def _slots(self, at: Positions) -> Slots:
+        return self.state.slots(self.into, at)
+
+    def _added(self, piece: Piece, members: Sequence[Named], batch: Packed) -> Edit:
+        """What features of units, or an error, add at one place."""
+        site, slots = piece[0], self._slots(piece[1])
         rows, which = batch.rows([number for number, _ in members])
-        feature = torch.tensor([index for _, index in members])[which]
-        slots = self.state.slots(self.into, at)
         some = slots.some[batch.examples[rows]]
-        rows, feature = rows[some], feature[some]
-        examples = batch.examples[rows]
-        where = slots.index[examples]
-        now = self._features(self.into, site, feature, examples, where)
-        if isinstance(self.values, Elsewhere):
-            mine, theirs = self.values.places(at, examples)
-            then = self._features(self.values.run, site, feature, mine, theirs)
-        elif isinstance(self.values, Multiples):
-            then = self.values.of(site, feature)[:, None]
+        rows, which = rows[some], which[some]
+        where = slots.index[batch.examples[rows]]
+        if all(len(numbers) == 1 for _, numbers in members):
+            feature = torch.tensor([numbers[0] for _, numbers in members])[which]
+            change = self._change(piece, feature, batch.examples[rows], where)
         else:
-            then = self.values(Address(site.own, at, examples, feature))[..., 0].float()
-        change = (then - now)[..., None] * entries(
-            self._dictionary(site).tensors["W_dec"], feature
-        )[:, None]
+            change = self._sums(piece, members, which, batch.examples[rows])
         own, part = row_of(site.own, site.part)
         index, valid = torch.full_like(rows, part), torch.ones_like(where, dtype=torch.bool)
         return Edit(own, rows, index, where, valid, change, "add")
 
-    def _features(
+    def _change(self, piece: Piece, feature: Tensor, examples: Tensor, where: Tensor) -> Tensor:
+        """(v - f) d of a feature a row [R, k, d_in], or v - e."""
+        site, at = piece
+        now = self._in_run(self.into, site, feature, examples, where)
+        change = self._then(site, at, feature, examples) - now
+        if site.kind == "error":
+            return change
+        decoder = self._dictionary(site).tensors["W_dec"]
+        return change[..., None] * entries(decoder, feature)[:, None]
+
+    def _sums(
+        self, piece: Piece, members: Sequence[Named], which: Tensor, examples: Tensor
+    ) -> Tensor:
+        """Σ (v - f) d over the features of each row's unit [R, k, d_in]."""
+        (site, at), decoder = piece, self._dictionary(piece[0]).tensors["W_dec"]
+        parts = []
+        for member, (_, numbers) in enumerate(members):
+            mine, feature = examples[which == member], torch.tensor(numbers)
+            where, n = self._slots(at).index[mine], len(mine)
+            cells = (feature.repeat(n), mine.repeat_interleave(len(feature)))
+            now = self._in_run(self.into, site, *cells, where.repeat_interleave(len(feature), 0))
+            change = (self._then(site, at, *cells) - now).view(n, len(feature), -1)
+            parts.append(change.transpose(1, 2) @ decoder[numbers])
+        return torch.cat(parts)
+
+    def _then(self, site: Site, at: Positions, feature: Tensor, examples: Tensor) -> Tensor:
+        """What features of examples [R] are set to, [R, k] or [R, 1]; errors, as wide as x."""
+        if isinstance(self.values, Elsewhere):
+            mine, theirs = self.values.places(at, examples)
+            return self._in_run(self.values.run, site, feature, mine, theirs)
+        if isinstance(self.values, Multiples):
+            return self.values.of(site, feature)[:, None]
+        if isinstance(self.values, Means):
+            place = self._held[self.values.source.run, site].place[feature]
+            assert self._means is not None, "units were made ready"
+            value = self._means(Address(site, at, examples, place)).float()
+        else:
+            value = self.values(Address(site.own, at, examples, feature)).float()
+        return value if site.kind == "error" else value[..., 0]
+
+    def _in_run(
         self, run: Run, site: Site, feature: Tensor, examples: Tensor, where: Tensor
     ) -> Tensor:
-        """Features [R] of a run at the places [R, k] of examples [R]."""
-        numbers, place = torch.unique(feature, return_inverse=True)
-        held = torch.stack([self._held[run, site, n] for n in numbers.tolist()])
-        return entries(held, place[:, None], examples[:, None], where)
+        """Features [R] of a run at the places [R, k] of examples [R]: [R, k]; of errors [R, k,
+        d_in]."""
+        known = self._held[run, site]
+        return entries(known.values, known.place[feature][:, None], examples[:, None], where)
 
 
 class HeldFeatures:
-    """Features that hold throughout, whatever the activations become: x becomes x + Σ (v - f(x)) d
-    as the pass goes."""
+    """Features that hold at one value throughout, whatever the activations become: x becomes
+    x + Σ (v - f(x)) d as the pass goes; without the error, that is, with one of 0,
+    x̂ + Σ (v - f(x)) d."""
 
     def __init__(self, values: Values, into: Run, state: State) -> None:
         self.values, self.into, self.state = values, into, state
@@ -116,16 +199,27 @@ class HeldFeatures:
         """Nothing is known before the pass."""
 
     def edits(self, batch: Packed) -> list[Edit]:
-        """One edit for each site and its positions, of all features there."""
+        """One edit for each dictionary and its positions, of all features there and the error."""
         (unit,) = batch.units
         places: dict[tuple[Site, Positions], list[int]] = defaultdict(list)
+        whole: set[tuple[Site, Positions]] = set()
         for target in unit.targets:
-            assert target.index is not None, "a feature has a number"
-            places[target.site, target.positions].append(target.index)
-        found = (self._edit(site, at, numbers, batch) for (site, at), numbers in places.items())
+            if target.site.feature is None:
+                continue
+            place = (replace(target.site, kind="feature"), target.positions)
+            held = places[place]
+            if target.site.kind == "error":
+                whole.add(place)
+            else:
+                held.append(_number(target))
+        found = (
+            self._edit(*place, numbers, place in whole, batch) for place, numbers in places.items()
+        )
         return [edit for edit in found if len(edit.rows)]
 
-    def _edit(self, site: Site, at: Positions, numbers: list[int], batch: Packed) -> Edit:
+    def _edit(
+        self, site: Site, at: Positions, numbers: list[int], drops_error: bool, batch: Packed
+    ) -> Edit:
         slots = self.state.slots(self.into, at)
         rows = slots.some[batch.examples].nonzero()[:, 0]
         where = slots.index[batch.examples[rows]]
@@ -133,8 +227,9 @@ class HeldFeatures:
         then, rows_of = self._then(site, at, numbers), dictionary.tensors["W_dec"][numbers]
 
         def change(x: Tensor) -> Tensor:
-            now = dictionary.encode(x.float())[..., numbers]
-            return x + ((then - now) @ rows_of).to(x.dtype)
+            features = dictionary.encode(x.float())
+            left = dictionary.decode(features) if drops_error else x.float()
+            return (left + (then - features[..., numbers]) @ rows_of).to(x.dtype)
 
         own, part = row_of(site.own, site.part)
         index, valid = torch.full_like(rows, part), torch.ones_like(where, dtype=torch.bool)
@@ -146,3 +241,9 @@ class HeldFeatures:
             return self.values.of(site, torch.tensor(numbers))
         first = torch.zeros(1, dtype=torch.long)
         return self.values(Address(site.own, at, first, first))[0, 0].float()
+
+
+def _number(target: Target) -> int:
+    """The number of a feature; 0 of an error, of which there is one."""
+    assert target.index is not None or target.site.kind == "error", "a feature has a number"
+    return target.index or 0

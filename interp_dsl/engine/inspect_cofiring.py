@@ -29,13 +29,7 @@ def cofiring(reader: Reader, report: Report) -> pl.DataFrame:
             report.progress(int(examples[-1]) + 1, n)
 
     measure, top = task.given["measure"], task.given["top"]
-    by_lift = measure == "lift"
-    # lift is none of the measures that pairs are kept by: all of them are, and sorted below
-    keep = Keep(
-        {"jaccard" if by_lift else measure: 0.0},
-        None if by_lift else top + 1,
-        task.given["support"],
-    )
+    keep = Keep({measure: 0.0}, top + 1, task.given["support"])  # itself is among them
     sizes, rows = (len(reader.numbers), every), pairs_at_once(task)
     found = relate(stream, sizes, keep=keep, rows=rows, device=harvest.device)
     numbers = torch.tensor(reader.numbers, device=found.below.device)

@@ -73,7 +73,7 @@ def _nearest(dictionary: Dictionary, numbers: Tensor, top: int) -> pl.DataFrame:
     columns = {
         "feature": numbers.repeat_interleave(cosines.shape[1]),
         "other": others.flatten(),
-        "cosine": cosines.flatten().double(),
+        "cosine": cosines.flatten(),
     }
     held = {name: column.cpu().numpy() for name, column in columns.items()}
     return pl.DataFrame(held, schema=polars_types(NEAREST_COLUMNS))

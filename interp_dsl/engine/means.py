@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,10 +23,18 @@ if TYPE_CHECKING:
 
 
 class Means:
-    """Values of a Mean source for rows of `into`."""
+    """Values of a Mean source for rows of `into`; `read` gives what is averaged of a site [n, T,
+    index, width], where that is not what the source's run kept of it."""
 
-    def __init__(self, state: State, source: Mean, into: Run) -> None:
+    def __init__(
+        self,
+        state: State,
+        source: Mean,
+        into: Run,
+        read: Callable[[Site], Tensor] | None = None,
+    ) -> None:
         self.state, self.source, self.into = state, source, into
+        self._read = read or (lambda site: state.captured(source.run, site))
         self.side, self.target = state.side(source.run), state.side(into)
         self._once = Memo()
 
@@ -65,7 +73,7 @@ class Means:
         def average() -> Tensor:
             for group in np.unique(groups):
                 self._check_alike(np.flatnonzero(groups == group), per)
-            captured = self.state.captured(self.source.run, site)
+            captured = self._read(site)
             return _group_means(captured, torch.from_numpy(groups), int(groups.max()) + 1)
 
         return self._once(("means", site), average)
@@ -109,7 +117,7 @@ class Means:
 
     def _by_label(self, site: Site, positions: Positions) -> Tensor:
         """Means [k, index, width] over the examples' k-th tokens of a label."""
-        captured = self.state.captured(self.source.run, site)
+        captured = self._read(site)
         if not _is_named(positions):
             raise self._refusal(f"{positions} is no label")
         theirs = self.state.slots(self.source.run, positions)
@@ -126,7 +134,7 @@ class Means:
         memory), -1 for one not seen."""
 
         def average() -> tuple[Tensor, Tensor]:
-            captured = self.state.captured(self.source.run, site)
+            captured = self._read(site)
             ids = torch.from_numpy(self.side.tokens)
             kept = real_tokens(self.side, ids.device)
             distinct, row = torch.unique(ids[kept], return_inverse=True)
@@ -148,7 +156,7 @@ class Means:
         """Means [index, width] over all real tokens."""
 
         def average() -> Tensor:
-            captured = self.state.captured(self.source.run, site)
+            captured = self._read(site)
             kept = captured[real_tokens(self.side, captured.device)]
             return kept.float().mean(0).to(captured.dtype)
 

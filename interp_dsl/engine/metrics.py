@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ Reference = Mapping[Positions | None, Tensor]
 """The reference run's logits [n, d_vocab_out] at each `at` that a metric reads."""
 Streams = Mapping[Positions | None, Tensor]
 """The same of a run's own stream behind the last block [n, d_model]."""
+CACHED = 2**16
+"""Logits that a processor keeps at hand while it passes over them."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,28 @@ class Classes:
 @dataclass(frozen=True)
 class Rows:
     """What a metric function sees: logits [R, V] at its position, the example of each row, the
-    answers, and the reference's logits [R, V] where it needs them."""
+    answers, and the reference's logits [n, V] of all examples where it needs them."""
 
     logits: Tensor
     examples: Tensor
     answer: Classes | None
     wrong: Classes | None
-    reference: Tensor | None
+    references: Tensor | None
+
+    @property
+    def reference(self) -> Tensor:
+        """The reference's logits [R, V]."""
+        assert self.references is not None
+        return self.references[self.examples]
+
+    def slices(self) -> Iterator[Rows]:
+        """As few rows at a time as stay at hand in a processor's cache, in order."""
+        size = max(1, CACHED // self.logits.shape[1])
+        if self.logits.device.type != "cpu" or size >= len(self.logits):
+            size = max(1, len(self.logits))
+        parts = (torch.split(x, size) for x in (self.logits, self.examples))
+        for logits, examples in zip(*parts, strict=True):
+            yield replace(self, logits=logits, examples=examples)
 
     @property
     def to_answer(self) -> Classes:
@@ -72,7 +89,6 @@ class Rows:
 
     @property
     def q(self) -> Tensor:
-        assert self.reference is not None
         return self.reference.log_softmax(1)
 
 
@@ -112,8 +128,12 @@ def _js(r: Rows) -> Tensor:
 
 
 def _mean_abs_diff(r: Rows) -> Tensor:
-    assert r.reference is not None
     return (r.logits - r.reference).abs().mean(1)
+
+
+def _sliced(measure: Callable[[Rows], Tensor]) -> Callable[[Rows], Tensor]:
+    """What passes over all outputs several times, slice by slice."""
+    return lambda rows: torch.cat([measure(part) for part in rows.slices()])
 
 
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
@@ -125,10 +145,10 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "prob_diff": lambda r: _logprob(r).exp() - r.to_wrong.logprob(r.logits, r.examples).exp(),
     "accuracy": _accuracy,
     "rank": _rank,
-    "kl": lambda r: _divergence(r.q, r.p),
-    "js": _js,
-    "mean_abs_diff": _mean_abs_diff,
-    "entropy": lambda r: -(r.p.exp() * r.p).nan_to_num(0.0).sum(1),
+    "kl": _sliced(lambda r: _divergence(r.q, r.p)),
+    "js": _sliced(_js),
+    "mean_abs_diff": _sliced(_mean_abs_diff),
+    "entropy": _sliced(lambda r: -(r.p.exp() * r.p).nan_to_num(0.0).sum(1)),
 }
 
 
@@ -202,7 +222,7 @@ class Meter:
             examples,
             self._answers["answer"],
             self._answers["wrong"],
-            self.reference[call.at][examples] if refers else None,
+            self.reference[call.at] if refers else None,
         )
         return FUNCTIONS[call.function](rows, **dict(call.arguments))
 

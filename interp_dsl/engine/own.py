@@ -16,6 +16,7 @@ from interp_dsl.plan.tasks import (
     EvaluateCircuit,
     Factor,
     Forward,
+    NodeTask,
     Plan,
     Search,
     Sweep,
@@ -45,6 +46,7 @@ def own_metric(call: MetricCall, logits: Tensor, examples: Tensor, data: Data) -
 def require_trust(plan: Plan, trusted: bool) -> None:
     """Raises InterpError E458 for a plan that brings code of its own where none is trusted."""
     measuring = Forward | Sweep | Evaluate | Search | EvaluateCircuit | Attribution | Factor
+    measuring |= NodeTask
     metrics = [m for t in plan.tasks if isinstance(t, measuring) for m in t.metrics]
     own = [c for m in metrics for c in calls(m.term) if c.function == "python"]
     if own and not trusted:

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from interp_dsl.circuits.attribution.nodes import slopes
-from interp_dsl.engine.batches import default_rows, in_batches
-from interp_dsl.engine.estimates import SHARE, examples_of, sequences
+from interp_dsl.engine.batches import in_batches
+from interp_dsl.engine.estimates import sequences
 from interp_dsl.engine.forwards import Bench
+from interp_dsl.engine.site_estimates import examples_of, rows_of
 from interp_dsl.engine.state import State
 from interp_dsl.models.sites import n_indices, width
 from interp_dsl.plan.algebra import Metric, Run
@@ -31,8 +32,7 @@ def slopes_of(metric: Metric, site: Site, run: Run, state: State) -> Tensor:
         examples = examples_of(bench, torch.arange(start, stop), 0)
         zeros = torch.zeros(stop - start, bench.width, count, size, dtype=bench.executor.dtype)
         offsets = {site: zeros.to(bench.device)}
-        before = bench.context(torch.arange(start, stop), bench.width)
-        found.append(slopes(bench.executor, examples, offsets, before).gradients[site])
+        found.append(slopes(bench.executor, examples, offsets).gradients[site])
 
-    in_batches(n, max(1, default_rows(bench.width) // SHARE), work, lambda text: None)
+    in_batches(n, rows_of(bench), work, lambda text: None)
     return torch.cat(found)

@@ -114,6 +114,15 @@ class Sweeper:
             shard.units, metrics, values, base, other, variant, self.kinds, self.state.seed, skipped
         )
 
+    def check(self, variant: Variant, units: Sequence[Unit]) -> None:
+        """Raise InterpError for units that cannot be changed in a variant (see Editor.check)."""
+        self.bench(variant)[1].check(units)
+
+    def values(self, variant: Variant, units: Sequence[Unit]) -> Tensor:
+        """The metrics [metrics, units, n] under each unit's change, checked beforehand."""
+        bench, editor = self.bench(variant)
+        return self._values(bench, editor, units)
+
     def measured(
         self, variant: Variant, points: Sequence[Unit], shares: Mapping[Unit, Tensor]
     ) -> Tensor:

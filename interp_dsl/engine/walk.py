@@ -28,6 +28,8 @@ from interp_dsl.engine.kept import keep_pairs, record, self_test
 from interp_dsl.engine.keys import step_key
 from interp_dsl.engine.loaded import load_dictionary
 from interp_dsl.engine.needs import Needs
+from interp_dsl.engine.node_evidence import evaluate_nodes
+from interp_dsl.engine.node_search import search_nodes
 from interp_dsl.engine.peak import Peak
 from interp_dsl.engine.per_example import per_example
 from interp_dsl.engine.placed import placed
@@ -45,6 +47,7 @@ from interp_dsl.plan.tasks import (
     Evaluate,
     EvaluateCircuit,
     EvaluateDictionary,
+    EvaluateNodes,
     Factor,
     Fit,
     Forward,
@@ -58,6 +61,7 @@ from interp_dsl.plan.tasks import (
     Record,
     Relate,
     Search,
+    SearchNodes,
     SelfTest,
     Step,
     Sweep,
@@ -261,6 +265,13 @@ class Walk:
                     self._write(task.step, scored, key, tables=[*tables])
                 case EvaluateCircuit():
                     scored = circuits.evaluate(task, self.state, self.folder, report)
+                    self._write(task.step, scored, key)
+                case SearchNodes():
+                    scored, about = search_nodes(task, self.state, report)
+                    self._write(task.step, scored, key, **about)
+                    report.top(task.step, scored.table.to_dicts())
+                case EvaluateNodes():
+                    scored = evaluate_nodes(task, self.state, report)
                     self._write(task.step, scored, key)
                 case Generate():
                     generate(task, key, self.state, self.folder, report)

@@ -7,7 +7,7 @@ entries (row, position, index) of X, computes new from old and writes back out o
     add    new = old + value
     block  new = old without the entries in `keys`, renormalised to sum 1: what taking them out
            before the softmax gives
-    map    new = map(old)
+    map    new = map(old), or map(old, value) where there is a value, of a width of its own
 
 `basis` B [width, m], orthonormal columns, keeps the change inside its span:
 new <- old + B Bᵀ (new − old). `keys` limits the change to some coordinates of the width (the keys
@@ -45,7 +45,7 @@ class Edit:
     op: Literal["set", "add", "block", "map"] = "set"
     basis: Tensor | None = None
     keys: Tensor | None = None
-    map: Callable[[Tensor], Tensor] | None = None
+    map: Callable[..., Tensor] | None = None
     toward: Tensor | None = None
 
     def to(self, device: torch.device) -> Edit:
@@ -120,7 +120,7 @@ def changed(old: Tensor, edit: Edit) -> Tensor:
 def _made(old: Tensor, edit: Edit) -> Tensor:
     if edit.op == "map":
         assert edit.map is not None
-        return edit.map(old)
+        return edit.map(old) if edit.value is None else edit.map(old, edit.value)
     assert edit.value is not None
     value = edit.value.to(old.dtype)
     return old + value if edit.op == "add" else value.expand_as(old)

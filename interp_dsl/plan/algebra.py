@@ -158,13 +158,15 @@ class Filtered:
 
 @dataclass(frozen=True, slots=True)
 class Top:
-    """The n units of a step with the largest `by` (|by| when absolute), best first."""
+    """The n units of a step with the largest `by` (|by| when absolute), best first. `features`:
+    the sites of features and errors among its units, which their names do not tell."""
 
     step: str
     n: int
     metric: str
     column: str = "effect"
     absolute: bool = True
+    features: tuple[Site, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

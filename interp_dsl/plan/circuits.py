@@ -73,7 +73,8 @@ FEWEST_PATCHES = 3
 
 @dataclass(frozen=True, slots=True)
 class Estimated:
-    """Estimate what changes would do: the result is a score table named `step`.
+    """Estimate what changes would do: the result is a score table named `step`. `more`: the same
+    under further interventions.
 
     `options` are all of the method's, none left open. `verify`: how many of the largest estimates
     of the first metric are also measured by real patches."""
@@ -87,8 +88,13 @@ class Estimated:
     reference: Run
     _: KW_ONLY
     verify: int = 0
+    more: tuple[Variant, ...] = ()
     key: str | None = None
     place: Place | None = None
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        return (self.variant, *self.more)
 
 
 @dataclass(frozen=True, slots=True)

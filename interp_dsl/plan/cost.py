@@ -44,6 +44,7 @@ from interp_dsl.plan.tasks import (
     Evaluate,
     EvaluateCircuit,
     EvaluateDictionary,
+    EvaluateNodes,
     Factor,
     Fit,
     Forward,
@@ -54,11 +55,13 @@ from interp_dsl.plan.tasks import (
     LoadDictionary,
     LoadModel,
     ModelSize,
+    NodeTask,
     Plan,
     Record,
     Regions,
     Relate,
     Search,
+    SearchNodes,
     SelfTest,
     Sweep,
     Task,
@@ -67,6 +70,8 @@ from interp_dsl.plan.units import depends, expand
 from interp_dsl.plan.work import EVERYWHERE, Reads, Work, passes, read_by
 
 Ats = frozenset[Positions | None]
+Measuring = Sweep | Evaluate | Search | EvaluateCircuit | Attribution | Factor | NodeTask
+"""Tasks that measure metrics, which may compare with a reference."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ def sizes(plan: Plan) -> Sizes:
     loads = [t for t in plan.tasks if isinstance(t, LoadModel)]
     compared: dict[Run, Ats] = {}
     for task in plan.tasks:
-        if isinstance(task, Sweep | Evaluate | Search | EvaluateCircuit | Attribution | Factor):
+        if isinstance(task, Measuring):
             wanted = [c for m in task.metrics for c in calls(m.term)]
             ats = {c.at for c in wanted if "reference" in METRICS[c.function].needs}
             if ats:
@@ -134,9 +139,9 @@ def sizes(plan: Plan) -> Sizes:
     )
 
 
-def units_of(task: Sweep | Attribute, known: Sizes) -> tuple[Unit, ...] | None:
+def units_of(task: Sweep | Attribute | NodeTask, known: Sizes) -> tuple[Unit, ...] | None:
     """The units of a step, None where they wait for a result or the data."""
-    first = task.variant if isinstance(task, Attribute) else task.variants[0]
+    first = task.variants[0] if isinstance(task, Sweep) else task.variant
     units, data = task.intervention.units, known.data.get(first.into.data)
     if depends(units) or (data is None and _has_each(units)):
         return None
@@ -145,7 +150,7 @@ def units_of(task: Sweep | Attribute, known: Sizes) -> tuple[Unit, ...] | None:
         raise AssertionError(step)
 
     found = expand(units, no_rows, data.width if data else None)
-    curves = None if isinstance(task, Attribute) else task.curves
+    curves = task.curves if isinstance(task, Sweep) else None
     return (*found, *closer(found, curves)) if isinstance(curves, Regions) else found
 
 
@@ -174,6 +179,8 @@ def cost(task: Task, known: Sizes) -> Cost:
             from interp_dsl.plan.edges import edges_cost
 
             return edges_cost(task, known)
+        case SearchNodes() | EvaluateNodes():
+            return _node_circuits(task, known)
         case Attribute() | AttributeEdges():
             from interp_dsl.plan.slopes import attribution_cost
 
@@ -213,6 +220,15 @@ def cost(task: Task, known: Sizes) -> Cost:
             return replace(sum(kept, Cost()), is_bound=True)
         case Evaluate() | Record() | LoadModel() | BuildData() | LoadDictionary():
             return Cost()
+
+
+def _node_circuits(task: NodeTask, known: Sizes) -> Cost:
+    """A whole pass of all examples for each circuit, at most."""
+    data = known.data.get(task.variant.into.data)
+    if task.circuits is None or data is None:
+        return UNKNOWN
+    found = whole(task.variant.into, task.circuits * data.n, known)
+    return replace(found, is_bound=True, peak=0)
 
 
 def whole(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from interp_dsl.plan.algebra import Run
@@ -27,6 +27,10 @@ class Fitted:
         name = f"{step}[{self.label}]" if self.label else step
         own, part = self.target.site, self.target.index
         return Site("feature", own.layer, feature=name, of=own.kind, part=part)
+
+    def errors(self, step: str) -> Site:
+        """The site of what it leaves unexplained."""
+        return replace(self.features(step), kind="error")
 
     @property
     def given(self) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from interp_dsl.plan.algebra import Run, Source
+from interp_dsl.plan.algebra import Explicit, Run, Source
 from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, whole
 from interp_dsl.plan.memory import BYTES, TOGETHER, edge_token_bytes, token_bytes
-from interp_dsl.plan.places import Unit
+from interp_dsl.plan.places import ALL, Unit
 from interp_dsl.plan.rewrite import parts
 from interp_dsl.plan.starts import WHOLE, Start, edge_layer, fitting
 from interp_dsl.plan.tasks import DataSize, EvaluateCircuit, ModelSize, Search, Sweep
@@ -31,7 +31,23 @@ class Bounds:
 
 
 def edges_cost(task: Search | EvaluateCircuit, known: Sizes) -> Cost:
-    """The most that a search or an evaluation of circuits takes."""
+    """The most that a search or an evaluation of circuits takes. A search by position holds which
+    edges are in at each token besides."""
+    cost, found = _edges_cost(task, known), known.of(task.into)
+    if found is None or cost.peak is None or not _is_by_position(task):
+        return cost
+    model, data = found
+    return replace(cost, peak=cost.peak + BYTES * _edge_count(model) * data.n * data.width)
+
+
+def _is_by_position(task: Search | EvaluateCircuit) -> bool:
+    """Whether a search names edges at positions."""
+    if not isinstance(task, Search) or not isinstance(task.among, Explicit):
+        return False
+    return any(t.positions != ALL for unit in task.among.units for t in unit.targets)
+
+
+def _edges_cost(task: Search | EvaluateCircuit, known: Sizes) -> Cost:
     found = known.of(task.into)
     if found is None:
         return UNKNOWN

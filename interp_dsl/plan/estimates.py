@@ -20,6 +20,7 @@ from interp_dsl.plan.tasks import (
     Evaluate,
     EvaluateCircuit,
     EvaluateDictionary,
+    EvaluateNodes,
     Factor,
     Fit,
     Generate,
@@ -27,10 +28,12 @@ from interp_dsl.plan.tasks import (
     InspectWeights,
     KeepPairs,
     LoadDictionary,
+    NodeTask,
     Plan,
     Record,
     Relate,
     Search,
+    SearchNodes,
     SelfTest,
     Step,
     Sweep,
@@ -94,7 +97,8 @@ def _plain(task: Step, known: Sizes) -> Cost:
         return factor_plain(task, known)
     if isinstance(task, Fit):
         return fit_plain(task, known)
-    if isinstance(task, LoadDictionary | EvaluateDictionary | Inspect | InspectWeights | Relate):
+    own = LoadDictionary | EvaluateDictionary | Inspect | InspectWeights | Relate | NodeTask
+    if isinstance(task, own):
         return cost(task, known)
     if isinstance(task, Generate):
         return generation_plain(task, known)
@@ -120,8 +124,13 @@ def runs_of(task: Step) -> tuple[Run, ...]:
             found = [*parts(variants, Run), *parts(change, Run)]
         case Evaluate(variants=variants):
             found = [*parts(variants, Run)]
-        case Attribute(variant=variant, intervention=change):
+        case (
+            SearchNodes(variant=variant, intervention=change)
+            | EvaluateNodes(variant=variant, intervention=change)
+        ):
             found = [*parts(variant, Run), *parts(change, Run)]
+        case Attribute(variants=variants, intervention=change):
+            found = [*parts(variants, Run), *parts(change, Run)]
         case AttributeEdges(variant=variant):  # it runs its source itself
             found = [*parts(variant, Run)]
         case Fit() | EvaluateDictionary() | Inspect() | Relate():  # these run their data themselves

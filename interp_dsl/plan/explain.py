@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 
-from interp_dsl.plan.algebra import (
-    Travel,
-)
 from interp_dsl.plan.changes import show_change, show_run, show_source
-from interp_dsl.plan.cost import Cost, Sizes, starts_late, units_of
+from interp_dsl.plan.cost import Cost, Sizes, units_of
 from interp_dsl.plan.edges import bounds
 from interp_dsl.plan.estimates import Estimates, estimates, readers
 from interp_dsl.plan.passes import PASSES
-from interp_dsl.plan.starts import Packing, acts_everywhere, start
+from interp_dsl.plan.starts import Packing
 from interp_dsl.plan.tasks import (
     Attribute,
     AttributeEdges,
@@ -24,6 +21,7 @@ from interp_dsl.plan.tasks import (
     Evaluate,
     EvaluateCircuit,
     EvaluateDictionary,
+    EvaluateNodes,
     Factor,
     Fit,
     Forward,
@@ -33,15 +31,19 @@ from interp_dsl.plan.tasks import (
     KeepPairs,
     LoadDictionary,
     LoadModel,
+    NodeTask,
     Plan,
     Record,
     Relate,
     Search,
+    SearchNodes,
     SelfTest,
     Sweep,
     Task,
 )
 from interp_dsl.plan.told import choosing, fitted, shape, title
+from interp_dsl.plan.told_starts import starting
+from interp_dsl.plan.units import depends
 from interp_dsl.plan.written import quantity, written_ranking
 
 NAMED = 5
@@ -140,6 +142,11 @@ def _title(task: Task, known: Sizes) -> str:
             return f"step {step}: record {len(task.targets)} places of {keep} examples"
         case Search(step=step, method=method):
             return f"step {step}: search edges by {method}({_arguments(task)})"
+        case SearchNodes(step=step, method=method, by=by):
+            ranking = f"by={by.step}.{by.metric}.{by.column}, " if by else ""
+            return f"step {step}: search nodes by {method}({ranking}{_arguments(task)})"
+        case EvaluateNodes(step=step, kept=kept):
+            return f"step {step}: evaluate the nodes of {', '.join(sorted(depends(kept)))}"
         case Attribute(step=step):
             units = units_of(task, known)
             count = "units known at run time" if units is None else _count(len(units), "unit")
@@ -191,6 +198,8 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
                 yield f"on {show_run(variant.into)}: {', '.join(m.name for m in metrics)}"
         case Search() | EvaluateCircuit():
             yield from _circuits(task, found.sizes, estimate)
+        case SearchNodes() | EvaluateNodes():
+            yield from _nodes(task, found.sizes, estimate)
         case Attribute() | AttributeEdges():
             yield from _estimated(task, estimate)
         case Factor(into=run, targets=targets, metrics=metrics):
@@ -240,7 +249,7 @@ def _sweep(task: Sweep, known: Sizes, estimate: Cost) -> Iterator[str]:
     read = "the positions read" if task.reads_few else "every position"
     read = f"the answers' tokens at {read}" if task.reads_answers else read
     yield f"measures {', '.join(m.name for m in task.metrics)}, unembeds {read}"
-    yield _starting(task, known)
+    yield starting(task, known)
     if task.skips:
         yield "skips units that cannot have an effect: theirs is 0"
     yield _cost(estimate) + (f", {quantity(estimate.peak)}B a batch" if estimate.peak else "")
@@ -264,15 +273,32 @@ def _circuits(task: Search | EvaluateCircuit, known: Sizes, estimate: Cost) -> I
     yield _cost(estimate) + (f", {quantity(estimate.peak)}B held" if estimate.peak else "")
 
 
+def _nodes(task: NodeTask, known: Sizes, estimate: Cost) -> Iterator[str]:
+    """Where circuits of nodes are searched or evaluated, and what it takes."""
+    source = show_source(task.intervention.source)
+    yield f"on {show_run(task.variant.into)}, set to {source} where a node is out"
+    if isinstance(task, EvaluateNodes):
+        yield f"measures {', '.join(f.name for f in task.findings)}"
+    else:
+        first, *others = (m.name for m in task.metrics)
+        yield f"driven by {first}" + (f", reports {', '.join(others)}" if others else "")
+    units = units_of(task, known)
+    count = "nodes known at run time" if units is None else _count(len(units), "node")
+    most = "" if task.circuits is None else f"; at most {_count(task.circuits, 'circuit')} measured"
+    yield count + most
+    yield _cost(estimate)
+
+
 def _estimated(task: Attribution, estimate: Cost) -> Iterator[str]:
     """Where effects are estimated, and what it takes."""
     source = task.intervention.source if isinstance(task, Attribute) else task.source
-    run, other = task.variant.into, task.variant.other
+    other = task.variant.other
     beside = f", normalised by {show_run(other)}" if other else ""
     along = task.intervention.along if isinstance(task, Attribute) else task.along
     change = "" if task.method == "dla" else f", set to {show_source(source)}"
     change += " along a direction" if along else ""
-    yield f"on {show_run(run)}{change}{beside}"
+    for variant in task.variants:
+        yield f"on {show_run(variant.into)}{change}{beside}"
     yield f"estimates of {', '.join(m.name for m in task.metrics)}"
     if task.verify:
         yield f"the {task.verify} largest are measured by real patches"
@@ -288,7 +314,9 @@ def _passes(task: Search, known: Sizes) -> str:
     return f"; tests of {found.least:,.1f} to {found.most:,.1f} passes of all examples"
 
 
-def _arguments(task: Search | Attribution | Inspect | InspectWeights | Relate | Factor) -> str:
+def _arguments(
+    task: Search | SearchNodes | Attribution | Inspect | InspectWeights | Relate | Factor,
+) -> str:
     held = {name: value for name, value in task.options if value is not None}
     said = [f"{name}={_said(value)}" for name, value in held.items()]
     by = task.by if isinstance(task, Search) else None
@@ -314,51 +342,6 @@ def _packing(packing: Packing) -> str:
         f"at most {packing.rows:,} rows and {packing.tokens:,} tokens a batch, "
         f"{_count(packing.shard, 'unit')} a shard"
     )
-
-
-def _starting(task: Sweep, known: Sizes) -> str:
-    """Where the passes of a sweep start, and what of them is computed."""
-    if task.edges is not None:
-        begins = (
-            "starts at the layer that an edge enters (late)" if task.late else "every pass whole"
-        )
-        return f"{begins}; {_travel(task.travel or Travel())}"
-    if not starts_late(task, known):
-        return "every pass from the beginning"
-    units = units_of(task, known)
-    places = "where its units act"
-    if units is not None:
-        starts = [start(unit, task.intervention) for unit in units]
-        behind = all(s.behind_attention for s in starts)
-        places = f"at {_layers(sorted({s.layer for s in starts}))}"
-        places += ", behind the attention" if behind else ""
-    found = [f"starts {places} (late)"]
-    if units is None or not all(map(acts_everywhere, units)):
-        found += ["at the first changed position"] if task.trims else []
-        found += ["only what differs until it is attended to"] if task.narrow else []
-    return "; ".join(found)
-
-
-def _travel(how: Travel) -> str:
-    """What carries the effect of an edge, and what is recomputed."""
-    through = f"{' and '.join(how.through)} between let it through" if how.through else ""
-    free = " and ".join(kind for kind in ("patterns", "norms") if kind not in how.freeze)
-    parts = [
-        through,
-        "what else a receiver reads as in the run",
-        "all behind the last one recomputed" + (f", {free} too" if free else ""),
-        f"{' and '.join(how.freeze)} frozen as in the run" if how.freeze else "",
-    ]
-    return ", ".join(part for part in parts if part)
-
-
-def _layers(layers: Sequence[int]) -> str:
-    """Layers as a range; −1 is what comes before them."""
-    inner = [layer for layer in layers if layer >= 0]
-    parts = ["the embedding"] if len(inner) < len(layers) else []
-    if inner:
-        parts.append(f"layers {inner[0]}..{inner[-1]}" if len(inner) > 1 else f"layer {inner[0]}")
-    return " and ".join(parts)
 
 
 def _count(n: int, what: str) -> str:

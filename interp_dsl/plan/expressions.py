@@ -6,7 +6,7 @@ A null in a table (an effect that has no normalised form) makes a comparison nul
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
@@ -138,13 +138,16 @@ class Tables:
     """Scores by step, as rows. `unit` is the unit in question, in a filter of units.
 
     `expand` evaluates unit expressions (plan/units.py), `n_positions` is what it needs for
-    `each`. `agreement`: of a step by metric the correlations of estimates with real patches."""
+    `each`. `agreement`: of a step by metric the correlations of estimates with real patches.
+    `index`: of steps that were asked for a unit's own rows, their rows by place; tables of several
+    units share it."""
 
     rows: Rows
     expand: Callable[[Units, Rows, int | None], tuple[Unit, ...]]
     unit: Unit | None = None
     n_positions: int | None = None
     agreement: Callable[[str], Mapping[str, Mapping[str, float | None]]] = lambda step: {}
+    index: dict[str, dict[str, list[Row]]] = field(default_factory=dict)
 
     def score(self, ref: ScoreOf) -> Found:
         """The score that `ref` means, with its bounds."""
@@ -158,7 +161,12 @@ class Tables:
 
     def row(self, ref: ScoreOf) -> Row:
         """The one row that `ref` means; E610 when there is none, E611 when there are several."""
-        rows = self.metric_rows(ref.step, ref.metric)
+        rows = self._own(ref)
+        if not rows:
+            rows = self.metric_rows(ref.step, ref.metric)
+            if self.unit is not None and ref.unit is None:
+                own = replace(ref, unit=self.unit.place, position=self.unit.position)
+                raise _missing(own, rows)
         for name, value in ref.where:
             rows = [r for r in rows if r.get(name) == value]
         if not rows:
@@ -195,8 +203,7 @@ class Tables:
 
     def has_rows(self, steps: set[str]) -> bool:
         """Whether every one of these steps measured the unit in question."""
-        assert self.unit is not None
-        return all(_of_unit(self.unit, self.rows(s)) for s in steps)
+        return all(self._of_unit(step) for step in steps)
 
     def _named(self, ref: ScoreOf, rows: list[Row]) -> list[Row]:
         if ref.unit is not None:
@@ -206,14 +213,26 @@ class Tables:
             if not named:
                 raise _missing(ref, rows)
             return named
-        return rows if self.unit is None else _of_unit(self.unit, rows)
+        return rows
 
+    def _own(self, ref: ScoreOf) -> list[Row]:
+        """The rows of a metric that the unit in question has, where the score is its own."""
+        if ref.unit is not None or self.unit is None:
+            return []
+        return [row for row in self._of_unit(ref.step) if row["metric"] == ref.metric]
 
-def _of_unit(unit: Unit, rows: Sequence[Row]) -> list[Row]:
-    """The unit's rows at its own position; those at other positions where it acts everywhere."""
-    place = [r for r in rows if r["unit"] == unit.place]
-    exact = [r for r in place if r["position"] == unit.position]
-    return exact or (place if unit.position == "all" else [])
+    def _of_unit(self, step: str) -> list[Row]:
+        """The unit's rows at its own position; those at other positions where it acts
+        everywhere."""
+        assert self.unit is not None
+        if step not in self.index:
+            held: dict[str, list[Row]] = {}
+            for row in self.rows(step):
+                held.setdefault(row["unit"], []).append(row)
+            self.index[step] = held
+        place, position = self.index[step].get(self.unit.place, []), self.unit.position
+        exact = [row for row in place if row["position"] == position]
+        return exact or (place if position == "all" else [])
 
 
 def written(ref: ScoreOf) -> str:

@@ -4,6 +4,7 @@ and Unit.position."""
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import pairwise
 
 from interp_dsl.plan.places import ALL, HEAD_SITES, Positions, Site, Target, Unit
@@ -12,20 +13,26 @@ CHANNELS = ("q", "k", "v")
 _PLAIN = ("all", "each", "first", "last")
 
 
-def unit_of(place: str, position: str) -> Unit:
-    """The unit whose place and position these are; ValueError for text that is none."""
+def unit_of(place: str, position: str, features: Sequence[Site] = ()) -> Unit:
+    """The unit whose place and position these are; ValueError for text that is none. `features`:
+    the sites of features and errors that it may name."""
     shared = ALL if position == "mixed" else positions_of(position)
     if not (place.startswith("together(") and place.endswith(")")):
-        return Unit((target_of(place, shared),))
+        return Unit((target_of(place, shared, features),))
     parts = _split(place[len("together(") : -1], ", ")
     if position != "mixed":
-        return Unit(tuple(target_of(p, shared) for p in parts))
+        return Unit(tuple(target_of(p, shared, features) for p in parts))
     split = (p.partition(" at ") for p in parts)
-    return Unit(tuple(target_of(a, positions_of(b) if b else ALL) for a, _, b in split))
+    return Unit(tuple(target_of(a, positions_of(b) if b else ALL, features) for a, _, b in split))
 
 
-def target_of(place: str, positions: Positions = ALL) -> Target:
-    """The target of a place such as `L9H6.q`, `L3.mlp[512]`, `L5.resid_pre`, `embed`."""
+def target_of(place: str, positions: Positions = ALL, features: Sequence[Site] = ()) -> Target:
+    """The target of a place such as `L9H6.q`, `L3.mlp[512]`, `L5.resid_pre`, `embed`, `sae[12]`."""
+    for site in features:
+        number = re.search(r"(\d+)\]$", place) if site.kind == "feature" else None
+        named = Target(site, int(number[1]) if number else None, positions)
+        if named.place == place:
+            return named
     if place.startswith('"'):
         return Target(Site("hook", None, place.strip('"')), None, positions)
     if " -> " in place:
@@ -101,7 +108,7 @@ def _split(text: str, separator: str) -> list[str]:
     """Split outside brackets."""
     parts, depth, start = [], 0, 0
     for i, character in enumerate(text):
-        depth += (character == "(") - (character == ")")
+        depth += (character in "([") - (character in ")]")
         if depth == 0 and text.startswith(separator, i):
             parts.append(text[start:i])
             start = i + len(separator)

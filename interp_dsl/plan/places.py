@@ -27,7 +27,8 @@ class Site:
     hook (a TransformerLens hook name in `hook`, layer None);
     edge (of the model's graph, as the language writes it in `edge`; no tensor of its own);
     feature (of the dictionary `feature`, as the language writes it, index = feature; it has no
-    tensor of its own, but a part of that of the place `of` and its index `part`)."""
+    tensor of its own, but a part of that of the place `of` and its index `part`);
+    error (what that dictionary leaves unexplained, x - x̂, of the width of x)."""
 
     kind: str
     layer: int | None = None
@@ -39,7 +40,8 @@ class Site:
 
     @property
     def own(self) -> Site:
-        """The site whose tensor holds this: of a feature, what its dictionary was fitted to."""
+        """The site whose tensor holds this: of a feature or an error, what its dictionary was
+        fitted to."""
         return Site(self.of, self.layer) if self.of is not None else self
 
 
@@ -107,6 +109,8 @@ class Target:
             step, bracket, label = str(self.site.feature).partition("[")
             inner = f"{label.removesuffix(']')}, " if bracket else ""
             return f"{step}[{inner}{self.index}]"
+        if kind == "error":
+            return f"errors({self.site.feature})"
         if layer is None:
             return kind
         if kind == "head":

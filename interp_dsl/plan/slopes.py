@@ -20,6 +20,11 @@ FORWARD_AND_BACK = 3
 
 def attribution_cost(task: Attribution, known: Sizes) -> Cost:
     """Slopes, passes that show what is changed, and real patches."""
+    found_ones = [_of_variant(replace(task, variant=v, more=()), known) for v in task.variants]
+    return sum(found_ones, Cost())
+
+
+def _of_variant(task: Attribution, known: Sizes) -> Cost:
     found = known.of(task.variant.into)
     if found is None:
         return UNKNOWN
@@ -77,7 +82,8 @@ def attribution_plain(task: Attribution, known: Sizes) -> Cost:
     data = known.data.get(task.variant.into.data)
     if units is None or data is None:
         return UNKNOWN
-    return whole(task.variant.into, (units + 1) * data.n, known) + _sources(task, known)
+    passes = [whole(v.into, (units + 1) * data.n, known) for v in task.variants]
+    return sum(passes, _sources(task, known))
 
 
 def _count(task: Attribute, known: Sizes) -> int | None:

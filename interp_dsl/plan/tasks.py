@@ -36,6 +36,7 @@ from interp_dsl.plan.dictionaries import (
 )
 from interp_dsl.plan.factoring import Factor
 from interp_dsl.plan.generation import Continuation, Generate
+from interp_dsl.plan.node_circuits import EvaluateNodes, NodeTask, SearchNodes
 from interp_dsl.plan.origin import Json, Place
 from interp_dsl.plan.places import ALL, Positions, Site, Target
 from interp_dsl.plan.starts import Packing
@@ -55,6 +56,7 @@ __all__ = [
     "Evaluate",
     "EvaluateCircuit",
     "EvaluateDictionary",
+    "EvaluateNodes",
     "Factor",
     "Fit",
     "Fitted",
@@ -68,11 +70,13 @@ __all__ = [
     "LoadDictionary",
     "LoadModel",
     "ModelSize",
+    "NodeTask",
     "Place",
     "Plan",
     "Record",
     "Relate",
     "Search",
+    "SearchNodes",
     "SelfTest",
     "Step",
     "Sweep",
@@ -292,6 +296,7 @@ Step = (
     | AttributeEdges
     | Factor
     | Generate
+    | NodeTask
     | DictionaryTask
 )
 """Tasks that leave the results of a step."""

@@ -21,11 +21,13 @@ from interp_dsl.plan.tasks import (
     Attribute,
     Evaluate,
     EvaluateDictionary,
+    EvaluateNodes,
     Fit,
     Forward,
     Generate,
     Inspect,
     Plan,
+    SearchNodes,
     Sweep,
 )
 
@@ -43,8 +45,16 @@ def touched(plan: Plan) -> Iterator[tuple[Run, Site]]:
                 for variant in variants:
                     yield from ((variant.into, site) for site in sites_in(change.units))
                     yield from _under(variant.into)
-            case Attribute(variant=variant, intervention=change):
+            case (
+                SearchNodes(variant=variant, intervention=change)
+                | EvaluateNodes(variant=variant, intervention=change)
+            ):
                 yield from ((variant.into, site) for site in sites_in(change.units))
+                yield from _under(variant.into)
+            case Attribute(variants=variants, intervention=change):
+                for variant in variants:
+                    yield from ((variant.into, site) for site in sites_in(change.units))
+                    yield from _under(variant.into)
             case Fit(run=run) | EvaluateDictionary(run=run) | Inspect(run=run):
                 yield from ((run, site) for site in task.sites)
                 yield from _under(run)

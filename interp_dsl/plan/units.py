@@ -70,6 +70,7 @@ class _Expander:
     def __init__(self, rows: Rows, n_positions: int | None) -> None:
         self.rows = rows
         self.n_positions = n_positions
+        self._index: dict[str, dict[str, list[Row]]] = {}
 
     def units(self, units: Units) -> tuple[Unit, ...]:
         return _distinct(self._iterate(units))
@@ -112,7 +113,9 @@ class _Expander:
         rows = Tables(self.rows, expand).metric_rows(top.step, top.metric)
         scored = [(r, r[top.column]) for r in rows if r[top.column] is not None]
         scored.sort(key=lambda rv: abs(rv[1]) if top.absolute else rv[1], reverse=True)
-        best = _distinct(unit_of(str(r["unit"]), str(r["position"])) for r, _ in scored)
+        best = _distinct(
+            unit_of(str(r["unit"]), str(r["position"]), top.features) for r, _ in scored
+        )
         return list(best[: top.n])
 
     def _group(self, group: Grouped) -> Iterable[Unit]:
@@ -148,7 +151,7 @@ class _Expander:
         return tuple(sorted(units, key=size, reverse=True))
 
     def _tables(self, unit: Unit) -> Tables:
-        return Tables(self.rows, expand, unit, self.n_positions)
+        return Tables(self.rows, expand, unit, self.n_positions, index=self._index)
 
 
 def _points(points: Points, units: Iterable[Unit]) -> Iterator[Point]:

@@ -5,20 +5,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from interp_dsl.runs.contexts import in_context
-from interp_dsl.runs.text import MISSING, Column, count, decimals, number, share
+from interp_dsl.runs.contexts import beginning, in_context
+from interp_dsl.runs.text import MISSING, Column, count, decimals, number, printable, share
 
 if TYPE_CHECKING:
     import polars as pl
 
+ENDS = ("promotes", "suppresses")
 WIDE = 80
 """Cells of a line."""
 
 
 def feature_selection(table: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     """The rows in the order in which they are first shown, and in words what they are: densities
-    from the highest down, examples as they stand."""
+    from the highest down, logits in a row a feature, examples as they stand."""
     features = count(table["feature"].n_unique(), "feature")
+    if "logit" in table.columns:
+        return _written(table), f"what {features} write{'s' * (table['feature'].n_unique() == 1)}"
     if "density" not in table.columns:
         return table, f"{count(len(table), 'example')} of {features}"
     never = int((table["density"] == 0).sum())
@@ -26,6 +29,31 @@ def feature_selection(table: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     return rows, f"{features} by density" + (
         f", {never:,} never fire{'s' if never == 1 else ''}" if never else ""
     )
+
+
+def _written(table: pl.DataFrame) -> pl.DataFrame:
+    """Of logits a row a feature: the tokens at both ends, the strongest first."""
+    import polars as pl
+
+    named = zip(ENDS, ("top", "bottom"), strict=True)
+    tokens = pl.col("token").sort_by("rank")
+    both = [tokens.filter(pl.col("end").sort_by("rank") == end).alias(name) for name, end in named]
+    return table.group_by("feature", maintain_order=True).agg(both)
+
+
+def is_written(rows: pl.DataFrame) -> bool:
+    """Whether rows are those that logits are shown in."""
+    return rows.columns == ["feature", *ENDS]
+
+
+def written_columns(rows: pl.DataFrame) -> list[Column]:
+    """A row a feature, as many tokens as have room, each between bars."""
+    columns = [Column("feature", [str(n) for n in rows["feature"]], right=True)]
+    room = (WIDE - max((len(c) for c in columns[0].cells), default=0) - 8) // 2
+    for name in ENDS:
+        said = ["|".join(map(printable, held)) for held in rows[name]]
+        columns.append(Column(name, [beginning(text, room) for text in said]))
+    return columns
 
 
 def training_columns(rows: pl.DataFrame) -> list[Column]:

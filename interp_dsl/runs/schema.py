@@ -185,6 +185,11 @@ that wrote it, and KL(plain ‖ own) of what the two expected there."""
 
 ESTIMATE_COLUMNS: dict[str, Kind] = {"verified": "number"}
 
+NODE_COLUMNS: dict[str, Kind] = {"order": "integer", "kept": "truth"}
+"""What a search of nodes adds to a score table: the turn in which a node was last tried, null where
+it was not, and whether it is in the circuit. `base` and `value` are the metric before and after it
+was taken out of what was left; `effect` is their difference, or the score that it was ranked by."""
+
 
 def dtypes(extra: Mapping[str, Kind] | None = None) -> dict[str, pl.DataType]:
     """The score columns and then `extra`, as polars types."""
@@ -318,8 +323,13 @@ def extra_columns(table: pl.DataFrame) -> list[str]:
     parameters, points of curves and the like."""
     from interp_dsl.runs.curves import MEASURED
 
-    known = SCORE_COLUMNS.keys() | ESTIMATE_COLUMNS.keys() | MEASURED
+    known = SCORE_COLUMNS.keys() | ESTIMATE_COLUMNS.keys() | NODE_COLUMNS.keys() | MEASURED
     return [name for name in table.columns if name not in known]
+
+
+def is_node_circuit(table: pl.DataFrame) -> bool:
+    """Whether a score table is that of a search of nodes."""
+    return NODE_COLUMNS.keys() <= set(table.columns)
 
 
 def is_estimated(table: pl.DataFrame) -> bool:

@@ -16,7 +16,9 @@ from interp_dsl.runs.feature_rows import (
     density_columns,
     example_columns,
     feature_selection,
+    is_written,
     training_columns,
+    written_columns,
 )
 from interp_dsl.runs.rank import metrics, ranked, ranking_column
 from interp_dsl.runs.schema import (
@@ -24,8 +26,10 @@ from interp_dsl.runs.schema import (
     is_density_table,
     is_estimated,
     is_example_table,
+    is_node_circuit,
     is_score_table,
     is_training_table,
+    reading_of,
 )
 from interp_dsl.runs.text import Column, count, decimals, interval, number, printable
 
@@ -59,7 +63,7 @@ def select(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.Dat
     if is_training_table(table):
         newest = table.sort("step", descending=True, maintain_order=True)
         return newest, f"{count(len(table), 'point')} of training, the newest first"
-    if is_example_table(table) or is_density_table(table):
+    if reading_of(table) in ("examples", "density", "logits"):
         return feature_selection(table)
     return table, count(len(table), "row")
 
@@ -123,12 +127,14 @@ def score_columns(rows: pl.DataFrame) -> list[Column]:
     of_metric = {m: decimals(rows.filter(pl.col("metric") == m)[shown]) for m in set(metrics)}
     places = [of_metric[m] for m in metrics]
     columns = [_text(rows, name) for name in ("unit", "position", *extra_columns(rows), "metric")]
-    if not values_only:
+    if not values_only and not rows["base"].is_null().all():
         columns.append(_numbers(rows, "base", decimals(rows["base"]), signed=False))
     measured = _numbers(rows, shown, places, signed=not values_only)
     columns.append(replace(measured, name="estimate") if is_estimated(rows) else measured)
     if is_estimated(rows) and not rows["verified"].is_null().all():
         columns.append(_numbers(rows, "verified", places))
+    if is_node_circuit(rows):
+        return [*columns, _text(rows, "kept"), _text(rows, "order"), _text(rows, "n")]
     bounds = zip(_bounds(rows), places, strict=True)
     intervals = [_interval(*row, n, signed=not values_only) for row, n in bounds]
     columns.append(Column("95% interval", intervals, right=True))
@@ -156,6 +162,7 @@ _COLUMNS: tuple[
     (is_training_table, training_columns),
     (is_example_table, example_columns),
     (is_density_table, density_columns),
+    (is_written, written_columns),
 )
 """What each kind of rows is shown by, the first that holds: those of curves are scores too."""
 

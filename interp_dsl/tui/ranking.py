@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from interp_dsl.runs.circuit_rows import is_edge_table, strength
 from interp_dsl.runs.circuit_table import key_of
 from interp_dsl.runs.rank import metrics, ranking_column
-from interp_dsl.runs.schema import extra_columns, is_estimated, is_score_table
+from interp_dsl.runs.schema import extra_columns, is_estimated, is_node_circuit, is_score_table
 from interp_dsl.tui.widgets.columns import (
     BarColumn,
     Column,
@@ -115,11 +115,14 @@ def _effects(frame: pl.DataFrame) -> list[Column]:
     columns: list[Column] = [effect, BarColumn.of(frame, "effect")]
     if estimated and not frame["verified"].is_null().all():
         columns.append(NumberColumn.of(frame, "verified", places=effect.places))
+    if is_node_circuit(frame):
+        columns.append(FlagColumn("kept", "kept", 6, "kept"))
     if not frame["low"].is_null().all() or frame["skipped"].any():
         columns.append(IntervalColumn.of(frame, "low", "high", effect.places, "skipped"))
     if not frame["normalized"].is_null().all():
         columns.append(NumberColumn.of(frame, "normalized", "norm.", places=3))
-    columns.append(NumberColumn.of(frame, "base", signed=False))
+    if not frame["base"].is_null().all():
+        columns.append(NumberColumn.of(frame, "base", signed=False))
     return columns
 
 

@@ -14,12 +14,13 @@ from interp_dsl.plan.tasks import Attribute, AttributeEdges, Variant
 from interp_dsl.plan.units import depends
 from interp_dsl.verbs import sweeps
 from interp_dsl.verbs.estimates import ESTIMATES, Estimate
-from interp_dsl.verbs.lowering import Lowering, place_of
+from interp_dsl.verbs.lowering import Lowering, place_of, sites
 from interp_dsl.verbs.search import check_among, check_edges, edge_units, graph_of
 from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.values import (
     Call,
     Change,
+    Context,
     EdgeSet,
     EstimateTerm,
     Model,
@@ -41,6 +42,7 @@ def _check(call: Call, checks: Checks) -> Step:
     term: EstimateTerm = call.one("by")
     method = ESTIMATES[term.method]
     model = checks.model_of(call)
+    contexts: tuple[Context, ...] = call.clauses.get("under", ())
     step = Step(
         call.name,
         "attribute",
@@ -49,19 +51,14 @@ def _check(call: Call, checks: Checks) -> Step:
         call.clauses["measure"],
         lacks=("value",),
         more=("verified",) if term.verify else (),
-        whole=CORRELATIONS if term.verify >= FEWEST_PATCHES else (),
+        contexts=tuple(c.name for c in contexts),
+        whole=CORRELATIONS if term.verify >= FEWEST_PATCHES and len(contexts) < 2 else (),
     )
     if not _suits(call, checks, method, places) or not _says_where(call, checks, method):
         return step
     word = "into" if method.has_source else "on"
     into: Side = call.one(word)
-    if into.under:
-        checks.error(
-            "E306",
-            "effects are estimated in a run without interventions",
-            call.spans[word],
-            help="name the side alone",
-        )
+    _check_under(call, checks, method, places, word)
     _check_along(call, checks, method, term)
     if isinstance(places, EdgeSet):
         step = _with_edges(call, checks, step, places)
@@ -109,6 +106,25 @@ def _says_where(call: Call, checks: Checks, method: Estimate) -> bool:
     for word in extra:
         checks.error("E304", f"`{name}` takes no `{word}`", call.spans[word])
     return not missing and not extra
+
+
+def _check_under(
+    call: Call, checks: Checks, method: Estimate, places: EdgeSet | UnitSet, word: str
+) -> None:
+    """What holds throughout is known to slopes of places alone."""
+    into: Side = call.one(word)
+    at = word if into.under else "under"
+    if at not in call.clauses or (at == word and not into.under):
+        return
+    if method.first_order and not isinstance(places, EdgeSet):
+        checks.check_contexts(call, checks.model_of(call), into, word)
+        return
+    checks.error(
+        "E306",
+        f"`{method.function.name}` estimates in a run without interventions",
+        call.spans[at],
+        help="estimate places by atp() or ig(), or measure the units under it: patch … under cut",
+    )
 
 
 def _check_along(call: Call, checks: Checks, method: Estimate, term: EstimateTerm) -> None:
@@ -163,12 +179,13 @@ def _with_units(call: Call, checks: Checks, step: Step, method: Estimate, units:
     model = step.model
     assert model is not None
     change = Change(replace(units, model=model), source, call.clauses.get("along", ()))
-    if any(site.kind == "feature" for site in checks.sites(units.units)):
+    has_features = any(site.feature for site in checks.sites(units.units))
+    if has_features and not method.first_order:
         checks.error(
             "E306",
-            "features are not attributed yet",
+            f"`{call.one('by').method}` looks at places of the model itself, not at features",
             call.spans["objects"],
-            help="ablate them, one at a time",
+            help="take atp() or ig()",
         )
     if method.has_source:
         _check_change(call, checks, change, model)
@@ -241,16 +258,25 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     assert model is not None
     into: Side = call.one("into") or call.one("on")
     source: SourceTerm = call.one("from") or NOTHING
-    run, reference = lowering.run(into, model), lowering.reference(into, model)
+    contexts: tuple[Context, ...] = call.clauses.get("under", ()) or (Context("", ()),)
+    reference = lowering.reference(into, model)
+    runs = [lowering.variant_run(into, context.changes, model) for context in contexts]
     other = None
     if source.kind == "side" and source.side is not None and source.side != into:
         other = lowering.run(source.side, model)
     options = tuple(sorted(term.options.items()))
-    what = (f"attribute:{step.name}", step.name, Variant(run, other))
+    variant, *more = (
+        Variant(run, other, (("under", context.name),) if context.name else ())
+        for run, context in zip(runs, contexts, strict=True)
+    )
+    what = (f"attribute:{step.name}", step.name, variant)
     about = (*what, term.method, options, step.metrics, reference)
     task: Attribute | AttributeEdges
     if step.change is not None:
         intervention = lowering.intervention(step.change, model, into)
+        own = tuple(s.own for s in sites(step.change.units.units, lowering.steps) if s.feature)
+        for run in runs if own else ():
+            lowering.forward(run, tuple(dict.fromkeys(own)))
         if term.options.get("at") == "inputs":
             lowering.source(source, model, (Site("embed"),))
         task = Attribute(*about, intervention)
@@ -261,11 +287,12 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
         lowering.require(() if among is None else depends(among))
         along = tuple(lowering.vector(v, model) for v in call.clauses.get("along", ()))
         task = AttributeEdges(*about, found, edges, step.n_rows, among, along)
-    for one in (run, other):
+    for one in (*runs, other):
         if one is not None:
             lowering.measured(one, step.metrics, reference)
     lowering.checks(into, model)
-    lowering.add(replace(task, verify=term.verify, place=place_of(call.verb_span)))
+    place = place_of(call.verb_span)
+    lowering.add(replace(task, verify=term.verify, more=tuple(more), place=place))
 
 
 VERB = Verb(
@@ -279,15 +306,10 @@ VERB = Verb(
         "on": Clause("side", "the side that is looked at, by a method without a source"),
         "measure": Clause("metric", "the metrics", required=True, many=True),
         "along": Clause("vector", "only the component in the span of these", many=True),
+        "under": sweeps.MEASURING["under"],
         **sweeps.NARROWING,
     },
     _check,
     _lower,
     "step quick = attribute heads by atp() from ioi.corrupt into ioi.clean measure logit_diff()",
-    refused={
-        "under": (
-            "effects are estimated in a run without interventions: slopes are taken there",
-            "measure the units under it: patch … under cut",
-        )
-    },
 )

@@ -45,6 +45,13 @@ def check(call: Call, checks: Checks, circuit: CircuitTerm) -> Step:
     )
     for one in told:
         _check_evidence(call, checks, circuit, one, source)
+    if any(dict(f.arguments).get("errors", "found") != "found" for f in findings):
+        checks.error(
+            "E306",
+            "a circuit of edges holds no errors of dictionaries",
+            call.spans["measure"],
+            help="leave `errors` out",
+        )
     if source is not None:
         word = "with" if "with" in call.clauses else "on"
         check_edges(call, checks, model, (source, word), (side, "on"))

@@ -15,7 +15,7 @@ WITHOUT = ("pattern", "edge", "hook", "logits", "feature")
 """Sites that no dictionary is fitted to: their width is the prompt's, or not known."""
 SWEPT = ("width", "k", "l1", "l0", "target", "lr", "seed")
 """Options that may be lists: a dictionary for each combination."""
-COFIRING = ("jaccard", "pearson", "cosine", "lift")
+COFIRING = ("jaccard", "pearson", "cosine", "sufficiency", "necessity")
 """What features that fire together are ranked by."""
 SHARED = ("batch", "buffer")
 """Options that all dictionaries of a step have in common."""

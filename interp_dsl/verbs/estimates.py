@@ -1,5 +1,5 @@
 """How effects are estimated: what each method takes. A method is added here, for the checker and
-the pages, and in engine/estimates.py or engine/edge_estimates.py, which run it."""
+the pages, and in engine/site_estimates.py or engine/edge_estimates.py, which run it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ class Estimate:
     """A method. `of`: places of any kind (units), whole writers to the residual stream (nodes), or
     edges. `has_source`: it asks what a change to a source would do (`from`, `into`), else it looks
     at one run (`on`). `at_clean`: whether the slope is taken in the undisturbed run alone, with
-    these options."""
+    these options. `first_order`: it is a change times slopes of the place itself, so that features
+    of dictionaries and their errors are its places too, and that it may be told of a run under
+    interventions."""
 
     function: Function
     of: Literal["units", "nodes", "edges"] = "units"
     has_source: bool = True
     at_clean: Callable[[Options], bool] = lambda options: True
+    first_order: bool = False
 
 
 def _one_point(options: Options) -> bool:
@@ -42,7 +45,8 @@ ESTIMATES: dict[str, Estimate] = {
                 "Attribution patching (Nanda 2023; Syed et al. 2023): the change times the slope "
                 "in the measured run; one pass forward and one back.",
                 _VERIFY,
-            )
+            ),
+            first_order=True,
         ),
         Estimate(
             Function(
@@ -71,6 +75,7 @@ ESTIMATES: dict[str, Estimate] = {
                 },
             ),
             at_clean=_one_point,
+            first_order=True,
         ),
         Estimate(
             Function(

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from interp_dsl.plan.tasks import Evaluate, Variant
-from interp_dsl.verbs import circuits, judging
+from interp_dsl.verbs import circuits, judging, node_circuits
 from interp_dsl.verbs.lowering import Lowering, place_of
 from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.sweeps import MEASURING
@@ -23,6 +23,9 @@ from interp_dsl.verbs.values import (
 
 def _check(call: Call, checks: Checks) -> Step:
     if isinstance(call.objects[0], CircuitTerm):
+        found = call.objects[0].step
+        if found is not None and found.result == "scores":
+            return node_circuits.check_evaluated(call, checks, found)
         return circuits.check(call, checks, call.objects[0])
     if isinstance(call.objects[0], DictionaryTerm):
         return judging.check(call, checks, call.objects[0])
@@ -69,7 +72,11 @@ def _check(call: Call, checks: Checks) -> Step:
 
 def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     if isinstance(call.objects[0], CircuitTerm):
-        circuits.lower(call, step, lowering, call.objects[0])
+        found = call.objects[0].step
+        if found is not None and found.result == "scores":
+            node_circuits.lower_evaluated(call, step, lowering, found)
+        else:
+            circuits.lower(call, step, lowering, call.objects[0])
         return
     if isinstance(call.objects[0], DictionaryTerm):
         judging.lower(call, step, lowering, call.objects[0])

@@ -24,7 +24,7 @@ class Evidence:
     measures beside the one in question, which tells what it costs. `is_shared`: all circuits of a
     step have one value together. `by_edge`: it has rows of single edges. `refuses_direct`: it is
     not told of graphs with direct edges. `needs_side`: an edge that is out carries what another
-    side had there."""
+    side had there. `of_nodes`: circuits of nodes are measured by it too."""
 
     function: Function
     circuits: Callable[[Arguments, int], int] = lambda given, n_edges: 0
@@ -32,10 +32,15 @@ class Evidence:
     by_edge: bool = False
     refuses_direct: bool = False
     needs_side: bool = False
+    of_nodes: bool = False
 
 
+ERRORS = ("found", "in", "out")
 _METRIC = Parameter("metric", None, "in which metric; the search's own")
 _SEED = Parameter("int", 0, "of the draws", least=0)
+_ERRORS = Parameter(
+    "word", "found", "of nodes: errors of dictionaries as found, all in, or all out", ERRORS
+)
 _SIZES = 10
 
 
@@ -52,8 +57,9 @@ FINDINGS: dict[str, Evidence] = {
                 "faithfulness",
                 "How much of what the model does the circuit does: 1 for the whole model, 0 with "
                 "every edge out.",
-                {"metric": _METRIC},
-            )
+                {"metric": _METRIC, "errors": _ERRORS},
+            ),
+            of_nodes=True,
         ),
         Evidence(
             Function(
@@ -63,6 +69,7 @@ FINDINGS: dict[str, Evidence] = {
                 {"metric": _METRIC},
             ),
             lambda given, n_edges: 1,
+            of_nodes=True,
         ),
         Evidence(
             Function(
@@ -71,12 +78,14 @@ FINDINGS: dict[str, Evidence] = {
                 "both (Wang et al. 2023); small is good.",
                 {
                     "metric": _METRIC,
+                    "errors": _ERRORS,
                     "most": Parameter("int", 3, "nodes knocked out, worst first", least=0),
                     "sets": Parameter("int", 0, "random sets of nodes besides", least=0),
                     "seed": _SEED,
                 },
             ),
             _sets,
+            of_nodes=True,
         ),
         Evidence(
             Function(
@@ -91,6 +100,7 @@ FINDINGS: dict[str, Evidence] = {
             ),
             lambda given, n_edges: 2 * n_edges * (1 + int(given["sets"])),
             by_edge=True,
+            of_nodes=True,
         ),
         Evidence(
             Function(
@@ -141,6 +151,7 @@ FINDINGS: dict[str, Evidence] = {
             ),
             lambda given, n_edges: int(given["n"]),
             refuses_direct=True,
+            of_nodes=True,
         ),
         Evidence(
             Function(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from interp_dsl.circuits.rules import ORDERS, PRESETS, Rules
+from interp_dsl.circuits.rules import ORDERS, PACKED, PRESETS, Rules
 from interp_dsl.verbs.signature import Function, Parameter
 
 Arguments = Mapping[str, Any]
@@ -21,7 +21,8 @@ class Method:
     options and a number of edges: the most passes of all examples, a gradient counted as two.
     A parameter `threshold` with several values makes a circuit for each. Of the arguments `one_of`
     at least one is given, and of those that exclude each other one. `learns`: by the slope of the
-    driving metric. `takes_some`: it can go over some of the edges, the others staying in."""
+    driving metric. `takes_some`: it can go over some of the edges, the others staying in. `of` what
+    it finds circuits: edges, or nodes, of whom `trials` tells how many circuits are measured."""
 
     function: Function
     options: Callable[[Arguments], dict[str, Any]] = dict
@@ -31,6 +32,8 @@ class Method:
     excludes: bool = False
     learns: bool = False
     takes_some: bool = True
+    of: tuple[str, ...] = ("edges",)
+    trials: Callable[[Arguments, int], int] = lambda options, n_units: 0
 
 
 def _acdc(given: Arguments) -> dict[str, Any]:
@@ -64,6 +67,16 @@ def _turns(options: Arguments, n_edges: int) -> int:
         circuits += left + 1
         left -= max(1, int(options["share"] * left))
     return circuits
+
+
+def _foreseen(options: Arguments, n_units: int) -> int:
+    """Circuits that ACDC over nodes tries, those among them that come to nothing."""
+    return 1 + 3 * n_units + PACKED
+
+
+def _halved(options: Arguments, n_units: int) -> int:
+    """Circuits until a number of units is found: doubled, then halved."""
+    return 0 if options["faithfulness"] is None else 2 * n_units.bit_length() + 2
 
 
 def _learned(options: Arguments, n_edges: int) -> int:
@@ -103,6 +116,8 @@ SEARCHES: dict[str, Method] = {
             ),
             _acdc,
             is_stepwise=True,
+            of=("edges", "nodes"),
+            trials=_foreseen,
         ),
         Method(
             Function(
@@ -146,6 +161,8 @@ SEARCHES: dict[str, Method] = {
             lambda given: {**given, "n": given["n"] or 0},
             passes=_turns,
             one_of=("n", "limit"),
+            of=("edges", "nodes"),
+            trials=_turns,
         ),
         Method(
             Function(
@@ -183,6 +200,29 @@ SEARCHES: dict[str, Method] = {
             ),
             passes=_learned,
             learns=True,
+        ),
+        Method(
+            Function(
+                "top_nodes",
+                "The best nodes by scores of an earlier step: so many, those of at least a score, "
+                "or the fewest that are so faithful (Marks et al. 2024).",
+                {
+                    "by": Parameter("node_ranking", doc="the step whose scores rank nodes"),
+                    "n": Parameter("int", None, "so many nodes", least=0),
+                    "threshold": Parameter("numbers", None, "of at least this score"),
+                    "faithfulness": Parameter(
+                        "number",
+                        None,
+                        "the first of the ranking that do so much of it, and of "
+                        "which one fewer does not",
+                    ),
+                    "absolute": Parameter("bool", True, "scores without their sign"),
+                },
+            ),
+            one_of=("n", "threshold", "faithfulness"),
+            excludes=True,
+            of=("nodes",),
+            trials=_halved,
         ),
     )
 }

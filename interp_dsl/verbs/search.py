@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.sites import family
-from interp_dsl.plan.algebra import Explicit, ScoreOf, Units
+from interp_dsl.plan.algebra import Explicit, Metric, ScoreOf, Units
 from interp_dsl.plan.metrics import METRICS, calls, good
 from interp_dsl.plan.names import edge_name, unit_of
 from interp_dsl.plan.places import Unit
 from interp_dsl.plan.tasks import CircuitOf, Search
 from interp_dsl.plan.units import depends, expand
+from interp_dsl.verbs import node_circuits
 from interp_dsl.verbs.lowering import Lowering, data_size, place_of
 from interp_dsl.verbs.methods import SEARCHES
 from interp_dsl.verbs.signature import Checks, Clause, Verb
@@ -42,6 +43,17 @@ AVERAGES = ("position", "all")
 
 
 def _check(call: Call, checks: Checks) -> Step:
+    if isinstance(call.objects[0], UnitSet):
+        found = node_circuits.check(call, checks, call.objects[0])
+        check_driver(call, checks, found.metrics[0])
+        return found
+    if "under" in call.clauses:
+        checks.error(
+            "E306",
+            "a search takes edges out of a run without interventions",
+            call.spans["under"],
+            help="measure edges under it: patch … under cut",
+        )
     edges: EdgeSet = call.objects[0]
     method: SearchTerm = call.one("by")
     source: SourceTerm = call.one("from")
@@ -69,8 +81,16 @@ def _check(call: Call, checks: Checks) -> Step:
     check_edges(call, checks, model, (source, "from"), (into, "into"))
     checks.check_metrics(call, step, into)
     checks.check_tokens(call, step, into)
-    _check_driver(call, checks, step)
+    check_driver(call, checks, step.metrics[0])
     check_among(call, checks, step)
+    if "edges" not in SEARCHES[method.method].of:
+        checks.error(
+            "E306",
+            f"`{method.method}` goes over places, and these are edges",
+            call.spans["by"],
+            help="for edges take one of "
+            + ", ".join(n for n, m in SEARCHES.items() if "edges" in m.of),
+        )
     if edges.among is not None and not SEARCHES[method.method].takes_some:
         checks.error(
             "E306",
@@ -161,9 +181,8 @@ def check_among(call: Call, checks: Checks, step: Step) -> None:
             return
 
 
-def _check_driver(call: Call, checks: Checks, step: Step) -> None:
+def check_driver(call: Call, checks: Checks, first: Metric) -> None:
     """The first metric says what is worse."""
-    first = step.metrics[0]
     if good(first.term) == 0:
         checks.error(
             "E306",
@@ -207,6 +226,8 @@ def _check_ranking(call: Call, checks: Checks, step: Step, by: RankingTerm) -> N
 
 
 def _lower(call: Call, step: Step, lowering: Lowering) -> None:
+    if step.result == "scores":
+        return node_circuits.lower(call, step, lowering)
     method: SearchTerm = call.one("by")
     model, found, into = step.model, step.searched, call.one("into")
     assert model is not None and found is not None
@@ -303,28 +324,30 @@ def _marked(graph: Graph, among: Sequence[Unit] | None, name: str) -> tuple[Grap
 
 VERB = Verb(
     "search",
-    "Find the edges of the model's graph that a task needs: its circuit.",
-    Clause("edges", "the edges that are searched; all others stay in", required=True, many=True),
+    "Find the edges of the model's graph, or the places, that a task needs: its circuit.",
+    Clause(
+        "places",
+        "the edges or places that are searched; all others stay in",
+        required=True,
+        many=True,
+    ),
     {
         "by": Clause("search", "the method of the search", required=True),
-        "from": Clause("source", "what stands where an edge is out", required=True),
+        "from": Clause("source", "what stands where an edge or a place is out", required=True),
         "into": Clause("side", "the side whose run is searched", required=True),
         "measure": Clause(
             "metric", "the metrics; the first drives the search", required=True, many=True
         ),
+        "under": Clause("context", "of places: what holds throughout", many=True),
         "at": Clause("positions", "at which positions; all at once when left out", many=True),
-        "layers": Clause("int", "only edges between these layers", many=True),
-        "where": Clause("units", "only edges whose scores pass a test", many=True),
+        "layers": Clause("int", "only edges between these layers, places of them", many=True),
+        "where": Clause("units", "only those whose scores pass a test", many=True),
     },
     _check,
     _lower,
     "step circuit = search edges by acdc(threshold=0.02) from ioi.corrupt into ioi.clean "
     "measure kl()",
     refused={
-        "under": (
-            "a search takes edges out of a run without interventions",
-            "measure edges under it: patch … under cut",
-        ),
         "along": (
             "an edge is in a circuit as a whole, or out of it",
             "measure edges along a direction: patch … along it",

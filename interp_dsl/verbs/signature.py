@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 Kind = Literal[
     "units",
-    "edges",
     "side",
     "data",
     "source",
@@ -52,9 +51,10 @@ REQUIRED: Any = object()
 @dataclass(frozen=True)
 class Parameter:
     """An argument of a function. `type` is int, number, ints, numbers (one or a list), string,
-    word, bool, path, texts (one or a list of strings), paths, answers, metric, ranking, side,
-    source, place, dictionary, dictionaries, models or top (how many of the largest); `choices`
-    lists the words or strings that it may be, `least` and `most` bound a number."""
+    word, bool, path, texts (one or a list of strings), paths, answers, metric, ranking,
+    node_ranking, side, source, place, dictionary, dictionaries, models or top (how many of the
+    largest); `choices` lists the words or strings that it may be, `least` and `most` bound a
+    number."""
 
     type: str
     default: Any = REQUIRED

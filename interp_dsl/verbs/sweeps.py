@@ -25,7 +25,8 @@ MEASURING = {
 }
 
 
-FEATURE_SOURCES = ("zero", "constant", "times", "side", "resample")
+ERROR_SOURCES = ("zero", "side", "resample", "mean")
+FEATURE_SOURCES = (*ERROR_SOURCES, "constant", "times")
 
 
 def check(call: Call, checks: Checks, source_word: str, into_word: str) -> Step:
@@ -111,12 +112,7 @@ def check_places(call: Call, checks: Checks, change: Change, word: str) -> None:
             label="takes entries out before the softmax",
             help="name patterns: ablate patterns at S2 -> END with blocked",
         )
-    if "feature" in kinds and change.source.kind not in FEATURE_SOURCES:
-        checks.error(
-            "E306",
-            "a feature is set to zero, to a number, or to what it is in another run",
-            call.spans[word],
-        )
+    check_features(call, checks, kinds, change, word)
     if change.source.kind == "times" and kinds - {"feature"}:
         checks.error(
             "E306",
@@ -131,12 +127,30 @@ def check_places(call: Call, checks: Checks, change: Change, word: str) -> None:
             call.spans["objects"],
             label="nothing comes after them",
         )
-    if change.along and kinds & {"pattern", "neuron", "feature"}:
+    if change.along and kinds & {"pattern", "neuron", "feature", "error"}:
         checks.error(
             "E306",
             "`along` needs places that hold vectors",
             call.spans["along"],
             help=f"use a residual stream or one of {', '.join(HEAD_SITES[:4])}",
+        )
+
+
+def check_features(call: Call, checks: Checks, kinds: set[str], change: Change, word: str) -> None:
+    """Features, and the errors of dictionaries, are set to what they can be set to."""
+    kind = change.source.kind
+    if "feature" in kinds and kind not in FEATURE_SOURCES:
+        checks.error(
+            "E306",
+            "a feature is set to zero, a number, what it is in another run, or its mean",
+            call.spans[word],
+        )
+    elif "error" in kinds and kind not in ERROR_SOURCES:
+        checks.error(
+            "E306",
+            "an error is set to zero, what it is in another run, or its mean",
+            call.spans[word],
+            label="it is a vector, with no scale of its own",
         )
 
 

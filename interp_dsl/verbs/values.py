@@ -263,7 +263,8 @@ class Step:
     columns of its scores that are null; `more`: further ones; `whole`: numbers of the step instead
     of a row. `thresholds`: of circuits, where there are several; metrics in `shared` have one row
     for all of them. `keyed`: columns of words that rows differ in. `dictionaries`: what a fit
-    leaves, or what is judged of one; `learned_from` its data."""
+    leaves, or what is judged of one; `learned_from` its data, or the side on which nodes are
+    searched or evaluated."""
 
     name: str
     verb: str

@@ -78,7 +78,7 @@ def test_every_site_to_first_order(name: str) -> None:
         for share in (0.02, 0.01):
             near = {site: clean[site] + share * (source[site] - clean[site])}
             effect = measured(model, examples, [entry(site, near[site], index, position)]) - base
-            found = attribution_patching(model, examples, near)[site]
+            found = attribution_patching(model, examples, near).contributions()[site]
             mine = found[index, :, position]
             mine = mine.sum(-1) if site.kind == "pattern" else mine
             assert mine.shape == (B,)
@@ -94,8 +94,8 @@ def test_both_executors(name: str) -> None:
     examples, corrupt = examples_of(name, masks())
     sites = [*sites_of(executor(name)), Site("hook", hook="blocks.1.hook_resid_pre")]
     source = captured(executor(name), examples, corrupt, sites)
-    mine = attribution_patching(compiled(name), examples, source)
-    other = attribution_patching(executor(name), examples, source)
+    mine = attribution_patching(compiled(name), examples, source).contributions()
+    other = attribution_patching(executor(name), examples, source).contributions()
     for site in sites:
         assert mine[site].shape == other[site].shape
         assert (mine[site] - other[site]).abs().max() < 1e-4 * max(1, other[site].abs().max()), site
@@ -109,8 +109,10 @@ def test_sources_that_are_one_for_all() -> None:
     site = Site("z", 1)
     x = captured(model, examples, corrupt, [site])[site]
     for one in (torch.zeros_like(x[:1, :1]), x.mean((0, 1), keepdim=True)):
-        small = attribution_patching(model, examples, {site: one})[site]
-        large = attribution_patching(model, examples, {site: one.expand_as(x)})[site]
+        small = attribution_patching(model, examples, {site: one}).contributions()[site]
+        large = attribution_patching(model, examples, {site: one.expand_as(x)}).contributions()[
+            site
+        ]
         assert small.shape == (4, B, LENGTH) and close(small, large) < 1e-6
 
 
@@ -123,7 +125,7 @@ def test_paths_of_a_site_are_complete(name: str) -> None:
     kinds = ("q", "k", "pattern", "head", "resid_pre", "attn_out")
     sites = [Site(kind, 1) for kind in kinds]
     source = captured(model, examples, corrupt, sites)
-    found = integrated_gradients(model, examples, source, 40, "site", "midpoint")
+    found = integrated_gradients(model, examples, source, 40, "site", "midpoint").contributions()
     base = measured(model, examples, [])
     for site in sites:
         edit = everywhere(site, source[site], source[site])
@@ -143,7 +145,8 @@ def test_paths_of_the_inputs_are_complete(name: str) -> None:
     errors = {}
     for rule in ("right", "midpoint"):
         for steps in (100, 200):
-            found = integrated_gradients(model, examples, source, steps, "inputs", rule)
+            path = integrated_gradients(model, examples, source, steps, "inputs", rule)
+            found = path.contributions()
             assert found[site].shape == (1, B, LENGTH)
             assert found[Site("head", 1)].shape == (model.facts.shape.n_heads, B, LENGTH)
             errors[rule, steps] = close(found[site].sum((0, 2)), gap)
@@ -156,9 +159,9 @@ def test_one_step_is_attribution_patching() -> None:
     model = compiled("gpt2")
     examples, corrupt = examples_of("gpt2")
     source = captured(model, examples, corrupt, [Site("embed"), Site("k", 0), Site("neuron", 1)])
-    plain = attribution_patching(model, examples, source)
+    plain = attribution_patching(model, examples, source).contributions()
     for along in ("inputs", "site"):
-        found = integrated_gradients(model, examples, source, 1, along)
+        found = integrated_gradients(model, examples, source, 1, along).contributions()
         for site in source:
             assert close(found[site], plain[site]) < 1e-5
 
@@ -195,7 +198,7 @@ def test_qk_fix_is_exact_before_what_is_linear() -> None:
         real = real.view(4, LENGTH, B).movedim(2, 1)
         fixed = atp_star(model, examples, source, grad_drop=False)[site]
         assert (fixed - real).abs().max() < 1e-5 * real.abs().max()
-        linear = attribution_patching(model, examples, source)[site]
+        linear = attribution_patching(model, examples, source).contributions()[site]
         assert (linear - real).abs().max() > 0.1 * real.abs().max()
 
 
@@ -292,8 +295,8 @@ def test_trained_models(task: partial[Task]) -> None:
         def score(estimates: Source, real: Tensor = real) -> float:
             return agreement(torch.cat([*estimates.values()]), real)
 
-        plain = score(attribution_patching(model, examples, source))
-        path = score(integrated_gradients(model, examples, source, 5, "site"))
+        plain = score(attribution_patching(model, examples, source).contributions())
+        path = score(integrated_gradients(model, examples, source, 5, "site").contributions())
         assert path > 0.98, kind
         if kind in ("head", "v"):
             assert plain > 0.99, kind
@@ -315,7 +318,7 @@ def test_hisp_ranks_the_heads_that_matter() -> None:
     model: CompiledExecutor = found.executor
     sites = [Site("head", layer) for layer in range(3)]
     source = captured(model, found.examples, found.corrupt, sites)
-    estimates = attribution_patching(model, found.examples, source)
+    estimates = attribution_patching(model, found.examples, source).contributions()
     effects = torch.cat([estimates[site].sum(-1) for site in sites])
     scores = hisp(effects, torch.arange(3).repeat_interleave(4))
     assert int(scores[8:].argmax()) == 0

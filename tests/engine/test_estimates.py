@@ -139,7 +139,7 @@ def test_attribution_patching(tmp_path: Path) -> None:
     model = executor_of(MODEL)
     some = (unit("head", 0, 1), unit("head", 1, 0, LAST), unit("q", 1, 1), unit("neuron", 0, 3))
     sites = sites_in(Explicit(some))
-    found = attribution_patching(model, examples(), corrupt_at(model, *sites))
+    found = attribution_patching(model, examples(), corrupt_at(model, *sites)).contributions()
     wanted = [
         found[sites[0]][1].sum(1),
         found[sites[1]][0][:, -1],
@@ -158,7 +158,11 @@ def test_paths(at: str, tmp_path: Path) -> None:
     model, site = executor_of(MODEL), Site("z", 0)
     source = corrupt_at(model, site, Site("embed"))
     source = source if at == "inputs" else {site: source[site]}
-    wanted = integrated_gradients(model, examples(), source, 4, at, "midpoint")[site].sum(2)
+    wanted = (
+        integrated_gradients(model, examples(), source, 4, at, "midpoint")
+        .contributions()[site]
+        .sum(2)
+    )
     units = Explicit((unit("z", 0, 0), unit("z", 0, 1)))
     task = attribute(units, "ig", steps=4, at=at, rule="midpoint")
     np.testing.assert_allclose(by_example(done(task, model, tmp_path)), wanted[:2], atol=2e-6)
@@ -302,7 +306,7 @@ def test_batches_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     tasks = (attribute(HEADS, "ig"), of_edges_task("eap_ig", Mean(CORRUPT)))
     models = (Tiny(), executor_of(MODEL))
     whole = [by_example(done(t, m, tmp_path / "a")) for t, m in zip(tasks, models, strict=True)]
-    monkeypatch.setattr("interp_dsl.engine.estimates.default_rows", lambda width: 8)
+    monkeypatch.setattr("interp_dsl.engine.site_estimates.default_rows", lambda width: 8)
     monkeypatch.setattr("interp_dsl.engine.edges.NUMBERS", 1)
     small = [by_example(done(t, m, tmp_path / "b")) for t, m in zip(tasks, models, strict=True)]
     for a, b in zip(whole, small, strict=True):

@@ -162,7 +162,7 @@ def _together() -> torch.Tensor:
     return torch.stack([*_plain().values()]).double()
 
 
-@pytest.mark.parametrize("measure", ["jaccard", "pearson", "lift"])
+@pytest.mark.parametrize("measure", ["jaccard", "pearson", "necessity"])
 def test_features_that_fire_together(tmp_path: Path, measure: str) -> None:
     table = _table(tmp_path, "cofiring", (4, 1, 0), top=2, measure=measure, support=3)
     f = _together()
@@ -170,6 +170,7 @@ def test_features_that_fire_together(tmp_path: Path, measure: str) -> None:
     by_hand = {
         "jaccard": lambda i, j: (on[:, i] * on[:, j]).sum() / (on[:, i] + on[:, j] > 0).sum(),
         "pearson": lambda i, j: torch.corrcoef(f[:, [i, j]].T)[0, 1],
+        "necessity": lambda i, j: (on[:, i] * on[:, j]).sum() / on[:, j].sum(),
         "lift": lambda i, j: (on[:, i] * on[:, j]).mean() / on[:, i].mean() / on[:, j].mean(),
     }
     assert table["feature"].unique(maintain_order=True).to_list() == [4, 1, 0]

@@ -87,7 +87,7 @@ def test_probes_are_of_the_means_of_examples(tmp_path: Path) -> None:
 
 
 def test_labels_that_cannot_be_told_apart_are_an_error(tmp_path: Path) -> None:
-    for columns, code in (({"kind": ("one",) * 30}, "E672"), ({"other": (1,) * 30}, "E424")):
+    for columns, code in (({"kind": ("one",) * 30}, "E425"), ({"other": (1,) * 30}, "E424")):
         with pytest.raises(InterpError) as error:
             _run(tmp_path / code, _probe(), replace(_text(), columns=columns))
         assert error.value.diagnostics[0].code == code

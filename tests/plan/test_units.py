@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from interp_dsl.language.diagnostics import InterpError
@@ -211,3 +213,18 @@ def test_units_read_back_from_their_columns(target: Target) -> None:
 def test_what_is_no_place(text: str) -> None:
     with pytest.raises(ValueError, match="is no place"):
         unit_of(text, "all")
+
+
+def test_a_filter_of_thousands_of_features_reads_each_row_once() -> None:
+    """And `top` finds their sites again: features of several dictionaries, and errors."""
+    sites = [Site("feature", 0, feature=name, of="neuron") for name in ("sae", "many[L0.mlp, k=4]")]
+    error = replace(sites[1], kind="error")
+    units = [Unit((Target(site, i),)) for site in sites for i in range(2000)]
+    units.append(Unit((Target(error),)))
+    units.append(Unit((Target(sites[0], 3), Target(sites[1], 12), Target(error))))
+    rows = [{**row(u.place, float(i), u.position), "index": i} for i, u in enumerate(units)]
+    over = Operation(">=", (ScoreOf("q", "gap", "effect"), Literal(3998.0)))
+    found = expand(Filtered(Explicit(tuple(units)), over), lambda step: rows, None)
+    assert found == tuple(units[3998:])
+    top = Top("q", 4, "gap", features=(*sites, error))
+    assert expand(top, lambda step: rows, None) == tuple(reversed(units[3998:]))

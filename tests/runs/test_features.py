@@ -189,3 +189,11 @@ def test_training_reads_at_80_columns_without_what_says_nothing() -> None:
     many = shown(made.training(("k=4", "k=16")))[1]
     assert many[0].startswith("dictionary") and many[1].split()[:3] == ["k=4", "7", "4,096"]
     assert max(map(cells, many)) <= 80
+
+
+def test_logits_read_at_80_columns_a_row_a_feature() -> None:
+    what, lines = shown(made.logits())
+    assert what == "what 4 features write" and len(lines) == 5
+    assert lines[0].split() == ["feature", "promotes", "suppresses"]
+    assert lines[1].split() == ["0", "⏎|日本|def", "x|", "return|def"]
+    assert max(map(cells, lines)) <= 80

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from interp_dsl.runs.examples import examples
-from interp_dsl.runs.schema import score_table
+from interp_dsl.runs.schema import NODE_COLUMNS, score_table
+from interp_dsl.runs.select import score_columns
 from interp_dsl.tui.comparing import compared, in_words
 from interp_dsl.tui.examples import examples_of
 from interp_dsl.tui.ranking import TABLE_ROW, ranking
@@ -95,3 +96,19 @@ def test_tables_that_vary_different_things_cannot_be_compared() -> None:
     before = score_table(made.scores())
     with pytest.raises(ValueError, match="vary different things"):
         compared(before, before.with_columns(k=pl.lit(1)), None)
+
+
+def test_nodes_of_a_circuit_say_whether_they_are_kept() -> None:
+    rows = [
+        {"unit": f"sae[{i}]", "position": "all", "metric": "gap", "effect": 0.1 * i, "n": 4,
+         "skipped": False, "order": i or None, "kept": i > 2}
+        for i in range(5)
+    ]  # fmt: skip
+    found = ranking(score_table(rows, NODE_COLUMNS), "gap")
+    assert titles(found.model)[:1] == ["unit"] and "kept" in titles(found.model)
+    assert "base" not in titles(found.model) and "order" not in titles(found.model)
+    kept = dict(found.model.shown.select("unit", "kept").iter_rows())
+    assert [kept[f"sae[{i}]"] for i in range(5)] == [False, False, False, True, True]
+    printed = {c.name: c.cells for c in score_columns(score_table(rows, NODE_COLUMNS))}
+    assert list(printed) == ["unit", "position", "metric", "effect", "kept", "order", "n"]
+    assert printed["order"][:2] == ["·", "1"] and printed["kept"] == ["False"] * 3 + ["True"] * 2

@@ -215,11 +215,15 @@ def test_an_intervention_alone_runs_nothing() -> None:
 
 
 def test_every_method_and_finding_is_run_by_the_engine() -> None:
+    from interp_dsl.engine import node_evidence, node_search
     from interp_dsl.engine.by_edge import RANKED_BY
     from interp_dsl.engine.evidence import AREAS, FUNCTIONS, SHARED
     from interp_dsl.engine.methods import METHODS
 
-    assert METHODS.keys() == RANKED_BY.keys() == SEARCHES.keys()
+    over = {what: {n for n, m in SEARCHES.items() if what in m.of} for what in ("edges", "nodes")}
+    assert METHODS.keys() == RANKED_BY.keys() == over["edges"]
+    assert node_search.METHODS.keys() == over["nodes"]
+    assert node_evidence.FUNCTIONS.keys() - {None} == {n for n, e in FINDINGS.items() if e.of_nodes}
     assert FUNCTIONS.keys() - {None} == FINDINGS.keys()
     assert {*SHARED} == {name for name, one in FINDINGS.items() if one.is_shared}
     area = FINDINGS["roc_auc"].function.parameters["area"]
@@ -229,11 +233,11 @@ def test_every_method_and_finding_is_run_by_the_engine() -> None:
 def test_every_way_to_estimate_is_run_by_the_engine() -> None:
     from interp_dsl.circuits.attribution.examples import RULES
     from interp_dsl.circuits.attribution.nodes import PATHS
-    from interp_dsl.engine import edge_estimates, estimates
+    from interp_dsl.engine import edge_estimates, site_estimates
 
     edges = {name for name, estimate in ESTIMATES.items() if estimate.of == "edges"}
     assert edge_estimates.METHODS.keys() == edges
-    assert estimates.METHODS.keys() | {"dla"} == ESTIMATES.keys() - edges
+    assert site_estimates.METHODS.keys() | {"dla"} == ESTIMATES.keys() - edges
     assert ESTIMATES["ig"].function.parameters["at"].choices == PATHS
     assert {ESTIMATES[n].function.parameters["rule"].choices for n in ("ig", "eap_ig")} == {RULES}
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from interp_dsl.circuits.clean import Metric
+from interp_dsl.models.edits import Edit
 
 RULES = ("right", "midpoint")
 
@@ -16,13 +18,15 @@ class Examples:
     """Prompts `tokens` [B, T]. `metric` takes logits [B, r, d_vocab_out] at positions `reads`
     [B, r] (None: all, r = T) to values [B], each that of its own example; gradients flow through
     it. `mask` [B, T] holds the tokens that may be attended to, None for all. `places` [P, B, T]
-    marks the tokens of each place of a graph by position (circuits/places.py)."""
+    marks the tokens of each place of a graph by position (circuits/places.py). `under`: edits that
+    hold throughout."""
 
     tokens: Tensor
     metric: Metric
     reads: Tensor | None = None
     mask: Tensor | None = None
     places: Tensor | None = None
+    under: Sequence[Edit] = ()
 
 
 def points(steps: int, rule: str) -> list[tuple[float, float]]:

@@ -5,9 +5,9 @@ replacing X by the source's X' at an entry is (X' - X) · ∂M/∂X. A gradient 
 what is added to a site, which is zero.
 
 All functions: `source` holds X' for the sites that are wanted, as an executor captures them
-([B, T, index, width]; B and T may be 1). The result holds for each of these sites what each entry
-contributes, summed over its width: [index, B, T], and [head, B, query, key] for a pattern. Units of
-several entries have the sum of theirs."""
+([B, T, index, width]; B and T may be 1). Contributions of a site are summed over its width:
+[index, B, T], and [head, B, query, key] for a pattern. Units of several entries have the sum of
+theirs."""
 
 from __future__ import annotations
 
@@ -34,15 +34,23 @@ class Slopes(NamedTuple):
     gradients: dict[Site, Tensor]
 
 
-def attribution_patching(
-    executor: Executor, examples: Examples, source: Source
-) -> dict[Site, Tensor]:
+class FirstOrder(NamedTuple):
+    """Changes X' - X of sites, and the slopes that they are multiplied by: both [B, T, index,
+    width]."""
+
+    changes: dict[Site, Tensor]
+    slopes: dict[Site, Tensor]
+
+    def contributions(self) -> dict[Site, Tensor]:
+        """(X' - X) · ∂M/∂X of each entry."""
+        return {site: summed(site, x * self.slopes[site]) for site, x in self.changes.items()}
+
+
+def attribution_patching(executor: Executor, examples: Examples, source: Source) -> FirstOrder:
     """AtP: one pass forward and one back for all sites."""
     found = slopes(executor, examples, zeros(examples, source))
-    return {
-        site: summed(site, (canonical(source[site]) - found.values[site]) * gradient)
-        for site, gradient in found.gradients.items()
-    }
+    changes = {site: canonical(x) - found.values[site] for site, x in source.items()}
+    return FirstOrder(changes, found.gradients)
 
 
 def integrated_gradients(
@@ -52,7 +60,7 @@ def integrated_gradients(
     steps: int = 5,
     along: str = "inputs",
     rule: str = "right",
-) -> dict[Site, Tensor]:
+) -> FirstOrder:
     """AtP with the mean gradient of a path (Sundararajan et al. 2017, arXiv 1703.01365). `along`:
 
     inputs  the token embeddings go straight from clean to the source's, and all else responds, one
@@ -70,7 +78,10 @@ def integrated_gradients(
     at = points(steps, rule)
     if along == "site":
         parts = [_along(executor, examples, {site: x}, site, at) for site, x in source.items()]
-        return {site: x for part in parts for site, x in part.items()}
+        return FirstOrder(
+            {site: x for part in parts for site, x in part.changes.items()},
+            {site: x for part in parts for site, x in part.slopes.items()},
+        )
     if Site("embed") not in source:
         raise ValueError("a path of the inputs needs the embeddings of the source")
     return _along(executor, examples, source, Site("embed"), at)
@@ -82,10 +93,12 @@ def _along(
     source: Source,
     moved: Site,
     at: Sequence[tuple[float, float]],
-) -> dict[Site, Tensor]:
+) -> FirstOrder:
     """The mean gradient while one site moves from clean to source."""
     with torch.no_grad():
-        clean = executor.forward(examples.tokens, examples.reads, (), [*source], examples.mask)
+        clean = executor.forward(
+            examples.tokens, examples.reads, examples.under, [*source], examples.mask
+        )
     differences = {site: canonical(x) - canonical(clean.sites[site]) for site, x in source.items()}
     total = {site: torch.zeros_like(x) for site, x in differences.items()}
     for part, weight in at:
@@ -93,7 +106,7 @@ def _along(
         offsets[moved] = part * differences[moved]
         for site, gradient in slopes(executor, examples, offsets).gradients.items():
             total[site] += weight * gradient
-    return {site: summed(site, x * differences[site]) for site, x in total.items()}
+    return FirstOrder(differences, total)
 
 
 @in_own_precision
@@ -112,7 +125,7 @@ def slopes(
         found = executor.forward(
             examples.tokens,
             examples.reads,
-            [*before, *edits, *after],
+            [*examples.under, *before, *edits, *after],
             [*offsets],
             examples.mask,
         )

@@ -12,7 +12,7 @@ from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models import points
 from interp_dsl.models.compiled.forward import Compiled
 from interp_dsl.models.compiled.memory import Growth, Memory, Start
-from interp_dsl.models.compiled.taps import Place, Taps
+from interp_dsl.models.compiled.taps import Place, Taps, hooked
 from interp_dsl.models.compiled.walk import Walk
 from interp_dsl.models.edits import Edit, entries, flat, moved
 from interp_dsl.models.errors import failure
@@ -255,12 +255,13 @@ class CompiledExecutor:
 def _is_before(edit: Edit, layer: int, from_z: bool) -> bool:
     """Is an edit in the memory of a pass that starts in `layer`, behind its attention or not?"""
     site = points.as_named(edit.site)
-    if site.kind == "hook":
-        raise _cannot("a memory made under an edit of a raw hook")
-    if site.layer is None or site.layer < layer:
+    place = hooked(site) if site.kind == "hook" else (site.kind, site.layer)
+    assert place is not None, "the memory was made under it"
+    kind, at = place
+    if at is None or at < layer:
         return True
     before = {*points.POINTS} - BEHIND_ATTENTION | {"z"} if from_z else {"resid_pre"}
-    return site.layer == layer and site.kind in before
+    return at == layer and kind in before
 
 
 def _with_gradient(edits: Sequence[Edit]) -> bool:

@@ -38,6 +38,10 @@ class Groups:
         most = int(counts.max())
         return cls(examples, which * most + within, most)
 
+    def of_each(self, x: Tensor) -> Tensor:
+        """The examples' entries of x [n, …]; x itself where they are all of them."""
+        return x if len(self.examples) == len(x) else entries(x, self.examples)
+
     def gathered(self, x: Tensor) -> Tensor:
         """x [R, …] as [m, most, …], zeros where an example has fewer rows."""
         room = x.new_zeros(len(self.examples) * self.most, *x.shape[1:])
@@ -71,7 +75,7 @@ def _earlier(
 ) -> tuple[Tensor, Tensor]:
     """z over the earlier keys alone [R, t, head, d_head], and the log of the sum of their scores'
     exponentials [R, t, head]."""
-    k, v = (entries(x, groups.examples).transpose(1, 2) for x in before)  # [m, kv, P, d]
+    k, v = (groups.of_each(x).transpose(1, 2) for x in before)  # [m, kv, P, d]
     m, kv, _, size = k.shape
     t, heads = q.shape[1:3]
     queries = groups.gathered(q).view(m, groups.most, t, kv, heads // kv, size)

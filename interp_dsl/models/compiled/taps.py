@@ -99,14 +99,10 @@ class Taps:
 
     def _hooked(self, site: Site) -> Place:
         """The place that a TransformerLens hook names."""
-        assert site.hook is not None
-        parts = site.hook.split(".")
-        is_layered = len(parts) >= 3 and parts[0] == "blocks" and parts[1].isdigit()
-        layer = int(parts[1]) if is_layered else None
-        template = ".".join(("blocks", "{}", *parts[2:])) if is_layered else site.hook
-        if template not in _HOOKED:
+        place = hooked(site)
+        if place is None:
             raise self._absent(site, "it computes the language's own places only")
-        return _HOOKED[template], layer
+        return place
 
     def _check_shared_hooks(self) -> None:
         """`hook_attn_out` also carries the changes of resid_mid: their order would be another."""
@@ -136,6 +132,16 @@ _HOOKED = {
         if kind not in ("head", "resid_mid")
     },
 }
+
+
+def hooked(site: Site) -> Place | None:
+    """The place that a TransformerLens hook names; None where it is none of ours."""
+    assert site.hook is not None
+    parts = site.hook.split(".")
+    is_layered = len(parts) >= 3 and parts[0] == "blocks" and parts[1].isdigit()
+    layer = int(parts[1]) if is_layered else None
+    template = ".".join(("blocks", "{}", *parts[2:])) if is_layered else site.hook
+    return (_HOOKED[template], layer) if template in _HOOKED else None
 
 
 def in_window(edit: Edit, window: Window) -> Edit:
