@@ -1,6 +1,6 @@
 """What watching a run costs the run.
 
-    python benchmarks/screens/attached.py [--file examples/ioi.interp] [--rounds 10]
+    python benchmarks/screens/attached.py [--file examples/ioi.interp] [--rounds 10] [--out [FILE]]
 
 `interp run FILE` in one process, alone and with `interp tui RUN` in another from the moment that
 the run's folder is there, in turns. `alone` and `watched` are the run's seconds of processor, start
@@ -9,7 +9,6 @@ thread. Each round's three are printed; the first round is not counted."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -18,6 +17,7 @@ import time
 from pathlib import Path
 
 from terminal import ROOT, Terminal, interp
+from told import Told, arguments
 
 FIRST = ROOT / "examples" / "ioi.interp"
 
@@ -54,10 +54,12 @@ def watched(file: Path, out: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__ or "")
     parser.add_argument("--file", type=Path, default=FIRST)
     parser.add_argument("--rounds", type=int, default=10)
     args = parser.parse_args()
+    told = Told("textual", "polars", "torch")
+    told.say("   alone  watched  screens")
     alone, beside, screens = list[float](), list[float](), list[float]()
     with tempfile.TemporaryDirectory() as work:
         for i in range(args.rounds + 1):  # the first round warms the disk
@@ -70,12 +72,16 @@ def main() -> None:
                     busy, other = watched(args.file, out)
                     beside.append(busy)
                     screens.append(other)
-            print(f"{alone[-1]:8.3f} {beside[-1]:8.3f} {screens[-1]:8.3f}", flush=True)
+            told.say(f"{alone[-1]:8.3f} {beside[-1]:8.3f} {screens[-1]:8.3f}")
     alone, beside, screens = alone[1:], beside[1:], screens[1:]
     a, b = statistics.median(alone), statistics.median(beside)
-    print(f"medians: alone {a:.3f} s, watched {b:.3f} s ({b / a - 1:+.1%})")
-    print(f"least:   alone {min(alone):.3f} s, watched {min(beside):.3f} s", end=" ")
-    print(f"({min(beside) / min(alone) - 1:+.1%}); screens {statistics.median(screens):.3f} s")
+    more = [one / other - 1 for one, other in zip(beside, alone, strict=True)]
+    told.say(f"medians: alone {a:.3f} s, watched {b:.3f} s ({b / a - 1:+.1%})")
+    told.say(f"least:   alone {min(alone):.3f} s, watched {min(beside):.3f} s")
+    told.say(f"the same round's two: {statistics.median(more):+.1%} at the median")
+    told.say(f"screens: {statistics.median(screens):.3f} s")
+    told.reach("watched beyond alone, medians", 2, 100 * (b / a - 1), "%")
+    told.keep(args.out)
 
 
 if __name__ == "__main__":

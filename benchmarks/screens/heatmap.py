@@ -1,6 +1,6 @@
 """How long a heat map takes from new numbers to a screen that shows them.
 
-    python benchmarks/screens/heatmap.py [--rounds 20]
+    python benchmarks/screens/heatmap.py [--rounds 20] [--out [FILE]]
 
 A map alone on a screen of 140 × 50. `refresh`: from `show` to the bytes that a terminal would be
 sent; `cpu`: the seconds of processor in it, which other work on the machine changes less; `lines`:
@@ -8,7 +8,6 @@ of that, the widget's own `render_line`, all lines in sight. Medians, in millise
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import statistics
 import time
@@ -16,11 +15,13 @@ import time
 import numpy as np
 from textual._compositor import CompositorUpdate
 from textual.app import App, ComposeResult
+from told import Told, arguments
 
 from interp_dsl.runs.grids import Grid, matrix
 from interp_dsl.tui.widgets.heatmap import HeatMap
 
-SHAPES = ((12, 12), (48, 64), (200, 128))
+CLAIMED = (48, 64)
+SHAPES = ((12, 12), CLAIMED, (200, 128))
 
 
 class OneMap(App[None]):
@@ -57,13 +58,19 @@ async def measure(shape: tuple[int, int], rounds: int) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__ or "")
     parser.add_argument("--rounds", type=int, default=20)
-    rounds = parser.parse_args().rounds
-    print("rows × columns   refresh      cpu    lines")
+    args = parser.parse_args()
+    told = Told("textual", "numpy")
+    told.say("rows × columns   refresh      cpu    lines")
     for shape in SHAPES:
-        times = asyncio.run(measure(shape, rounds))
-        print(f"{shape[0]:>5} × {shape[1]:<7}" + "".join(f"{t:9.1f}" for t in times))
+        times = asyncio.run(measure(shape, args.rounds))
+        told.say(f"{shape[0]:>5} × {shape[1]:<7}" + "".join(f"{t:9.1f}" for t in times))
+        if shape == CLAIMED:
+            claimed = times
+    told.reach("48 × 64 on the clock", 50, claimed[0])
+    told.reach("48 × 64, processor", 50, claimed[1])
+    told.keep(args.out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How soon a key is answered while the run that is looked at writes many events.
 
-    python benchmarks/screens/keys.py [--rate 1000] [--rounds 40]
+    python benchmarks/screens/keys.py [--rate 1000] [--rounds 40] [--out [FILE]]
 
 `interp tui RUN` in a terminal of 140 × 50; another process appends events of progress, leading
 components and a search's edges to the run's log, `--rate` of them a second. A key's time runs from
@@ -22,6 +22,7 @@ from pathlib import Path
 
 import polars as pl
 from terminal import Terminal, interp
+from told import Told, arguments
 
 from interp_dsl.runs.folder import RunFolder
 
@@ -118,7 +119,7 @@ def line(name: str, quiet: list[tuple[float, float]], found: list[tuple[float, f
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__ or "")
     parser.add_argument("--rate", type=float, default=1000)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
@@ -126,6 +127,7 @@ def main() -> None:
     if args.write:
         write(args.write, args.rate)
         return
+    told = Told("textual", "polars")
     with tempfile.TemporaryDirectory() as work:
         folder = going_on(Path(work))
         command = [sys.executable, __file__, "--write", folder.log.path, "--rate", str(args.rate)]
@@ -138,16 +140,22 @@ def main() -> None:
             start = time.perf_counter()
             before, found = screens.busy(), press(screens, args.rounds)
             seconds, busy = time.perf_counter() - start, screens.busy() - before
+            held = screens.has_loaded("torch")
             writer.kill()
             writer.wait()
         events = sum(1 for _ in folder.log.read())
         folder.release("cancelled")
-    print("               quiet      cpu   median      p95  longest      cpu")
+    told.say("               quiet      cpu   median      p95  longest      cpu")
     for name in KEYS:
-        print(line(name, quiet[name], found[name]))
+        told.say(line(name, quiet[name], found[name]))
     together = [[time for times in all_of.values() for time in times] for all_of in (quiet, found)]
-    print(line("all", *together))
-    print(f"{events:,} events; the screens had {busy / seconds:.2f} of a processor meanwhile")
+    told.say(line("all", *together))
+    told.say(f"{events:,} events; the screens had {busy / seconds:.2f} of a processor meanwhile")
+    medians = [statistics.median(column) for column in zip(*together[1], strict=True)]
+    told.reach("a key while the run writes, median on the clock", 100, medians[0])
+    told.reach("a key while the run writes, median of processor", 100, medians[1])
+    told.say(f"torch in the screens' process: {'yes' if held else 'no'}")
+    told.keep(args.out)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How long `interp tui RUN` takes to show a finished run with a large table.
 
-    python benchmarks/screens/open.py [--rows 100000] [--rounds 11]
+    python benchmarks/screens/open.py [--rows 100000] [--rounds 11] [--out [FILE]]
 
 In turns, each in a process of its own: the imports that nothing can go without (`python -c 'import
 polars, textual.app'`), `interp tui RUN` until the first frame is painted in its terminal of
@@ -10,7 +10,6 @@ imports, `cpu` seconds of processor."""
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from terminal import Terminal, interp
+from told import Told, arguments
 
 from interp_dsl.runs.folder import RunFolder
 
@@ -65,10 +65,11 @@ def measure(command: list[str], text: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__ or "")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=11)
     args = parser.parse_args()
+    told = Told("textual", "polars")
     with tempfile.TemporaryDirectory() as work:
         tui = interp("tui", finished(Path(work), args.rows))
         ways = {
@@ -80,13 +81,23 @@ def main() -> None:
         for _ in range(args.rounds + 1):  # the first warms the disk
             for name, way in ways.items():
                 times[name].append(measure(*way))
-    print(f"{args.rows:,} rows      seconds   beyond       cpu   beyond")
+        with Terminal(tui) as screens:
+            screens.wait_for(f"1/{args.rows:,} rows")
+            held = screens.has_loaded("torch")
+    told.say(f"{args.rows:,} rows      seconds   beyond       cpu   beyond")
+    beyond: dict[str, tuple[float, float]] = {}
     floor = (0.0, 0.0)
     for name, found in times.items():
         wall, cpu = (statistics.median(column) for column in zip(*found[1:], strict=True))
         floor = (wall, cpu) if name == "imports" else floor
-        line = (wall, wall - floor[0], cpu, cpu - floor[1])
-        print(f"{name:14}" + "".join(f"{seconds:10.3f}" for seconds in line))
+        beyond[name] = wall - floor[0], cpu - floor[1]
+        line = (wall, beyond[name][0], cpu, beyond[name][1])
+        told.say(f"{name:14}" + "".join(f"{seconds:10.3f}" for seconds in line))
+    for name, bound in (("first frame", 0.3), ("table", 0.4)):
+        for way, seconds in zip(("on the clock", "of processor"), beyond[name], strict=True):
+            told.reach(f"{name} beyond the imports, {way}", bound, seconds, "s")
+    told.say(f"torch in the screens' process: {'yes' if held else 'no'}")
+    told.keep(args.out)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,11 @@ class Terminal:
         threads = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
         return sum(int(thread.read_text().split()[0]) for thread in threads) * 1e-9
 
+    def has_loaded(self, library: str) -> bool:
+        """Whether a library's own files are in its memory."""
+        maps = Path(f"/proc/{self.pid}/maps").read_text()
+        return any(f"/{library}/" in line for line in maps.splitlines())
+
     def kill(self) -> tuple[float, float]:
         """End it here and now: seconds since its start, and seconds of processor it has had."""
         if self.pid == 0:

@@ -15,8 +15,7 @@ from interp_dsl.runs.compare import agreement, compare
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.rank import metrics, ranked
 from interp_dsl.runs.schema import is_score_table
-from interp_dsl.runs.select import interval
-from interp_dsl.runs.text import Column, count, decimals, layout, number, printable
+from interp_dsl.runs.text import Column, count, decimals, interval, layout, number, printable
 
 if TYPE_CHECKING:
     import polars as pl

@@ -28,8 +28,7 @@ from interp_dsl.cli.watch import Quiet
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.live import ending, imported, outcome, task_name, time_left
-from interp_dsl.runs.select import interval
-from interp_dsl.runs.text import decimals, number, printable
+from interp_dsl.runs.text import decimals, interval, number, printable
 
 SHOWN = 5
 

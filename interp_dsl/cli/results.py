@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from interp_dsl.cli.output import Output
+from interp_dsl.cli.samples import print_samples
 from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.samples import TEXTS, parent
 from interp_dsl.runs.select import Selection, blocks, found_by, select
 from interp_dsl.runs.text import layout, printable
 
@@ -14,8 +16,9 @@ from interp_dsl.runs.text import layout, printable
 def print_run(folder: RunFolder, selection: Selection, output: Output) -> None:
     """Every step's top components, where recordings are, every claim, the folder."""
     for step in folder.steps:
-        print_step(folder, step, selection, output)
-        output.write("")
+        if parent(folder, step) is None:  # texts stand below their step
+            print_step(folder, step, selection, output)
+            output.write("")
     for step in folder.step_keys:
         if not folder.has_table(step):
             output.write(f"{step} · recorded in {folder.tensors_path(step)}\n")
@@ -42,6 +45,8 @@ def print_step(folder: RunFolder, step: str, selection: Selection, output: Outpu
                 f"the first {block.shown:,} of {block.n:,}; "
                 f"the rest: interp show {folder.path} {step} --all"
             )
+    if folder.has_table(f"{step}.{TEXTS}"):
+        print_samples(folder, step, selection.top is None, output)
 
 
 def print_claims(claims: list[dict[str, Any]], output: Output) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from interp_dsl.engine.edge_estimates import edge_estimates, edge_patches
 from interp_dsl.engine.estimates import unit_estimates
 from interp_dsl.engine.report import Report
-from interp_dsl.engine.scores import Scored, check_finite, column_kinds, columns_of
+from interp_dsl.engine.scores import Scored, check_finite, column_kinds
 from interp_dsl.engine.state import State
 from interp_dsl.engine.statistics import bounds, gap
 from interp_dsl.engine.sweep import Sweeper, plain_values, shards, table_order
@@ -24,7 +24,7 @@ from interp_dsl.plan.circuits import FEWEST_PATCHES
 from interp_dsl.plan.metrics import in_logits
 from interp_dsl.plan.places import Unit
 from interp_dsl.plan.tasks import AttributeEdges, Attribution, Sweep
-from interp_dsl.runs.schema import ESTIMATE_COLUMNS, score_table
+from interp_dsl.runs.schema import ESTIMATE_COLUMNS, score_table, unit_columns
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def _scored(
         gaps = [None] * len(gaps)
     effects = found.effects.tolist()
     rows = [
-        columns_of(unit)
+        unit_columns(unit)
         | {
             "metric": metric.name,
             "base": float(base[m].mean()),

@@ -19,7 +19,7 @@ from interp_dsl.engine.flips import flipped
 from interp_dsl.engine.further import Further
 from interp_dsl.engine.looks import Looks, looked_at
 from interp_dsl.engine.planes import planes
-from interp_dsl.engine.scores import Scored, column_kinds, columns_of
+from interp_dsl.engine.scores import Scored, column_kinds
 from interp_dsl.engine.state import State
 from interp_dsl.engine.statistics import (
     CONFIDENCE,
@@ -34,7 +34,7 @@ from interp_dsl.plan.algebra import Metric
 from interp_dsl.plan.places import Point, Target
 from interp_dsl.plan.tasks import Reach, Regions, Sweep, Variant
 from interp_dsl.runs.curves import BY_EXAMPLE, CURVE_COLUMNS, REACH_COLUMNS, REGION_COLUMNS
-from interp_dsl.runs.schema import Kind, score_table
+from interp_dsl.runs.schema import Kind, score_table, unit_columns
 
 Row = dict[str, Any]
 Way = tuple[Variant, tuple[Target, ...], str]
@@ -148,7 +148,7 @@ def _curves(
 
 def _head(curve: Curve, **columns: Any) -> Row:
     return {
-        **columns_of(curve.points[0]),
+        **unit_columns(curve.points[0]),
         "metric": curve.metric.name,
         "direction": curve.path,
         "scale": curve.points[0].length.scale,

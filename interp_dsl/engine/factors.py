@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from interp_dsl.engine.report import Report
-from interp_dsl.engine.scores import columns_of
 from interp_dsl.engine.state import State
 from interp_dsl.plan.places import Target, Unit
 from interp_dsl.plan.tasks import Factor
 from interp_dsl.runs.factored import TABLES
 from interp_dsl.runs.folder import RunFolder
-from interp_dsl.runs.schema import Kind, plain_table, score_table
+from interp_dsl.runs.schema import Kind, plain_table, score_table, unit_columns
 
 
 @dataclass
@@ -36,7 +35,7 @@ class Factored:
     ) -> None:
         """A number of a place; of the whole model where there is none."""
         about = {"unit": "model", "position": "all"}
-        about = about if target is None else columns_of(Unit((target,)))
+        about = about if target is None else unit_columns(Unit((target,)))
         value = None if value is None else float(value)
         keyed = {} if self.key is None else {self.key: word}
         self.scores.append({**about, **keyed, "metric": metric, "value": value, "n": self.n})

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from itertools import chain, count
 
 import numpy as np
 import torch
@@ -24,8 +22,7 @@ from interp_dsl.models.shape import ModelFacts
 from interp_dsl.models.sites import family
 from interp_dsl.plan.algebra import Explicit, FromRun, Intervention, Run
 from interp_dsl.plan.places import Site, Target, Unit
-from interp_dsl.plan.tasks import BuildData, KeepPairs, Record, SelfTest, Task
-from interp_dsl.runs.names import is_safe
+from interp_dsl.plan.tasks import KeepPairs, Record, SelfTest
 
 Arrays = dict[str, NDArray[np.generic]]
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 8e-2}
@@ -100,22 +97,6 @@ def _compare(state: State, run: Run, found: Tensor, wanted: Tensor, what: str) -
 
 
 # ---- pairs for the screens
-
-
-def kept_name(task: KeepPairs, tasks: Sequence[Task]) -> str:
-    """The name of the data in the file of its pairs: a filter without a name of its own, as
-    `ioi where index < 64`, goes by its words, and by a number where others have the same."""
-    data = {t.id: t.name for t in tasks if isinstance(t, BuildData)}
-    names = [data[t.data] for t in tasks if isinstance(t, KeepPairs)]
-    given = {name for name in names if is_safe(name)}
-    for name in dict.fromkeys(n for n in names if n not in given):
-        words = re.sub(r"\W+", "_", name)[:60].strip("_")
-        numbered = (f"{words}_{k}" for k in count(2))
-        stem = next(n for n in chain((words,), numbered) if n not in given)
-        given.add(stem)
-        if name == data[task.data]:
-            return stem
-    return data[task.data]
 
 
 def keep_pairs(task: KeepPairs, state: State, report: Report) -> Arrays:

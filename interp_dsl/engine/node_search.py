@@ -20,7 +20,7 @@ from interp_dsl.circuits.node_sets import (
 from interp_dsl.circuits.setting import Floats
 from interp_dsl.engine.node_bench import NodeBench
 from interp_dsl.engine.report import Report
-from interp_dsl.engine.scores import Scored, check_finite, columns_of
+from interp_dsl.engine.scores import Scored, check_finite
 from interp_dsl.engine.state import State
 from interp_dsl.engine.statistics import gap
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
@@ -29,7 +29,7 @@ from interp_dsl.models.hooks import ORDER
 from interp_dsl.plan.metrics import good, in_logits
 from interp_dsl.plan.places import Unit
 from interp_dsl.plan.tasks import SearchNodes
-from interp_dsl.runs.schema import NODE_COLUMNS, score_table
+from interp_dsl.runs.schema import NODE_COLUMNS, score_table, unit_columns
 
 Options = Mapping[str, Any]
 Method = Callable[["_Search", Options], NodeSet]
@@ -111,7 +111,7 @@ def search_nodes(task: SearchNodes, state: State, report: Report) -> tuple[Score
     check_finite(three, task.metrics, names, f"step {task.step}", task.place)
     sign, n = -good(first.term), three.shape[2]
     rows = [
-        columns_of(unit)
+        unit_columns(unit)
         | {
             "metric": first.name,
             "base": _number(sign * found.before[u]),

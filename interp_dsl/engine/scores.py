@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,9 +15,9 @@ from interp_dsl.engine.statistics import bounds, gap
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.plan.algebra import Metric
 from interp_dsl.plan.metrics import in_logits
-from interp_dsl.plan.places import HEAD_SITES, Target, Unit
+from interp_dsl.plan.places import Unit
 from interp_dsl.plan.tasks import Place, Variant
-from interp_dsl.runs.schema import Kind, score_table
+from interp_dsl.runs.schema import Kind, score_table, unit_columns
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def score_units(
     ]
     means = effects.mean(2).tolist()
     rows = [
-        columns_of(unit)
+        unit_columns(unit)
         | {
             "metric": metric.name,
             "base": float(base[m].mean()),
@@ -123,25 +122,6 @@ def _kind(value: object) -> Kind:
     if isinstance(value, str):
         return "text"
     return "integer" if isinstance(value, int) else "number"
-
-
-def columns_of(unit: Unit) -> dict[str, Any]:
-    """The columns that say which unit a row is about."""
-    return {
-        "unit": unit.place,
-        "layer": _shared([t.site.layer for t in unit.targets]),
-        "head": _shared([t.index if _is_head(t) else None for t in unit.targets]),
-        "index": _shared([None if _is_head(t) else t.index for t in unit.targets]),
-        "position": unit.position,
-    }
-
-
-def _is_head(target: Target) -> bool:
-    return target.site.kind in HEAD_SITES
-
-
-def _shared(numbers: Sequence[int | None]) -> int | None:
-    return numbers[0] if len(set(numbers)) == 1 else None
 
 
 def check_finite(

@@ -25,7 +25,7 @@ from interp_dsl.engine.inspect import inspect
 from interp_dsl.engine.inspect_weights import inspect_weights
 from interp_dsl.engine.interrupts import Stop
 from interp_dsl.engine.judge import judge
-from interp_dsl.engine.kept import keep_pairs, kept_name, record, self_test
+from interp_dsl.engine.kept import keep_pairs, record, self_test
 from interp_dsl.engine.keys import activations_key, step_key
 from interp_dsl.engine.loaded import load_dictionary
 from interp_dsl.engine.needs import Needs
@@ -69,6 +69,7 @@ from interp_dsl.plan.tasks import (
     Task,
 )
 from interp_dsl.runs.circuit_file import circuit_path, circuits_of
+from interp_dsl.runs.example_prompts import kept_name
 from interp_dsl.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ class Walk:
                     self_test(task, self.state)
                 return task.clean.model in asked
             case KeepPairs():
-                name = f"pairs.{kept_name(task, self.plan.tasks)}"
+                name = f"pairs.{kept_name(task.data, self.plan.tasks)}"
                 if self.folder.has_tensors(name):
                     return False
                 self.folder.write_tensors(name, keep_pairs(task, self.state, report))

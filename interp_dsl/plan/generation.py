@@ -11,6 +11,11 @@ PLAIN = "plain"
 """The name of what is continued without any intervention of the step."""
 
 
+def control(name: str) -> str:
+    """The name of as long a change in a random direction beside an intervention."""
+    return f"random({name})"
+
+
 @dataclass(frozen=True, slots=True)
 class Continuation:
     """A run whose prompts are continued, and its name in the tables. The interventions numbered in

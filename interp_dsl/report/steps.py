@@ -20,8 +20,10 @@ from interp_dsl.report.patterns import Example, recorded
 from interp_dsl.report.quantities import units
 from interp_dsl.report.ranking import ranking
 from interp_dsl.report.reading import Reading, step_of
+from interp_dsl.report.samples import Texts, texts
 from interp_dsl.report.tables import Table, table, values
 from interp_dsl.report.training import training_charts
+from interp_dsl.runs import samples
 from interp_dsl.runs.bases import findings, kind
 from interp_dsl.runs.circuit import Circuit
 from interp_dsl.runs.circuit_file import circuits_of
@@ -72,6 +74,7 @@ class Panel:
     notes: list[str] = field(default_factory=list)
     patterns: tuple[Example, ...] = ()
     features: Features | None = None
+    texts: Texts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +89,10 @@ class Step:
 
 def steps(reading: Reading) -> list[Step]:
     """The sections of all steps that have results; tables behind a step's name are in its own."""
-    names = [name for name in reading.steps if factored.parent(reading.folder, name) is None]
-    return [_step(reading, name) for name in names]
+    folder = reading.folder
+    behind = (factored.parent, samples.parent)
+    own = [n for n in reading.steps if all(parent(folder, n) is None for parent in behind)]
+    return [_step(reading, name) for name in own]
 
 
 def _step(reading: Reading, name: str) -> Step:
@@ -109,6 +114,8 @@ def _panels(reading: Reading, name: str) -> Iterator[Panel]:
     elif is_edge_table(held):
         yield from _circuits(reading, name, held)
     elif is_score_table(held):
+        if reading.folder.has_table(f"{name}.{samples.TEXTS}"):
+            yield Panel("texts", texts=texts(reading.folder, name))
         yield from _scores(reading, name, held)
     elif is_training_table(held):
         yield _training(name, held)

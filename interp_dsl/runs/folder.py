@@ -266,9 +266,18 @@ class RunFolder:
 
     @property
     def unfinished(self) -> list[str]:
-        """The steps that have finished shards and no table yet."""
-        found = {p.parent.name: None for p in sorted((self.path / "parts").glob("*/*.parquet"))}
-        return [step for step in found if not self.has_table(step)]
+        """The steps that have rows of finished shards and no table yet. What a search has noted of
+        how far it is, is no row of its table."""
+        found = {p.parent.name: p for p in sorted((self.path / "parts").glob("*/*.parquet"))}
+        return [
+            step
+            for step, path in found.items()
+            if not self.has_table(step) and not part_files.names_columns(path, "done", "total")
+        ]
+
+    def finished_shards(self, step: str) -> int:
+        """How many shards of a step that has not ended are done, under whichever key."""
+        return len(self._parts(step))
 
     def read_so_far(self, step: str) -> pl.DataFrame | None:
         """The rows of a step's finished shards, for looking at; None where there are none."""

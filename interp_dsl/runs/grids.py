@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 MISSING = -1
+MANY = 3
+"""Positions, more than which are looked at together first."""
 _HEAD, _SITE = r"^L\d+H\d+(?:\.(\w+))?$", r"^L\d+\.(\w+)(?:\[\d+\])?$"
 _EDGE = r"^[^\s()]+ -> [^\s()]+$"
 
@@ -134,11 +136,14 @@ def _of(part: pl.DataFrame, column: str, where: str) -> Iterator[Grid]:
     placed = part.filter(pl.col("site").is_not_null())
     for rows in placed.filter(heads & ~units).partition_by("site", maintain_order=True):
         parts = rows.partition_by("position", maintain_order=True)
-        for at in parts:
-            said = _facet(rows["site"][0], at["position"][0], where)
-            yield _counted(at, column, ("layer", "head"), said)
+        sites = [
+            _counted(at, column, ("layer", "head"), _facet(at["site"][0], at["position"][0], where))
+            for at in parts
+        ]
         if len(parts) > 1:
-            yield _placed(rows, column, "unit", _facet(rows["site"][0], None, where))
+            together = _placed(rows, column, "unit", _facet(rows["site"][0], None, where))
+            sites.insert(0 if len(parts) > MANY else len(sites), together)
+        yield from sites
     for rows in placed.filter(units).partition_by("site", "position", maintain_order=True):
         said = _facet(rows["site"][0], rows["position"][0], where)
         yield _counted(rows, column, ("layer", "index"), said)

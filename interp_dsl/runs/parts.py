@@ -28,6 +28,9 @@ class Parts:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    def __len__(self) -> int:
+        return sum(1 for _ in self.folder.glob("*.parquet"))
+
     def write(self, shard: int, table: pl.DataFrame, tensors: Tensors, key: str) -> None:
         """Keep a finished shard."""
         path = self._path(shard, key)

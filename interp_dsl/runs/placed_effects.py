@@ -29,10 +29,12 @@ class Overlay:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """`value` is a mean over `n` examples; `unit` had it."""
+    """`value` is a mean over `n` examples, or one example's own where that is None; `unit` had it
+    at `position`."""
 
     value: float
     unit: str
+    position: str
     n: int | None
 
 
@@ -68,5 +70,5 @@ def effects(table: pl.DataFrame, overlay: Overlay, prompt: Prompt) -> dict[int, 
     for unit, position, value, n in rows.select("unit", "position", column, "n").iter_rows():
         for token in prompt.tokens_at(position):
             if token not in found or abs(value) > abs(found[token].value):
-                found[token] = Effect(value, unit, n)
+                found[token] = Effect(value, unit, position, n)
     return found

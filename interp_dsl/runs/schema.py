@@ -27,6 +27,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from interp_dsl.plan.places import HEAD_SITES, Target, Unit
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -220,6 +222,25 @@ def score_table(
     if unknown:
         raise ValueError(f"no such score columns: {', '.join(sorted(unknown))}")
     return pl.DataFrame({name: [row.get(name) for row in held] for name in schema}, schema=schema)
+
+
+def unit_columns(unit: Unit) -> dict[str, Any]:
+    """The columns that say which unit a row is about."""
+    return {
+        "unit": unit.place,
+        "layer": _shared([t.site.layer for t in unit.targets]),
+        "head": _shared([t.index if _is_head(t) else None for t in unit.targets]),
+        "index": _shared([None if _is_head(t) else t.index for t in unit.targets]),
+        "position": unit.position,
+    }
+
+
+def _is_head(target: Target) -> bool:
+    return target.site.kind in HEAD_SITES
+
+
+def _shared(numbers: Sequence[int | None]) -> int | None:
+    return numbers[0] if len(set(numbers)) == 1 else None
 
 
 def plain_table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, Kind]) -> pl.DataFrame:

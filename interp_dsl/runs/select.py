@@ -31,7 +31,7 @@ from interp_dsl.runs.schema import (
     is_training_table,
     reading_of,
 )
-from interp_dsl.runs.text import Column, count, decimals, number, printable
+from interp_dsl.runs.text import Column, count, decimals, interval, number, printable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -171,13 +171,6 @@ def _interval(
     low: float | None, high: float | None, skipped: bool, places: int, signed: bool
 ) -> str:
     return "not run: no effect" if skipped else interval(low, high, places, signed)
-
-
-def interval(low: float | None, high: float | None, places: int, signed: bool = True) -> str:
-    """Two bounds in brackets."""
-    if low is None or high is None:
-        return "·"
-    return f"[{number(low, places, signed)}, {number(high, places, signed)}]"
 
 
 def found_by(claim: Mapping[str, Any]) -> str:

@@ -59,6 +59,13 @@ def number(value: float | None, places: int, signed: bool = True) -> str:
     return text if float(text) or not signed else text.replace("-", "+")
 
 
+def interval(low: float | None, high: float | None, places: int, signed: bool = True) -> str:
+    """Two bounds in brackets."""
+    if low is None or high is None:
+        return "·"
+    return f"[{number(low, places, signed)}, {number(high, places, signed)}]"
+
+
 def exact(value: float | None, signed: bool = True) -> str:
     """A number alone: at least four of its own figures, at least three decimals."""
     places = decimals([value])

@@ -19,6 +19,7 @@ from interp_dsl.runs.find import latest
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.live import RunLive, Status, status_of
 from interp_dsl.runs.names import holds_run
+from interp_dsl.runs.samples import sample_steps
 from interp_dsl.runs.text import duration
 from interp_dsl.tui.base import InterpScreen, RunScreen
 from interp_dsl.tui.child import Child, ChildBegan, ChildEnded
@@ -159,9 +160,9 @@ class InterpApp(App[int]):
         how it goes."""
         if self.status != "done" or not folder.steps:
             return "watch"
-        plan = read_plan(folder)
+        plan, written = read_plan(folder), sample_steps(folder)
         for shown in plan.views if plan else ():
-            name = FORMS.get(shown.form, "rank")
+            name = "samples" if shown.step in written else FORMS.get(shown.form, "rank")
             if name in {one.name for one in VIEWS} and lacking(view(name), folder) is None:
                 self.place = Place(shown.step)
                 return name

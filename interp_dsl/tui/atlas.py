@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,9 +15,10 @@ from interp_dsl.runs.circuit_table import key_of
 from interp_dsl.runs.grids import Grid, edge_grids, grids, value_columns
 from interp_dsl.runs.rank import metrics
 from interp_dsl.runs.schema import is_score_table
-from interp_dsl.runs.select import interval
-from interp_dsl.runs.text import decimals, exact
+from interp_dsl.runs.so_far import SoFar
+from interp_dsl.runs.text import decimals, exact, interval
 from interp_dsl.tui.place import Place
+from interp_dsl.tui.plans import read_plan
 from interp_dsl.tui.stepped import Stepped, kept
 
 if TYPE_CHECKING:
@@ -24,12 +27,47 @@ if TYPE_CHECKING:
 
 @dataclass
 class Atlas(Stepped):
-    """Heat maps; `step`, `metric`, `column` and `at` say which of them is looked at."""
+    """Heat maps; `step`, `metric`, `column` and `at` say which of them is looked at. Those of a
+    running step have the cells of its finished shards."""
 
     metric: str = ""
     column: str = ""
     at: int = 0
     _grids: dict[tuple[str, str, str], list[Grid]] = field(default_factory=dict)
+    _going: dict[str, SoFar] = field(default_factory=dict)
+
+    def read(self) -> set[str]:
+        """Also the rows that running steps have more than when this was last asked; the picture
+        that is looked at stays."""
+        title = self.grid.title if self.grid else ""
+        found = super().read()
+        if self.step in found:
+            titles = [grid.title for grid in self.grids]
+            self.choose(at=titles.index(title) if title in titles else 0)
+        return found
+
+    def new(self) -> Iterator[tuple[str, pl.DataFrame]]:
+        for step, table in chain(super().new(), self._more()):
+            self._grids = {key: held for key, held in self._grids.items() if key[0] != step}
+            yield step, table
+
+    def _more(self) -> Iterator[tuple[str, pl.DataFrame]]:
+        """The steps of which more shards have finished, with their rows."""
+        for step in self.folder.unfinished:
+            if step not in self._going:
+                self._going[step] = SoFar(self.folder, read_plan(self.folder), step)
+            table = self._going[step].read()
+            if table is not None:
+                yield step, table
+
+    def so_far(self, step: str) -> str:
+        """How many of a running step's rows are there: ` so far, 12 of 48`; nothing of one that has
+        ended."""
+        if step in self._seen or step not in self.tables:
+            return ""
+        table = self.tables[step]
+        there = len(table) - table["n"].null_count()
+        return f" so far, {there:,} of {len(table):,}" if there < len(table) else " so far"
 
     def makes_pictures(self, step: str, table: pl.DataFrame) -> bool:
         if is_edge_table(table):
@@ -125,6 +163,8 @@ class Atlas(Stepped):
     def facts(self, row: int) -> list[tuple[str, str]]:
         """All numbers of a row by name, in words: the shown one first, then its interval and n."""
         held = self.table.row(row, named=True)
+        if self.so_far(self.step) and held["n"] is None:
+            return [("", "not measured yet")]
         places = max(3, decimals([held.get(self.column)]))
         said = [(self.column, exact(held[self.column]))]
         if held.get("skipped"):

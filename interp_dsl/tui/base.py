@@ -35,6 +35,12 @@ WIDTHS: list[tuple[int, str]] | None = [(0, "-narrow"), (112, "-wide")]
 """For a screen's HORIZONTAL_BREAKPOINTS: from how many columns on it has which class."""
 
 
+NEWS = ("task_finished", "top")
+"""Events behind which a step has more rows: it has ended, or a shard of it has."""
+PATIENCE = 0.5
+"""Seconds between news of a step's rows and the look at them: more news may come."""
+
+
 def is_news(events: list[Event]) -> bool:
     """Whether there may be new tables: a task has ended, or the screen is shown (again)."""
     return not events or any(event["event"] == "task_finished" for event in events)
@@ -132,6 +138,8 @@ class RunScreen(InterpScreen):
 
     def on_screen_resume(self) -> None:
         """That of `InterpScreen` is called by Textual too."""
+        if not self.is_current:  # a dialog has closed over it and led on to another view
+            return
         if self._is_out:
             self.on_run_events([])
         else:  # the app paints nothing while it starts, and has come to its next message then

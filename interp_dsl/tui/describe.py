@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
-from interp_dsl.runs.select import interval
-from interp_dsl.runs.text import decimals, number, printable
+from interp_dsl.runs.text import decimals, interval, number, printable
 from interp_dsl.tui.tones import Tones
 from interp_dsl.tui.widgets.cells import FULL, fitted
 from interp_dsl.tui.widgets.charts import histogram

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from interp_dsl.runs.folder import RunFolder
+from interp_dsl.tui.describe import described
+from interp_dsl.tui.place import Place
+from interp_dsl.tui.plans import read_plan
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from interp_dsl.tui.base import RunScreen
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,30 @@ class OneRow:
 
     frame: pl.DataFrame | None
     reason: str = ""
+
+
+def show_examples(screen: RunScreen, step: str, row: int) -> None:
+    """Open the examples behind a row of a step's table; the one that is chosen there is looked at
+    among the prompts, where it is kept."""
+    from interp_dsl.tui.screens.examples import Behind, ExamplesScreen
+
+    folder, found = screen.folder, examples_of(screen.folder, step, row)
+    if found.frame is None:
+        screen.notify(found.reason, severity="warning", markup=False)
+        return
+    held = folder.read_table(step).row(row, named=True)
+    plan, unit = read_plan(folder), str(held["unit"])
+    behind = Behind(folder, plan, step, str(held["metric"]), len(found.frame))
+
+    def look(example: int | None) -> None:
+        if example is not None:
+            place = Place(step, str(held["metric"]), unit, str(held["position"]), example)
+            screen.place = place
+            screen.home.action_show("prompt")
+
+    title, lines = described(held, "", screen.home.tones, 60)
+    name = f"{step} · {title} · {held['metric']}"
+    screen.app.push_screen(ExamplesScreen(name, lines, found.frame, behind), look)
 
 
 def examples_of(folder: RunFolder, step: str, row: int) -> OneRow:

@@ -9,8 +9,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from interp_dsl.runs.live import Point, RunLive
-from interp_dsl.runs.select import interval
-from interp_dsl.runs.text import decimals, number, printable
+from interp_dsl.runs.text import decimals, interval, number, printable
 from interp_dsl.runs.training import MEASURES, Curves
 from interp_dsl.tui.tones import Tones
 from interp_dsl.tui.widgets.cells import bar, fitted

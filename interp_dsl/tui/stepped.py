@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -32,18 +32,20 @@ class Stepped:
         """Choose another step; what else is chosen stays as far as it can."""
         raise NotImplementedError
 
-    def read(self) -> bool:
-        """Read the tables that are new; whether one of them makes pictures."""
-        new = [step for step in self.folder.steps if step not in self._seen]
-        self._seen |= {*new}
-        before = len(self.tables)
-        for step in new:
-            table = self.folder.read_table(step)
-            if self.makes_pictures(step, table):
-                self.tables[step] = table
+    def read(self) -> set[str]:
+        """Read the tables that are new; the steps among them that make pictures."""
+        found = {step: table for step, table in self.new() if self.makes_pictures(step, table)}
+        self.tables |= found
         if self.tables and not self.step:
             self.choose(step=next(iter(self.tables)))
-        return len(self.tables) > before
+        return {*found}
+
+    def new(self) -> Iterator[tuple[str, pl.DataFrame]]:
+        """The tables that were not there when this was last asked."""
+        for step in self.folder.steps:
+            if step not in self._seen:
+                self._seen.add(step)
+                yield step, self.folder.read_table(step)
 
     @property
     def steps(self) -> list[str]:

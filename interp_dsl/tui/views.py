@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from interp_dsl.plan.generation import Generate
 from interp_dsl.plan.tasks import Factor, Regions, Relate, Sweep, Task
 from interp_dsl.runs.features import Read, dictionaries
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.parts import names_columns
+from interp_dsl.runs.samples import sample_steps
 from interp_dsl.tui.plans import read_plan
 
 if TYPE_CHECKING:
@@ -140,6 +142,17 @@ def _read(folder: RunFolder) -> list[Read]:
     return dictionaries(plan, folder) if plan else []
 
 
+def _has_samples(folder: RunFolder) -> bool:
+    planned = any(isinstance(task, Generate) for task in _tasks(folder))
+    return planned or _no_samples(folder) is None
+
+
+def _no_samples(folder: RunFolder) -> str | None:
+    if sample_steps(folder):
+        return None
+    return "no step of generate has ended; its texts will be here"
+
+
 def _no_other(folder: RunFolder) -> str | None:
     if not folder.steps:
         return "no step has ended yet; there is nothing to compare"
@@ -202,6 +215,15 @@ VIEWS: tuple[View, ...] = (
         _screen(*_RELATIONS),
         _no_relations,
         _has_relations,
+    ),
+    View(
+        "samples",
+        "S",
+        "Samples",
+        "texts written, plain and steered",
+        _screen("screens.samples", "SamplesScreen"),
+        _no_samples,
+        _has_samples,
     ),
     View("compare", "d", "Diff", "beside another run", _screen(*_COMPARE), _no_other),
     View("plan", "l", "Plan", "text and plan", _screen("screens.plan", "PlanScreen")),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from interp_dsl.plan.algebra import Literal, Metric, Placed, Units
-from interp_dsl.plan.generation import PLAIN, Continuation, Generate
+from interp_dsl.plan.generation import PLAIN, Continuation, Generate, control
 from interp_dsl.plan.places import Positions, Site, Target
 from interp_dsl.plan.rewrite import parts
 from interp_dsl.verbs.lowering import Lowering, place_of, sites
@@ -67,7 +67,7 @@ def _check(call: Call, checks: Checks) -> Step:
             help="leave out control=false: random(…) stands beside each intervention that steers",
         )
     names = [PLAIN, *(c.name for c in contexts)]
-    names += [_control(name) for name in steered if has_control]
+    names += [control(name) for name in steered if has_control]
     for name in dict.fromkeys(n for n in names if names.count(n) > 1):
         checks.error(
             "E309",
@@ -209,10 +209,6 @@ def _steers(change: Change, sites_of: Callable[[Units], tuple[Site, ...]]) -> bo
     return is_feature or change.source.kind == "moved"
 
 
-def _control(name: str) -> str:
-    return f"random({name})"
-
-
 def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     assert step.model is not None
     side: Side = call.one("from")
@@ -229,7 +225,7 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
             if _steers(change, lambda units: sites(units, lowering.steps))
         )
         if turned and options["control"]:
-            controls.append(Continuation(_control(context.name), run, turned))
+            controls.append(Continuation(control(context.name), run, turned))
     lowering.add(
         Generate(
             f"generate:{step.name}",

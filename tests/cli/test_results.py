@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from interp_dsl.runs.folder import RunFolder
+from tests.runs.writing import written
 
 Interp = Callable[..., tuple[int, str, str]]
 FIRST = "ioi-20261120-101500"
@@ -202,3 +203,26 @@ def test_colour_is_for_terminals_that_want_it(
     assert "\x1b[1m" in interp("show", FIRST)[1]
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in interp("show", FIRST)[1]
+
+
+def test_show_prints_the_texts_of_a_step_beside_each_other(place: Path, interp: Interp) -> None:
+    folder = written(Path("runs"))
+    code, out, _ = interp("show", folder.path.name, "spoken")
+    assert code == 0
+    assert (
+        out.partition("prompt 1 of 2")[2]
+        == """  prompt 0:\x20
+  plain          She went to the store.
+  happy          She «danced» to the store«!»
+  random(happy)  «It» went to
+prompt 2 of 2  prompt 1:\x20
+  plain          a b c
+  happy          a b c
+  random(happy)  c
+«…»: not in the plain text
+"""
+    )
+    _, whole, _ = interp("show", folder.path.name)
+    assert "She «danced»" in whole and "spoken.texts" not in whole
+    code, out, _ = interp("show", folder.path.name, "spoken.texts")
+    assert code == 0 and "own_logprob" in out

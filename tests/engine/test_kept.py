@@ -12,7 +12,6 @@ import torch
 
 from interp_dsl.data.types import Answer
 from interp_dsl.engine.execute import execute
-from interp_dsl.engine.kept import kept_name
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.plan.algebra import FromRun
 from interp_dsl.plan.places import Positions, Site, Target
@@ -26,6 +25,7 @@ from interp_dsl.plan.tasks import (
     SelfTest,
     Variant,
 )
+from interp_dsl.runs.example_prompts import kept_name
 from interp_dsl.runs.names import is_safe
 from interp_dsl.runs.prompts import vocabulary
 
@@ -189,6 +189,6 @@ def test_kept_pairs_of_filters_without_a_name_have_files_of_their_own() -> None:
     texts = ("r", "r where index < 2", "r where index > 2", "r_where_index_2")
     data = [BuildData(f"d{i}", name, {}) for i, name in enumerate(texts)]
     kept = [KeepPairs(f"k{i}", f"d{i}", ()) for i in range(4)]
-    names = [kept_name(task, (*data, *kept)) for task in kept]
+    names = [kept_name(task.data, (*data, *kept)) for task in kept]
     assert names == ["r", "r_where_index_2_2", "r_where_index_2_3", "r_where_index_2"]
     assert all(map(is_safe, names))

@@ -200,5 +200,8 @@ def test_the_shards_of_a_step_can_be_looked_at_before_it_ends(tmp_path: Path) ->
     assert folder.unfinished == ["who"]
     held = folder.read_so_far("who")
     assert held is not None and held["unit"].to_list() == ["new0", "new1"]
+    note = pl.DataFrame({"done": [3], "total": [9]})
+    folder.write_part("search", 0, note, {"v": np.zeros(1)}, "key")
+    assert folder.unfinished == ["who"], "how far a search is, is no row of its table"
     folder.merge("who", "new")
     assert folder.unfinished == [] and folder.read_so_far("who") is None

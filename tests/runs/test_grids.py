@@ -143,3 +143,11 @@ def test_columns_that_hold_numbers() -> None:
 def test_the_scale_of_nothing_is_nothing() -> None:
     grid = Grid("x", "", ("a",), ("b",), np.array([[MISSING]]), np.array([[np.nan]]))
     assert grid.limit == 0.0 and len(grid.ranked()) == 0
+
+
+@pytest.mark.parametrize("positions", [("S2", "END"), ("0", "1", "2", "3")])
+def test_many_positions_are_first_looked_at_together(positions: tuple[str, ...]) -> None:
+    rows = [head(a, b, 1.0, position=p) for a in (0, 1) for b in (0, 1) for p in positions]
+    names = [grid.name for grid in grids(score_table(rows), "gap", "effect")]
+    single, together = ["layer × head"] * len(positions), ["head × position"]
+    assert names == (together + single if len(positions) > 3 else single + together)

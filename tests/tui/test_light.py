@@ -1,4 +1,4 @@
-"""The screens never import torch, and polars only when a table is read."""
+"""The screens never import torch, polars and numpy only when a table is read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from interp_dsl.tui.app import InterpApp
 async def main():
     app = InterpApp(Path(sys.argv[1]))
     async with app.run_test(size=(140, 50)) as pilot:
-        before = "polars" in sys.modules
+        before = bool({{"polars", "numpy"}} & sys.modules.keys())
         for key in sys.argv[2:]:
             await pilot.press(key)
             await pilot.pause(0.3)
@@ -63,7 +63,7 @@ def test_features_without_torch(tmp_path: Path) -> None:
     assert probed(folder.path, *keys)[1:] == [""]
 
 
-def test_how_a_run_goes_is_shown_without_polars(tmp_path: Path) -> None:
+def test_how_a_run_goes_is_shown_without_polars_and_numpy(tmp_path: Path) -> None:
     folder = made.died(tmp_path)
     assert probed(folder.path, "w")[0] == "AFTER"
 

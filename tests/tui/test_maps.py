@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+import interp_dsl as interp
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.schema import score_table
 from interp_dsl.tui.app import InterpApp
@@ -20,9 +21,9 @@ from interp_dsl.tui.place import Place
 from interp_dsl.tui.screens.maps import MapsScreen
 from interp_dsl.tui.widgets.fit import Fit, fit
 from interp_dsl.tui.widgets.scale import NO_VALUE, STEPS, glyph, levels, sign
-from tests.tui import viewed
+from tests.tui import made, viewed
 from tests.tui.made import HOSTILE
-from tests.tui.screens import SIZES, after, driven, grid, settled, typed
+from tests.tui.screens import SIZES, after, driven, grid, settled, typed, until
 from tests.tui.test_grids import same
 
 App = InterpApp
@@ -168,6 +169,50 @@ def test_a_step_that_ends_meanwhile_can_be_chosen(place: Path) -> None:
         assert maps(app).atlas.step == "scores" and maps(app).map.cursor == here
 
     driven(folder.path, drive)
+
+
+def test_the_cells_of_a_running_step_fill_as_its_shards_finish(place: Path) -> None:
+    folder = made.running(Path("runs"))
+    folder.write_plan(interp.plan(made.TEXT))
+    tell = made.Writer(folder)
+    tell.now = made.START + 10
+    effects = np.array([row["effect"] for row in made.scores()[:8]]).reshape(2, 4)
+
+    def shown(app: App) -> np.ndarray:
+        grid = maps(app).atlas.grid
+        assert grid is not None and grid.shape == (2, 4), "the whole map from the beginning on"
+        return grid.values
+
+    async def shard(app: App, pilot: P, number: int) -> None:
+        made.write_shard(folder, number)
+        tell("top", step="noising", rows=[])
+        there = f"so far, {4 * number + 4} of 16"  # two heads a shard, two metrics
+        await until(pilot, lambda: there in grid(app))
+
+    async def drive(app: App, pilot: P) -> None:
+        made.write_shard(folder, 0)  # L0H0, L0H1
+        await typed(app, pilot, ["m"])
+        assert maps(app).map.cursor == (0, 0) and "so far, 4 of 16" in grid(app)
+        np.testing.assert_array_equal(shown(app)[0, :2], effects[0, :2])
+        assert np.isfinite(shown(app)).sum() == 2 and maps(app).rows.count == 2
+        await typed(app, pilot, ["right", "down"])
+        assert said(app, "readout") == "L1H1   not measured yet"
+        await shard(app, pilot, 1)  # L0H2, L0H3
+        assert maps(app).map.cursor == (1, 1), "the cursor stays where it was put"
+        np.testing.assert_array_equal(shown(app)[0], effects[0])
+        await shard(app, pilot, 2)  # L1H0, L1H1
+        assert said(app, "readout").startswith("L1H1   effect -7.80")
+        made.write_noising(folder)
+        folder.drop_parts("noising")
+        tell("task_finished", task="sweep:noising", step="noising", seconds=9.0, reused=False)
+        await until(pilot, lambda: "so far" not in grid(app))
+        np.testing.assert_array_equal(shown(app), effects)
+        assert maps(app).map.cursor == (1, 1) and maps(app).rows.count == 8
+
+    try:
+        driven(folder.path, drive)
+    finally:
+        folder.release("done")
 
 
 def test_a_run_whose_steps_have_no_places(place: Path) -> None:

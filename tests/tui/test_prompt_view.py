@@ -190,7 +190,7 @@ def test_a_head_chosen_elsewhere_is_the_one_shown(place: Path) -> None:
         app.place = Place("noising", "gap", "L1H2", "END")
         await typed(app, pilot, ["p"])
         assert screen(app).head == (1, 2)
-        overlay = screen(app).overlays[screen(app).at_effect]
+        overlay = screen(app).laid.layer
         assert (overlay.step, overlay.unit) == ("noising", "L1H2")
 
     driven(folder.path, drive)

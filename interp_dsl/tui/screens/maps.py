@@ -12,6 +12,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.timer import Timer
 from textual.widgets import Static
 
 from interp_dsl.runs.events import Event
@@ -19,7 +20,8 @@ from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.grids import Grid, Ints
 from interp_dsl.runs.text import MISSING, decimals, number, printable
 from interp_dsl.tui.atlas import Atlas
-from interp_dsl.tui.base import RunScreen, is_news
+from interp_dsl.tui.base import NEWS, PATIENCE, RunScreen
+from interp_dsl.tui.examples import show_examples
 from interp_dsl.tui.widgets.cells import bar
 from interp_dsl.tui.widgets.flow import flow
 from interp_dsl.tui.widgets.heatmap import HeatMap
@@ -36,16 +38,18 @@ class MapsScreen(RunScreen):
 
     HELP = (
         "Each cell is one unit: its colour is the size of the effect, + and − its sign. The table "
-        "ranks the same cells; what is chosen in one is chosen in the other."
+        "ranks the same cells; what is chosen in one is chosen in the other. Of a running step the "
+        "cells fill as its shards finish."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right_square_bracket", "step(1)", "Step", key_display="[ ]"),
         Binding("left_square_bracket", "step(-1)", "Step before", show=False, key_display="["),
-        Binding("full_stop", "metric(1)", "Metric", key_display=", ."),
+        Binding("full_stop", "metric(1)", "Metric", show=False, key_display=", ."),
         Binding("comma", "metric(-1)", "Metric before", show=False, key_display=","),
-        Binding("v", "column(1)", "Value", tooltip="effect, normalized, value"),
+        Binding("v", "column(1)", "Value: effect, normalized, value", show=False),
         Binding("f", "picture(1)", "Picture", tooltip="other axes, another position"),
         Binding("F", "picture(-1)", "Picture before", show=False, key_display="F"),
+        Binding("enter", "examples", "Examples", key_display="enter"),
         Binding("tab", "app.focus_next", "Map/table", show=False),
     ]
     DEFAULT_CSS = """
@@ -64,6 +68,7 @@ class MapsScreen(RunScreen):
         self.atlas = Atlas(folder)
         self._order: Ints = np.zeros((0, 2), dtype=np.int64)
         self._rank: Ints = np.zeros((0, 0), dtype=np.int64)
+        self._renewal: Timer | None = None
 
     def body(self) -> ComposeResult:
         yield Settings(id="settings")
@@ -86,16 +91,25 @@ class MapsScreen(RunScreen):
         return self.query_one("#rows", Listing)
 
     def on_run_events(self, events: list[Event]) -> None:
-        first = not self.atlas.step
-        if not is_news(events):
-            return
+        if not events or not self.atlas.step:
+            self.renew(goes_to_place=not events)
+        elif self._renewal is None and any(e["event"] in NEWS for e in events):
+            self._renewal = self.set_timer(PATIENCE, self.renew)
+
+    def renew(self, goes_to_place: bool = False) -> None:
+        """Read what has been finished since, and show it; the cursor stays on its cell, or goes to
+        the place that another view looks at."""
+        self._renewal = None
+        first, cell = not self.atlas.step, self.map.cursor
         new = self.atlas.read()
         self.set_class(not self.atlas.step, "empty")
         if not self.atlas.step:
             return
-        cell = self.atlas.find(self.place) if not events else None
-        if first or new or cell is not None:
-            self._show(cell)
+        found = self.atlas.find(self.place) if goes_to_place else None
+        if first or found is not None or self.atlas.step in new:
+            self._show(found if first or found else cell)
+        elif new and self.atlas.grid is not None:
+            self._say_settings(self.atlas.grid)
         if first:
             self.map.focus()
 
@@ -131,9 +145,11 @@ class MapsScreen(RunScreen):
             for key, name, values, now, action in lists
             if now
         ]
+        said[0] = replace(said[0], value=held.step + held.so_far(held.step))
         said.append(Setting("f", "", grid.title, held.at, len(titles), "picture(1)"))
         self.query_one(Settings).settings = tuple(said)
         what = " of ".join(filter(None, (held.column, printable(held.metric))))
+        what += "; blank: not yet" if held.so_far(held.step) else ""
         text = legend(scale(self.app), grid.limit, what, self.size.width - 2)
         self.query_one("#legend", Static).update(text)
 
@@ -214,6 +230,18 @@ class MapsScreen(RunScreen):
         if self.atlas.step:
             self.atlas.choose(at=self.atlas.at + by)
             self._show()
+
+    @on(Listing.Chosen, "#rows")
+    def action_examples(self) -> None:
+        """The single examples behind the cell under the cursor."""
+        grid, step = self.atlas.grid, self.atlas.step
+        row = grid.at(self.map.cursor) if grid else None
+        if row is None or "unit" not in self.atlas.table.columns:
+            self.notify("there are no examples behind this", severity="warning")
+        elif self.atlas.so_far(step):
+            self.notify("its examples can be seen when the step has ended", severity="warning")
+        else:
+            show_examples(self, step, row)
 
     def export(self) -> Path | None:
         """The rows of the picture, ranked, as CSV."""

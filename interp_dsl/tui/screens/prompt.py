@@ -3,9 +3,9 @@ which tokens come next."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import replace
+from typing import ClassVar
 
-from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -13,8 +13,8 @@ from textual.containers import Horizontal
 from textual.widgets import Static
 
 from interp_dsl.runs.events import Event
+from interp_dsl.runs.example_prompts import data_of
 from interp_dsl.runs.folder import RunFolder
-from interp_dsl.runs.placed_effects import Effect, Overlay, effects, overlays
 from interp_dsl.runs.prompts import (
     Arrays,
     Head,
@@ -27,17 +27,18 @@ from interp_dsl.runs.prompts import (
     recorded_pattern,
     recordings,
 )
-from interp_dsl.runs.text import exact, number, printable
+from interp_dsl.runs.text import number
 from interp_dsl.tui.base import RunScreen, is_news
+from interp_dsl.tui.examples import show_examples
 from interp_dsl.tui.heads import head_of, heads_of, nearest, strongest_head
+from interp_dsl.tui.overlaid import Overlaid
+from interp_dsl.tui.plans import read_plan
 from interp_dsl.tui.widgets.attention import Attention
+from interp_dsl.tui.widgets.flow import flow
 from interp_dsl.tui.widgets.listing import Heading, Item, Listing
-from interp_dsl.tui.widgets.scale import legend, scale
+from interp_dsl.tui.widgets.scale import scale
 from interp_dsl.tui.widgets.settings import Setting, Settings, turned
 from interp_dsl.tui.widgets.tokens import Rows, Tokens, visible
-
-if TYPE_CHECKING:
-    import polars as pl
 
 KEEP = 8
 WIDE = 110
@@ -49,7 +50,8 @@ class PromptScreen(RunScreen):
     """A pair of prompts, from what the run has recorded."""
 
     HELP = (
-        "Tokens stand under each other as patching pairs them; ≠ marks those that differ. Below: "
+        "Tokens stand under each other as patching pairs them; ≠ marks those that differ. Their "
+        "effects are means over all pairs, or this pair's own (`v`). Below: "
         "where the head attends, and what the model expects after the token under the cursor."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -58,16 +60,18 @@ class PromptScreen(RunScreen):
         Binding("s", "dataset(1)", "Dataset", show=False),
         Binding("right_square_bracket", "effect(1)", "Effects", key_display="[ ]"),
         Binding("left_square_bracket", "effect(-1)", "Effects before", show=False, key_display="["),
+        Binding("v", "value", "Mean or this pair alone", show=False),
+        Binding("x", "examples", "All pairs"),
         Binding("h", "head(1)", "Head"),
         Binding("H", "head(-1)", "Head before", show=False, key_display="H"),
         Binding("right_curly_bracket", "layer(1)", "Next layer", show=False, key_display="}"),
         Binding("left_curly_bracket", "layer(-1)", "Layer before", show=False, key_display="{"),
-        Binding("o", "side", "Side"),
+        Binding("o", "side", "Side", show=False),
         Binding("tab", "app.focus_next", "next part", show=False),
     ]
     DEFAULT_CSS = """
     PromptScreen #tokens { margin: 0 1; max-height: 45%; }
-    PromptScreen #effects { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    PromptScreen #effects { height: auto; max-height: 2; padding: 0 1; }
     PromptScreen #below { height: 1fr; }
     PromptScreen #next { width: 40; padding: 0 1; }
     PromptScreen.tall #tokens { margin: 1 1; }
@@ -84,13 +88,11 @@ class PromptScreen(RunScreen):
         super().__init__(folder)
         self.datasets: list[str] = []
         self.pairs: Pairs | None = None
-        self.example, self.at_effect, self.at_side = 0, 0, 0
-        self.overlays: list[Overlay] = []
+        self.example, self.at_side = 0, 0
+        self.laid = Overlaid(folder)
         self.heads: list[Head] = []
         self.head: Head | None = None
         self._recorded: list[tuple[str, Arrays]] = []
-        self._tables: dict[str, pl.DataFrame] = {}
-        self._effects: dict[int, Effect] = {}
 
     def body(self) -> ComposeResult:
         yield Settings(id="settings")
@@ -115,7 +117,7 @@ class PromptScreen(RunScreen):
             self.datasets = names
             self._open(names[0])
             self.query_one(Tokens).focus()
-        elif [*self._tables] != self.folder.steps or names != self.datasets:
+        elif [*self.laid.tables] != self.folder.steps or names != self.datasets:
             self.datasets = names
             self._look()
         if not events:
@@ -132,25 +134,25 @@ class PromptScreen(RunScreen):
     def _look(self) -> None:
         """What the finished steps have to say of these prompts."""
         assert self.pairs is not None
-        steps = self.folder.steps
-        for step in (s for s in steps if s not in self._tables):
-            self._tables[step] = self.folder.read_table(step)
-        self._tables = {step: self._tables[step] for step in steps}
+        self.laid.look(self.pairs.dataset, self.prompts())
+        tables = self.laid.tables.values()
         self._recorded = list(recordings(self.folder))
-        self.overlays = overlays(self._tables, self.prompts())
-        self.at_effect = min(self.at_effect, max(0, len(self.overlays) - 1))
-        found = {*self.pairs.heads, *heads_of(self._tables.values())}
+        found = {*self.pairs.heads, *heads_of(tables)}
         found |= {head for _, held in self._recorded for head in recorded_heads(held)}
         self.heads = sorted(found)
-        self.head = nearest(self.heads, self.head or strongest_head(self._tables.values()))
+        self.head = nearest(self.heads, self.head or strongest_head(tables))
 
     def _go_to_place(self) -> None:
         """The head and the effects of the row that another view looks at."""
         wanted = self.place
+        if wanted.example is not None and self.pairs is not None:
+            data = data_of(read_plan(self.folder), wanted.step or "")
+            if data in self.datasets and data != self.pairs.dataset:
+                self._open(data)
+            if data == self.pairs.dataset and wanted.example < len(self.pairs):
+                self.example, self.laid.is_own = wanted.example, True
         self.head = nearest(self.heads, head_of(wanted.unit) or self.head)
-        for at, layer in enumerate(self.overlays):
-            if layer == Overlay(wanted.step or "", wanted.metric or "", wanted.unit or ""):
-                self.at_effect = at
+        self.laid.go_to(wanted)
 
     def prompts(self) -> list[Prompt]:
         """The prompts of the pair, the clean one first."""
@@ -186,7 +188,7 @@ class PromptScreen(RunScreen):
 
     def _show_settings(self) -> None:
         assert self.pairs is not None
-        held, layer = self.pairs, self.overlays[self.at_effect] if self.overlays else None
+        held, laid, layer = self.pairs, self.laid, self.laid.layer
         said = [
             Setting(
                 "s",
@@ -212,8 +214,16 @@ class PromptScreen(RunScreen):
             )
         if layer is not None:
             what = f"{layer.step} · {layer.metric} · {layer.unit}"
+            said.append(Setting("[ ]", "effects", what, laid.at, len(laid.found), "effect(1)"))
             said.append(
-                Setting("[ ]", "effects", what, self.at_effect, len(self.overlays), "effect(1)")
+                Setting(
+                    "v",
+                    "",
+                    f"this {laid.one}" if laid.is_own else "mean",
+                    int(laid.is_own),
+                    2,
+                    "value",
+                )
             )
         if not self.has_class("wide") and len(held.sides) > 1:
             side = held.sides[self.at_side]
@@ -221,11 +231,8 @@ class PromptScreen(RunScreen):
         self.query_one(Settings).settings = tuple(said)
 
     def _show_tokens(self) -> None:
-        prompts, found = self.prompts(), dict[int, Effect]()
-        if self.overlays:
-            overlay = self.overlays[self.at_effect]
-            found = effects(self._tables[overlay.step], overlay, prompts[0])
-        self._effects = found
+        prompts = self.prompts()
+        found = self.laid.shown(prompts[0], self.example)
         values = {token: effect.value for token, effect in found.items()}
         limit = max(map(abs, values.values()), default=0.0)
         lower = prompts[1] if len(prompts) > 1 else None
@@ -233,22 +240,10 @@ class PromptScreen(RunScreen):
         self._say_effect()
 
     def _say_effect(self) -> None:
-        """The scale, and the effect at the token under the cursor."""
-        found = self._effects
-        limit = max((abs(effect.value) for effect in found.values()), default=0.0)
-        colours, line = scale(self.app), self.query_one("#effects", Static)
-        if not found:
-            line.update(Text("no step has effects at single tokens of this prompt", colours.muted))
-            return
-        layer = self.overlays[self.at_effect]
-        parts = [legend(colours, limit, f"effect on {printable(layer.metric)}", 44)]
+        """The scale, and the effects at the token under the cursor: the mean and the pair's."""
         token = self.query_one(Tokens).column[0]
-        here = None if token is None else found.get(token)
-        if here is not None:
-            words = f"{printable(here.unit)} here {exact(here.value)}"
-            said = Text().append(words, colours.strong)
-            parts.append(said.append(f", mean of {here.n:,}" if here.n else "", colours.muted))
-        line.update(Text("   ").join(parts))
+        said = self.laid.words(self.prompts()[0], self.example, token, scale(self.app))
+        self.query_one("#effects", Static).update(flow(said, self.size.width - 2))
 
     def _show_attention(self) -> None:
         sides, wide = self.prompts(), self.has_class("wide")
@@ -303,7 +298,18 @@ class PromptScreen(RunScreen):
     def action_example(self, by: int) -> None:
         if self.pairs is not None and len(self.pairs):
             self.example = (self.example + by) % len(self.pairs)
+            self.place = replace(self.place, example=None)
             self._show_all()
+
+    def action_examples(self) -> None:
+        """The effects in all pairs of what is laid on the token under the cursor."""
+        if self.pairs is None:
+            return
+        found = self.laid.row_at(self.prompts()[0], self.example, self.query_one(Tokens).column[0])
+        if found is None:
+            self.notify("no step has an effect at this token", severity="warning")
+        else:
+            show_examples(self, *found)
 
     def action_dataset(self, by: int) -> None:
         if self.pairs is not None:
@@ -311,8 +317,14 @@ class PromptScreen(RunScreen):
             self._show_all()
 
     def action_effect(self, by: int) -> None:
-        if self.overlays:
-            self.at_effect = (self.at_effect + by) % len(self.overlays)
+        if self.pairs is not None:
+            self.laid.turn(by)
+            self._show_all()
+
+    def action_value(self) -> None:
+        """Means over all pairs, or what this pair alone has."""
+        if self.pairs is not None:
+            self.laid.is_own = not self.laid.is_own
             self._show_all()
 
     def action_head(self, by: int) -> None:

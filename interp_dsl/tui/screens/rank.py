@@ -11,9 +11,8 @@ from interp_dsl.runs.schema import is_training_table
 from interp_dsl.runs.training import Curves, dictionary_name, training_curves
 from interp_dsl.tui import pictures
 from interp_dsl.tui.describe import described
-from interp_dsl.tui.examples import examples_of
+from interp_dsl.tui.examples import examples_of, show_examples
 from interp_dsl.tui.ranking import TABLE_ROW, ranking
-from interp_dsl.tui.screens.examples import ExamplesScreen
 from interp_dsl.tui.screens.tabled import TabledScreen
 from interp_dsl.tui.screens.training import TrainingScreen
 from interp_dsl.tui.widgets.detail import Detail
@@ -92,10 +91,4 @@ class RankScreen(TabledScreen):
         at = None if row is None else row.get(TABLE_ROW)
         if row is None or not isinstance(at, int) or self.step is None:
             return
-        found = examples_of(self.folder, self.step, at)
-        if found.frame is None:
-            self.notify(found.reason, severity="warning", markup=False)
-            return
-        title, lines = described(row, "", self.home.tones, 60)
-        name = f"{self.step} · {title} · {self.metric}"
-        self.app.push_screen(ExamplesScreen(name, lines, found.frame))
+        show_examples(self, self.step, at)

@@ -16,6 +16,7 @@ from textual.timer import Timer
 from interp_dsl.runs.events import Event
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.text import count
+from interp_dsl.tui.base import NEWS, PATIENCE
 from interp_dsl.tui.chosen import as_units
 from interp_dsl.tui.place import Place
 from interp_dsl.tui.safe import plain
@@ -28,9 +29,6 @@ from interp_dsl.tui.widgets.table import Table
 
 if TYPE_CHECKING:
     import polars as pl
-
-PATIENCE = 0.5
-"""Seconds between news of a step and the look at its rows: more news may come."""
 
 
 class TabledScreen(FilteredScreen):
@@ -99,7 +97,7 @@ class TabledScreen(FilteredScreen):
             return
         if not events:
             self._follow_place()
-        told = {str(e.get("step")) for e in events if e["event"] in ("task_finished", "top")}
+        told = {str(e.get("step")) for e in events if e["event"] in NEWS}
         if not told - {"None"}:
             return
         self._steps = self.step_names()

@@ -42,10 +42,10 @@ class WatchScreen(RunScreen):
 
     HELP: ClassVar[str] = (
         "What the run is at. ● is worked at, ✓ done, ○ waits, ■ stopped, ✗ failed. Enter opens and "
-        "closes a group of tasks, and shows the table of a step that has ended. Space holds the "
-        "picture still while the run goes on. `[` and `]` go through the dictionaries whose curves "
-        "are shown. A run that somebody else started, or that has died, is shown just the same; "
-        "when it is taken up again, the picture follows."
+        "closes a group of tasks, and shows a step's table, as far as there is one. Space holds "
+        "the picture still while the run goes on. `[` and `]` go through the dictionaries whose "
+        "curves are shown. A run that somebody else started, or that has died, is shown just the "
+        "same; when it is taken up again, the picture follows."
     )
     HORIZONTAL_BREAKPOINTS = WIDTHS
     DEFAULT_CSS = """
@@ -257,7 +257,7 @@ class WatchScreen(RunScreen):
             self._show_tasks()
             return
         step = rows.step_at(event.row)
-        if step is not None and self.folder.has_table(step):
+        if step in (*self.folder.steps, *self.folder.unfinished):
             self.place = Place(step)
             self.home.action_show("rank")
         elif step is not None:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from rich.cells import cell_len
 from rich.style import Style
 
-from interp_dsl.runs.select import interval
-from interp_dsl.runs.text import MISSING, decimals, number, printable
+from interp_dsl.runs.text import MISSING, decimals, interval, number, printable
 from interp_dsl.tui.tones import Tones
 from interp_dsl.tui.widgets.cells import AXIS, Cell, bar, fitted
 
