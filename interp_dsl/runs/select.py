@@ -145,9 +145,11 @@ def score_columns(rows: pl.DataFrame) -> list[Column]:
 
 
 def plain_columns(rows: pl.DataFrame) -> list[Column]:
-    """The columns of any other table."""
+    """The columns of any other table; signs where a column has numbers below 0."""
     return [
-        _numbers(rows, name, decimals(rows[name])) if dtype.is_float() else _text(rows, name)
+        _numbers(rows, name, decimals(rows[name]), signed=bool((rows[name] < 0).any()))
+        if dtype.is_float()
+        else _text(rows, name)
         for name, dtype in rows.schema.items()
     ]
 

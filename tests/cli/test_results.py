@@ -35,9 +35,9 @@ circuit  all       faithfulness  0.9375             ·  4
 circuit  all       completeness  0.5000             ·  4
 
 circuit · 2 rows
-source  target    score
-embed   L0H1    +0.5000
-L0H1    logits  +0.2500
+source  target   score
+embed   L0H1    0.5000
+L0H1    logits  0.2500
 
 ✓ noising[L0H0].gap < 0  found -1.250 [-1.500, -1.000]
 ✗ check.faithfulness.value >= 0.95  check.faithfulness.value is 0.9375  ioi.interp:10
