@@ -224,11 +224,9 @@ def test_features_are_units(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "code"),
     [
-        ("ablate sae[k=4, 1] with mean(text) on text measure kl()", "E306"),
         ("record sae[k=4, 1] of text", "E306"),
         ("patch features(sae) from text into text measure kl()", "E310"),
         ("ablate sae[k=4, 99] with zero on text measure kl()", "E311"),
-        ("ablate top(off, 2) with zero on text measure kl()", "E306"),
         ("attribute sae[k=4, 1] by gradient_norm() on text measure loss()", "E203"),
     ],
 )
