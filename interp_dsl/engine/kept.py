@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from interp_dsl.engine.slots import ends
 from interp_dsl.engine.state import State, canonical, token_text
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.edits import entries
+from interp_dsl.models.executor import Pass
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.models.sites import family
 from interp_dsl.plan.algebra import Explicit, FromRun, Intervention, Run
@@ -27,6 +28,8 @@ from interp_dsl.plan.tasks import KeepPairs, Record, SelfTest
 Arrays = dict[str, NDArray[np.generic]]
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 8e-2}
 _TOP = 10
+_LOGITS = 2**22
+"""Logits of kept pairs that are made at once."""
 
 
 def self_test(task: SelfTest, state: State) -> None:
@@ -36,20 +39,20 @@ def self_test(task: SelfTest, state: State) -> None:
     clean, shape = task.clean, state.executor(task.clean).facts.shape
     streams = family("resid_pre", shape) or ()
     count = min(task.pairs, state.data[clean.data].n)
-    plain = _logits(clean, clean, (), count, state)
-    same = _logits(clean, clean, [Unit((t,)) for t in streams], count, state)
-    _compare(state, clean, same, plain, "patching it into itself changed the logits")
+    plain = _plain(clean, count, state)
+    for same in _set(clean, clean, streams, count, state):
+        _compare(state, clean, same, plain, "patching it into itself changed the logits")
     if task.corrupt is None or not _aligned(state, clean, task.corrupt):
         return
-    whole = _logits(clean, task.corrupt, [Unit(streams[:1])], count, state)
-    other = _logits(task.corrupt, task.corrupt, (), count, state)
-    _compare(
-        state,
-        clean,
-        whole,
-        other,
-        f"the whole residual stream of {task.corrupt.side} did not give its logits",
-    )
+    other = _plain(task.corrupt, count, state)
+    for whole in _set(clean, task.corrupt, streams[:1], count, state):
+        _compare(
+            state,
+            clean,
+            whole,
+            other,
+            f"the whole residual stream of {task.corrupt.side} did not give its logits",
+        )
 
 
 def _aligned(state: State, clean: Run, corrupt: Run) -> bool:
@@ -58,24 +61,28 @@ def _aligned(state: State, clean: Run, corrupt: Run) -> bool:
     return bool((a.lengths == b.lengths).all() and (a.read == b.read).all()) and masks
 
 
-def _logits(into: Run, source: Run, units: Sequence[Unit], count: int, state: State) -> Tensor:
-    """The logits [units × count, V] of `into` at the answer, each unit set from `source`; the plain
-    run's for no units."""
-    examples = torch.arange(count)
-    bench = Bench(into, (), {}, state)
-    if not units:
-        return bench.forward("plain", examples).logits[:, 0]
-    sites = tuple({t.site: None for u in units for t in u.targets})
+def _plain(run: Run, count: int, state: State) -> Tensor:
+    """The logits [count, V] of a run at the answer."""
+    return Bench(run, (), {}, state).forward("plain", torch.arange(count)).logits[:, 0]
+
+
+def _set(
+    into: Run, source: Run, streams: Sequence[Target], count: int, state: State
+) -> Iterator[Tensor]:
+    """The same of `into`, one stream after another set from `source`."""
+    examples, bench = torch.arange(count), Bench(into, (), {}, state)
+    sites = tuple(stream.site for stream in streams)
     held = Bench(source, (), {}, state).forward("plain", examples, sites=sites).sites
     trial = State(state.seed, state.models, state.data)
     trial.kept(source).sites.update({s: canonical(x) for s, x in held.items()})
+    units = [Unit((stream,)) for stream in streams]
     editor = Editor(Intervention(Explicit(tuple(units)), FromRun(source)), into, trial)
-    batch = Packed.stretch(units, count, 0, len(units) * count)
-    return bench.forward("plain", batch.examples, editor, batch).logits[:, 0]
+    for unit in units:
+        batch = Packed.stretch([unit], count, 0, count)
+        yield bench.forward("plain", batch.examples, editor, batch).logits[:, 0]
 
 
 def _compare(state: State, run: Run, found: Tensor, wanted: Tensor, what: str) -> None:
-    wanted = wanted.repeat(len(found) // len(wanted), 1)
     scale = float(wanted.abs().max().clamp(min=1.0))
     difference = float((found - wanted).abs().max()) / scale
     executor = state.executor(run)
@@ -171,13 +178,25 @@ def _pairs(run: Run, count: int, with_patterns: bool, state: State) -> Arrays:
     }
     held |= {f"label.{name}": at[:count] for name, at in side.labels.items()}
     bench = Bench(run, (), {}, state)
-    found = bench.forward("plain", torch.arange(count), sites=sites, reading="everywhere")
+    size = max(1, _LOGITS // (side.tokens.shape[1] * shape.d_vocab_out))
+    parts = [
+        _seen(bench.forward("plain", rows, sites=sites, reading="everywhere"))
+        for rows in torch.split(torch.arange(count), size)
+    ]
+    return held | {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _seen(found: Pass) -> Arrays:
+    """The largest logits of a pass and its patterns."""
     top = found.logits.topk(min(_TOP, found.logits.shape[-1]), dim=-1)
-    held["top_ids"] = top.indices.to(torch.int32).cpu().numpy()
-    held["top_logits"] = top.values.half().cpu().numpy()
-    for site in sites:
-        pattern = found.sites[site].permute(0, 2, 1, 3)
-        held[f"pattern.{site.layer}"] = pattern.half().cpu().contiguous().numpy()
+    held: Arrays = {
+        "top_ids": top.indices.to(torch.int32).cpu().numpy(),
+        "top_logits": top.values.half().cpu().numpy(),
+    }
+    for site, pattern in found.sites.items():
+        held[f"pattern.{site.layer}"] = (
+            pattern.permute(0, 2, 1, 3).half().cpu().contiguous().numpy()
+        )
     return held
 
 
