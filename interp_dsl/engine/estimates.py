@@ -12,6 +12,7 @@ from interp_dsl.circuits.forward import EdgeForward
 from interp_dsl.engine.batches import in_batches
 from interp_dsl.engine.forwards import Bench
 from interp_dsl.engine.report import Report
+from interp_dsl.engine.scores import no_units
 from interp_dsl.engine.site_estimates import SiteEstimates, compiled, examples_of, rows_of
 from interp_dsl.engine.state import State
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
@@ -29,7 +30,7 @@ def unit_estimates(
     run = task.variant.into
     units = state.units(task.intervention.units, run)
     if not units:
-        raise _none(task.step)
+        raise no_units(task.step)
     bench = Bench(run, task.metrics, state.kept(task.reference).logits, state)
     if len(bench.reads.variants) > 1:
         raise sequences(state.data[run.data].name)
@@ -80,17 +81,6 @@ def sequences(data: str) -> InterpError:
             help="use answers of one token, or measure kl()",
         ),
         exit_code=1,
-    )
-
-
-def _none(step: str) -> InterpError:
-    return InterpError(
-        Diagnostic(
-            "E643",
-            f"step {step} has no units",
-            notes=("its filter left none",),
-            help="loosen the filter",
-        )
     )
 
 

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from interp_dsl.circuits.setting import Floats
 from interp_dsl.engine.report import Report
+from interp_dsl.engine.scores import no_units
 from interp_dsl.engine.state import State
 from interp_dsl.engine.sweep import Sweeper, plain_values
-from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.graph import Bools
 from interp_dsl.plan.metrics import good
 from interp_dsl.plan.places import Unit
@@ -27,7 +27,7 @@ class NodeBench:
         self.task, self.metrics = task, task.metrics
         self.units = state.units(task.intervention.units, task.variant.into)
         if not self.units:
-            raise _none(task.step)
+            raise no_units(task.step)
         about = ((task.variant,), task.intervention, task.metrics, task.reference)
         sweep = Sweep(task.id, task.step, *about, late=True, reads_few=True)
         self._sweeper = Sweeper(sweep, state, report.note)
@@ -69,14 +69,3 @@ def _joined(units: Sequence[Unit], out: Bools) -> Unit:
     """The units that are out, as one."""
     targets = (t for number in np.flatnonzero(out).tolist() for t in units[number].targets)
     return Unit(tuple(dict.fromkeys(targets)))
-
-
-def _none(step: str) -> InterpError:
-    return InterpError(
-        Diagnostic(
-            "E643",
-            f"step {step} has no units",
-            notes=("its filter left none",),
-            help="loosen the filter",
-        )
-    )

@@ -147,3 +147,15 @@ def check_finite(
         ),
         exit_code=1,
     )
+
+
+def no_units(step: str) -> InterpError:
+    """E643: a step's filter left nothing to measure."""
+    return InterpError(
+        Diagnostic(
+            "E643",
+            f"step {step} has no units",
+            notes=("its filter left none",),
+            help="loosen the filter",
+        )
+    )

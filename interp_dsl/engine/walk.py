@@ -36,10 +36,10 @@ from interp_dsl.engine.per_example import per_example
 from interp_dsl.engine.placed import placed
 from interp_dsl.engine.relate import relate
 from interp_dsl.engine.report import Report
-from interp_dsl.engine.scores import Scored, column_kinds, score_run
+from interp_dsl.engine.scores import Scored, column_kinds, no_units, score_run
 from interp_dsl.engine.state import Result, State
 from interp_dsl.engine.sweep import Shard, Sweeper, plain_values, shards, table_order
-from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.plan.expressions import Row
 from interp_dsl.plan.tasks import (
     Attribute,
@@ -317,14 +317,7 @@ class Walk:
     def _sweep(self, task: Sweep, key: str, report: Report) -> None:
         found = self._shards(task)
         if not found:
-            raise InterpError(
-                Diagnostic(
-                    "E643",
-                    f"step {task.step} has no units",
-                    notes=("its filter left none",),
-                    help="loosen the filter",
-                )
-            )
+            raise no_units(task.step)
         finished = set(self.folder.parts(task.step, key))
         total, done = sum(len(s.units) for s in found), 0
         order = table_order(found, len(task.metrics))
