@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -44,6 +44,20 @@ PATIENCE = 0.5
 def is_news(events: list[Event]) -> bool:
     """Whether there may be new tables: a task has ended, or the screen is shown (again)."""
     return not events or any(event["event"] == "task_finished" for event in events)
+
+
+class Pictures(Protocol):
+    """Steps that make pictures of a kind, and which of them is looked at: "" before there is one.
+    `read` takes in what the run has finished, and tells whether there is something new."""
+
+    step: str
+
+    @property
+    def steps(self) -> list[str]: ...
+
+    def read(self) -> object: ...
+
+    def choose(self, step: str) -> None: ...
 
 
 class InterpScreen(Screen[Any]):
@@ -130,6 +144,17 @@ class RunScreen(InterpScreen):
 
     def on_run_events(self, events: list[Event]) -> None:
         """The run has moved on (or the screen is shown again: no events then)."""
+
+    def take_in(self, held: Pictures, events: list[Event]) -> tuple[bool, bool]:
+        """Read what the run has finished of a screen's pictures, and choose the step that other
+        views look at when the screen is shown (again): whether these are the first, and whether
+        there is something else to show."""
+        first = not held.step
+        is_new = bool(held.read()) or not events
+        self.set_class(not held.step, "empty")
+        if not events and self.place.step in held.steps:
+            held.choose(step=self.place.step)
+        return first and bool(held.step), is_new
 
     def tell(self, events: list[Event]) -> None:
         """Hand events on, once there is a frame."""

@@ -99,14 +99,8 @@ class RelationsScreen(RunScreen):
     def on_run_events(self, events: list[Event]) -> None:
         if not is_news(events):
             return
-        first = not self.held.step
-        is_new = self.held.read()
-        self.set_class(not self.held.step, "empty")
-        if not self.held.step:
-            return
-        if not events and self.place.step in self.held.steps:
-            self.held.choose(step=self.place.step)
-        if first or is_new or not events:
+        first, is_new = self.take_in(self.held, events)
+        if self.held.step and is_new:
             self._show()
         if first:
             self.listing("here").focus()
