@@ -55,7 +55,7 @@ def fit(
     table is the training curve. What is stored of a target has the name `key_of` it. Raises
     Stopped, after a checkpoint, when the run is to stop; InterpError E670 for data without text,
     E671 where a loss is not finite."""
-    harvest = Harvest(task.run, task.targets, state, task.seed, task.batch, report)
+    harvest = Harvest(task.runs, task.targets, state, task.seed, task.batch, report)
     if task.store is not None:
         _use_store(task, harvest, key_of, report, stop)
     fitting = resumed(task, key, folder, harvest.device) or begun(task, harvest)

@@ -45,10 +45,11 @@ class _Passed:
         self.objective, self.harvest, self.examples = objective, harvest, examples
         try:
             logits, self.block = harvest.whole(examples)
+            (self.run,) = harvest.runs
         except (RuntimeError, MemoryError) as error:
             raise _fitting_error(error, len(examples)) from error
         self.predicted, self.targets = harvest.predicted(examples)
-        self.clean = logits[:, :-1].log_softmax(-1) if objective == "kl" else None
+        self.clean = logits[self.run][:, :-1].log_softmax(-1) if objective == "kl" else None
 
     def learn(self, one: Fitted, trainer: Trainer) -> Figures:
         x, y = read_and_rebuilt(one, self.block)
@@ -63,7 +64,7 @@ class _Passed:
             made = made.detach().requires_grad_()
             try:
                 edits = spliced(one.rebuilt, widths, kept, made)
-                log = self.harvest.logits(self.examples, edits)[:, :-1].log_softmax(-1)
+                log = self.harvest.logits(self.run, self.examples, edits)[:, :-1].log_softmax(-1)
                 values = (
                     losses(log, self.targets)
                     if self.clean is None

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from interp_dsl.plan.changes import show_run
 from interp_dsl.plan.cost import Sizes
-from interp_dsl.plan.dictionaries import Fit, Fitted
+from interp_dsl.plan.dictionaries import EvaluateDictionary, Fit, Fitted, Inspect
 from interp_dsl.plan.generation import Generate
 from interp_dsl.plan.training import buffer_bytes, parameter_bytes, step_bytes
 from interp_dsl.plan.written import quantity
 
 MAIN = ("k", "l1", "l0", "target", "norm", "lr", "seed")
 """Options that are told; the manifest has all of them."""
+
+
+def show_runs(task: Fit | EvaluateDictionary | Inspect) -> str:
+    """The runs of a task, those of further models too."""
+    return " and ".join(map(show_run, task.runs))
+
+
+def one_pass(task: Fit) -> str:
+    return "one pass of each model" if task.beside else "one pass for all"
 
 
 def title(task: Fit) -> str:

@@ -1,5 +1,5 @@
 """`fit ARCHITECTURE on SITES of DATA until tokens=N`: sparse dictionaries of activations; with `to
-SITES` transcoders, on `together(SITES)` a crosscoder."""
+SITES` transcoders, on `together(SITES)` a crosscoder, of one model or of several."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 from interp_dsl.plan.dictionaries import Fit, Fitted
 from interp_dsl.plan.places import Target
+from interp_dsl.verbs.beside import check_beside
 from interp_dsl.verbs.dictionaries import UNTIL, activation_width, said, settled, variants
-from interp_dsl.verbs.fit_places import Between, between, model_of
+from interp_dsl.verbs.fit_places import Between, between, model_of, models_of
 from interp_dsl.verbs.lowering import Lowering, frozen, place_of
 from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.sweeps import NARROWING
@@ -21,12 +22,24 @@ def _check(call: Call, checks: Checks) -> Step:
     units: tuple[UnitSet, ...] = call.clauses["on"]
     side: Side = call.one("of")
     tokens: int = call.one("until")["tokens"]
-    model = model_of(units) or checks.only_model(call)
-    checks.check_side(call, side, model, "of")
+    models = models_of(units, model_of(units) or checks.only_model(call))
+    model, *others = models
+    for one in models:
+        checks.check_side(call, side, one, "of")
+    if others:
+        check_beside(call, checks, side, models, "of")
     checks.check_contexts(call, model, side, "of")
     ends = between(call, checks, model)
-    found = _dictionaries(call, checks, term, ends, model, tokens)
-    return Step(call.name, "fit", "dictionary", model, dictionaries=found, learned_from=side)
+    found = _dictionaries(call, checks, term, ends, models, tokens)
+    return Step(
+        call.name,
+        "fit",
+        "dictionary",
+        model,
+        dictionaries=found,
+        learned_from=side,
+        beside=tuple(others),
+    )
 
 
 def _dictionaries(
@@ -34,21 +47,22 @@ def _dictionaries(
     checks: Checks,
     term: FitTerm,
     ends: tuple[Between, ...],
-    model: Model,
+    models: tuple[Model, ...],
     tokens: int,
 ) -> tuple[Fitted, ...]:
-    span = call.spans["objects"]
+    span, model = call.spans["objects"], models[0]
+    of = {one.id: one for one in models}
     found = []
     targets = tuple(one.read[0] for one in ends)
     for read, onto in ends:
         place = _short(read[0], targets)
-        widths = [activation_width(target, model) for target in read]
+        widths = [activation_width(t, of[t.model] if t.model else model) for t in read]
         d_in = None if None in widths else sum(d or 0 for d in widths)
         d_out = None if onto is None else activation_width(onto, model)
         for varying, given in variants(term.options):
             options = settled(given, tokens)
             _check_options(call, checks, options, tokens)
-            _check_objective(call, checks, term.architecture, options)
+            _check_objective(call, checks, term.architecture, options, len(models))
             _check_ends(call, checks, options, Between(read, onto))
             parts = [place] if len(ends) > 1 else []
             parts += [f"{name}={said(options[name])}" for name in varying]
@@ -102,12 +116,15 @@ def _check_options(call: Call, checks: Checks, options: dict[str, Any], tokens: 
         )
 
 
-def _check_objective(call: Call, checks: Checks, name: str, options: dict[str, Any]) -> None:
+def _check_objective(
+    call: Call, checks: Checks, name: str, options: dict[str, Any], models: int
+) -> None:
     """End to end there is no error of single activations to learn from, or to begin anew by."""
     if options["objective"] == "mse":
         return
     used = [
         (name in ("gated", "matryoshka"), f"`{name}` rebuilds activations in more than one way"),
+        (models > 1, "a crosscoder of several models has no one output"),
         (options.get("alpha"), "AuxK rebuilds an activation's error"),
         (options.get("resample"), "features are resampled by an activation's error"),
         (options["workers"] > 1, "the model runs at every step, in one process"),
@@ -179,6 +196,7 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
         objective=term.options["objective"],
         workers=term.options["workers"],
         place=place_of(call.verb_span),
+        beside=tuple(lowering.run(side, model) for model in step.beside),
     )
     lowering.add(replace(fit, stored_by=_stored_by(fit, lowering)))
 
@@ -188,7 +206,7 @@ def _stored_by(fit: Fit, lowering: Lowering) -> str | None:
     if fit.store is None:
         return None
     for task in (t for t in lowering.tasks if isinstance(t, Fit)):
-        is_same = (task.store, task.run) == (fit.store, fit.run)
+        is_same = (task.store, task.runs) == (fit.store, fit.runs)
         if is_same and set(fit.targets) <= set(task.targets):
             return task.stored_by or task.step
     return None
@@ -200,7 +218,7 @@ VERB = Verb(
     "share one forward pass.",
     Clause("method", "the architecture and its options", required=True),
     {
-        "on": Clause("units", "the sites, a dictionary each", required=True, many=True),
+        "on": Clause("crossing", "the sites, a dictionary each", required=True, many=True),
         "to": Clause("units", "what transcoders rebuild, each of a site", many=True),
         "of": Clause("data", "the data", required=True),
         "until": Clause("options", "when to end: tokens=50M", required=True, options=UNTIL),

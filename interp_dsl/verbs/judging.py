@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from interp_dsl.plan.algebra import Literal, Metric
-from interp_dsl.plan.dictionaries import DictionaryOf, EvaluateDictionary, Judged
+from interp_dsl.plan.dictionaries import OF_REBUILT, DictionaryOf, EvaluateDictionary, Judged
+from interp_dsl.verbs.beside import check_beside
 from interp_dsl.verbs.lowering import Lowering, frozen, place_of
 from interp_dsl.verbs.signature import Checks, Function, Parameter
-from interp_dsl.verbs.values import Call, DictionaryTerm, FindingTerm, Model, Side, Step
+from interp_dsl.verbs.values import Call, DictionaryTerm, FindingTerm, Keyed, Model, Side, Step
 
 _AGAINST = Parameter("word", "zero", "what stands for losing the site", ("zero", "mean"))
 
@@ -114,7 +115,11 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
                 call.spans[word],
                 help="evaluate on (DATA under …)" if word == "under" else None,
             )
-    checks.check_side(call, side, model, "on")
+    models = (model, *term.step.beside)
+    for one in models:
+        checks.check_side(call, side, one, "on")
+    if term.step.beside:
+        check_beside(call, checks, side, models, "on")
     checks.check_contexts(call, model, side, "on")
     if term.step.learned_from is not None:
         warn_of_same(
@@ -127,6 +132,7 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
             "fit one part and judge on another: let held = DATA where index >= 4000",
         )
     names: list[str] = []
+    by_model: list[str] = []
     for finding in call.clauses["measure"]:
         if finding.function not in MEASURES:
             checks.error(
@@ -141,6 +147,7 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
             target = dict(finding.arguments)["target"]
             checks.check_labels(call, side, model, target, "measure")
         names += rows_of(finding)
+        by_model += rows_of(finding) if finding.function in OF_REBUILT else ()
     for name in dict.fromkeys(n for n in names if names.count(n) > 1):
         checks.error(
             "E309",
@@ -158,6 +165,9 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
         lacks=("base", "effect", "normalized"),
         dictionaries=term.fitted if len(term.fitted) > 1 else (),
         n_rows=1,
+        keyed=(Keyed("model", tuple(m.name for m in models), tuple(by_model)),)
+        if term.step.beside
+        else (),
     )
 
 
@@ -178,7 +188,8 @@ def _check_reference(
             label="there are no cosines between them and those of "
             f"`{term.step.name}`, {term.fitted[0].d_rebuilt:,} wide",
         )
-    if finding.function != "mmcs" and reference.step.model != term.step.model:
+    ours, theirs = ((s.model, *s.beside) for s in (term.step, reference.step))
+    if finding.function != "mmcs" and ours != theirs:
         checks.error(
             "E307",
             f"`{reference.step.name}` is of another model than `{term.step.name}`",
@@ -238,5 +249,6 @@ def lower(call: Call, step: Step, lowering: Lowering, term: DictionaryTerm) -> N
             any(m.function in SPLICED for m in measures),
             lowering.width(call.one("on"), step.model),
             place=place_of(call.verb_span),
+            beside=tuple(lowering.run(call.one("on"), m) for m in term.step.beside),
         )
     )
