@@ -12,6 +12,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from interp_dsl.dictionaries.crossing import lengths, relative
 from interp_dsl.dictionaries.dictionary import Dictionary
 from interp_dsl.dictionaries.measures import (
     Ratio,
@@ -23,7 +24,7 @@ from interp_dsl.dictionaries.measures import (
     score,
 )
 from interp_dsl.engine.harvest import Block, Harvest, joined
-from interp_dsl.engine.kept_dictionaries import read_dictionaries
+from interp_dsl.engine.kept_dictionaries import decoders, read_dictionaries
 from interp_dsl.engine.likeness import Compared, Likeness
 from interp_dsl.engine.probing import Probing
 from interp_dsl.engine.report import Report
@@ -99,8 +100,21 @@ def judge(task: EvaluateDictionary, state: State, folder: RunFolder, report: Rep
     harvest.through(seen)
     means = {t: s.mean for t, s in spreads.items()}
     passed = _passed(task, harvest, found, means) if task.splices else {}
-    scored = _scored(task, parts, held, spreads, passed, likeness, probing, state.seed)
+    shares = _shares(task, found, folder) if task.beside else {}
+    scored = _scored(task, parts, held, spreads, passed, likeness, probing, shares, state.seed)
     return scored, {**split_rows(task, likeness), **probing.rows()}
+
+
+def _shares(
+    task: EvaluateDictionary, found: Sequence[Dictionary], folder: RunFolder
+) -> dict[Part, Tensor]:
+    """The relative norms [d_sae] of what each part writes among all of its dictionary's."""
+    held: dict[Part, Tensor] = {}
+    for i, (one, dictionary) in enumerate(zip(task.of.fitted, found, strict=True)):
+        own = dict(zip(one.read, decoders(folder, task.of.step, one, dictionary), strict=True))
+        norms = lengths([torch.cat([own[t] for t in place], 1) for place in one.parts])
+        held |= {Part(i, p): x for p, x in zip(one.parts, relative(norms).T.cpu(), strict=True)}
+    return held
 
 
 def _by_part(one: Fitted, made: Tensor, block: Block) -> Iterator[tuple[Place, Tensor]]:
@@ -120,7 +134,7 @@ def _passed(
     each part."""
     counts = harvest.predictions.double()
     sums: Losses = {"ce": {}, "kl": {}, "tokens": {"": counts}}
-    ablations = {str(dict(m.arguments)["ablation"]) for m in task.measures if m.arguments}
+    ablations = {str(m.given["ablation"]) for m in task.measures if m.function in SCORES}
     has_kl = any(m.function == "kl_div_score" for m in task.measures)
 
     def add(kind: str, name: Any, values: Tensor, predicted: Tensor, examples: Tensor) -> None:
@@ -170,6 +184,7 @@ def _scored(
     passed: Losses,
     likeness: Likeness,
     probing: Probing,
+    shares: dict[Part, Tensor],
     seed: int,
 ) -> Scored:
     rows: list[dict[str, Any]] = []
@@ -193,10 +208,13 @@ def _scored(
                 told = probing.told(i, measure)
             else:
                 numbers = likeness.of(i, measure)
+                if measure.function == "exclusive":
+                    is_own = shares[part][made.density > 0] >= measure.given["least"]
+                    numbers = {measure.name: float(is_own.double().mean())}
                 if numbers is None:
                     numbers = {measure.name: _of_density(measure.function, made.density)}
                 for name, value in numbers.items():
-                    rows.append({**about, "metric": name, "value": value})
+                    rows.append({**about, **of, "metric": name, "value": value})
                     values.append(torch.full_like(spreads[part.place].count, torch.nan))
                 continue
             rows += [{**about, **of, "metric": k, **_told(r, seed)} for k, r in told.items()]

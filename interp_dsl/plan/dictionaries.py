@@ -178,12 +178,12 @@ class DictionaryOf:
         return tuple(f"{self.step}[{f.label}]" if f.label else self.step for f in self.fitted)
 
 
-OF_REBUILT = (
+BY_MODEL = (
     "mse", "fvu", "explained_variance", "cosine", "l2_ratio", "ce_loss_score", "loss_recovered",
-    "kl_div_score",
+    "kl_div_score", "exclusive",
 )  # fmt: skip
-"""Measures of what is rebuilt, which are of each model apart where a dictionary is of several; all
-others are of its features."""
+"""Measures that are told of each model apart where a dictionary is of several: those of what is
+rebuilt, and of whose features are. All others are of its features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ class Judged:
     @property
     def is_by_model(self) -> bool:
         """Whether it is told of each model apart."""
-        return self.function in OF_REBUILT
+        return self.function in BY_MODEL
 
     @property
     def compared(self) -> tuple[Target, ...]:

@@ -58,6 +58,8 @@ def weights_cost(task: InspectWeights, known: Sizes) -> Cost:
     (fitted,) = task.of.fitted
     if model is None or fitted.d_in is None:
         return UNKNOWN
+    if task.method == "norms":
+        return Cost(flops=4.0 * counted(task) * fitted.d_in)
     if task.method == "logits":
         others, width = model.d_vocab, model.d_model
     else:

@@ -199,6 +199,11 @@ READINGS: dict[str, Function] = {
             {"top": Parameter("int", 10, "features beside each", least=1)},
         ),
         Function(
+            "norms",
+            "How much a crosscoder's feature writes at each place, or in each model (Lindsey et "
+            "al. 2024).",
+        ),
+        Function(
             "cofiring",
             "The features that fire on the same tokens.",
             {
@@ -219,7 +224,7 @@ READINGS: dict[str, Function] = {
         ),
     )
 }
-OF_WEIGHTS = ("logits", "nearest")
+OF_WEIGHTS = ("logits", "nearest", "norms")
 """Ways to look at features that read no data."""
 WRITTEN = (
     "embed", "pos_embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "head",

@@ -63,6 +63,14 @@ def _check_weights(call: Call, checks: Checks, term: FeaturesTerm, how: ReadingT
             label="no data are read",
             help="leave `on` away",
         )
+    if how.method == "norms" and not term.fitted.others:
+        checks.error(
+            "E306",
+            "`norms()` compares the places of a crosscoder",
+            call.spans["by"],
+            label=f"`{term.step.name}` is of {term.fitted.place}",
+            help="fit one: on together(L0.resid_pre, L0.resid_post)",
+        )
     target = term.fitted.onto or term.fitted.target
     is_written = target.site.kind in WRITTEN and not term.fitted.others
     if how.method == "logits" and not is_written:
@@ -117,7 +125,7 @@ VERB = Verb(
     Clause("features", "the features: features(sae), sae[12]", required=True),
     {
         "by": Clause("reading", "how to look at them", required=True),
-        "on": Clause("data", "the data; none for logits() and nearest()"),
+        "on": Clause("data", "the data; none for logits(), nearest() and norms()"),
     },
     _check,
     _lower,

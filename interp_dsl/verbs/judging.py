@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from interp_dsl.plan.algebra import Literal, Metric
-from interp_dsl.plan.dictionaries import OF_REBUILT, DictionaryOf, EvaluateDictionary, Judged
+from interp_dsl.plan.dictionaries import BY_MODEL, DictionaryOf, EvaluateDictionary, Judged
 from interp_dsl.verbs.beside import check_beside
 from interp_dsl.verbs.lowering import Lowering, frozen, place_of
 from interp_dsl.verbs.signature import Checks, Function, Parameter
@@ -37,6 +37,20 @@ MEASURES: dict[str, Function] = {
             "kl_div_score",
             "The part of the divergence made by ablation that the reconstruction avoids.",
             {"ablation": _AGAINST},
+        ),
+        Function(
+            "exclusive",
+            "Of a crosscoder of several models the share of the features that fire which write in "
+            "one alone.",
+            {
+                "least": Parameter(
+                    "number",
+                    0.9,
+                    "the relative decoder norm from which on a feature is a model's own",
+                    least=0,
+                    most=1,
+                )
+            },
         ),
         Function(
             "mmcs",
@@ -143,11 +157,18 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
             )
             continue
         _check_reference(call, checks, term, finding)
+        if finding.function == "exclusive" and not term.step.beside:
+            checks.error(
+                "E306",
+                f"`{term.step.name}` is of one model, whose features all are",
+                call.spans["measure"],
+                label="exclusive() is measured of a crosscoder of several models",
+            )
         if finding.function == "sparse_probing":
             target = dict(finding.arguments)["target"]
             checks.check_labels(call, side, model, target, "measure")
         names += rows_of(finding)
-        by_model += rows_of(finding) if finding.function in OF_REBUILT else ()
+        by_model += rows_of(finding) if finding.function in BY_MODEL else ()
     for name in dict.fromkeys(n for n in names if names.count(n) > 1):
         checks.error(
             "E309",
