@@ -28,7 +28,8 @@ def _check(call: Call, checks: Checks) -> Step:
         checks.check_side(call, side, one, "of")
     if others:
         check_beside(call, checks, side, models, "of")
-    checks.check_contexts(call, model, side, "of")
+    else:
+        checks.check_contexts(call, model, side, "of")
     ends = between(call, checks, model)
     found = _dictionaries(call, checks, term, ends, models, tokens)
     return Step(
@@ -122,9 +123,16 @@ def _check_objective(
     """End to end there is no error of single activations to learn from, or to begin anew by."""
     if options["objective"] == "mse":
         return
+    if models > 1:
+        checks.error(
+            "E306",
+            f"objective={options['objective']} is of what one model says",
+            call.spans["objects"],
+            label=f"this crosscoder is of {models} models",
+            help="leave `objective` away",
+        )
     used = [
         (name in ("gated", "matryoshka"), f"`{name}` rebuilds activations in more than one way"),
-        (models > 1, "a crosscoder of several models has no one output"),
         (options.get("alpha"), "AuxK rebuilds an activation's error"),
         (options.get("resample"), "features are resampled by an activation's error"),
         (options["workers"] > 1, "the model runs at every step, in one process"),

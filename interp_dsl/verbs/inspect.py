@@ -38,8 +38,8 @@ def _check_data(
     models = (term.step.model, *term.step.beside)
     for model in models:
         checks.check_side(call, side, model, "on")
-    checks.check_contexts(call, models[0], side, "on")
     if len(models) == 1:
+        checks.check_contexts(call, models[0], side, "on")
         return
     check_beside(call, checks, side, models, "on")
     if how.method == "ablation":

@@ -134,7 +134,8 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
         checks.check_side(call, side, one, "on")
     if term.step.beside:
         check_beside(call, checks, side, models, "on")
-    checks.check_contexts(call, model, side, "on")
+    else:
+        checks.check_contexts(call, model, side, "on")
     if term.step.learned_from is not None:
         warn_of_same(
             call,
