@@ -114,9 +114,10 @@ class Start:
         """A part of a layer at all positions, [R, T, …]."""
         return self._rows(self._kept(part)[layer])
 
-    def before(self, part: str, layer: int) -> Tensor:
-        """The same at the positions that are not computed again, [R, position, …]."""
-        return self._rows(self._kept(part)[layer][:, : self.position])
+    def before(self, part: str, layer: int, room: Tensor | None = None) -> Tensor:
+        """The same at the positions that are not computed again, [R, position, …]; in `room` where
+        it is given."""
+        return self._rows(self._kept(part)[layer][:, : self.position], room)
 
     def after(self, part: str, layer: int) -> Tensor:
         """The same at the other positions, [R, T - position, …]."""
@@ -126,10 +127,13 @@ class Start:
         """The same at positions [R, r], [R, r, …]."""
         return entries(self._kept(part)[layer], self.rows[:, None], positions)
 
-    def merged(self, part: str, layer: int, new: Tensor, first: int) -> Tensor:
-        """The same from position `first` on, with `new` [R, c, …] at the changed positions."""
+    def merged(
+        self, part: str, layer: int, new: Tensor, first: int, room: Tensor | None = None
+    ) -> Tensor:
+        """The same from position `first` on, with `new` [R, c, …] at the changed positions; in
+        `room` [R, T - first, …] where it is given."""
         assert self.changed is not None
-        kept = self._rows(self._kept(part)[layer][:, first:])
+        kept = self._rows(self._kept(part)[layer][:, first:], room)
         rows = torch.arange(len(kept))[:, None]
         return kept.index_put_(
             (moved(rows, kept.device), moved(self.changed - first, kept.device)), new
@@ -149,5 +153,5 @@ class Start:
         assert kept is not None
         return kept
 
-    def _rows(self, x: Tensor) -> Tensor:
-        return x.index_select(0, moved(self.rows, x.device))
+    def _rows(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        return torch.index_select(x, 0, moved(self.rows, x.device), out=out)

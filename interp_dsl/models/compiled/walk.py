@@ -143,9 +143,27 @@ class Walk:
         if start and start.position:
             if self._shares(start, layer):
                 return x, self._shared(start, q, k, v, layer)
-            k = torch.cat([start.before("keys", layer), k], 1)
-            v = torch.cat([start.before("values", layer), v], 1)
+            k, v = self._joined("keys", k, layer), self._joined("values", v, layer)
         return x, self._mixed(q, k, v, layer)
+
+    def _joined(self, part: str, own: Tensor, layer: int) -> Tensor:
+        """Keys or values [B, T, …] of a layer: the earlier ones from memory, then the rows' `own`
+        [B, t, …]."""
+        start = self.start
+        assert start is not None
+        room = self._room(part, own)
+        if room is None:
+            return torch.cat([start.before(part, layer), own], 1)
+        start.before(part, layer, room[:, : start.position])
+        room[:, start.position :] = own
+        return room
+
+    def _room(self, part: str, own: Tensor) -> Tensor | None:
+        """Room for keys or values of all positions; None where a gradient needs them later, or a
+        device has its own."""
+        if not self.in_place or own.device.type != "cpu":
+            return None
+        return self.model.room(part, own, own.shape[0], self.length, *own.shape[2:])
 
     def _shares(self, start: Start, layer: int) -> bool:
         """Do many rows attend to the same earlier keys, and to all of them, mostly to these?"""
@@ -174,7 +192,8 @@ class Walk:
         assert start is not None
         q, k, v = self.projections("qkv", x, layer)
         q, (k, v) = self._queries(q, layer), self._keys_values(k, v, layer)
-        k, v = start.merged("keys", layer, k, 0), start.merged("values", layer, v, 0)
+        k = start.merged("keys", layer, k, 0, self._room("keys", k))
+        v = start.merged("values", layer, v, 0, self._room("values", v))
         self._hold_from(start.position)
         self.is_narrow = False
         if self._trims(layer):
