@@ -8,7 +8,7 @@ A step takes whole prompts. The plain pass is shared; each dictionary has one mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ EVERY = 16
 """Steps after which a checkpoint may be written."""
 
 
-def through_model(task: Fit, fitting: Fitting, harvest: Harvest) -> Iterator[Turn | None]:
+def through_model(task: Fit, fitting: Fitting, harvest: Harvest) -> Generator[Turn | None]:
     """Steps on whole prompts, in the order of the stream."""
     count = harvest.prompts_of(task.inputs)
     while fitting.done < task.steps:

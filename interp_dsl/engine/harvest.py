@@ -150,12 +150,22 @@ class Harvest:
     def _in_order(self, held: Block) -> Block:
         return {target: held[target] for target in self.targets}
 
-    def block(self, start: int, stop: int) -> Block:
-        """The stream's rows start to stop, in their order."""
+    @property
+    def sets_precision(self) -> bool:
+        """Whether passes multiply in another precision than the process does otherwise."""
+        try:
+            whole = torch.get_float32_matmul_precision()
+        except RuntimeError:  # the process has set it by backend, which torch does not sum up
+            return True
+        return whole != "highest" or any(b.executor.tf32 for b in self._benches.values())
+
+    def block(self, start: int, stop: int, check: Callable[[], None] = lambda: None) -> Block:
+        """The stream's rows start to stop, in their order. `check` is called before every pass, and
+        may raise."""
         held: Block = {}
         place = 0
         for stretch in self.stream.stretches(start, stop):
-            self._stretch(stretch, held, place, stop - start)
+            self._stretch(stretch, held, place, stop - start, check)
             place += stretch.stop - stretch.start
         return held
 
@@ -175,12 +185,15 @@ class Harvest:
         """The order in which the rows of block `number` are used."""
         return torch.from_numpy(self.stream.shuffled(number, size)).to(self.device)
 
-    def _stretch(self, stretch: Stretch, held: Block, place: int, size: int) -> None:
+    def _stretch(
+        self, stretch: Stretch, held: Block, place: int, size: int, check: Callable[[], None]
+    ) -> None:
         """Write a stretch's rows to the block from `place` on."""
         ends = np.concatenate([[0], self.stream.counts[stretch.examples].cumsum()])
         examples = torch.from_numpy(np.ascontiguousarray(stretch.examples))
 
         def work(first: int, last: int) -> None:
+            check()
             start, stop = max(stretch.start, ends[first]), min(stretch.stop, ends[last])
             if stop <= start:
                 return

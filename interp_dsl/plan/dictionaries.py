@@ -143,6 +143,12 @@ class Fit:
         return self.tokens // self.inputs
 
     @property
+    def looks_ahead(self) -> bool:
+        """Whether there is a next block that may be made while one is learned from."""
+        has_next = self.buffer < self.steps * self.inputs
+        return has_next and self.objective == "mse" and self.workers == 1
+
+    @property
     def sites(self) -> SitesOf:
         return sites_of(self.runs, self.targets)
 

@@ -50,9 +50,10 @@ def fitted(task: Fit, known: Sizes) -> Iterator[str]:
     if all(one.d_in is not None for one in task.dictionaries):
         parameters = task.workers * sum(map(parameter_bytes, task.dictionaries))
         step = max(step_bytes(one, task.inputs) for one in task.dictionaries)
+        following = " and as much for the next" if task.looks_ahead else ""
         yield (
-            f"buffer {quantity(buffer_bytes(task))}B, parameters, moments and a checkpoint "
-            f"{quantity(parameters)}B, a step {quantity(step)}B"
+            f"buffer {quantity(buffer_bytes(task))}B{following}, parameters, moments and a "
+            f"checkpoint {quantity(parameters)}B, a step {quantity(step)}B"
         )
 
 

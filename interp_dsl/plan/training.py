@@ -37,7 +37,7 @@ def fit_cost(task: Fit, known: Sizes) -> Cost:
     return replace(
         harvest,
         flops=(harvest.flops or 0.0) + training,
-        bytes=buffer_bytes(task) + task.workers * sum(map(parameter_bytes, task.dictionaries)),
+        bytes=blocks_bytes(task) + task.workers * sum(map(parameter_bytes, task.dictionaries)),
         peak=max(harvest.peak or 0, largest),
         is_bound=False,
     )
@@ -90,7 +90,7 @@ def step_flops(one: Fitted, inputs: int) -> float:
 
 
 def buffer_bytes(task: Fit) -> int:
-    """The block of activations in hand."""
+    """A block of activations."""
     widths: dict[Target, int] = {}
     for one in task.dictionaries:
         if one.onto is not None:
@@ -98,6 +98,11 @@ def buffer_bytes(task: Fit) -> int:
         # a crosscoder stands alone, so the first place may stand for all of its places
         widths[one.target] = one.d_in or 0
     return BYTES * task.buffer * sum(widths.values())
+
+
+def blocks_bytes(task: Fit) -> int:
+    """What is held of them: where the next is made meanwhile, two."""
+    return buffer_bytes(task) * (2 if task.looks_ahead else 1)
 
 
 def parameter_bytes(one: Fitted) -> int:
