@@ -16,6 +16,7 @@ from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State, canonical
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.edits import Edit
+from interp_dsl.models.executor import Pass
 from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.dictionaries import run_of, sites_of
 from interp_dsl.plan.places import Site, Target, model_name
@@ -123,16 +124,26 @@ class Harvest:
         """The logits [B, T, V] of examples in each run, and their activations."""
         logits: dict[Run, Tensor] = {}
         held: Block = {}
-        for run, sites in self._sites.items():
-            found = self._benches[run].forward("plain", examples, sites=sites, reading="everywhere")
+        for run in self._sites:
+            found, own = self.passed(run, examples)
             logits[run] = found.logits
-            held |= self._activations(run, found.sites, examples)
+            held |= own
         return logits, self._in_order(held)
+
+    def passed(
+        self, run: Run, examples: Tensor, edits: Sequence[Edit] = (), sites: Sequence[Site] = ()
+    ) -> tuple[Pass, Block]:
+        """A whole pass of examples, which keeps further sites, and the activations of its targets;
+        under edits only the former."""
+        own = () if edits else self._sites[run]
+        found = self._benches[run].forward(
+            "plain", examples, sites=(*own, *sites), reading="everywhere", more=edits
+        )
+        return found, {} if edits else self._activations(run, found.sites, examples)
 
     def logits(self, run: Run, examples: Tensor, edits: Sequence[Edit]) -> Tensor:
         """The logits [B, T, V] of examples in a run under edits."""
-        bench = self._benches[run]
-        return bench.forward("plain", examples, reading="everywhere", more=edits).logits
+        return self.passed(run, examples, edits)[0].logits
 
     def _owners(self, examples: Tensor) -> Tensor:
         return examples.repeat_interleave(self._kept[examples].sum(1))

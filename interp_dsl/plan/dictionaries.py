@@ -18,7 +18,8 @@ class Fitted:
     side by side, those of one model together. `label` tells it from its neighbours (`L8`, `k=32`),
     empty where it stands alone. `options` are all of its architecture's, none left open. `d_in` and
     `d_out`, None where it is no other than `d_in`, are of all that is read and rebuilt; None where
-    the model's sizes are not at hand."""
+    the model's sizes are not at hand. `downstream`: the streams that later layers read, where these
+    too are to be what they are."""
 
     label: str
     target: Target
@@ -28,6 +29,7 @@ class Fitted:
     onto: Target | None = None
     d_out: int | None = None
     others: tuple[Target, ...] = ()
+    downstream: tuple[Site, ...] = ()
 
     @property
     def read(self) -> tuple[Target, ...]:
@@ -141,6 +143,11 @@ class Fit:
     def steps(self) -> int:
         """Training steps; what does not fill the last of them is left out."""
         return self.tokens // self.inputs
+
+    @property
+    def downstream(self) -> tuple[Site, ...]:
+        """The streams behind any of its dictionaries that are to be what they are."""
+        return tuple(dict.fromkeys(site for d in self.dictionaries for site in d.downstream))
 
     @property
     def looks_ahead(self) -> bool:

@@ -42,6 +42,10 @@ def fitted(task: Fit, known: Sizes) -> Iterator[str]:
     if task.objective != "mse":
         what = {"kl": "the divergence of", "ce": "the cross-entropy of"}[task.objective]
         yield f"the loss: {what} what the model says with each spliced in; whole prompts at a step"
+        for one in (d for d in task.dictionaries if d.downstream):
+            streams = f"{len(one.downstream)} stream{'s' * (len(one.downstream) > 1)}"
+            weight = one.option("downstream")
+            yield f"and {weight:g} times the squared error in {streams} behind {one.place}"
     if task.workers > 1:
         each = task.inputs // task.workers
         yield f"{task.workers} processes with all parameters, {each:,} activations of a step each"

@@ -44,6 +44,13 @@ _COMMON: dict[str, Parameter] = {
         "(Braun et al. 2024)",
         ("mse", "kl", "ce"),
     ),
+    "downstream": Parameter(
+        "number",
+        0.0,
+        "end to end, the weight of the squared error in the streams that later layers read (Braun "
+        "et al. 2024)",
+        least=0,
+    ),
     "workers": Parameter(
         "int", 1, "processes that each take a part of every step, on a processor", least=1
     ),

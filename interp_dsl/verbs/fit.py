@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from interp_dsl.plan.dictionaries import Fit, Fitted
-from interp_dsl.plan.places import Target
+from interp_dsl.plan.places import Site, Target
 from interp_dsl.verbs.beside import check_beside
 from interp_dsl.verbs.dictionaries import UNTIL, activation_width, said, settled, variants
 from interp_dsl.verbs.fit_places import Between, between, model_of, models_of
@@ -71,7 +71,8 @@ def _dictionaries(
             kept = {name: value for name, value in options.items() if name != "store"}
             held = tuple(sorted(frozen(kept).items()))
             label, name = ", ".join(parts), term.architecture
-            found.append(Fitted(label, read[0], name, held, d_in, onto, d_out, read[1:]))
+            behind = _downstream(call, checks, options, onto or read[-1], model)
+            found.append(Fitted(label, read[0], name, held, d_in, onto, d_out, read[1:], behind))
     if len({d.label for d in found}) < len(found):
         checks.error("E302", "a value stands twice in a list", span)
     return tuple(found)
@@ -147,6 +148,43 @@ def _check_objective(
                 label=why,
                 help="take relu, topk, batch_topk or jumprelu, with objective and no such option",
             )
+
+
+def _downstream(
+    call: Call, checks: Checks, options: dict[str, Any], last: Target, model: Model
+) -> tuple[Site, ...]:
+    """The streams that layers behind a place read, where these count."""
+    if not options["downstream"]:
+        return ()
+    span, shape = call.spans["objects"], model.facts.shape if model.facts else None
+    if options["objective"] == "mse":
+        checks.error(
+            "E306",
+            "with objective=mse the model does not run behind what is rebuilt",
+            span,
+            label="`downstream` counts what later layers read",
+            help="say objective=kl, or leave `downstream` away",
+        )
+        return ()
+    if shape is None:
+        checks.error(
+            "E306",
+            "`downstream` needs the model's configuration, which is not at hand before the run",
+            span,
+            help="leave it away, or fetch the model first",
+        )
+        return ()
+    first = (last.site.layer or 0) + (2 if last.site.kind == "resid_post" else 1)
+    found = tuple(Site("resid_pre", layer) for layer in range(first, shape.n_layers))
+    if not found:
+        checks.error(
+            "E306",
+            f"no later layer reads a stream behind {last.place}",
+            span,
+            label=f"`{model.name}` has {shape.n_layers} layers",
+            help="leave `downstream` away: the objective is of what comes behind the last",
+        )
+    return found
 
 
 def _check_ends(call: Call, checks: Checks, options: dict[str, Any], ends: Between) -> None:
