@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from interp_dsl.plan.places import Site
+from interp_dsl.plan.starts import joined
 from interp_dsl.plan.tasks import DataSize, ModelSize
 from interp_dsl.plan.work import Reads
 
@@ -42,12 +43,19 @@ def remembered_bytes(parts: Collection[str], model: ModelSize, data: DataSize) -
 
 
 def token_bytes(model: ModelSize) -> int:
-    """A position's share of a batch where it is largest: in attention the stream, its norm, queries
-    to outputs, in the MLP the stream, its norm, the activations and a gate's."""
+    """A position's share of a batch where it is largest: room for queries, keys and values, or the
+    MLP's activations and a gate's; with it the stream and its norm, or the stream, the queries of
+    rows that are taken up late, and z."""
     heads, kv = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
-    attention = 2 * model.d_model + 2 * heads + 2 * kv
-    mlp = 2 * model.d_model + (4 if model.is_gated else 1) * model.d_mlp
-    return BYTES * max(attention, mlp)
+    room = max(heads + 2 * kv, (4 if model.is_gated else 1) * model.d_mlp)
+    return BYTES * (room + model.d_model + max(model.d_model, 2 * heads))
+
+
+def joined_bytes(model: ModelSize, rows: int, positions: int, data: DataSize) -> int:
+    """Keys and values of all positions that some rows of a batch at a time attend to, once more
+    those that were before; each row has so many positions of its own."""
+    width = model.n_kv_heads * model.d_head
+    return 3 * BYTES * joined(rows, positions, data.width, width) * data.width * width
 
 
 def edge_token_bytes(model: ModelSize, travels: bool = False) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -110,13 +110,18 @@ class Start:
         [n, position, …]."""
         return self._kept(part)[layer][:, : self.position]
 
+    def of(self, rows: slice) -> Start:
+        """The same of some of the rows."""
+        changed = None if self.changed is None else self.changed[rows]
+        return replace(self, rows=self.rows[rows], changed=changed)
+
     def all(self, part: str, layer: int) -> Tensor:
         """A part of a layer at all positions, [R, T, …]."""
         return self._rows(self._kept(part)[layer])
 
-    def before(self, part: str, layer: int) -> Tensor:
-        """The same at the positions that are not computed again, [R, position, …]."""
-        return self._rows(self._kept(part)[layer][:, : self.position])
+    def continued(self, part: str, layer: int, new: Tensor) -> Tensor:
+        """The same, `new` [R, T - position, …] at the positions that are computed again."""
+        return torch.cat([self._rows(self._kept(part)[layer][:, : self.position]), new], 1)
 
     def after(self, part: str, layer: int) -> Tensor:
         """The same at the other positions, [R, T - position, …]."""
