@@ -15,6 +15,25 @@ TOGETHER = 2**20
 processor, where one has fewer."""
 
 
+SLOPED = 4_096
+"""Tokens whose slopes are taken at once: a slope keeps what all layers made."""
+WRITTEN = 2**25
+"""Numbers that all senders of a batch write in a graph of edges."""
+SHARE = 4
+"""How many times fewer of these are written where slopes are taken."""
+
+
+def sloped_bytes(model: ModelSize, data: DataSize, senders: int) -> int:
+    """What a batch holds whose slopes are taken: of every layer what it made and its gradient; for
+    edges also of all `senders` what each writes, in the run and its source, how these differ, and
+    about as much again of what the heads read, its gradients and their products."""
+    rows = max(1, SLOPED // data.width)
+    if senders:
+        rows = max(1, WRITTEN // SHARE // (senders * data.width * model.d_model))
+    tokens = min(rows, data.n) * data.width
+    return tokens * (2 * model.n_layers * token_bytes(model) + 6 * BYTES * senders * model.d_model)
+
+
 def site_bytes(site: Site, model: ModelSize, data: DataSize) -> int:
     """One captured site of all examples."""
     width = {
@@ -63,8 +82,13 @@ def edge_token_bytes(model: ModelSize, travels: bool = False) -> int:
     the source differs, and what each head of a layer reads as queries, keys and values. Where
     effects travel before they enter, what each writes in the run too, how it differs, and their
     sum."""
-    writers = model.n_layers * (model.n_heads + 1) + 2
-    return BYTES * model.d_model * ((5 if travels else 2) * writers + 6 * model.n_heads)
+    written = (5 if travels else 2) * writers(model)
+    return BYTES * model.d_model * (written + 6 * model.n_heads)
+
+
+def writers(model: ModelSize) -> int:
+    """The nodes that write to the residual stream, at most."""
+    return model.n_layers * (model.n_heads + 1) + 2
 
 
 def read_bytes(model: ModelSize, read: Reads, positions: int) -> int:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.compiled import prefix
@@ -17,6 +16,7 @@ from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.edits import Edit
 from interp_dsl.plan import starts
 from interp_dsl.plan.places import Site
+from tests.largest import Largest
 from tests.models.running import MODELS, compiled, executor, prompts, sites_of
 from tests.models.test_compiled import LENGTH, masked, one, same, scattered
 
@@ -180,22 +180,6 @@ def test_rows_attend_one_after_another(
     test_only_what_differs(name, with_mask)
 
 
-class Largest(TorchDispatchMode):
-    """The most entries that any result of an operation has."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.entries = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        found = func(*args, **(kwargs or {}))
-        if isinstance(found, Tensor):
-            self.entries = max(self.entries, found.untyped_storage().nbytes() // 4)
-        return found
-
-
 @pytest.mark.parametrize("is_narrow", [False, True])
 def test_keys_of_many_rows_are_never_held_together(
     is_narrow: bool, monkeypatch: pytest.MonkeyPatch
@@ -213,7 +197,7 @@ def test_keys_of_many_rows_are_never_held_together(
         model.resume(memory, rows, 0, [edit], at + 1, length - 2, changed=changed, outputs=outputs)
     shape = model.facts.shape
     hidden = len(rows) * 2 * shape.d_mlp
-    assert hidden == largest.entries < len(rows) * length * shape.d_model
+    assert hidden == largest.bytes // 4 < len(rows) * length * shape.d_model
 
 
 @pytest.mark.parametrize("changes", [None, PLACES])
