@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -18,8 +18,8 @@ from interp_dsl.models.compiled.weights import Norm
 from interp_dsl.models.edits import Edit, entries, moved
 from interp_dsl.plan.starts import joined
 
-Made = Callable[[str, Start, slice], Tensor]
-"""Keys or values [r, T, …] of some rows: the part, the start of these rows, which they are."""
+Made = Callable[[Start, str, int, Tensor, Tensor | None], Tensor]
+"""Keys or values [r, T, …] of a start's rows: the part, the layer, what is new, room for them."""
 
 
 class Walk:
@@ -134,7 +134,8 @@ class Walk:
         if start and self.is_narrow:
             if start.is_local and layer == start.layer:
                 q = self._own_queries(x, layer)
-                return x, self._late(q, layer, lambda part, of, rows: of.all(part, layer))
+                nothing = q[:, :0]
+                return x, self._late(q, layer, {"keys": nothing, "values": nothing}, Start.all)
             return self._widened(x, layer)
         if self._trims(layer):
             k, v = self.projections("kv", x, layer)
@@ -147,26 +148,33 @@ class Walk:
         if start and start.position:
             if self._shares(start, layer):
                 return x, self._shared(start, q, k, v, layer)
-            new = {"keys": k, "values": v}
-            return x, self._late(
-                q, layer, lambda part, of, rows: of.continued(part, layer, new[part][rows])
-            )
+            return x, self._late(q, layer, {"keys": k, "values": v}, Start.continued)
         return x, self._mixed(q, k, v, layer)
 
-    def _late(self, q: Tensor, layer: int, made: Made) -> Tensor:
+    def _late(self, q: Tensor, layer: int, new: Mapping[str, Tensor], made: Made) -> Tensor:
         """z [B, t, head, d_head] of queries to keys and values that are `made` of the memory, for
         some rows at a time: a row has these at all positions, however few of its own it has."""
         assert self.start is not None
-        width, size = self.shape.n_kv_heads * self.shape.d_head, len(q)
+        n, (heads, d_head) = len(q), (self.shape.n_kv_heads, self.shape.d_head)
+        size = n
         if not self.taps.touches("pattern", layer):
-            size = joined(len(q), q.shape[1], self.length, width)
+            size = joined(n, q.shape[1], self.length, heads * d_head)
         found = []
-        for first in range(0, len(q), size):
-            rows = slice(first, first + size)
-            of = self.start.of(rows)
-            k, v = made("keys", of, rows), made("values", of, rows)
+        for rows in (slice(first, min(first + size, n)) for first in range(0, n, size)):
+            shape, of = (rows.stop - rows.start, self.length, heads, d_head), self.start.of(rows)
+            k, v = (
+                made(of, part, layer, new[part][rows], self._room(part, q, shape))
+                for part in ("keys", "values")
+            )
             found.append(self._mixed(q[rows], k, v, layer, rows))
         return torch.cat(found)
+
+    def _room(self, part: str, like: Tensor, shape: Sequence[int]) -> Tensor | None:
+        """Room for keys or values; None where a gradient needs them later, or a device has its
+        own."""
+        if not self.in_place or like.device.type != "cpu":
+            return None
+        return self.model.room(part, like, *shape)
 
     def _shares(self, start: Start, layer: int) -> bool:
         """Do many rows attend to the same earlier keys, and to all of them, mostly to these?"""
@@ -195,7 +203,6 @@ class Walk:
         assert start is not None
         q, k, v = self.projections("qkv", x, layer)
         q, (k, v) = self._queries(q, layer), self._keys_values(k, v, layer)
-        new = {"keys": k, "values": v}
         self._hold_from(start.position)
         self.is_narrow = False
         if self._trims(layer):
@@ -206,9 +213,7 @@ class Walk:
         else:
             x = start.merged("resid_pre", layer, x, start.position)
             q = start.merged("queries", layer, q, start.position)
-        return x, self._late(
-            q, layer, lambda part, of, rows: of.merged(part, layer, new[part][rows], 0)
-        )
+        return x, self._late(q, layer, {"keys": k, "values": v}, Start.whole)
 
     def _queries(self, q: Tensor, layer: int) -> Tensor:
         """Queries as attention takes them: normed and turned."""
