@@ -14,6 +14,9 @@ from interp_dsl.models.compiled.attention import Rotary
 from interp_dsl.models.compiled.description import Description
 from interp_dsl.models.compiled.weights import Block, Norm, Weights
 
+WIDEST = "widest"
+"""The room of what a layer makes of the stream: queries, keys and values, then the MLP's inputs."""
+
 
 class Compiled:
     """`work` counts rows × positions through the matrices of a layer: q, kv, out (W_O), mlp;
@@ -56,8 +59,8 @@ class Compiled:
         self, name: str, x: Tensor, weight: Tensor, bias: Tensor | None, reuse: bool
     ) -> Tensor:
         """x weightᵀ + bias, x [..., inner], weight [outer, inner]. With `reuse` the result stands
-        in room that the next product of this name overwrites: fresh memory costs a processor about
-        a tenth of a product."""
+        in room that the next product of this name overwrites, in whichever layer: fresh memory
+        costs a processor about a tenth of a product."""
         if not reuse or x.device.type != "cpu":
             return functional.linear(x, weight, bias)
         out = self.room(name, x, *x.shape[:-1], weight.shape[0])
@@ -79,7 +82,7 @@ class Compiled:
         description = self.description
         assert block.ln2 is not None and block.w_in is not None
         h = self.normed(x, block.ln2, description.norm)
-        h = self.product("hidden", h, block.w_in, None, reuse)
+        h = self.product(WIDEST, h, block.w_in, None, reuse)
         if description.shape.gated:
             h = h if block.b_in is None else h + block.b_in
             gate, linear = h.chunk(2, -1)
