@@ -16,6 +16,7 @@ from interp_dsl.engine.ahead import Abandoned, has_room
 from interp_dsl.engine.execute import execute
 from interp_dsl.engine.harvest import Harvest
 from interp_dsl.language.diagnostics import InterpError
+from tests.devices import needs_cuda
 
 from .plans import folder_in
 from .test_fit import RESAMPLED, _fit, _one, _plan, _same, _text
@@ -92,6 +93,32 @@ def test_what_goes_wrong_is_said_where_the_block_is_wanted() -> None:
     next(made)
     with pytest.raises(ValueError, match="no such block"):
         next(made)
+
+
+@needs_cuda
+def test_on_a_gpu_blocks_are_whole_before_they_are_used() -> None:
+    """Passes that take longer than the use of a block, and a use that overwrites it."""
+    device = torch.device("cuda")
+    weight = torch.randn(1024, 1024, device=device) / 32
+    spans = [(i, i + 4096) for i in range(0, 32768, 4096)]
+
+    class Slow(Blocks):
+        def block(self, start: int, stop: int, check: Callable[[], None] = lambda: None) -> Any:
+            x = torch.full((stop - start, 1024), float(start), device=device)
+            for _ in range(50):
+                x = (x @ weight).relu_()
+            return {"x": x}
+
+    harvest: Any = Slow()
+    harvest.device = device
+    found = []
+    for way in (ahead.in_turn, ahead.ahead):
+        sums = []
+        for held in way(harvest, spans):
+            sums.append(held["x"].double().sum())
+            held["x"].zero_()
+        found.append(torch.stack(sums))
+    assert torch.equal(*found) and len(found[0].unique()) > 1
 
 
 @pytest.mark.parametrize(
