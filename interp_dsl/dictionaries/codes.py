@@ -12,10 +12,10 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag
 
 from interp_dsl.dictionaries.crew import ALONE, Crew
-from interp_dsl.dictionaries.selection import largest, largest_of_batch
+from interp_dsl.dictionaries.gathering import dots, sums
+from interp_dsl.dictionaries.selection import Scores, largest, largest_of_batch
 
 SPARSE = 1 / 64
 """The largest share of features on at which gathering is quicker than dense products (CPU)."""
@@ -61,19 +61,16 @@ class Sparse:
 
     def decode(self, decoder: Tensor) -> Tensor:
         """F D [B, d]."""
-        return _sums(self.index, decoder, self.offsets, self.values)
+        return sums(self.index, decoder, self.offsets, self.values)
 
     def slopes(self, gradient: Tensor, decoder: Tensor) -> Tensor:
         """G Dᵀ at the places of `values`."""
-        slopes: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
-            gradient, decoder, self.index, self.offsets, self.row, 0
-        )
-        return slopes
+        return dots(gradient, decoder, self.row, self.index)
 
     def outer(self, values: Tensor, gradient: Tensor) -> Tensor:
         """Vᵀ G [m, d]."""
         order, starts = self._by_feature
-        return _sums(self.row[order], gradient, starts, values[order])
+        return sums(self.row[order], gradient, starts, values[order])
 
     def total(self, values: Tensor) -> Tensor:
         """The sums [m] of V over the batch."""
@@ -103,11 +100,6 @@ class Sparse:
 Codes = Dense | Sparse
 
 
-def _sums(index: Tensor, table: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
-    """A row for each offset: the weighted sum of the table's rows at the indices from there on."""
-    return embedding_bag(index, table, offsets, mode="sum", per_sample_weights=weights)
-
-
 def of_rows(values: Tensor, index: Tensor, width: int, sparse: bool) -> Codes:
     """Codes of features [B, k] with values that count where they are above 0."""
     values = values.clamp_min(0)
@@ -135,13 +127,13 @@ def top_k(pre: Tensor, k: int, sparse: bool) -> Codes:
     return of_rows(*largest(pre, k), pre.shape[1], sparse)
 
 
-def batch_top_k(pre: Tensor, k: int, sparse: bool, crew: Crew = ALONE) -> Codes:
-    """The B·k largest of the whole batch, of which pre [B / crew, m] is a part, none below 0
+def batch_top_k(scores: Scores, k: int, sparse: bool, crew: Crew = ALONE) -> Codes:
+    """The B·k largest of the whole batch, of which scores [B / crew, m] are a part, none below 0
     (Bussmann et al. 2024, arXiv 2412.06410)."""
-    n = len(pre) * k * crew.size
-    values, row, index = largest_of_batch(pre, n)
+    n = scores.shape[0] * k * crew.size
+    values, row, index = largest_of_batch(scores, n)
     rivals = crew.every(values)
     if len(rivals) > n:
         on = values >= rivals.kthvalue(len(rivals) - n + 1).values
         values, row, index = values[on], row[on], index[on]
-    return of_entries(values, row, index, (pre.shape[0], pre.shape[1]), sparse)
+    return of_entries(values, row, index, scores.shape, sparse)

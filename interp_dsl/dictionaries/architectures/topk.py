@@ -30,7 +30,8 @@ from interp_dsl.dictionaries.architectures.base import (
     start,
 )
 from interp_dsl.dictionaries.codes import SPARSE, Codes, Dense, batch_top_k, of_rows, top_k
-from interp_dsl.dictionaries.selection import largest
+from interp_dsl.dictionaries.screening import screen_of
+from interp_dsl.dictionaries.selection import Known, largest
 
 ALPHA = 1 / 32
 _MEMORY = 100
@@ -52,15 +53,17 @@ class TopK:
     def initial(self, sizes: Sizes, generator: torch.Generator) -> Params:
         return start(sizes, generator)
 
-    def encode(self, params: Params, seen: Tensor, dead: Tensor, now: Now) -> tuple[Codes, Tensor]:
-        """The features of a batch that are on, and the pre-activations of the dead ones."""
-        width, found, left = len(params["encoder"]), [], []
+    def encode(self, params: Params, seen: Tensor, now: Now) -> Codes:
+        """The features of a batch that are on."""
+        width, found = len(params["encoder"]), []
+        screen = screen_of(params, now.room)
         for rows, pre in chunks(seen, width, "pre", room=now.room):
-            affine(params, seen[rows], pre)
-            found.append(largest(pre, self.k))
-            left.append(pre.index_select(1, dead))
+            if screen:
+                found.append(screen.of(seen[rows]).largest(min(self.k, width)))
+            else:
+                found.append(largest(affine(params, seen[rows], pre), self.k))
         values, index = (torch.cat(x) for x in zip(*found, strict=True))
-        return of_rows(values, index, width, self._is_sparse(width)), torch.cat(left)
+        return of_rows(values, index, width, self._is_sparse(width))
 
     def levels(self, width: int) -> tuple[int, ...]:
         """How many features each of the nested dictionaries has."""
@@ -69,11 +72,11 @@ class TopK:
     def loss(self, params: Params, seen: Tensor, wanted: Tensor, now: Now) -> Found:
         """One dense product, encode; the rest of the features that are on alone."""
         dead = _numbers(now.dead if self.alpha else None, seen)
-        codes, left = self.encode(params, seen, dead, now)
+        codes = self.encode(params, seen, now)
         mse, error, slope, gradients = self._nested(params, seen, wanted, codes)
         terms = {"mse": mse}
         if len(dead):
-            terms["auxk"] = self._revive(params, seen, left, dead, -error, gradients)
+            terms["auxk"] = self._revive(params, seen, dead, -error, gradients)
         fired = codes.total((codes.values > 0).to(seen.dtype))
         pull = gradients["b_enc"]
         return Found(terms, gradients, error, slope, pull, fired, self.held(codes, now))
@@ -120,12 +123,12 @@ class TopK:
         self,
         params: Params,
         seen: Tensor,
-        pre: Tensor,
         dead: Tensor,
         target: Tensor,
         gradients: Params,
     ) -> Tensor:
-        """AuxK, of the dead features' pre-activations; its gradients are added to those at hand."""
+        """AuxK; its gradients are added to those at hand."""
+        pre = torch.addmm(params["b_enc"][dead], seen, params["encoder"][dead].T)
         k = min(self.k_aux or target.shape[1] // 2, len(dead))
         is_all = k == len(dead)
         codes = Dense(pre.clamp_min(0)) if is_all else top_k(pre, k, k / len(dead) <= SPARSE)
@@ -142,10 +145,13 @@ class TopK:
 class BatchTopK(TopK):
     name = "batch_topk"
 
-    def encode(self, params: Params, seen: Tensor, dead: Tensor, now: Now) -> tuple[Codes, Tensor]:
+    def encode(self, params: Params, seen: Tensor, now: Now) -> Codes:
         width = len(params["encoder"])
+        screen = screen_of(params, now.room)
+        if screen:
+            return batch_top_k(screen.of(seen), self.k, self._is_sparse(width), now.crew)
         pre = affine(params, seen, now.room("pre", seen, len(seen), width))
-        return batch_top_k(pre, self.k, self._is_sparse(width), now.crew), pre.index_select(1, dead)
+        return batch_top_k(Known(pre), self.k, self._is_sparse(width), now.crew)
 
     def held(self, codes: Codes, now: Now) -> Params:
         """The threshold: the mean of the smallest values so far, of about the last hundred
