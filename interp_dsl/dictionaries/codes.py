@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from interp_dsl.dictionaries.crew import ALONE, Crew
-from interp_dsl.dictionaries.gathering import dots, sums
+from interp_dsl.dictionaries.gathering import dots, narrowed, sums
 from interp_dsl.dictionaries.selection import Scores, largest, largest_of_batch
 
 SPARSE = 1 / 64
@@ -70,14 +70,14 @@ class Sparse:
     def outer(self, values: Tensor, gradient: Tensor) -> Tensor:
         """Vᵀ G [m, d]."""
         order, starts = self._by_feature
-        return sums(self.row[order], gradient, starts, values[order])
+        return sums(self._rows, gradient, starts, values.index_select(0, order))
 
     def total(self, values: Tensor) -> Tensor:
         """The sums [m] of V over the batch."""
         order, starts = self._by_feature
         ends = torch.cat([starts, starts.new_tensor([len(order)])])
-        sums: Tensor = torch.segment_reduce(values[order], "sum", offsets=ends)
-        return sums
+        found: Tensor = torch.segment_reduce(values.index_select(0, order), "sum", offsets=ends)
+        return found
 
     def part(self, start: int, stop: int) -> Sparse:
         """The features start to stop alone, counted from there."""
@@ -92,9 +92,14 @@ class Sparse:
     @cached_property
     def _by_feature(self) -> tuple[Tensor, Tensor]:
         """The entries' order by feature, and where each feature begins in it."""
-        order = torch.argsort(self.index.int(), stable=True)
+        order = torch.argsort(narrowed(self.index, self.width), stable=True)
         counts = torch.bincount(self.index, minlength=self.width)
         return order, counts.cumsum(0) - counts
+
+    @cached_property
+    def _rows(self) -> Tensor:
+        """The entries' rows, in the order by feature."""
+        return self.row.index_select(0, self._by_feature[0])
 
 
 Codes = Dense | Sparse

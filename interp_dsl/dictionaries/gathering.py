@@ -15,7 +15,7 @@ CACHED = 1 << 18
 
 def sums(index: Tensor, table: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
     """A row for each offset: the weighted sum of the table's rows at the indices from there on."""
-    parts = table.split(COLUMNS, 1) if table.device.type == "cpu" else (table,)
+    parts = torch.split(table, COLUMNS, 1) if table.device.type == "cpu" else (table,)
     found = [
         embedding_bag(index, part.contiguous(), offsets, mode="sum", per_sample_weights=weights)
         for part in parts
@@ -27,17 +27,16 @@ def dots(left: Tensor, right: Tensor, row: Tensor, index: Tensor) -> Tensor:
     """left[row] · right[index], for each of n pairs."""
     if right.device.type != "cpu" or right.numel() <= CACHED:
         return _dots(left, right, row, index)
-    order = torch.argsort(_blocks(index, right.shape[1]), stable=True)
-    found = left.new_empty(len(row))
-    found[order] = _dots(left, right, row[order], index[order])
-    return found
+    rows_log2 = max(0, (CACHED // right.shape[1]).bit_length() - 1)
+    part = narrowed(index >> rows_log2, len(right) >> rows_log2)
+    order = torch.argsort(part, stable=True)
+    found = _dots(left, right, row.index_select(0, order), index.index_select(0, order))
+    return torch.empty_like(found).scatter_(0, order, found)
 
 
-def _blocks(index: Tensor, columns: int) -> Tensor:
-    """In which part of a table each index [n] is, of parts that stay in the cache."""
-    rows_log2 = max(0, (CACHED // columns).bit_length() - 1)
-    blocks = index >> rows_log2
-    return blocks.short() if int(blocks.max()) < 1 << 15 else blocks
+def narrowed(index: Tensor, most: int) -> Tensor:
+    """Whole numbers from 0 to `most` in as few bits as sort them quickly."""
+    return index.to(torch.int16 if most < 1 << 15 else torch.int32)
 
 
 def _dots(left: Tensor, right: Tensor, row: Tensor, index: Tensor) -> Tensor:

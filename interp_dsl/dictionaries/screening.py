@@ -7,14 +7,15 @@ to (b̂ in two terms),
 
     |(s w + b) - (ŝ ŵ + b̂)| ≤ ‖s - ŝ‖ ‖w‖ + ‖ŝ‖ ‖w - ŵ‖ + |b - b̂|, and what float32 is off in sums,
 
-is the slack of an input for all features: one whose rough pre-activation lies more than that below a
-bound doesn't reach it. So what is found is exact; how far off the rounding is decides only how many
-features are computed in vain."""
+is the slack of an input for all features: one whose rough pre-activation lies more than that below
+a bound doesn't reach it. So what is found is exact; how far off the rounding is decides only how
+many features are computed in vain."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,8 +33,8 @@ MANY = 1 / 16
 @cache
 def is_quick() -> bool:
     """Whether this processor has units for products of bfloat16."""
-    told = getattr(torch.cpu, "get_capabilities", dict)()  # of newer torch
-    return bool(told.get("amx_bf16")) and torch.backends.mkldnn.is_available()
+    told: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # of newer torch
+    return bool(told.get("amx_bf16")) and bool(torch.backends.mkldnn.enabled)
 
 
 class Screen:

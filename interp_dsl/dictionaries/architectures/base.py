@@ -51,14 +51,16 @@ class Now:
 @dataclass(frozen=True)
 class Found:
     """What a batch says: the terms of the loss, which is their sum; a gradient for each parameter
-    of the architecture; the error (rebuilt - wanted) [B, d_out]; the loss's slope along it
-    [B, d_out], and its slope along the pre-activations without biases, summed over the batch [m];
-    how many of the batch each feature fired on [m]; what is held for the next batch."""
+    of the architecture; the error (rebuilt - wanted) [B, d_out]; `slope` [B, d_out], which times
+    `steepness` is the loss's slope along it; the loss's slope along the pre-activations without
+    biases, summed over the batch [m]; how many of the batch each feature fired on [m]; what is held
+    for the next batch."""
 
     terms: dict[str, Tensor]
     gradients: Params
     error: Tensor
     slope: Tensor
+    steepness: float
     pull: Tensor
     fired: Tensor
     held: Params = field(default_factory=dict)
@@ -122,11 +124,6 @@ def unit(rows: Tensor) -> Tensor:
 def affine(params: Params, seen: Tensor, out: Tensor) -> Tensor:
     """Pre-activations [B, m] of what is seen [B, d_in]."""
     return torch.mm(seen, params["encoder"].T, out=out).add_(params["b_enc"])
-
-
-def squared(error: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """share × the summed squared error, and its gradient [B, d]."""
-    return share * sum_of_squares(error), (2 * share) * error
 
 
 def sum_of_squares(x: Tensor) -> Tensor:

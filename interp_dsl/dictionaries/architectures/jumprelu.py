@@ -28,8 +28,8 @@ from interp_dsl.dictionaries.architectures.base import (
     column_sums,
     count_on,
     share,
-    squared,
     start,
+    sum_of_squares,
     where_near,
     where_on,
 )
@@ -76,13 +76,12 @@ class JumpRelu:
             gradients["b_enc"].add_(column_sums(d_pre), alpha=2 * weight)
             fired += count_on(f)
         steep *= 2 * weight
-        mse, slope = squared(error, weight)
         count = now.crew.total(fired.sum()) / (len(seen) * now.crew.size)
         penalty, push = self._penalty(count, self.l0 * now.warmth)
         d_threshold = -(threshold * steep + (push / len(seen)) * close) / (2 * most)
         gradients["threshold"] = d_threshold * self.length
-        terms = {"mse": mse, "l0": penalty}
-        return Found(terms, gradients, error, slope, gradients["b_enc"], fired)
+        terms = {"mse": weight * sum_of_squares(error), "l0": penalty}
+        return Found(terms, gradients, error, error, 2 * weight, gradients["b_enc"], fired)
 
     def thresholds(self, params: Params, held: Params) -> Tensor:
         """θ [m]."""
