@@ -30,8 +30,8 @@ from interp_dsl.dictionaries.architectures.base import (
     sum_of_squares,
     where_on,
 )
+from interp_dsl.dictionaries.architectures.screening import screen_of
 from interp_dsl.dictionaries.codes import SPARSE, Codes, Dense, batch_top_k, of_rows, top_k
-from interp_dsl.dictionaries.screening import screen_of
 from interp_dsl.dictionaries.selection import Known, largest
 
 ALPHA = 1 / 32
