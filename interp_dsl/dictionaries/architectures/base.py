@@ -155,6 +155,18 @@ def chunks(x: Tensor, width: int, *wanted: str, room: Room) -> Iterator[tuple[An
         yield part, *(tensor[: part.stop - first] for tensor in held)
 
 
+STRIP = 1 << 17
+"""Numbers of a tensor that are worked on at once where several passes over them follow each other:
+few enough for a processor's nearer cache."""
+
+
+def strips(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors [rows, m] a few rows at a time."""
+    count, width = tensors[0].shape
+    rows = max(1, STRIP // width) if tensors[0].device.type == "cpu" else count
+    return zip(*(torch.split(tensor, rows) for tensor in tensors), strict=True)
+
+
 def column_sums(x: Tensor) -> Tensor:
     """The sums [m] of x [rows, m] over its rows, as a product."""
     return x.new_ones(len(x)) @ x

@@ -22,19 +22,18 @@ from interp_dsl.dictionaries.architectures.base import (
     Now,
     Params,
     Sizes,
-    affine,
     blank,
     chunks,
     column_sums,
-    count_on,
     share,
     start,
+    strips,
     sum_of_squares,
     where_near,
     where_on,
 )
 
-_WORKED_IN = ("f", "beyond", "d_f", "near")
+_WORKED_IN = ("f", "beyond", "d_f")
 
 
 @dataclass(frozen=True)
@@ -60,21 +59,26 @@ class JumpRelu:
         decoder, width = params["decoder"], len(params["decoder"])
         threshold, weight = self.thresholds(params, {}), share(wanted)
         most = self.bandwidth * self.length / 2
-        fired, close, steep = (torch.zeros_like(threshold) for _ in range(3))
+        fired, close, steep, pull = (torch.zeros_like(threshold) for _ in range(4))
         gradients, error = blank(params, now.room), torch.empty_like(wanted)
         one = torch.ones_like(threshold[:1])
-        for rows, f, beyond, d_f, near in chunks(seen, width, *_WORKED_IN, room=now.room):
-            torch.sub(affine(params, seen[rows], f), threshold, out=beyond)
-            where_on(f, beyond)
+        for rows, f, beyond, d_f in chunks(seen, width, *_WORKED_IN, room=now.room):
+            torch.mm(seen[rows], params["encoder"].T, out=f)
+            for f_, beyond_ in strips(f, beyond):
+                torch.sub(f_.add_(params["b_enc"]), threshold, out=beyond_)
+                where_on(f_, beyond_)
             off = torch.addmm(wanted[rows], f, decoder, beta=-1, out=error[rows])
             torch.mm(off, decoder.T, out=d_f)
-            close += column_sums(where_near(one, beyond, most, near))
-            steep += column_sums(near.mul_(d_f))
-            d_pre = where_on(d_f, f)
+            for f_, beyond_, d_f_ in strips(f, beyond, d_f):
+                worked_in = now.room("strip", f, *f_.shape)
+                near = where_near(one, beyond_, most, worked_in)
+                close += column_sums(near)
+                steep += column_sums(near.mul_(d_f_))
+                pull += column_sums(where_on(d_f_, f_))
+                fired += column_sums(torch.sign(f_, out=worked_in))
             gradients["decoder"].addmm_(f.T, off, alpha=2 * weight)
-            gradients["encoder"].addmm_(d_pre.T, seen[rows], alpha=2 * weight)
-            gradients["b_enc"].add_(column_sums(d_pre), alpha=2 * weight)
-            fired += count_on(f)
+            gradients["encoder"].addmm_(d_f.T, seen[rows], alpha=2 * weight)
+        gradients["b_enc"] = pull.mul_(2 * weight)
         steep *= 2 * weight
         count = now.crew.total(fired.sum()) / (len(seen) * now.crew.size)
         penalty, push = self._penalty(count, self.l0 * now.warmth)
