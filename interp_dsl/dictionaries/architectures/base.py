@@ -172,6 +172,11 @@ def column_sums(x: Tensor) -> Tensor:
     return x.new_ones(len(x)) @ x
 
 
+def add_column_sums(total: Tensor, x: Tensor) -> None:
+    """The sums of x [rows, m] over its rows, added to a total [m]."""
+    total.addmv_(x.T, x.new_ones(len(x)))
+
+
 def blank(params: Params, room: Room) -> Params:
     """Gradients of 0, to add to; they hold until the next step."""
     own = {name: value for name, value in params.items() if name not in ELSEWHERE}

@@ -22,9 +22,9 @@ from interp_dsl.dictionaries.architectures.base import (
     Now,
     Params,
     Sizes,
+    add_column_sums,
     blank,
     chunks,
-    column_sums,
     share,
     start,
     strips,
@@ -72,10 +72,10 @@ class JumpRelu:
             for f_, beyond_, d_f_ in strips(f, beyond, d_f):
                 worked_in = now.room("strip", f, *f_.shape)
                 near = where_near(one, beyond_, most, worked_in)
-                close += column_sums(near)
-                steep += column_sums(near.mul_(d_f_))
-                pull += column_sums(where_on(d_f_, f_))
-                fired += column_sums(torch.sign(f_, out=worked_in))
+                add_column_sums(close, near)
+                add_column_sums(steep, near.mul_(d_f_))
+                add_column_sums(pull, where_on(d_f_, f_))
+                add_column_sums(fired, torch.sign(f_, out=worked_in))
             gradients["decoder"].addmm_(f.T, off, alpha=2 * weight)
             gradients["encoder"].addmm_(d_f.T, seen[rows], alpha=2 * weight)
         gradients["b_enc"] = pull.mul_(2 * weight)

@@ -60,10 +60,10 @@ class TopK:
         """The features of a batch that are on."""
         width, found = len(params["encoder"]), []
         screen = screen_of(params, now.room)
-        for rows, pre in chunks(seen, width, "pre", room=now.room):
-            if screen:
-                found.append(screen.of(seen[rows]).largest(min(self.k, width)))
-            else:
+        if screen:
+            found.append(screen.of(seen).largest(min(self.k, width)))
+        else:
+            for rows, pre in chunks(seen, width, "pre", room=now.room):
                 found.append(largest(affine(params, seen[rows], pre), self.k))
         values, index = (torch.cat(x) for x in zip(*found, strict=True))
         return of_rows(values, index, width, self._is_sparse(width))
