@@ -20,11 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interp_dsl.dictionaries.architectures.base import Params, Room, affine
+from interp_dsl.dictionaries.architectures.base import Params, Room, affine, strips
 from interp_dsl.dictionaries.gathering import dots
 from interp_dsl.dictionaries.selection import Entries, Known, kth_at_least, of_each, where_at_least
 
-ROUNDING = 2.0**-9
+ROUNDING = 2.0**-8
 """The largest relative error of one rounding to bfloat16."""
 MANY = 1 / 16
 """Where a larger share of features may be on, all are computed."""
@@ -44,29 +44,38 @@ class Screen:
         self.params, self._room = params, room
         encoder, bias = params["encoder"], params["b_enc"]
         first = bias.bfloat16()
-        rough = self._rounded("rough.encoder", encoder)
+        rough, off = self._rounded("rough.encoder", encoder)
         rough[:, -2], rough[:, -1] = first, bias - first
-        longest = torch.linalg.vector_norm(encoder, dim=1).amax()
-        off = 2 * ROUNDING + 2 * rough.shape[1] * 2.0**-23
-        self._encoder, self._off = rough, (off * longest, off * bias.abs().amax())
+        self._encoder, self._off = rough, off.amax()
+        self._longest = torch.linalg.vector_norm(encoder, dim=1).amax()
+        self._bias = bias.abs().amax()
 
     def of(self, seen: Tensor) -> Rough:
         """The pre-activations of what is seen; they hold until the next."""
-        rough = self._rounded("rough.seen", seen)
+        rough, off = self._rounded("rough.seen", seen)
         rough[:, -2:] = 1
         pre = self._room("rough.pre", rough, len(seen), len(self._encoder))
         torch.mm(rough, self._encoder.T, out=pre)
-        by_length, fixed = self._off
-        slack = torch.linalg.vector_norm(seen, dim=1) * by_length + fixed
+        lengths = torch.linalg.vector_norm(seen, dim=1)
+        slack = off * self._longest + (lengths + off) * self._off
+        sums = 2 * rough.shape[1] * 2.0**-23  # in float32, of both products; more than what b̂ lacks
+        slack += sums * (lengths * self._longest + self._bias)
         return Rough(seen, self.params, pre.view(torch.int16), slack)
 
-    def _rounded(self, name: str, rows: Tensor) -> Tensor:
-        """Rows [n, d], and more columns: 0, and two for a bias at the end."""
+    def _rounded(self, name: str, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows [n, d] rounded, with more columns, 0 and two for a bias at the end; and the length
+        of what each has lost [n]."""
         d = rows.shape[1]
         kind = torch.empty(0, dtype=torch.bfloat16)
         rough = self._room(name, kind, len(rows), d + 2 + (-d - 2) % 32)
         rough[:, :d], rough[:, d:] = rows, 0
-        return rough
+        lost = torch.cat(
+            [
+                torch.linalg.vector_norm(whole - part, dim=1)
+                for whole, part in strips(rows, rough[:, :d])
+            ]
+        )
+        return rough, lost
 
 
 def screen_of(params: Params, room: Room) -> Screen | None:
