@@ -167,7 +167,7 @@ class Walk:
                 for part in ("keys", "values")
             )
             found.append(self._mixed(q[rows], k, v, layer, rows))
-        return torch.cat(found)
+        return found[0] if len(found) == 1 else torch.cat(found)
 
     def _room(self, part: str, like: Tensor, shape: Sequence[int]) -> Tensor | None:
         """Room for keys or values; None where a gradient needs them later, or a device has its
