@@ -11,7 +11,9 @@ MLP, its heads, and so on. When it tests an edge into a receiver r,
    s are the senders that change; all else is taken from the accepted state;
 3. a node is narrow, needed at the positions that the metric reads alone, when its kept edges lead
    to the final residual, to queries of narrow heads and to narrow MLPs only;
-4. a node without a kept path to the logits is not run at all."""
+4. a node without a kept path to the logits is not run at all;
+5. a narrow head behind r attends to what its keys and values are made of (absorbed.py): these are
+   made of an accepted candidate alone."""
 
 from __future__ import annotations
 
