@@ -57,13 +57,14 @@ class Watch:
 class Plain:
     """A plain forward of all examples, logits at every position."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, device: str) -> None:
         from interp_dsl.models.load import load
 
         folder = Path(job.folder)
         spec = {"kind": "weights", "folder": str(folder / "model")}
-        self._executor = load(spec, device="cpu", executor="compiled")
-        self._tokens = load_file(folder / "pairs.safetensors")["clean"]
+        self._executor = load(spec, device=device, executor="compiled")
+        self._tokens = load_file(folder / "pairs.safetensors")["clean"].to(device)
+        self._ended = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
 
     @torch.no_grad()
     def seconds(self) -> tuple[float, float]:
@@ -74,19 +75,20 @@ class Plain:
     def _timed(self) -> tuple[float, float]:
         started = time.perf_counter(), time.process_time()
         self._executor.forward(self._tokens, None)
+        self._ended()
         return time.perf_counter() - started[0], time.process_time() - started[1]
 
 
-def searched(job: Job) -> tuple[Watch, list[dict[str, Any]], tuple[float, float]]:
+def searched(job: Job, device: str) -> tuple[Watch, list[dict[str, Any]], tuple[float, float]]:
     """What a run told, its edge table, and the seconds of a pass, by the clock and of the
     processor: in the middle of before and after."""
     from interp_dsl import session
     from interp_dsl.face import open_run
 
-    plain, watch = Plain(job), Watch()
+    plain, watch = Plain(job, device), Watch()
     before = plain.seconds()
     with TemporaryDirectory() as folder:
-        settings = session.Settings(out=Path(folder) / "run", fresh=True, device="cpu")
+        settings = session.Settings(out=Path(folder) / "run", fresh=True, device=device)
         session.run_file(Path(job.folder) / "race.interp", settings, watch)
         rows = open_run(Path(folder) / "run").scores("raced").to_dicts()
     after = plain.seconds()
@@ -109,16 +111,16 @@ def planned(job: Job) -> tuple[float, float, int]:
     return bound.least, bound.most, held
 
 
-def report(job: Job) -> None:
+def report(job: Job, device: str) -> None:
     c = job.case
     least, most, held = planned(job)
-    watch, rows, (one, one_cpu) = searched(job)
+    watch, rows, (one, one_cpu) = searched(job, device)
     (started, _), (ended, finished) = watch.of("task_started")[0], watch.of("task_finished")[0]
     seconds = ended - started
     evaluated, kept = (sum(row[name] for row in rows) for name in ("evaluated", "kept"))
     print(
         f"{c.layers} layers, {c.heads} heads, d_model {c.width}, vocab {c.vocab}, context "
-        f"{c.context}, batch {c.batch} · gain {c.gain:g}, threshold {c.threshold:g} · CPU, "
+        f"{c.context}, batch {c.batch} · gain {c.gain:g}, threshold {c.threshold:g} · {device}, "
         f"{job.threads} thread{'s'[: job.threads - 1]}"
     )
     print(
@@ -154,6 +156,7 @@ def main() -> None:
         ("threads", 1),
     ):
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--threshold", type=float, default=0.001)
     parser.add_argument("--gain", type=float, default=1.0)
     given = parser.parse_args()
@@ -161,7 +164,7 @@ def main() -> None:
     sizes = ("layers", "width", "heads", "vocab", "context", "batch", "threshold", "gain")
     held = {name: getattr(given, name) for name in sizes}
     name = "-".join(["estimate", *(f"{value:g}" for value in held.values())])
-    report(make(Case(name, **held, mlps=True, ours=True), given.work, given.threads))
+    report(make(Case(name, **held, mlps=True, ours=True), given.work, given.threads), given.device)
     print(f"\n{processor()}")
 
 
