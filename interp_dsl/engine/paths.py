@@ -75,10 +75,12 @@ class Paths:
         self._held = self._directions(dict.fromkeys(keys))
         parts, row = [], 0
         for key, group in groupby(range(len(points)), keys.__getitem__):
-            rows = slice(row, row + sum(counts[i] for i in group))
+            members = list(group)
+            rows = slice(row, row + sum(counts[i] for i in members))
             row = rows.stop
             if rows.stop > rows.start:
-                parts.append(self._moved(key, at.examples[rows], fixed[rows], own[rows]))
+                scales = {points[i].length.scale for i in members}
+                parts.append(self._moved(key, scales, at.examples[rows], fixed[rows], own[rows]))
         return torch.cat(parts)
 
     def _key(self, place: Place, point: Point) -> Key:
@@ -108,11 +110,17 @@ class Paths:
             own = torch.stack([self.shares[p].to(own.dtype) for p in points])[at.which, at.examples]
         return _column(fixed, self.device), _column(own, self.device)
 
-    def _moved(self, key: Key, examples: Tensor, fixed: Tensor, own: Tensor) -> Tensor:
-        first, second = (entries(x, examples) for x in self._held[key])
+    def _moved(
+        self, key: Key, scales: set[str], examples: Tensor, fixed: Tensor, own: Tensor
+    ) -> Tensor:
+        first, second = self._held[key]
         if _is_arc(self.paths[key[1]]):
+            first, second = entries(first, examples), entries(second, examples)
             return directions.along_arc(first, second, own) - first
-        return second * fixed + first * own
+        if scales == {"own"}:
+            return entries(first, examples) * own
+        along = entries(second, examples) * fixed
+        return along + entries(first, examples) * own if "own" in scales or self.shares else along
 
     def _directions(self, keys: Iterable[Key]) -> dict[Key, Direction]:
         """The directions of some keys, those that are drawn along one path all at once."""

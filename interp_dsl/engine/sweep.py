@@ -13,7 +13,7 @@ from interp_dsl.engine.batches import default_rows, in_batches
 from interp_dsl.engine.edits import Editor
 from interp_dsl.engine.forwards import Bench
 from interp_dsl.engine.idle import Idle
-from interp_dsl.engine.late import entry
+from interp_dsl.engine.late import entries
 from interp_dsl.engine.packed import Packed
 from interp_dsl.engine.paths import Paths
 from interp_dsl.engine.scores import Scored, check_finite, column_kinds, score_units
@@ -57,7 +57,7 @@ def shards(task: Sweep, state: State) -> list[Shard]:
             n_layers = state.executor(run).facts.shape.n_layers
             order.sort(key=[edge_layer(unit, n_layers) for unit in units].__getitem__)
         elif task.late:
-            order = ordered([entry(unit, change, run, state) for unit in units])
+            order = ordered(entries(units, change, run, state))
         size = task.packing.shard if task.packing else max(1, len(units))
         for start in range(0, len(units), size):
             places = tuple(order[start : start + size])
@@ -182,7 +182,7 @@ class Sweeper:
         acting = [i for i, unit in enumerate(units) if unit not in idle]
         if not (self.task.late and bench.can_resume):
             return [[(i, BEGINNING) for i in acting]] if acting else []
-        starts = [entry(units[i], change, bench.run, state) for i in acting]
+        starts = entries([units[i] for i in acting], change, bench.run, state)
         n, least = state.data[bench.run.data].n, (self.packing or WHOLE).least
         return [
             [(acting[i], starts[i]) for i in members]

@@ -79,7 +79,10 @@ def moved(address: Tensor, device: torch.device) -> Tensor:
 
 def entries(x: Tensor, *addresses: Tensor) -> Tensor:
     """x at addresses that live in the processor's memory."""
-    return x[tuple(moved(a, x.device) for a in addresses)]
+    places = tuple(moved(a, x.device) for a in addresses)
+    if len(places) == 1 and places[0].ndim == 1 and places[0].dtype == torch.long:
+        return x.index_select(0, places[0])  # a third of the time
+    return x[places]
 
 
 def flat(edit: Edit) -> Edit:
