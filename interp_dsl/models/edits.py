@@ -66,9 +66,37 @@ def apply(x: Tensor, edits: Iterable[Edit]) -> Tensor:
             edit = flat(edit)
         if not len(edit.rows):
             continue
+        block = _block(edit, x)
+        if block is not None:
+            new = changed(x[block], edit)
+            x = new[:, :, None] if new[:, :, None].shape == x.shape else _put(x, block, new)
+            continue
         addresses = (edit.rows[:, None], edit.positions, edit.index[:, None])
         where = tuple(moved(a, x.device) for a in addresses)
         x = x.index_put(where, changed(x[where], edit))
+    return x
+
+
+Block = tuple[slice, slice, int]
+
+
+def _block(edit: Edit, x: Tensor) -> Block | None:
+    """The part of X [batch, position, index, width] that an edit changes where it is one index of
+    all rows at the same neighbouring positions: to cut out, instead of to look up."""
+    (count, k), at = edit.positions.shape, edit.positions[0]
+    if count != len(x) or not edit.rows.equal(torch.arange(count)):
+        return None
+    first, index = int(at[0]), int(edit.index[0])
+    if not at.equal(torch.arange(first, first + k)) or bool((edit.positions != at).any()):
+        return None
+    return (
+        None if bool((edit.index != index).any()) else (slice(None), slice(first, first + k), index)
+    )
+
+
+def _put(x: Tensor, block: Block, new: Tensor) -> Tensor:
+    x = x.clone()
+    x[block] = new
     return x
 
 
