@@ -2,9 +2,10 @@
 
     python benchmarks/curves/cost.py --out /tmp/curves
 
-A random GPT-2 (4 layers, d_model 256, 8 heads, vocabulary 5,000), prompts of 32 tokens, one thread.
-Where a step changes one position, a prompt is one row of a batch: those have 256 prompts, as many
-as keep what is done once a point (its row of the table, its direction) from being most of it.
+A random GPT-2, prompts of 32 tokens, one thread; `--shape small`: 4 layers, d_model 256, 8 heads,
+vocabulary 5,000, or `gpt2-small`. Where a step changes the last position alone, a prompt is one
+position of a batch: there are more of them, so that what is done once a point (its row of the
+table, its direction) and once a batch does not outweigh the forwards.
 
 Each step is run several times, the bare products of its plan's batches before and behind it; the
 table gives the median processor seconds of the step, from its first pass to its written table,
@@ -43,47 +44,41 @@ from interp_dsl.plan.tasks import DataSize, Plan
 from interp_dsl.plan.tasks import Sweep as Task
 from interp_dsl.plan.work import layers, reads
 
-SHAPE = Shape(layers=4, width=256, heads=8, vocab=5000, context=32, batch=16)
-MANY = replace(SHAPE, batch=256)
+SHAPES = {
+    "small": Shape(layers=4, width=256, heads=8, vocab=5000, context=32, batch=64),
+    "gpt2-small": Shape(layers=12, width=768, heads=12, vocab=50257, context=32, batch=4),
+}
+MANY = {"small": 256, "gpt2-small": 64}
+"""Prompts of the steps that change the last position."""
 HEAD = """model   m     = checkpoint("checkpoint")
 dataset pairs = tokens("pairs.safetensors")
 """
 STEPS = {
-    "perturb L2.resid_pre, all positions": (
-        SHAPE,
-        "perturb L2.resid_pre of pairs.clean "
-        "along random(n=4), covariance(n=4) by 2..16 every 2 measure kl()",
-    ),
-    "perturb L2.resid_pre, last position": (
-        MANY,
-        "perturb L2.resid_pre of pairs.clean at 31 "
-        "along random(n=4), covariance(n=4) by 2..16 every 2 measure kl()",
-    ),
-    "perturb L0.resid_pre, position 8": (
-        SHAPE,
-        "perturb L0.resid_pre of pairs.clean at 8 "
-        "along random(n=4), difference(n=4) by 2..16 every 2 measure kl()",
-    ),
-    "interpolate L0.resid_post, last position": (
-        MANY,
-        "interpolate L0.resid_post from pairs.clean "
-        "to pairs.corrupt at 31 measure distance(), kl()",
-    ),
-    "interpolate L0.resid_post, all positions": (
-        SHAPE,
-        "interpolate L0.resid_post from pairs.clean to pairs.corrupt measure distance(), kl()",
-    ),
+    "perturb L2.resid_pre, all positions": "perturb L2.resid_pre of pairs.clean "
+    "along random(n=4), covariance(n=4) by 2..16 every 2 measure kl()",
+    "perturb L2.resid_pre, last position": "perturb L2.resid_pre of pairs.clean at 31 "
+    "along random(n=4), covariance(n=4) by 2..16 every 2 measure kl()",
+    "perturb L0.resid_pre, position 8": "perturb L0.resid_pre of pairs.clean at 8 "
+    "along random(n=4), difference(n=4) by 2..16 every 2 measure kl()",
+    "interpolate L0.resid_post, last position": "interpolate L0.resid_post from pairs.clean "
+    "to pairs.corrupt at 31 measure distance(), kl()",
+    "interpolate L0.resid_post, all positions": "interpolate L0.resid_post from pairs.clean "
+    "to pairs.corrupt measure distance(), kl()",
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="a folder for the models")
+    parser.add_argument("--shape", choices=SHAPES, default="small")
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{'step':42} {'prompts':>7} {'points':>6} {'step s':>8} {'bound s':>8} {'ratio':>6}")
-    for name, (shape, step) in STEPS.items():
+    for name, step in STEPS.items():
+        is_last = name.endswith("last position")
+        shape = SHAPES[args.shape]
+        shape = replace(shape, batch=MANY[args.shape]) if is_last else shape
         job = make(Sweep("curves", "resid_pre", False, shape), args.out, "cpu", 1)
         path = Path(job.folder) / "curves.interp"
         path.write_text(f"{HEAD}step who = {step}\n")

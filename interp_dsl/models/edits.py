@@ -69,7 +69,8 @@ def apply(x: Tensor, edits: Iterable[Edit]) -> Tensor:
         block = _block(edit, x)
         if block is not None:
             new = changed(x[block], edit)
-            x = new[:, :, None] if new[:, :, None].shape == x.shape else _put(x, block, new)
+            x = torch.empty_like(x) if new[:, :, None].shape == x.shape else x.clone()
+            x[block] = new  # never the edit's own value, which others hold
             continue
         addresses = (edit.rows[:, None], edit.positions, edit.index[:, None])
         where = tuple(moved(a, x.device) for a in addresses)
@@ -92,12 +93,6 @@ def _block(edit: Edit, x: Tensor) -> Block | None:
     return (
         None if bool((edit.index != index).any()) else (slice(None), slice(first, first + k), index)
     )
-
-
-def _put(x: Tensor, block: Block, new: Tensor) -> Tensor:
-    x = x.clone()
-    x[block] = new
-    return x
 
 
 def moved(address: Tensor, device: torch.device) -> Tensor:
