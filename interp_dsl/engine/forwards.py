@@ -65,7 +65,7 @@ class Bench:
         self._last = Site("resid_post", shape.n_layers - 1) if stream_reads(metrics) else None
         self._prompts = {name: self._prompt(v) for name, v in self.reads.variants.items()}
         self.context = Contexts(run, state).edits
-        self._rooms: Rooms | None = {} if len(self._prompts) == 1 else None
+        self._rooms = Rooms() if len(self._prompts) == 1 else None
 
     @property
     def width(self) -> int:

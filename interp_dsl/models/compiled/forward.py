@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import torch
@@ -13,9 +14,24 @@ from interp_dsl.models.compiled.attention import Rotary
 from interp_dsl.models.compiled.description import Description
 from interp_dsl.models.compiled.weights import Block, Norm, Weights
 
-Rooms = dict[str, Tensor]
-"""Memory that products of a name write to one after the other: fresh memory costs a processor about
-a tenth of a product."""
+WIDEST = "widest"
+"""The room of what a layer makes of the stream: queries, keys and values, then the MLP's inputs."""
+
+
+class Rooms:
+    """Memory that is written over and over: fresh memory costs a processor about a tenth of a
+    product."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Tensor] = {}
+
+    def of(self, name: str, like: Tensor, *shape: int) -> Tensor:
+        """Room of a shape, which the next room of this name overwrites."""
+        size = math.prod(shape)
+        room = self._held.get(name)
+        if room is None or room.numel() < size:
+            room = self._held[name] = like.new_empty(size)
+        return room[:size].view(shape)
 
 
 class Compiled:
@@ -32,7 +48,7 @@ class Compiled:
             Rotary(table, description.adjacent, self.dtype) for table in weights.rotary
         )
         self.fuses = description.fuses_attention(self.dtype)
-        self.rooms: Rooms = {}
+        self.rooms = Rooms()
 
     def normed(self, x: Tensor, norm: Norm, kind: str | None) -> Tensor:
         """x [..., width] normalised over its last axis."""
@@ -59,18 +75,13 @@ class Compiled:
         self, name: str, x: Tensor, weight: Tensor, bias: Tensor | None, rooms: Rooms | None
     ) -> Tensor:
         """x weightᵀ + bias, x [..., inner], weight [outer, inner]. In one of `rooms` the result
-        stands until the next product of this name."""
+        stands until the next product of this name, in whichever layer."""
         if rooms is None or x.device.type != "cpu":
             return functional.linear(x, weight, bias)
-        rows = x.reshape(-1, x.shape[-1])
-        room = rooms.get(name)
-        if room is None or room.numel() < len(rows) * len(weight):
-            room = rooms[name] = x.new_empty(len(rows) * len(weight))
-        out = room[: len(rows) * len(weight)].view(len(rows), len(weight))
-        torch.mm(rows, weight.T, out=out)
-        if bias is not None:
-            out.add_(bias)
-        return out.view(*x.shape[:-1], len(weight))
+        out = rooms.of(name, x, *x.shape[:-1], weight.shape[0])
+        rows = out.view(-1, out.shape[-1])
+        torch.mm(x.reshape(-1, x.shape[-1]), weight.T, out=rows)
+        return out if bias is None else out.add_(bias)
 
     def hidden(self, x: Tensor, block: Block, rooms: Rooms | None = None) -> Tensor:
         """An MLP's activations [..., d_mlp] of the stream x [..., d_model]; `rooms` as in
@@ -78,7 +89,7 @@ class Compiled:
         description = self.description
         assert block.ln2 is not None and block.w_in is not None
         h = self.normed(x, block.ln2, description.norm)
-        h = self.product("hidden", h, block.w_in, None, rooms)
+        h = self.product(WIDEST, h, block.w_in, None, rooms)
         if description.shape.gated:
             h = h if block.b_in is None else h + block.b_in
             gate, linear = h.chunk(2, -1)
