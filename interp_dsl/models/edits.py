@@ -69,7 +69,8 @@ def apply(x: Tensor, edits: Iterable[Edit]) -> Tensor:
         block = _block(edit, x)
         if block is not None:
             new = changed(x[block], edit)
-            x = torch.empty_like(x) if new[:, :, None].shape == x.shape else x.clone()
+            is_whole = new[:, :, None].shape == x.shape and not torch.is_grad_enabled()
+            x = torch.empty_like(x) if is_whole else x.clone()
             x[block] = new  # never the edit's own value, which others hold
             continue
         addresses = (edit.rows[:, None], edit.positions, edit.index[:, None])
@@ -78,10 +79,7 @@ def apply(x: Tensor, edits: Iterable[Edit]) -> Tensor:
     return x
 
 
-Block = tuple[slice, slice, int]
-
-
-def _block(edit: Edit, x: Tensor) -> Block | None:
+def _block(edit: Edit, x: Tensor) -> tuple[slice, slice, int] | None:
     """The part of X [batch, position, index, width] that an edit changes where it is one index of
     all rows at the same neighbouring positions: to cut out, instead of to look up."""
     (count, k), at = edit.positions.shape, edit.positions[0]
@@ -90,9 +88,8 @@ def _block(edit: Edit, x: Tensor) -> Block | None:
     first, index = int(at[0]), int(edit.index[0])
     if not at.equal(torch.arange(first, first + k)) or bool((edit.positions != at).any()):
         return None
-    return (
-        None if bool((edit.index != index).any()) else (slice(None), slice(first, first + k), index)
-    )
+    is_one = not bool((edit.index != index).any())
+    return (slice(None), slice(first, first + k), index) if is_one else None
 
 
 def moved(address: Tensor, device: torch.device) -> Tensor:
