@@ -69,7 +69,7 @@ def products(job: Job, narrow: bool = True) -> Iterator[Product]:
     for stretch in late_stretches(task, starts, model, data, read):
         for work in layers(model, data.width, read, stretch.start, trims=True):
             yield from of_layer(work.times(stretch.rows), model)
-            yield from _of_attention(work, stretch.rows, model, data.width)
+            yield from of_attention(work, stretch.rows, model, data.width)
         assert read.count is not None
         outputs = read.logits(model, data.width) // read.count
         yield Product("unembed", stretch.rows * read.count, model.d_model, outputs)
@@ -89,7 +89,7 @@ def of_layer(work: Work, model: ModelSize) -> Iterator[Product]:
     yield from (part for part in parts if part.rows)
 
 
-def _of_attention(work: Work, rows: int, model: ModelSize, width: int) -> Iterator[Product]:
+def of_attention(work: Work, rows: int, model: ModelSize, width: int) -> Iterator[Product]:
     """`rows` rows of `work`: each head's queries by `width` keys, and its pattern by the values."""
     if queries := work.pairs // width:
         heads = rows * model.n_heads

@@ -182,9 +182,10 @@ def _rows(
     names = ("value", "effect", "low", "high", "q25", "median", "q75")
     base = float(curve.base.mean())
     for d, number in enumerate(numbers):
+        head = _head(curve, number=number, base=base)
         for i, point in enumerate(curve.points):
             told = {name: held[d][i] for name, held in zip(names, numeric, strict=True)}
-            row = _head(curve, number=number, length=point.length.value, base=base, **told)
+            row = {**head, "length": point.length.value, **told}
             yield Found(row, {"base": curve.base, "value": values[d, i]})
 
 

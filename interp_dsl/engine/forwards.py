@@ -21,6 +21,7 @@ from interp_dsl.engine.scores import check_finite
 from interp_dsl.engine.state import Kept, State, canonical, reference_of
 from interp_dsl.geometry.moments import Moments
 from interp_dsl.models.compiled.executor import CompiledExecutor
+from interp_dsl.models.compiled.forward import Rooms
 from interp_dsl.models.compiled.memory import Memory
 from interp_dsl.models.edits import Edit, entries, moved
 from interp_dsl.models.executor import Pass
@@ -64,6 +65,7 @@ class Bench:
         self._last = Site("resid_post", shape.n_layers - 1) if stream_reads(metrics) else None
         self._prompts = {name: self._prompt(v) for name, v in self.reads.variants.items()}
         self.context = Contexts(run, state).edits
+        self._rooms = Rooms() if len(self._prompts) == 1 else None
 
     @property
     def width(self) -> int:
@@ -140,6 +142,7 @@ class Bench:
             context=self.context(batch.examples, width),
             changed=changed(batch, self.run, self.state, start.position) if start.few else None,
             outputs=self.meter.outputs,
+            rooms=self._rooms,
         )
         return late if self.reads_few else _at(reads, late, start.position)
 

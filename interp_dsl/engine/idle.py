@@ -9,6 +9,7 @@ change is without effect
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,13 +37,14 @@ class Idle:
         self.is_tractable = shape.causal and side.mask is None
         self.reads = _read_positions(reads)
         self.same_until = _same_until(change, run, state) if self.is_tractable else None
+        self._is_idle = cache(self._cannot_act)
 
     def __call__(self, unit: Unit) -> bool:
         if isinstance(unit, Point) and unit.length.value == 0:
             return True
         return self.is_tractable and all(self._is_idle(t) for t in unit.targets)
 
-    def _is_idle(self, target: Target) -> bool:
+    def _cannot_act(self, target: Target) -> bool:
         if target.site.kind == "hook":
             return False
         index, valid = self._positions(target.positions)

@@ -7,6 +7,7 @@ batches (plan/starts.py)."""
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,12 +16,21 @@ from interp_dsl.engine.packed import Packed
 from interp_dsl.engine.slots import ends
 from interp_dsl.engine.state import State
 from interp_dsl.plan.algebra import Intervention, Run
-from interp_dsl.plan.places import Positions, Unit
+from interp_dsl.plan.places import Positions, Target, Unit
 from interp_dsl.plan.starts import Start, starting
 
 
-def entry(unit: Unit, change: Intervention, run: Run, state: State) -> Start:
-    """Where a unit of an intervention on a run begins to act, over all prompts."""
+def entries(units: Sequence[Unit], change: Intervention, run: Run, state: State) -> list[Start]:
+    """Where units of an intervention on a run begin to act, over all prompts: points of one place
+    alike."""
+    found: dict[tuple[Target, ...], Start] = {}
+    for unit in units:
+        if unit.targets not in found:
+            found[unit.targets] = _entry(unit, change, run, state)
+    return [found[unit.targets] for unit in units]
+
+
+def _entry(unit: Unit, change: Intervention, run: Run, state: State) -> Start:
     spans = [_span(positions, run, state) for positions in _kinds(unit)]
     position = min(first for first, _ in spans)
     return starting(unit, change, position, sum(count for _, count in spans))

@@ -50,19 +50,21 @@ class Classes:
 @dataclass(frozen=True)
 class Rows:
     """What a metric function sees: logits [R, V] at its position, the example of each row, the
-    answers, and the reference's logits [n, V] of all examples where it needs them."""
+    answers, and the reference's logits [n, V] of all examples where it needs them; their
+    log-probabilities too where these are made once for all rows."""
 
     logits: Tensor
     examples: Tensor
     answer: Classes | None
     wrong: Classes | None
     references: Tensor | None
+    log_q: Tensor | None = None
 
     @property
     def reference(self) -> Tensor:
         """The reference's logits [R, V]."""
         assert self.references is not None
-        return self.references[self.examples]
+        return self.references.index_select(0, self.examples)
 
     def slices(self) -> Iterator[Rows]:
         """As few rows at a time as stay at hand in a processor's cache, in order."""
@@ -89,7 +91,17 @@ class Rows:
 
     @property
     def q(self) -> Tensor:
-        return self.reference.log_softmax(1)
+        if self.log_q is None:
+            return self.reference.log_softmax(1)
+        return self.log_q.index_select(0, self.examples)
+
+    def compared(self) -> Rows:
+        """The same with the reference's log-probabilities made beforehand where these are no more
+        than the rows."""
+        references = self.references
+        if references is None or len(references) > len(self.examples):
+            return self
+        return replace(self, log_q=references.log_softmax(1))
 
 
 def _logit_diff(r: Rows, wrong: str = "mean") -> Tensor:
@@ -119,7 +131,8 @@ def _rank(r: Rows) -> Tensor:
 
 def _divergence(p: Tensor, q: Tensor) -> Tensor:
     """KL(p || q) of log probabilities [R, V]."""
-    return torch.nn.functional.kl_div(q, p, reduction="none", log_target=True).sum(1)
+    found: Tensor = torch.linalg.vecdot(p.exp(), p - q)
+    return found
 
 
 def _js(r: Rows) -> Tensor:
@@ -136,6 +149,12 @@ def _sliced(measure: Callable[[Rows], Tensor]) -> Callable[[Rows], Tensor]:
     return lambda rows: torch.cat([measure(part) for part in rows.slices()])
 
 
+def _compared(measure: Callable[[Rows], Tensor]) -> Callable[[Rows], Tensor]:
+    """The same of what reads the reference's log-probabilities."""
+    sliced = _sliced(measure)
+    return lambda rows: sliced(rows.compared())
+
+
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "logit_diff": _logit_diff,
     "logit": lambda r: r.to_answer.mean(r.logits, r.examples),
@@ -145,8 +164,8 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "prob_diff": lambda r: _logprob(r).exp() - r.to_wrong.logprob(r.logits, r.examples).exp(),
     "accuracy": _accuracy,
     "rank": _rank,
-    "kl": _sliced(lambda r: _divergence(r.q, r.p)),
-    "js": _sliced(_js),
+    "kl": _compared(lambda r: _divergence(r.q, r.p)),
+    "js": _compared(_js),
     "mean_abs_diff": _sliced(_mean_abs_diff),
     "entropy": _sliced(lambda r: -(r.p.exp() * r.p).nan_to_num(0.0).sum(1)),
 }

@@ -4,8 +4,8 @@ A direction is made once for all examples, and serves every length along it."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -41,9 +41,6 @@ from interp_dsl.plan.paths import (
 )
 from interp_dsl.plan.places import Point, Target, Unit
 
-HELD = 2
-"""Directions of all examples that are kept at hand."""
-
 Direction = tuple[Tensor, Tensor]
 """Of all examples vectors and unit vectors [n, k, width]; of an arc its two ends."""
 
@@ -63,7 +60,8 @@ class Paths:
         self.norm_of = source.run
         self.shares: dict[Unit, Tensor] = {}
         self.dictionaries = Rebuilds(state, into)
-        self._held: OrderedDict[Key, Direction] = OrderedDict()
+        self._held: dict[Key, Direction] = {}
+        """The directions of the last rows: the next ones go on along them."""
 
     def __call__(self, at: Address) -> Tensor:
         """By how much rows move [R, k, width]. Rows of one unit stand together, in the units'
@@ -74,12 +72,15 @@ class Paths:
         keys = [self._key(place, point) for place, point in zip(places, points, strict=True)]
         counts = torch.bincount(at.which, minlength=len(points)).tolist()
         fixed, own = self._lengths(points, places, at)
+        self._held = self._directions(dict.fromkeys(keys))
         parts, row = [], 0
         for key, group in groupby(range(len(points)), keys.__getitem__):
-            rows = slice(row, row + sum(counts[i] for i in group))
+            members = list(group)
+            rows = slice(row, row + sum(counts[i] for i in members))
             row = rows.stop
             if rows.stop > rows.start:
-                parts.append(self._moved(key, at.examples[rows], fixed[rows], own[rows]))
+                scales = {points[i].length.scale for i in members}
+                parts.append(self._moved(key, scales, at.examples[rows], fixed[rows], own[rows]))
         return torch.cat(parts)
 
     def _key(self, place: Place, point: Point) -> Key:
@@ -109,19 +110,34 @@ class Paths:
             own = torch.stack([self.shares[p].to(own.dtype) for p in points])[at.which, at.examples]
         return _column(fixed, self.device), _column(own, self.device)
 
-    def _moved(self, key: Key, examples: Tensor, fixed: Tensor, own: Tensor) -> Tensor:
-        first, second = (entries(x, examples) for x in self._direction(key))
+    def _moved(
+        self, key: Key, scales: set[str], examples: Tensor, fixed: Tensor, own: Tensor
+    ) -> Tensor:
+        first, second = self._held[key]
         if _is_arc(self.paths[key[1]]):
+            first, second = entries(first, examples), entries(second, examples)
             return directions.along_arc(first, second, own) - first
-        return second * fixed + first * own
+        if scales == {"own"}:
+            return entries(first, examples) * own
+        along = entries(second, examples) * fixed
+        return along + entries(first, examples) * own if "own" in scales or self.shares else along
 
-    def _direction(self, key: Key) -> Direction:
-        if key not in self._held:
-            self._held[key] = self._made(*key)
-        self._held.move_to_end(key)
-        while len(self._held) > HELD:
-            self._held.popitem(last=False)
-        return self._held[key]
+    def _directions(self, keys: Iterable[Key]) -> dict[Key, Direction]:
+        """The directions of some keys, those that are drawn along one path all at once."""
+        found = {key: self._held[key] for key in keys if key in self._held}
+        drawn: dict[tuple[Place, str], list[int]] = defaultdict(list)
+        for place, path, number in (key for key in keys if key not in found):
+            if isinstance(self.paths[path], Drawn):
+                drawn[place, path].append(number)
+            else:
+                found[place, path, number] = self._made(place, path, number)
+        for (place, path), numbers in drawn.items():
+            way = self.paths[path]
+            assert isinstance(way, Drawn)
+            v = self._drawn(place, way, numbers)
+            made = zip(v, directions.unit(v)[0], strict=True)
+            found |= {(place, path, k): one for k, one in zip(numbers, made, strict=True)}
+        return found
 
     def _made(self, place: Place, path: str, number: int) -> Direction:
         way = self.paths[path]
@@ -140,10 +156,11 @@ class Paths:
                 along, _ = directions.unit(self._vectors(place, inner, number))
                 return along * self.dictionaries.error(of, place, self.own(place))
             case Rebuilt() | Decoders():
-                counters = self._counters(place, number)
-                return self.dictionaries.vectors(way, place, self.own(place), counters)
+                counter, examples, where = (c[0] for c in self._counters(place, [number]))
+                at = counter, examples, where
+                return self.dictionaries.vectors(way, place, self.own(place), at)
             case Drawn() as drawn:
-                return self._drawn(place, drawn, number)
+                return self._drawn(place, drawn, [number])[0]
             case Components(run=run):
                 _, vectors = self._components(run, place)
                 if number >= vectors.shape[1]:
@@ -163,14 +180,17 @@ class Paths:
 
     # ---- what directions are made of
 
-    def _counters(self, place: Place, number: int) -> directions.Counters:
-        """What a draw depends on [n, k] each: its number, the example, the position."""
+    def _counters(self, place: Place, numbers: Sequence[int]) -> directions.Counters:
+        """What draws depend on [m, n, k] each: their numbers [m], the example, the position."""
         where = moved(self._where(place), self.device)
-        examples = torch.arange(len(where), device=self.device)[:, None].expand_as(where)
-        return torch.full_like(where, number), examples, where
+        shape = len(numbers), *where.shape
+        examples = torch.arange(len(where), device=self.device)[:, None]
+        number = torch.tensor(numbers, device=self.device)[:, None, None]
+        return number.expand(shape), examples.expand(shape), where.expand(shape)
 
-    def _drawn(self, place: Place, drawn: Drawn, number: int) -> Tensor:
-        counters, seed = self._counters(place, number), drawn.seed
+    def _drawn(self, place: Place, drawn: Drawn, numbers: Sequence[int]) -> Tensor:
+        """The directions of these numbers [m, n, k, width]."""
+        counters, seed = self._counters(place, numbers), drawn.seed
         _, examples, where = counters
         if drawn.run is None:
             width = site_width(place.site, self.state.executor(self.into).facts.shape)
@@ -183,10 +203,10 @@ class Paths:
                 moments, factor = self._moments(drawn.run, place), self._factor(drawn.run, place)
                 mean = moments.mean.to(self.device, factor.dtype)
                 return directions.sampled(seed, counters, mean, factor) - self.own(place)
-        pool, numbers = self._pool(drawn.run, place)
+        pool, held = self._pool(drawn.run, place)
         own = torch.full_like(where, -1)
         if (drawn.run.data, drawn.run.side) == (self.into.data, self.into.side):
-            own = numbers[examples, where]
+            own = held[examples, where]
         try:
             if drawn.how == "difference":
                 return directions.real_mixture(seed, counters, pool, own)

@@ -48,32 +48,34 @@ def score_units(
     unit and metric, unit after unit; `skipped` were not run."""
     values, base = values.cpu().double(), base.cpu().double()  # mps has no float64
     effects = values - base[:, None]
-    low, high = (b.view(effects.shape[:2]) for b in bounds(effects.flatten(0, 1).T, seed))
+    ends = (b.view(effects.shape[:2]) for b in bounds(effects.flatten(0, 1).T, seed))
+    low, high, found, means = (x.tolist() for x in (*ends, values.mean(2), effects.mean(2)))
+    bases = base.mean(1).tolist()
     gaps = [
         gap(base[m], None if other is None else other[m].cpu(), in_logits(metric.term))
         for m, metric in enumerate(metrics)
     ]
-    means = effects.mean(2).tolist()
     rows = [
-        unit_columns(unit)
+        about
         | {
             "metric": metric.name,
-            "base": float(base[m].mean()),
-            "value": float(values[m, u].mean()),
+            "base": bases[m],
+            "value": found[m][u],
             "effect": means[m][u],
             "normalized": None if gaps[m] is None else means[m][u] / gaps[m],
-            "low": float(low[m, u]),
-            "high": float(high[m, u]),
+            "low": low[m][u],
+            "high": high[m][u],
             "n": values.shape[2],
             "skipped": unit in skipped,
         }
         | dict(variant.columns)
         for u, unit in enumerate(units)
+        for about in (unit_columns(unit),)
         for m, metric in enumerate(metrics)
     ]
     held = values.transpose(0, 1).flatten(0, 1)
-    bases = base[None].expand(len(units), -1, -1).flatten(0, 1)
-    return Scored(score_table(rows, kinds), {"base": _stored(bases), "value": _stored(held)})
+    before = base[None].expand(len(units), -1, -1).flatten(0, 1)
+    return Scored(score_table(rows, kinds), {"base": _stored(before), "value": _stored(held)})
 
 
 def score_run(

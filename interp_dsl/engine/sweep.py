@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,7 @@ from interp_dsl.engine.batches import default_rows, in_batches
 from interp_dsl.engine.edits import Editor
 from interp_dsl.engine.forwards import Bench
 from interp_dsl.engine.idle import Idle
-from interp_dsl.engine.late import entry
+from interp_dsl.engine.late import entries
 from interp_dsl.engine.packed import Packed
 from interp_dsl.engine.paths import Paths
 from interp_dsl.engine.scores import Scored, check_finite, column_kinds, score_units
@@ -56,7 +57,7 @@ def shards(task: Sweep, state: State) -> list[Shard]:
             n_layers = state.executor(run).facts.shape.n_layers
             order.sort(key=[edge_layer(unit, n_layers) for unit in units].__getitem__)
         elif task.late:
-            order = ordered([entry(unit, change, run, state) for unit in units])
+            order = ordered(entries(units, change, run, state))
         size = task.packing.shard if task.packing else max(1, len(units))
         for start in range(0, len(units), size):
             places = tuple(order[start : start + size])
@@ -84,7 +85,7 @@ class Sweeper:
         self.kinds = column_kinds(task.variants)
         self.packing = task.packing
         self._ready: dict[Run, tuple[Bench, Editor]] = {}
-        self._idle: set[tuple[Run, Unit]] = set()
+        self._idle: dict[Run, set[Unit]] = defaultdict(set)
 
     def prepare(self, found: Sequence[Shard]) -> None:
         """Make ready what the shards need, and raise what is wrong with their positions."""
@@ -93,11 +94,11 @@ class Sweeper:
             editor.check(shard.units)
             if self.task.skips:
                 idle = Idle(self.task.intervention, bench.run, bench.reads, self.state)
-                self._idle |= {(bench.run, u) for u in shard.units if idle(u)}
-        if self._idle:
+                self._idle[bench.run].update(filter(idle, shard.units))
+        if skipped := sum(map(len, self._idle.values())):
             total = sum(len(shard.units) for shard in found)
             self.note(
-                f"{self.task.step}: {len(self._idle):,} of {total:,} units cannot have an effect: "
+                f"{self.task.step}: {skipped:,} of {total:,} units cannot have an effect: "
                 "reported as 0, not run"
             )
 
@@ -109,7 +110,7 @@ class Sweeper:
         check_finite(values, metrics, shard.units, f"step {self.task.step}", self.task.place)
         base = plain_values(variant.into, metrics, self.state)
         other = None if variant.other is None else plain_values(variant.other, metrics, self.state)
-        skipped = {unit for unit in shard.units if (variant.into, unit) in self._idle}
+        skipped = self._idle[variant.into]
         return score_units(
             shard.units, metrics, values, base, other, variant, self.kinds, self.state.seed, skipped
         )
@@ -177,10 +178,11 @@ class Sweeper:
         """The units that may have an effect, by number, with where each begins: those that are run
         together. All at once where passes start at the beginning."""
         change, state = self.task.intervention, self.state
-        acting = [i for i, u in enumerate(units) if (bench.run, u) not in self._idle]
+        idle = self._idle[bench.run]
+        acting = [i for i, unit in enumerate(units) if unit not in idle]
         if not (self.task.late and bench.can_resume):
             return [[(i, BEGINNING) for i in acting]] if acting else []
-        starts = [entry(units[i], change, bench.run, state) for i in acting]
+        starts = entries([units[i] for i in acting], change, bench.run, state)
         n, least = state.data[bench.run.data].n, (self.packing or WHOLE).least
         return [
             [(acting[i], starts[i]) for i in members]

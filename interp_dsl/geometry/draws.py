@@ -33,9 +33,9 @@ def normals(seed: int, label: str, counters: tuple[Tensor, ...], width: int) -> 
     """Independent standard normal numbers [*counters, width], float32."""
     key = hashed(seed, label, *counters)
     pairs = torch.arange((width + 1) // 2, device=key.device)
-    radius = (-2 * _uniform(_mixed(key[..., None] ^ ((2 * pairs + 1) * _GOLDEN))).log()).sqrt()
-    angle = 2 * math.pi * _uniform(_mixed(key[..., None] ^ ((2 * pairs + 2) * _GOLDEN)))
-    return torch.cat([radius * angle.cos(), radius * angle.sin()], -1)[..., :width]
+    first, second = (_uniform(_mixed(key[..., None] ^ ((2 * pairs + i) * _GOLDEN))) for i in (1, 2))
+    radius, angle = first.log_().mul_(-2).sqrt_(), second.mul_(2 * math.pi)
+    return torch.cat([angle.cos().mul_(radius), angle.sin().mul_(radius)], -1)[..., :width]
 
 
 def below(key: Tensor, n: int | Tensor) -> Tensor:
@@ -45,16 +45,16 @@ def below(key: Tensor, n: int | Tensor) -> Tensor:
 
 def _mixed(x: Tensor) -> Tensor:
     x = x + _GOLDEN
-    x = (x ^ _shifted(x, 30)) * _FIRST
-    x = (x ^ _shifted(x, 27)) * _SECOND
-    return x ^ _shifted(x, 31)
+    x.bitwise_xor_(_shifted(x, 30)).mul_(_FIRST)
+    x.bitwise_xor_(_shifted(x, 27)).mul_(_SECOND)
+    return x.bitwise_xor_(_shifted(x, 31))
 
 
 def _shifted(x: Tensor, bits: int) -> Tensor:
     """x >> bits with zeros from the left."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
+    return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
 def _uniform(x: Tensor) -> Tensor:
     """Hashes as numbers in (0, 1], float32."""
-    return (_shifted(x, 64 - _BITS) + 1).float() / (1 << _BITS)
+    return _shifted(x, 64 - _BITS).add_(1).float().div_(1 << _BITS)

@@ -12,6 +12,7 @@ import torch
 
 from interp_dsl.data.types import Answer, Data
 from interp_dsl.engine.forwards import Bench
+from interp_dsl.engine.metrics import CACHED, FUNCTIONS, Rows
 from interp_dsl.engine.state import State
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.plan.algebra import FromRun, Literal, Metric, MetricCall, MetricSum, Zero
@@ -266,3 +267,27 @@ def test_a_value_that_is_no_number_says_whose_it_is(tmp_path: Path) -> None:
     assert "ioi.interp:14" in told.notes
     with pytest.raises(InterpError, match="E641"):
         run(sweep_plan(HEADS, Zero(), metrics=(nan,)), MODEL, tmp_path / "b", d=DATA)
+
+
+@pytest.mark.parametrize("function", ["kl", "js"])
+@pytest.mark.parametrize(("n", "rows"), [(3, 40), (40, 3), (5, 5)])
+def test_divergences_are_alike_however_many_rows_an_example_has(
+    function: str, n: int, rows: int
+) -> None:
+    draw = torch.Generator().manual_seed(0)
+    outputs = CACHED // 4  # four rows a slice
+    references = torch.randn(n, outputs, generator=draw)
+    found = torch.randn(rows, outputs, generator=draw)
+    examples = torch.randint(0, n, (rows,), generator=draw)
+    p = found.double().softmax(1)
+    q = references.double()[examples].softmax(1)
+    middle = (p + q) / 2
+
+    def divergence(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return (a * (a / b).log()).sum(1)
+
+    wanted = divergence(q, p)
+    if function == "js":
+        wanted = (divergence(p, middle) + divergence(q, middle)) / 2
+    measured = FUNCTIONS[function](Rows(found, examples, None, None, references))
+    torch.testing.assert_close(measured.double(), wanted, atol=1e-5, rtol=1e-5)

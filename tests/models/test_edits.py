@@ -78,3 +78,42 @@ def test_blocking_is_taking_keys_out_before_the_softmax() -> None:
 def test_values_broadcast_over_rows_and_positions(shape: tuple[int, ...]) -> None:
     value = torch.full(shape, 7.0)
     assert torch.equal(apply(X, [edit(value)]), expected(torch.full((2, 4), 7.0)))
+
+
+@pytest.mark.parametrize("op", ["set", "add"])
+@pytest.mark.parametrize(("first", "count"), [(0, 5), (1, 3), (4, 1)])
+@pytest.mark.parametrize("width", [1, 2])
+def test_one_place_of_all_rows_is_changed_as_its_entries_are(
+    op: str, first: int, count: int, width: int
+) -> None:
+    x, index = X[:, :, :width], width - 1
+    value = torch.randn(3, count, 4, generator=torch.Generator().manual_seed(1))
+    positions = torch.arange(first, first + count).expand(3, count)
+    whole = Edit(
+        Site("z", 0),
+        torch.arange(3),
+        torch.full((3,), index),
+        positions,
+        torch.ones_like(positions, dtype=torch.bool),
+        value,
+        op,  # type: ignore[arg-type]
+    )
+    wanted, before = x.clone(), (x.clone(), value.clone())
+    for row in range(3):
+        for k in range(count):
+            old = 0 if op == "set" else x[row, first + k, index]
+            wanted[row, first + k, index] = old + value[row, k]
+    found = apply(x, [whole])
+    assert torch.equal(found, wanted)
+    found.zero_()
+    assert torch.equal(x, before[0]) and torch.equal(value, before[1])
+
+
+def test_a_whole_place_set_to_a_constant_has_a_slope_of_zero() -> None:
+    x = X[:, :, :1].clone().requires_grad_()
+    positions = torch.arange(5).expand(3, 5)
+    valid = torch.ones_like(positions, dtype=torch.bool)
+    rows, index = torch.arange(3), torch.zeros(3, dtype=torch.long)
+    changed = apply(x, [Edit(Site("z", 0), rows, index, positions, valid, torch.ones(4))])
+    (slope,) = torch.autograd.grad(changed.sum(), x)
+    assert torch.equal(slope, torch.zeros_like(x))

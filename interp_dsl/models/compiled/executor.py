@@ -10,7 +10,7 @@ from torch import Tensor
 
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models import points
-from interp_dsl.models.compiled.forward import Compiled
+from interp_dsl.models.compiled.forward import Compiled, Rooms
 from interp_dsl.models.compiled.memory import Growth, Memory, Start
 from interp_dsl.models.compiled.taps import Place, Taps, hooked
 from interp_dsl.models.compiled.walk import Walk
@@ -121,6 +121,7 @@ class CompiledExecutor:
         context: Sequence[Edit] = (),
         changed: Tensor | None = None,
         outputs: Tensor | None = None,
+        rooms: Rooms | None = None,
     ) -> Pass:
         """What `forward` gives for the examples `rows` [R] of a memory under edits that act in
         `layer` or later and at `position` or later: what comes before is taken from the memory.
@@ -130,8 +131,9 @@ class CompiledExecutor:
         lies at z or behind it, the layer's attention is taken from the memory as well. `context`
         are edits that the memory was made under: those that lie before the start are in it, the
         others are made again, before `edits`. `changed` [R, c]: all `edits` are of `layer`, and at
-        these positions; the layer then computes these alone. Raises InterpError E607 where the
-        memory does not suffice."""
+        these positions; the layer then computes these alone. In one of `rooms` the logits stand
+        until the next pass that is given them. Raises InterpError E607 where the memory does not
+        suffice."""
         taps = Taps(self.facts, edits, sites)
         places = taps.edited() | taps.wanted()
         self._check_start(memory, layer, places)
@@ -151,7 +153,7 @@ class CompiledExecutor:
         with torch.set_grad_enabled(_with_gradient(edits)):
             walk = self._walk(taps, memory.length, mask, reads, start)
             x = walk.through(walk.taken_up(), layer)
-            return self._pass(walk, x, reads, outputs)
+            return self._pass(walk, x, reads, outputs, rooms)
 
     def room(self, n: int, length: int, mask: Tensor | None = None) -> Memory:
         """An empty memory of keys and values for `grow`: n texts of at most `length` tokens."""
@@ -209,9 +211,16 @@ class CompiledExecutor:
         reads = None if wants_all or reads is None else reads.cpu()
         return Walk(self.model, taps, length, mask, reads, start, record)
 
-    def _pass(self, walk: Walk, x: Tensor, reads: Tensor | None, outputs: Tensor | None) -> Pass:
+    def _pass(
+        self,
+        walk: Walk,
+        x: Tensor,
+        reads: Tensor | None,
+        outputs: Tensor | None,
+        rooms: Rooms | None = None,
+    ) -> Pass:
         x = walk.read(x)
-        logits = self.model.logits(x, outputs)
+        logits = self.model.logits(x, outputs, rooms if walk.in_place else None)
         captured = walk.taps.captured
         if walk.taps.wants("logits", None):
             logits = walk.taps.at("logits", None, logits, "flat")

@@ -18,6 +18,22 @@ WIDEST = "widest"
 """The room of what a layer makes of the stream: queries, keys and values, then the MLP's inputs."""
 
 
+class Rooms:
+    """Memory that is written over and over: fresh memory costs a processor about a tenth of a
+    product."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Tensor] = {}
+
+    def of(self, name: str, like: Tensor, *shape: int) -> Tensor:
+        """Room of a shape, which the next room of this name overwrites."""
+        size = math.prod(shape)
+        room = self._held.get(name)
+        if room is None or room.numel() < size:
+            room = self._held[name] = like.new_empty(size)
+        return room[:size].view(shape)
+
+
 class Compiled:
     """`work` counts rows × positions through the matrices of a layer: q, kv, out (W_O), mlp;
     `unembed` are logits, `pairs` rows × queries × keys."""
@@ -32,7 +48,7 @@ class Compiled:
             Rotary(table, description.adjacent, self.dtype) for table in weights.rotary
         )
         self.fuses = description.fuses_attention(self.dtype)
-        self._rooms: dict[str, Tensor] = {}
+        self.rooms = Rooms()
 
     def normed(self, x: Tensor, norm: Norm, kind: str | None) -> Tensor:
         """x [..., width] normalised over its last axis."""
@@ -56,33 +72,24 @@ class Compiled:
         return torch.rsqrt(x.square().mean(-1, keepdim=True) + self.description.eps)
 
     def product(
-        self, name: str, x: Tensor, weight: Tensor, bias: Tensor | None, reuse: bool
+        self, name: str, x: Tensor, weight: Tensor, bias: Tensor | None, rooms: Rooms | None
     ) -> Tensor:
-        """x weightᵀ + bias, x [..., inner], weight [outer, inner]. With `reuse` the result stands
-        in room that the next product of this name overwrites, in whichever layer: fresh memory
-        costs a processor about a tenth of a product."""
-        if not reuse or x.device.type != "cpu":
+        """x weightᵀ + bias, x [..., inner], weight [outer, inner]. In one of `rooms` the result
+        stands until the next product of this name, in whichever layer."""
+        if rooms is None or x.device.type != "cpu":
             return functional.linear(x, weight, bias)
-        out = self.room(name, x, *x.shape[:-1], weight.shape[0])
+        out = rooms.of(name, x, *x.shape[:-1], weight.shape[0])
         rows = out.view(-1, out.shape[-1])
         torch.mm(x.reshape(-1, x.shape[-1]), weight.T, out=rows)
         return out if bias is None else out.add_(bias)
 
-    def room(self, name: str, like: Tensor, *shape: int) -> Tensor:
-        """Room of a shape, which the next room of this name overwrites."""
-        size = math.prod(shape)
-        room = self._rooms.get(name)
-        if room is None or room.numel() < size:
-            room = self._rooms[name] = like.new_empty(size)
-        return room[:size].view(shape)
-
-    def hidden(self, x: Tensor, block: Block, reuse: bool = False) -> Tensor:
-        """An MLP's activations [..., d_mlp] of the stream x [..., d_model]; `reuse` as in
+    def hidden(self, x: Tensor, block: Block, rooms: Rooms | None = None) -> Tensor:
+        """An MLP's activations [..., d_mlp] of the stream x [..., d_model]; `rooms` as in
         `product`."""
         description = self.description
         assert block.ln2 is not None and block.w_in is not None
         h = self.normed(x, block.ln2, description.norm)
-        h = self.product(WIDEST, h, block.w_in, None, reuse)
+        h = self.product(WIDEST, h, block.w_in, None, rooms)
         if description.shape.gated:
             h = h if block.b_in is None else h + block.b_in
             gate, linear = h.chunk(2, -1)
@@ -91,15 +98,17 @@ class Compiled:
             h = activated(h, description.activation, block.b_in)
         return h if block.mid_norm is None else self.normed(h, block.mid_norm, "LN")
 
-    def logits(self, x: Tensor, outputs: Tensor | None = None) -> Tensor:
+    def logits(
+        self, x: Tensor, outputs: Tensor | None = None, rooms: Rooms | None = None
+    ) -> Tensor:
         """The stream after the last block [B, r, d_model] -> logits [B, r, d_vocab_out], or those
-        of the tokens `outputs` [u] alone."""
+        of the tokens `outputs` [u] alone; `rooms` as in `product`."""
         x = self.normed(x, self.weights.final, self.description.final_norm)
         weight, bias = self.weights.unembed, self.weights.unembed_bias
         if outputs is not None:
             weight, bias = weight[outputs], None if bias is None else bias[outputs]
         self.work["unembed"] += x[..., 0].numel() * len(weight)
-        logits = functional.linear(x, weight, bias)
+        logits = self.product("logits", x, weight, bias, rooms)
         cap = self.description.logit_cap
         return logits if cap is None else cap * torch.tanh(logits / cap)
 

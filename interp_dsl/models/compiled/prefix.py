@@ -61,29 +61,39 @@ def shared(
     values `before` [n, P, kv head, d_head], by example, and the row's `own` [R, s, kv head,
     d_head], of which each query sees `seen` [R or 1, t, s]."""
     (k, v), share = own, q.shape[2] // own[0].shape[2]
-    earlier, weight = _earlier(q, before, groups, scale)
-    k, v = (x.repeat_interleave(share, 2) for x in (k, v))
+    z, total, most = _earlier(q, before, groups, scale)
+    if share > 1:
+        k, v = (x.repeat_interleave(share, 2) for x in (k, v))
     scores = torch.einsum("rthd,rshd->rths", q, k) * scale
-    scores = scores.masked_fill(~seen[:, :, None], -torch.inf)
-    late = torch.einsum("rths,rshd->rthd", scores.softmax(-1), v)
-    part = (scores.logsumexp(-1) - weight).sigmoid()[..., None]
-    return torch.lerp(earlier, late, part)
+    weights, own_total, own_most = _exponentials(scores.masked_fill_(~seen[:, :, None], -torch.inf))
+    top = torch.maximum(most, own_most)
+    before_part, own_part = (most - top).exp_(), (own_most - top).exp_()
+    whole = before_part * total + own_part * own_total
+    late = torch.einsum("rths,rshd->rthd", weights, v)
+    return (z * (before_part / whole)).addcmul_(late, own_part / whole)
+
+
+def _exponentials(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """exp(s - m) of scores [..., keys], their sum and m, the greatest score, [..., 1] each."""
+    most = scores.amax(-1, keepdim=True)
+    weights = (scores - most).exp_()
+    return weights, weights.sum(-1, keepdim=True), most
 
 
 def _earlier(
     q: Tensor, before: tuple[Tensor, Tensor], groups: Groups, scale: float
-) -> tuple[Tensor, Tensor]:
-    """z over the earlier keys alone [R, t, head, d_head], and the log of the sum of their scores'
-    exponentials [R, t, head]."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The values of the earlier keys alone, each times its exponential [R, t, head, d_head]; the
+    sum of these and the greatest score [R, t, head, 1]."""
     k, v = (groups.of_each(x).transpose(1, 2) for x in before)  # [m, kv, P, d]
     m, kv, _, size = k.shape
     t, heads = q.shape[1:3]
     queries = groups.gathered(q).view(m, groups.most, t, kv, heads // kv, size)
     queries = queries.permute(0, 3, 1, 2, 4, 5).reshape(m, kv, -1, size)
-    scores = queries @ k.transpose(-1, -2) * scale
+    weights, total, most = _exponentials(queries @ k.transpose(-1, -2) * scale)
 
     def by_row(x: Tensor) -> Tensor:
         x = x.view(m, kv, groups.most, t, heads // kv, -1).permute(0, 2, 3, 1, 4, 5)
         return entries(x.reshape(m * groups.most, t, heads, -1), groups.places)
 
-    return by_row(scores.softmax(-1) @ v), by_row(scores.logsumexp(-1, keepdim=True))[..., 0]
+    return by_row(weights @ v), by_row(total), by_row(most)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from interp_dsl.models.compiled.forward import WIDEST, Compiled
+from interp_dsl.models.compiled.forward import WIDEST, Compiled, Rooms
 from interp_dsl.models.compiled.taps import Taps
 from interp_dsl.models.compiled.weights import Block
 
@@ -15,11 +15,11 @@ class Projections:
     """`q_input`, `k_input` and `v_input` [B, t, head, d_model] are what a head reads: the stream
     before the norm, one copy a head (a key/value head for k and v)."""
 
-    def __init__(self, model: Compiled, taps: Taps, reuse: bool) -> None:
-        """`reuse` as in Compiled.product."""
+    def __init__(self, model: Compiled, taps: Taps, rooms: Rooms | None) -> None:
+        """`rooms` as in Compiled.product."""
         self.model = model
         self.taps = taps
-        self.reuse = reuse
+        self.rooms = rooms
         shape = model.description.shape
         self.d_head = shape.d_head
         self._size = {"q": shape.n_heads, "k": shape.n_kv_heads, "v": shape.n_kv_heads}
@@ -34,7 +34,7 @@ class Projections:
         else:
             h = self.model.normed(x, self._block(layer).ln1, self.model.description.norm)
             room = parts if parts == "q" else WIDEST
-            joined = self.model.product(room, h, *self._weights(parts, layer), self.reuse)
+            joined = self.model.product(room, h, *self._weights(parts, layer), self.rooms)
             joined = joined.view(*x.shape[:-1], -1, self.d_head)
             found = list(torch.split(joined, [self._size[part] for part in parts], -2))
         return [self.taps.at(part, layer, y, "heads") for part, y in zip(parts, found, strict=True)]

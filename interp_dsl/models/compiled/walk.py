@@ -52,7 +52,8 @@ class Walk:
         self.growth = growth
         self.shape = model.description.shape
         self.in_place = not torch.is_grad_enabled() and not taps.wanted()
-        self.projections = Projections(model, taps, self.in_place)
+        self.rooms = model.rooms if self.in_place else None
+        self.projections = Projections(model, taps, self.rooms)
         self._seen: dict[int | None, Tensor | None]
         self._biases: dict[int | None, Tensor | None]
         for rotary in model.rotary:
@@ -172,9 +173,9 @@ class Walk:
     def _room(self, part: str, like: Tensor, shape: Sequence[int]) -> Tensor | None:
         """Room for keys or values; None where a gradient needs them later, or a device has its
         own."""
-        if not self.in_place or like.device.type != "cpu":
+        if self.rooms is None or like.device.type != "cpu":
             return None
-        return self.model.room(part, like, *shape)
+        return self.rooms.of(part, like, *shape)
 
     def _shares(self, start: Start, layer: int) -> bool:
         """Do many rows attend to the same earlier keys, and to all of them, mostly to these?"""
@@ -331,7 +332,7 @@ class Walk:
         """The MLP's activations [B, t, d_mlp]."""
         self.model.work["mlp"] += x[..., 0].numel()
         x = self.taps.at("mlp_in", layer, x, "flat")
-        h = self.model.hidden(x, self.model.weights.blocks[layer], self.in_place)
+        h = self.model.hidden(x, self.model.weights.blocks[layer], self.rooms)
         return self.taps.at("neuron", layer, h, "units")
 
     def _mlp_written(self, x: Tensor, hidden: Tensor, layer: int) -> Tensor:

@@ -82,7 +82,7 @@ def from_tensors(
         blocks=tuple(_native_block(named, f"blocks.{layer}.") for layer in range(shape.n_layers)),
         final=_native_norm(named, "ln_final"),
         unembed=named["unembed.W_U"].T.contiguous(),
-        unembed_bias=named["unembed.b_U"],
+        unembed_bias=_unless_zero(named["unembed.b_U"]),
         rotary=_native_rotary(config, device) if shape.positional == "rotary" else (),
     )
 
@@ -128,7 +128,7 @@ def from_bridge(bridge: Any, description: Description) -> Weights:
         blocks=tuple(_bridge_block(block) for block in bridge.blocks),
         final=_bridge_norm(bridge.ln_final),
         unembed=bridge.W_U.detach().T.contiguous(),
-        unembed_bias=bridge.b_U.detach(),
+        unembed_bias=_unless_zero(bridge.b_U.detach()),
         rotary=() if standard else _bridge_rotary(bridge, description),
         embed_scale=_embed_scale(bridge) if description.shape.family.startswith("gemma") else None,
     )
@@ -178,6 +178,11 @@ def _bridge_block(block: Any) -> Block:
 def _optional(component: Any, name: str) -> Tensor | None:
     found = getattr(component, name, None)
     return found.detach() if isinstance(found, Tensor) else None
+
+
+def _unless_zero(bias: Tensor) -> Tensor | None:
+    """Most models have none, and to add it to all logits is a pass over memory."""
+    return bias if bool(bias.any()) else None
 
 
 def _stacked_bias(biases: list[Tensor | None], sizes: list[int]) -> Tensor | None:
