@@ -37,10 +37,9 @@ class DictionaryLearning:
         trainer = config.pop("trainer")(**config)
         factor = batches.batch(0, case.batch).square().sum(1).mean().sqrt()
         count = 0
-        with torch.no_grad():  # it counts before it asks who is dead: who is must not fire
+        if case.dead:  # it counts before it asks who is dead: who is must not fire
             trainer.num_tokens_since_fired[: case.dead] = 1 << 60
-            if case.dead:
-                trainer.ae.encoder.bias[: case.dead] = -100.0
+            trainer.ae.encoder.bias.data[: case.dead] = -100.0
 
         def step(x: Tensor) -> None:
             nonlocal count
