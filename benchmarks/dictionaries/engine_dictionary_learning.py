@@ -1,6 +1,7 @@
 """dictionary_learning's training step, with the defaults of its trainers; activations scaled to a
 mean squared norm of 1 and the rate falling over the last fifth, as its demonstration has it; its
-warm-ups, 1,000 and 2,000 steps by default, over the first twentieth.
+warm-ups, and the steps over which it averages a threshold, 1,000 and 2,000 by default, are a
+twentieth of all.
 
 Timed: the trainer's `update`, which `trainSAE` calls: forward, losses, counters, backward, clipping
 (but for relu, where it has none), Adam, unit norms."""
@@ -77,7 +78,8 @@ class DictionaryLearning:
         if case.lr is not None:
             config["lr"] = case.lr
         if case.architecture in BY_COUNT:
-            return {**config, "k": case.k, "threshold_start_step": warming}
+            begins = {"threshold_start_step": warming, "threshold_beta": 1 - 1 / warming}
+            return {**config, "k": case.k, **begins}
         name = "l1_penalty" if case.architecture == "relu" else "target_l0"
         torch.manual_seed(case.seed)  # its JumpReLU takes no seed
         return {**config, name: case.sparsity, "sparsity_warmup_steps": warming}

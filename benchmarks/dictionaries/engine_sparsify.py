@@ -1,5 +1,5 @@
-"""sparsify's training step, with its defaults (signed gradients, schedule-free), and AuxK, which is
-off by default, on.
+"""sparsify's training step, with its defaults (signed gradients, schedule-free) but for AuxK, which
+is on, of features that were silent for a tenth of all activations, by default ten million.
 
 Its loop trains inside the forward of a model. Here the model is a table of the activations, and its
 tokens are their numbers. Timed: `Trainer.fit` over one batch: the forward that looks them up, the
@@ -99,6 +99,7 @@ def _trainer(case: Case, batches: Batches, count: int, into: str) -> Any:
         batch_size=case.batch // ROWS,
         lr=case.lr,
         auxk_alpha=1 / 32,
+        dead_feature_threshold=case.steps * case.batch // 10,
         hookpoints=[SITE],
         init_seeds=[case.seed],
         log_to_wandb=False,

@@ -1,6 +1,8 @@
 """Dictionaries fitted by every engine to the same activations, judged by one judge.
 
 python benchmarks/dictionaries/quality.py --work FOLDER
+
+A fit that is in the folder already is not made again.
 """
 
 from __future__ import annotations
@@ -97,11 +99,22 @@ def _fitted(name: str, python: str, job: Job, cases: Mapping[str, Case]) -> Race
     try:
         one.begin()
         for path, case in cases.items():
-            one.round(fit=asdict(case), into=str(Path(job.folder) / path))
+            _fit(one, case, Path(job.folder) / path)
             print(f"{name}: {case.label}", file=sys.stderr, flush=True)
     finally:
         one.end()
     return one
+
+
+def _fit(one: Racer, case: Case, into: Path) -> None:
+    """A fit, or what an earlier race with the same folder has told of it."""
+    told = into / "told.json"
+    if told.is_file():
+        one.rounds.append(json.loads(told.read_text()))
+        return
+    one.round(fit=asdict(case), into=str(into))
+    if one.is_in:
+        told.write_text(json.dumps(one.rounds[-1]))
 
 
 def _row(
