@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from material import CONTEXTS, DATA
 
@@ -23,10 +24,11 @@ def judged(folder: Path, fits: Sequence[Path]) -> dict[str, dict[str, float]]:
     for i, fit in enumerate(map(_files, fits)):
         lines.append(f'let  d{i} = load("{fit}", site=neurons layers 0)\n')
         lines.append(f"step s{i} = evaluate d{i} on held measure {_measures()}\n")
-    program = folder / "judge.interp"
-    program.write_text("".join(lines))
-    run = face.run(program, out=folder / "judged", fresh=True, allow=[folder])
-    return {"/".join(fit.parts[-2:]): _row(run, f"s{i}") for i, fit in enumerate(fits)}
+    with TemporaryDirectory(dir=folder) as work:
+        program = Path(work) / "judge.interp"
+        program.write_text("".join(lines))
+        run = face.run(program, out=Path(work) / "run", allow=[folder])
+        return {"/".join(fit.parts[-2:]): _row(run, f"s{i}") for i, fit in enumerate(fits)}
 
 
 def _measures() -> str:

@@ -13,18 +13,7 @@ from case import BY_COUNT
 from racing import aligned, outside
 
 Row = dict[str, Any]
-HEAD = (
-    "architecture",
-    "engine",
-    "sparsity",
-    "lr",
-    "seed",
-    "L0",
-    "FVU",
-    "loss recovered",
-    "dead",
-    "s",
-)
+HEAD = ("architecture", "engine", "sparsity", "lr", "seed", "L0", "FVU", "loss recovered", "dead")
 LEVELS = (16, 24, 32, 48, 64)
 
 
@@ -69,7 +58,6 @@ def _row(row: Row) -> tuple[str, ...]:
         f"{row['fvu']:.4f}",
         f"{row['ce_loss_score']:.4f}",
         f"{row['dead']:.1%}",
-        f"{row['seconds']:.0f}",
     )
 
 
