@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from job import Cell, Job
+from plan import planned_bytes
 from worker import Meter, serve
 
 
@@ -52,7 +53,7 @@ class Interp:
         from interp_dsl import session
         from interp_dsl.face import open_run
 
-        self.extra: dict[str, Any] = {}
+        self.extra: dict[str, Any] = {"planned_bytes": planned_bytes(job)}
         self.session, self.open_run = session, open_run
         self.device = job.device
         self.file = Path(job.folder) / "race.interp"

@@ -36,14 +36,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Sweep:
-    """`sample`: so many seeded cells instead of all. `engines`: who takes part, None for all."""
+    """`sample`: so many seeded cells instead of all."""
 
     name: str
     kind: Kind
     by_position: bool
     shape: Shape
     sample: int | None = None
-    engines: tuple[str, ...] | None = None
 
     def cells(self) -> tuple[Cell, ...]:
         """The cells that are run, in order."""
@@ -87,7 +86,6 @@ class Job:
         return cls(**held)
 
 
-OURS = ("interp",)
 _SMALL = Shape(layers=4, width=256, heads=8, vocab=5000, context=32, batch=16)
 _SHORT = Shape(layers=4, width=256, heads=8, vocab=512, context=32, batch=16)
 _FEW = Shape(layers=4, width=256, heads=8, vocab=512, context=16, batch=4)
@@ -106,8 +104,5 @@ PRESETS: dict[str, tuple[Sweep, ...]] = {
         Sweep("residual-by-position", "resid_pre", True, _SHORT),
         Sweep("heads-by-position", "z", True, _FEW),
     ),
-    "gpt2-small": (
-        Sweep("heads-by-position-sampled", "z", True, _GPT2, sample=96),
-        Sweep("heads-by-position", "z", True, _GPT2, engines=OURS),
-    ),
+    "gpt2-small": (Sweep("heads-by-position-sampled", "z", True, _GPT2, sample=96),),
 }

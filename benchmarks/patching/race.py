@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from job import PRESETS, Job, Sweep
 from racing import Racer, arguments, raced
-from table import printed
+from table import OURS, printed, printed_whole
 
-ENGINES = ("transformer_lens", "hf_hooks", "nnsight", "pyvene", "interp")
+ENGINES = ("transformer_lens", "hf_hooks", "nnsight", "pyvene", OURS)
 BOUND = "bound"
 WARM = 2
 
@@ -62,6 +63,18 @@ def result(sweep: Sweep, job: Job, racers: Sequence[Racer]) -> dict[str, Any]:
     }
 
 
+def whole(sweep: Sweep, given: argparse.Namespace) -> dict[str, Any]:
+    """Ours over all cells of a sampled sweep, once, in a process of its own that has run none of
+    them before."""
+    from material import make
+
+    job = make(replace(sweep, sample=None), given.work, given.device, given.threads)
+    scripts = {OURS: script(OURS)}
+    [one] = raced(job, scripts, dict(given.python), rounds=1, warm=lambda _: None)
+    found = one.rounds[0] if one.rounds else {}
+    return {**one.told, "cells": len(job.cells), **found}
+
+
 def machine(device: str) -> dict[str, Any]:
     """What the figures hold for."""
     import torch
@@ -92,11 +105,13 @@ def main() -> None:
         if given.sweep and sweep.name not in given.sweep:
             continue
         job = make(sweep, given.work, given.device, given.threads)
-        wanted = [e for e in given.engines if sweep.engines is None or e in sweep.engines]
-        scripts = {name: script(name) for name in (*wanted, BOUND)}
+        scripts = {name: script(name) for name in (*given.engines, BOUND)}
         racers = raced(job, scripts, dict(given.python), given.rounds, warm)
         results.append(result(sweep, job, racers))
         print(printed(results[-1]), flush=True)
+        if given.whole and sweep.sample is not None:
+            results[-1]["whole"] = whole(sweep, given)
+            print(printed_whole(results[-1]), flush=True)
     if given.json:
         held = {"preset": given.preset, "machine": machine(given.device), "sweeps": results}
         given.json.write_text(json.dumps(held, indent=1) + "\n")
@@ -106,6 +121,9 @@ def _arguments() -> argparse.Namespace:
     parser = arguments(__doc__ or "", PRESETS, "small", ENGINES)
     parser.add_argument("--sweep", action="append", help="only this sweep; may be repeated")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--whole", action="store_true", help="of sampled sweeps run interp once over all cells"
+    )
     return parser.parse_args()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from racing import aligned, outside
 
-PEER = "transformer_lens"
+PEER, OURS = "transformer_lens", "interp"
 HEAD = (
     "engine",
     "median s",
@@ -29,6 +29,29 @@ def printed(result: dict[str, Any]) -> str:
     rows = [_row(name, held, result, bound) for name, held in engines.items()]
     table = aligned([HEAD, *rows])
     return "\n".join([_title(result), *_bound_lines(bound), "", table, *outside(engines), ""])
+
+
+WHOLE = ("all cells", "cells", "s", "cells/s", "× sampled", "MB", "plan MB", "÷ plan")
+
+
+def printed_whole(result: dict[str, Any]) -> str:
+    """Ours over all cells beside its rate on the sampled ones, and its memory beside the plan's."""
+    held = result["whole"]
+    if "seconds" not in held:
+        return "\n".join([*outside({f"{OURS}, all cells": held}), ""])
+    rate, sampled = held["cells"] / held["seconds"], result["engines"].get(OURS, {}).get("seconds")
+    planned, most = held["extra"]["planned_bytes"], held["memory"]
+    row = (
+        OURS,
+        str(held["cells"]),
+        f"{held['seconds']:.4g}",
+        f"{rate:.4g}",
+        f"{rate * median(sampled) / result['cells']:.2f}" if sampled else "–",
+        "–" if most is None else f"{most / 1e6:.0f}",
+        f"{planned / 1e6:.0f}",
+        "–" if most is None else f"{most / planned:.2f}",
+    )
+    return aligned([WHOLE, row]) + "\n"
 
 
 def _title(result: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from interp_dsl.engine.report import Report
 from interp_dsl.engine.searches import among_of, places_in
 from interp_dsl.engine.state import State
 from interp_dsl.models.precision import float32_products
+from interp_dsl.plan.memory import SHARE
 from interp_dsl.plan.names import edge_name, unit_of
 from interp_dsl.plan.places import Unit
 from interp_dsl.plan.tasks import AttributeEdges
@@ -71,7 +72,7 @@ def edge_estimates(
             found[m, :, start:stop] = scores.T.cpu()
         report.progress(stop, bench.n)
 
-    in_batches(bench.n, bench.rows, work, report.note)
+    in_batches(bench.n, max(1, bench.rows // SHARE), work, report.note)
     chosen = np.arange(len(found[0])) if among is None else np.flatnonzero(among)
     edges = (bench.graph.edges[number] for number in chosen)
     units = tuple(unit_of(edge_name(*edge[:3]), edge.position) for edge in edges)

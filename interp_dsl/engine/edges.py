@@ -34,10 +34,8 @@ from interp_dsl.plan.algebra import (
     Vector,
     Zero,
 )
+from interp_dsl.plan.memory import WRITTEN
 from interp_dsl.plan.places import ALL, Positions
-
-NUMBERS = 2**25
-"""Numbers that all senders of a batch write, where memory allows."""
 
 
 class EdgeBench:
@@ -95,7 +93,7 @@ class EdgeBench:
     def rows(self) -> int:
         """Examples of a batch."""
         numbers: int = len(self.graph.senders) * self.width * self.graph.shape.d_model
-        return max(1, NUMBERS // numbers)
+        return max(1, WRITTEN // numbers)
 
     def edits(self, run: Run, examples: Tensor, width: int) -> list[Edit]:
         """What holds throughout in a run, of rows of these examples."""

@@ -21,7 +21,6 @@ from interp_dsl.circuits.attribution.nodes import (
     attribution_patching,
     integrated_gradients,
 )
-from interp_dsl.engine.batches import default_rows
 from interp_dsl.engine.edits import Editor
 from interp_dsl.engine.feature_changes import Changed, FeatureChanges
 from interp_dsl.engine.forwards import Bench
@@ -32,11 +31,10 @@ from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.edits import apply
 from interp_dsl.models.executor import Executor
+from interp_dsl.plan.memory import SLOPED
 from interp_dsl.plan.places import ALL, Positions, Site, Target, Unit
 from interp_dsl.plan.tasks import Attribute
 
-SHARE = 4
-"""How many times fewer rows go through at once than in a plain pass: a slope keeps all layers."""
 FEATURES = 2**26
 """How many features are held at once, of all the tokens of a batch."""
 
@@ -260,7 +258,7 @@ class SiteEstimates:
 
 def rows_of(bench: Bench) -> int:
     """How many examples of a bench go through at once."""
-    return max(1, default_rows(bench.width) // SHARE)
+    return max(1, SLOPED // bench.width)
 
 
 def _check_overlaps(units: Iterable[Unit], layers: Mapping[Piece, int]) -> None:

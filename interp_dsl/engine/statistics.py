@@ -3,8 +3,8 @@ normalised effect.
 
 The draws are those of transformer_lens.utilities.statistics.bootstrap_ci with the same generator:
 resamples of `n` indices in chunks of 256. As a mean needs only how often each example was drawn,
-the resamples are one matrix [B, n] of counts ÷ n, made once and multiplied with the values of all
-cells."""
+the resamples are one matrix [B, n] of counts, made once, which ÷ n is multiplied with the values of
+all cells."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ RESAMPLES = 1000
 GAP_FLOOR = 0.5  # logits; lint 11: a smaller gap divides by next to nothing
 _CHUNK = 256
 _CELLS = 4096
+_WEIGHTS = 2**20
+"""Weights that are kept, and multiplied with at once: counts take a quarter of their memory."""
 
 
 def generator(seed: int, *labels: object) -> torch.Generator:
@@ -35,21 +37,36 @@ def generator(seed: int, *labels: object) -> torch.Generator:
 def resampling(n: int, seed: int, resamples: int = RESAMPLES) -> Tensor:
     """Weights [resamples, n], float64, rows summing to 1: how often a resample drew each of n
     examples, ÷ n."""
-    drawn, source = [], generator(seed)
-    for start in range(0, resamples, _CHUNK):
-        count = min(_CHUNK, resamples - start)
-        index = torch.randint(0, n, (count, n), generator=source)
-        drawn.append(torch.zeros(count, n).scatter_add_(1, index, torch.ones(count, n)))
-    return torch.cat(drawn).double() / n
+    return _drawn(n, seed, resamples).double() / n
+
+
+@lru_cache(maxsize=8)
+def _drawn(n: int, seed: int, resamples: int = RESAMPLES) -> Tensor:
+    """How often each resample drew each example [resamples, n]."""
+    drawn, source = torch.zeros(resamples, n, dtype=torch.int16), generator(seed)
+    for part in torch.split(drawn, _CHUNK):
+        index = torch.randint(0, n, part.shape, generator=source)
+        part.scatter_add_(1, index, torch.ones((), dtype=torch.int16).expand(part.shape))
+    return drawn
+
+
+def _means(values: Tensor, seed: int) -> NDArray[np.float64]:
+    """The means [resamples, cells] of values [n, cells] over the resamples."""
+    n, values = len(values), values.double()
+    if RESAMPLES * n <= _WEIGHTS:
+        means = resampling(n, seed) @ values
+    else:
+        parts = torch.split(_drawn(n, seed), max(1, _WEIGHTS // n))
+        means = torch.cat([(part.double() / n) @ values for part in parts])
+    found: NDArray[np.float64] = means.numpy()
+    return found
 
 
 def bounds(values: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """The 95 % percentile bootstrap interval of the mean: values [n, cells] -> low, high [cells],
     float64."""
-    weights = resampling(len(values), seed)
     parts = [
-        _tails((weights @ values[:, i : i + _CELLS].double()).numpy())
-        for i in range(0, values.shape[1], _CELLS)
+        _tails(_means(values[:, i : i + _CELLS], seed)) for i in range(0, values.shape[1], _CELLS)
     ]
     low, high = torch.from_numpy(np.concatenate(parts, axis=1))
     return low, high
@@ -58,9 +75,8 @@ def bounds(values: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 def ratio_bounds(over: Tensor, under: Tensor, seed: int) -> tuple[float, float]:
     """The same interval of a ratio of means, mean(over) ÷ mean(under), of values [n] each: both
     means of the same resamples."""
-    weights = resampling(len(over), seed)
-    ratios = (weights @ over.double()) / (weights @ under.double())
-    low, high = _tails(ratios[:, None].numpy())
+    ratios = _means(over[:, None], seed) / _means(under[:, None], seed)
+    low, high = _tails(ratios)
     return float(low[0]), float(high[0])
 
 

@@ -21,6 +21,7 @@ from interp_dsl.engine.factors import factor
 from interp_dsl.engine.fit import fit
 from interp_dsl.engine.forwards import run_forward
 from interp_dsl.engine.generate import generate
+from interp_dsl.engine.heap import give_back
 from interp_dsl.engine.inspect import inspect
 from interp_dsl.engine.inspect_weights import inspect_weights
 from interp_dsl.engine.interrupts import Stop
@@ -125,6 +126,7 @@ class Walk:
         self._done.add(task.id)
         if isinstance(task, Step):
             self._forget()
+        give_back()
         seconds = time.monotonic() - started - self.clock.tell()
         self.folder.event(
             "task_finished",
@@ -336,6 +338,7 @@ class Walk:
                     self._write(task.step, scored.ordered(order), key)
                 else:
                     self.folder.write_part(task.step, shard.number, table, scored.tensors, key)
+                    give_back()
             done += len(shard.units)
             report.progress(done, total)
             leading = report.top(task.step, [*leading, *table.to_dicts()])

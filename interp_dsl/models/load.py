@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +43,8 @@ def load(
     asked = dtype or spec.get("dtype")
     precision = resolve(asked, place)
     loaded = _loaded(spec, place, precision, trusted, executor, verify)
+    if isinstance(loaded, CompiledExecutor) and kind_of(spec) not in ("bundled", "weights"):
+        gc.collect()  # the bridge, which refers to itself, holds the weights once more
     if asked == "tf32" and not precision.tf32:
         no_tf32 = f"{loaded.device} has no TF32: {loaded.facts.name} runs in float32"
         loaded.remark = "; ".join(filter(None, (no_tf32, loaded.remark)))

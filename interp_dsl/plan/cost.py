@@ -22,7 +22,7 @@ from interp_dsl.plan.algebra import (
     Units,
 )
 from interp_dsl.plan.curves import closer
-from interp_dsl.plan.memory import batch_bytes, remembered_bytes, site_bytes
+from interp_dsl.plan.memory import batch_bytes, joined_bytes, remembered_bytes, site_bytes
 from interp_dsl.plan.metrics import METRICS, calls
 from interp_dsl.plan.places import Point, Positions, Site, Unit
 from interp_dsl.plan.starts import (
@@ -372,7 +372,9 @@ def _late(task: Sweep, run: Run, units: tuple[Unit, ...], known: Sizes) -> Cost:
         work += passes(model, stretch.rows, data.width, read, stretch.start)
         rows += stretch.rows
         tokens += stretch.rows * width
-        peak = max(peak, batch_bytes(model, stretch.rows, width, read))
+        is_late = bool(stretch.start.position or stretch.start.few)
+        joins = joined_bytes(model, stretch.rows, width, data) if is_late else 0
+        peak = max(peak, batch_bytes(model, stretch.rows, width, read) + joins)
     bound = not read.is_known or not all(map(acts_everywhere, units))
     return Cost(rows, tokens, work.flops(model), 0, bound, peak)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from interp_dsl.plan.places import Site
+from interp_dsl.plan.starts import joined
 from interp_dsl.plan.tasks import DataSize, ModelSize
 from interp_dsl.plan.work import Reads
 
@@ -12,6 +13,25 @@ BYTES = 4
 TOGETHER = 2**20
 """Numbers of a tensor that holds all candidates which a search of edges tests at once on a
 processor, where one has fewer."""
+
+
+SLOPED = 4_096
+"""Tokens whose slopes are taken at once: a slope keeps what all layers made."""
+WRITTEN = 2**25
+"""Numbers that all senders of a batch write in a graph of edges."""
+SHARE = 4
+"""How many times fewer of these are written where slopes are taken."""
+
+
+def sloped_bytes(model: ModelSize, data: DataSize, senders: int) -> int:
+    """What a batch holds whose slopes are taken: of every layer what it made and its gradient; for
+    edges also of all `senders` what each writes, in the run and its source, how these differ, and
+    about as much again of what the heads read, its gradients and their products."""
+    rows = max(1, SLOPED // data.width)
+    if senders:
+        rows = max(1, WRITTEN // SHARE // (senders * data.width * model.d_model))
+    tokens = min(rows, data.n) * data.width
+    return tokens * (2 * model.n_layers * token_bytes(model) + 6 * BYTES * senders * model.d_model)
 
 
 def site_bytes(site: Site, model: ModelSize, data: DataSize) -> int:
@@ -42,12 +62,19 @@ def remembered_bytes(parts: Collection[str], model: ModelSize, data: DataSize) -
 
 
 def token_bytes(model: ModelSize) -> int:
-    """A position's share of a batch where it is largest: in attention the stream, its norm, queries
-    to outputs, in the MLP the stream, its norm, the activations and a gate's."""
+    """A position's share of a batch where it is largest: room for queries, keys and values, or the
+    MLP's activations and a gate's; with it the stream and its norm, or the stream, the queries of
+    rows that are taken up late, and z."""
     heads, kv = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
-    attention = 2 * model.d_model + 2 * heads + 2 * kv
-    mlp = 2 * model.d_model + (4 if model.is_gated else 1) * model.d_mlp
-    return BYTES * max(attention, mlp)
+    room = max(heads + 2 * kv, (4 if model.is_gated else 1) * model.d_mlp)
+    return BYTES * (room + model.d_model + max(model.d_model, 2 * heads))
+
+
+def joined_bytes(model: ModelSize, rows: int, positions: int, data: DataSize) -> int:
+    """Keys and values of all positions that some rows of a batch at a time attend to, once more
+    those that were before; each row has so many positions of its own."""
+    width = model.n_kv_heads * model.d_head
+    return 3 * BYTES * joined(rows, positions, data.width, width) * data.width * width
 
 
 def edge_token_bytes(model: ModelSize, travels: bool = False) -> int:
@@ -55,8 +82,13 @@ def edge_token_bytes(model: ModelSize, travels: bool = False) -> int:
     the source differs, and what each head of a layer reads as queries, keys and values. Where
     effects travel before they enter, what each writes in the run too, how it differs, and their
     sum."""
-    writers = model.n_layers * (model.n_heads + 1) + 2
-    return BYTES * model.d_model * ((5 if travels else 2) * writers + 6 * model.n_heads)
+    written = (5 if travels else 2) * writers(model)
+    return BYTES * model.d_model * (written + 6 * model.n_heads)
+
+
+def writers(model: ModelSize) -> int:
+    """The nodes that write to the residual stream, at most."""
+    return model.n_layers * (model.n_heads + 1) + 2
 
 
 def read_bytes(model: ModelSize, read: Reads, positions: int) -> int:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from interp_dsl.plan.algebra import Intervention, Run
 from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, units_of, whole
 from interp_dsl.plan.dictionaries import DictionaryOf
+from interp_dsl.plan.memory import sloped_bytes, writers
 from interp_dsl.plan.paths import CELLS, AlongSlope, Decoders, Moved
 from interp_dsl.plan.rewrite import parts
 from interp_dsl.plan.tasks import Attribute, AttributeEdges, Attribution, ModelSize, Sweep
@@ -37,7 +38,8 @@ def _of_variant(task: Attribution, known: Sizes) -> Cost:
     slopes = replace(slopes, flops=FORWARD_AND_BACK * slopes.flops)
     plain = whole(task.variant.into, (1 + task.verify) * data.n, known)
     total = slopes + plain + _sources(task, known)
-    return replace(total, is_bound=True, peak=0)
+    senders = writers(model) if isinstance(task, AttributeEdges) else 0
+    return replace(total, is_bound=True, peak=sloped_bytes(model, data, senders))
 
 
 def paths_cost(task: Sweep, known: Sizes) -> Cost:

@@ -175,6 +175,19 @@ def fitting(tokens: int, rows: int, width: int, position: int) -> int:
     return max(1, min(rows, tokens // max(1, width - position)))
 
 
+JOINED = 2**19
+"""Numbers of a tensor of keys that are brought together at once at least: they stay near a
+processor's caches."""
+
+
+def joined(rows: int, positions: int, length: int, width: int) -> int:
+    """For how many of a batch's rows at a time the keys [length, width] of all positions are
+    brought together, where a row has so many `positions` of its own: they are then no more than a
+    quarter of the batch's, or few."""
+    keys = max(rows * positions // 4, JOINED // width)
+    return min(rows, max(1, keys // length))
+
+
 @dataclass(frozen=True)
 class Packing:
     """`tokens` and `rows` a batch at most, `shard` units a shard, and how many tokens keep a later

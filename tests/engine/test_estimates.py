@@ -20,6 +20,7 @@ from interp_dsl.circuits.attribution.hisp import hisp
 from interp_dsl.circuits.attribution.nodes import attribution_patching, integrated_gradients
 from interp_dsl.circuits.forward import EdgeForward
 from interp_dsl.data.types import Answer, Data
+from interp_dsl.engine import edge_estimates
 from interp_dsl.engine.execute import execute
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.graph import Graph
@@ -39,6 +40,7 @@ from interp_dsl.plan.algebra import (
     Units,
     Zero,
 )
+from interp_dsl.plan.memory import SHARE
 from interp_dsl.plan.names import edge_name
 from interp_dsl.plan.places import ALL, Positions, Site, Target, Unit
 from interp_dsl.plan.tasks import Attribute, AttributeEdges, Forward, Plan, Sweep, Task, Variant
@@ -306,11 +308,32 @@ def test_batches_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     tasks = (attribute(HEADS, "ig"), of_edges_task("eap_ig", Mean(CORRUPT)))
     models = (Tiny(), executor_of(MODEL))
     whole = [by_example(done(t, m, tmp_path / "a")) for t, m in zip(tasks, models, strict=True)]
-    monkeypatch.setattr("interp_dsl.engine.site_estimates.default_rows", lambda width: 8)
-    monkeypatch.setattr("interp_dsl.engine.edges.NUMBERS", 1)
+    monkeypatch.setattr("interp_dsl.engine.site_estimates.SLOPED", 1)
+    monkeypatch.setattr("interp_dsl.engine.edges.WRITTEN", 1)
     small = [by_example(done(t, m, tmp_path / "b")) for t, m in zip(tasks, models, strict=True)]
     for a, b in zip(whole, small, strict=True):
         np.testing.assert_allclose(a, b, atol=2e-6)
+
+
+def test_a_batch_of_edges_is_no_larger_than_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slopes keep several times what senders write: so much fewer of it is made at once."""
+    batches: list[Tensor] = []
+
+    def eap(forward: EdgeForward, examples: Examples, ablated: Tensor, options: object) -> Tensor:
+        batches.append(ablated)
+        return torch.zeros(len(examples.tokens), forward.graph.n_edges)
+
+    monkeypatch.setitem(edge_estimates.METHODS, "eap", eap)
+    done(of_edges_task("eap", FromRun(CORRUPT)), executor_of(MODEL), tmp_path / "a")
+    n = DATA.n
+    whole = batches[0]
+    assert {one.shape for one in batches} == {whole.shape} and whole.shape[1] == n
+    batches.clear()
+    monkeypatch.setattr("interp_dsl.engine.edges.WRITTEN", SHARE * whole.numel() // 2)
+    done(of_edges_task("eap", FromRun(CORRUPT)), executor_of(MODEL), tmp_path / "b")
+    assert {one.shape[1] for one in batches} == {n // 2}
 
 
 def test_units_of_an_earlier_step(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from interp_dsl.engine.statistics import (
     resampling,
     standard_error,
 )
+from tests.largest import Largest
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 40])
@@ -27,12 +28,21 @@ def test_the_bounds_of_a_median_are_those_of_medians_of_resamples(n: int) -> Non
     np.testing.assert_allclose(median_bounds(values, 3), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("n", [1, 2, 17, 128])
+@pytest.mark.parametrize("n", [1, 2, 17, 128, 1500])
 def test_same_draws_as_transformer_lens(n: int) -> None:
     values = torch.randn(n, 9, generator=torch.Generator().manual_seed(n)).double()
     low, high = bounds(values, seed=7)
     wanted = bootstrap_ci(values, dim=0, generator=derive_generator(7))
     torch.testing.assert_close((low, high), wanted, rtol=0, atol=1e-6)
+
+
+def test_resamples_of_many_examples_are_never_held_together() -> None:
+    """Weights of so many examples would take 8 bytes for each of them and each resample."""
+    values, n = torch.ones(6000, 1).double(), 6000
+    with Largest() as largest:
+        low, high = bounds(values, seed=11)
+    assert float(low) == pytest.approx(1) == float(high)
+    assert largest.bytes < 3 * n * 1000
 
 
 def test_more_cells_than_one_chunk() -> None:

@@ -14,7 +14,9 @@ from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.compiled import prefix
 from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.edits import Edit
+from interp_dsl.plan import starts
 from interp_dsl.plan.places import Site
+from tests.largest import Largest
 from tests.models.running import MODELS, compiled, executor, prompts, sites_of
 from tests.models.test_compiled import LENGTH, masked, one, same, scattered
 
@@ -164,6 +166,38 @@ def test_only_what_differs(name: str, with_mask: bool) -> None:
                 ).logits
                 at = torch.arange(len(ROWS))[:, None]
                 same(late, whole[:, first:] if wanted is None else whole[at, reads])
+
+
+@pytest.mark.parametrize("with_mask", [False, True])
+@pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "gemma2", "qwen3"])
+def test_rows_attend_one_after_another(
+    name: str, with_mask: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a row attends to is the same, however many rows' keys are brought together."""
+    monkeypatch.setattr(starts, "JOINED", 1)
+    assert starts.joined(len(ROWS), LENGTH, LENGTH, 1) == 1
+    test_every_place_and_start(name, with_mask)
+    test_only_what_differs(name, with_mask)
+
+
+@pytest.mark.parametrize("is_narrow", [False, True])
+def test_keys_of_many_rows_are_never_held_together(
+    is_narrow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that begins late holds little: nothing is as large as all rows' keys at all
+    positions."""
+    monkeypatch.setattr(starts, "JOINED", 1)
+    model, length = compiled("gpt2"), 16
+    memory = model.remember(prompts(model, N, length))
+    rows = torch.arange(300) % N
+    at = torch.full((len(rows), 1), length - 2)
+    edit = Edit(Site("z", 0), torch.arange(len(rows)), 0 * rows, at, at > 0, torch.ones(1, 1, 1))
+    changed, outputs = at if is_narrow else None, torch.arange(2)
+    with Largest() as largest:
+        model.resume(memory, rows, 0, [edit], at + 1, length - 2, changed=changed, outputs=outputs)
+    shape = model.facts.shape
+    hidden = len(rows) * 2 * shape.d_mlp
+    assert hidden == largest.bytes // 4 < len(rows) * length * shape.d_model
 
 
 @pytest.mark.parametrize("changes", [None, PLACES])

@@ -294,11 +294,11 @@ def test_a_start_is_narrow_where_few_positions_differ() -> None:
 
 
 def test_the_peak_is_the_largest_batch() -> None:
-    """A token holds the stream, its norm, queries to outputs (2·4 + 2·6 + 2·3 numbers, more than
-    the MLP's 2·4 + 8 here); a read position its stream and twice its logits."""
+    """A token holds the room for queries, keys and values (6 + 2·3 numbers, more than the MLP's 8
+    here), the stream, queries and z (4 + 2·6); a read position its stream and twice its logits."""
     whole = cost(forward(CLEAN, metrics=(GAP,)), sizes(plan()))
-    assert whole.peak == 4 * 30 * 26
+    assert whole.peak == 4 * 30 * 28
     every = cost(Forward("f", CLEAN, metrics=(LOSS,), batch=2), sizes(plan()))
-    assert every.peak == 4 * 12 * max(26, 4 + 2 * 10)
+    assert every.peak == 4 * 12 * max(28, 4 + 2 * 10)
     task = sweep(at("head", 1), packing=replace(WHOLE, tokens=18))
-    assert cost(task, sizes(plan(task))).peak == 4 * 18 * 26
+    assert cost(task, sizes(plan(task))).peak == 4 * 18 * 28

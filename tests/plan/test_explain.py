@@ -76,7 +76,7 @@ def test_a_forward_says_what_it_leaves_and_where_it_ends() -> None:
 def test_a_sweep_says_what_it_takes_and_when_it_may_be_less() -> None:
     packing = Packing(tokens=900, rows=16, shard=4, least=1)
     lines = of_sweep(sweep(at("head", 1), packing=packing))
-    assert lines[3].startswith("5 rows, 30 tokens, ") and lines[3].endswith("FLOP, 3.1 kB a batch")
+    assert lines[3].startswith("5 rows, 30 tokens, ") and lines[3].endswith("FLOP, 3.4 kB a batch")
     assert lines[4] == "at most 16 rows and 900 tokens a batch, 4 units a shard"
     assert of_sweep(sweep(at("head", 1, END)))[3] == f"at most {lines[3]}"
     skips = of_sweep(sweep(at("head", 1), skips=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import torch
@@ -12,6 +13,9 @@ from interp_dsl.models.compiled.activations import activated
 from interp_dsl.models.compiled.attention import Rotary
 from interp_dsl.models.compiled.description import Description
 from interp_dsl.models.compiled.weights import Block, Norm, Weights
+
+WIDEST = "widest"
+"""The room of what a layer makes of the stream: queries, keys and values, then the MLP's inputs."""
 
 
 class Compiled:
@@ -55,19 +59,22 @@ class Compiled:
         self, name: str, x: Tensor, weight: Tensor, bias: Tensor | None, reuse: bool
     ) -> Tensor:
         """x weightᵀ + bias, x [..., inner], weight [outer, inner]. With `reuse` the result stands
-        in room that the next product of this name overwrites: fresh memory costs a processor about
-        a tenth of a product."""
+        in room that the next product of this name overwrites, in whichever layer: fresh memory
+        costs a processor about a tenth of a product."""
         if not reuse or x.device.type != "cpu":
             return functional.linear(x, weight, bias)
-        rows = x.reshape(-1, x.shape[-1])
+        out = self.room(name, x, *x.shape[:-1], weight.shape[0])
+        rows = out.view(-1, out.shape[-1])
+        torch.mm(x.reshape(-1, x.shape[-1]), weight.T, out=rows)
+        return out if bias is None else out.add_(bias)
+
+    def room(self, name: str, like: Tensor, *shape: int) -> Tensor:
+        """Room of a shape, which the next room of this name overwrites."""
+        size = math.prod(shape)
         room = self._rooms.get(name)
-        if room is None or room.numel() < len(rows) * len(weight):
-            room = self._rooms[name] = x.new_empty(len(rows) * len(weight))
-        out = room[: len(rows) * len(weight)].view(len(rows), len(weight))
-        torch.mm(rows, weight.T, out=out)
-        if bias is not None:
-            out.add_(bias)
-        return out.view(*x.shape[:-1], len(weight))
+        if room is None or room.numel() < size:
+            room = self._rooms[name] = like.new_empty(size)
+        return room[:size].view(shape)
 
     def hidden(self, x: Tensor, block: Block, reuse: bool = False) -> Tensor:
         """An MLP's activations [..., d_mlp] of the stream x [..., d_model]; `reuse` as in
@@ -75,7 +82,7 @@ class Compiled:
         description = self.description
         assert block.ln2 is not None and block.w_in is not None
         h = self.normed(x, block.ln2, description.norm)
-        h = self.product("hidden", h, block.w_in, None, reuse)
+        h = self.product(WIDEST, h, block.w_in, None, reuse)
         if description.shape.gated:
             h = h if block.b_in is None else h + block.b_in
             gate, linear = h.chunk(2, -1)

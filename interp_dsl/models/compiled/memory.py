@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -110,13 +110,30 @@ class Start:
         [n, position, …]."""
         return self._kept(part)[layer][:, : self.position]
 
-    def all(self, part: str, layer: int) -> Tensor:
-        """A part of a layer at all positions, [R, T, …]."""
-        return self._rows(self._kept(part)[layer])
+    def of(self, rows: slice) -> Start:
+        """The same of some of the rows."""
+        changed = None if self.changed is None else self.changed[rows]
+        return replace(self, rows=self.rows[rows], changed=changed)
 
-    def before(self, part: str, layer: int) -> Tensor:
-        """The same at the positions that are not computed again, [R, position, …]."""
-        return self._rows(self._kept(part)[layer][:, : self.position])
+    def all(
+        self, part: str, layer: int, nothing: Tensor | None = None, room: Tensor | None = None
+    ) -> Tensor:
+        """A part of a layer at all positions, [R, T, …], with `nothing` new, in `room` where it is
+        given."""
+        return self._rows(self._kept(part)[layer], room)
+
+    def whole(self, part: str, layer: int, new: Tensor, room: Tensor | None = None) -> Tensor:
+        """The same, with `new` [R, c, …] at the changed positions."""
+        return self.merged(part, layer, new, 0, room)
+
+    def continued(self, part: str, layer: int, new: Tensor, room: Tensor | None = None) -> Tensor:
+        """The same, `new` [R, T - position, …] at the positions that are computed again."""
+        before = self._kept(part)[layer][:, : self.position]
+        if room is None:
+            return torch.cat([self._rows(before), new], 1)
+        self._rows(before, room[:, : self.position])
+        room[:, self.position :] = new
+        return room
 
     def after(self, part: str, layer: int) -> Tensor:
         """The same at the other positions, [R, T - position, …]."""
@@ -126,10 +143,13 @@ class Start:
         """The same at positions [R, r], [R, r, …]."""
         return entries(self._kept(part)[layer], self.rows[:, None], positions)
 
-    def merged(self, part: str, layer: int, new: Tensor, first: int) -> Tensor:
-        """The same from position `first` on, with `new` [R, c, …] at the changed positions."""
+    def merged(
+        self, part: str, layer: int, new: Tensor, first: int, room: Tensor | None = None
+    ) -> Tensor:
+        """The same from position `first` on, with `new` [R, c, …] at the changed positions; in
+        `room` [R, T - first, …] where it is given."""
         assert self.changed is not None
-        kept = self._rows(self._kept(part)[layer][:, first:])
+        kept = self._rows(self._kept(part)[layer][:, first:], room)
         rows = torch.arange(len(kept))[:, None]
         return kept.index_put_(
             (moved(rows, kept.device), moved(self.changed - first, kept.device)), new
@@ -149,5 +169,5 @@ class Start:
         assert kept is not None
         return kept
 
-    def _rows(self, x: Tensor) -> Tensor:
-        return x.index_select(0, moved(self.rows, x.device))
+    def _rows(self, x: Tensor, out: Tensor | None = None) -> Tensor:
+        return torch.index_select(x, 0, moved(self.rows, x.device), out=out)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from interp_dsl.models.compiled.forward import Compiled
+from interp_dsl.models.compiled.forward import WIDEST, Compiled
 from interp_dsl.models.compiled.taps import Taps
 from interp_dsl.models.compiled.weights import Block
 
@@ -33,7 +33,8 @@ class Projections:
             found = [self._own(part, x, layer) for part in parts]
         else:
             h = self.model.normed(x, self._block(layer).ln1, self.model.description.norm)
-            joined = self.model.product(parts, h, *self._weights(parts, layer), self.reuse)
+            room = parts if parts == "q" else WIDEST
+            joined = self.model.product(room, h, *self._weights(parts, layer), self.reuse)
             joined = joined.view(*x.shape[:-1], -1, self.d_head)
             found = list(torch.split(joined, [self._size[part] for part in parts], -2))
         return [self.taps.at(part, layer, y, "heads") for part, y in zip(parts, found, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -16,6 +16,10 @@ from interp_dsl.models.compiled.projections import Projections
 from interp_dsl.models.compiled.taps import Taps, Window
 from interp_dsl.models.compiled.weights import Norm
 from interp_dsl.models.edits import Edit, entries, moved
+from interp_dsl.plan.starts import joined
+
+Made = Callable[[Start, str, int, Tensor, Tensor | None], Tensor]
+"""Keys or values [r, T, …] of a start's rows: the part, the layer, what is new, room for them."""
 
 
 class Walk:
@@ -129,8 +133,9 @@ class Walk:
             return x, self._remembered("z")
         if start and self.is_narrow:
             if start.is_local and layer == start.layer:
-                k, v = start.all("keys", layer), start.all("values", layer)
-                return x, self._mixed(self._own_queries(x, layer), k, v, layer)
+                q = self._own_queries(x, layer)
+                nothing = q[:, :0]
+                return x, self._late(q, layer, {"keys": nothing, "values": nothing}, Start.all)
             return self._widened(x, layer)
         if self._trims(layer):
             k, v = self.projections("kv", x, layer)
@@ -143,9 +148,33 @@ class Walk:
         if start and start.position:
             if self._shares(start, layer):
                 return x, self._shared(start, q, k, v, layer)
-            k = torch.cat([start.before("keys", layer), k], 1)
-            v = torch.cat([start.before("values", layer), v], 1)
+            return x, self._late(q, layer, {"keys": k, "values": v}, Start.continued)
         return x, self._mixed(q, k, v, layer)
+
+    def _late(self, q: Tensor, layer: int, new: Mapping[str, Tensor], made: Made) -> Tensor:
+        """z [B, t, head, d_head] of queries to keys and values that are `made` of the memory, for
+        some rows at a time: a row has these at all positions, however few of its own it has."""
+        assert self.start is not None
+        n, (heads, d_head) = len(q), (self.shape.n_kv_heads, self.shape.d_head)
+        size = n
+        if not self.taps.touches("pattern", layer):
+            size = joined(n, q.shape[1], self.length, heads * d_head)
+        found = []
+        for rows in (slice(first, min(first + size, n)) for first in range(0, n, size)):
+            shape, of = (rows.stop - rows.start, self.length, heads, d_head), self.start.of(rows)
+            k, v = (
+                made(of, part, layer, new[part][rows], self._room(part, q, shape))
+                for part in ("keys", "values")
+            )
+            found.append(self._mixed(q[rows], k, v, layer, rows))
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+    def _room(self, part: str, like: Tensor, shape: Sequence[int]) -> Tensor | None:
+        """Room for keys or values; None where a gradient needs them later, or a device has its
+        own."""
+        if not self.in_place or like.device.type != "cpu":
+            return None
+        return self.model.room(part, like, *shape)
 
     def _shares(self, start: Start, layer: int) -> bool:
         """Do many rows attend to the same earlier keys, and to all of them, mostly to these?"""
@@ -174,7 +203,6 @@ class Walk:
         assert start is not None
         q, k, v = self.projections("qkv", x, layer)
         q, (k, v) = self._queries(q, layer), self._keys_values(k, v, layer)
-        k, v = start.merged("keys", layer, k, 0), start.merged("values", layer, v, 0)
         self._hold_from(start.position)
         self.is_narrow = False
         if self._trims(layer):
@@ -185,7 +213,7 @@ class Walk:
         else:
             x = start.merged("resid_pre", layer, x, start.position)
             q = start.merged("queries", layer, q, start.position)
-        return x, self._mixed(q, k, v, layer)
+        return x, self._late(q, layer, {"keys": k, "values": v}, Start.whole)
 
     def _queries(self, q: Tensor, layer: int) -> Tensor:
         """Queries as attention takes them: normed and turned."""
@@ -211,7 +239,10 @@ class Walk:
             return x
         return self.model.rotary[self._kind(layer).rotary].turn(x, self.positions)
 
-    def _mixed(self, q: Tensor, k: Tensor, v: Tensor, layer: int) -> Tensor:
+    def _mixed(
+        self, q: Tensor, k: Tensor, v: Tensor, layer: int, rows: slice = slice(None)
+    ) -> Tensor:
+        """z [r, t, head, d_head] of `rows` of the batch."""
         description, kind = self.model.description, self._kind(layer)
         self.model.work["pairs"] += q.shape[0] * q.shape[1] * k.shape[1]
         if not self.model.fuses or self.taps.touches("pattern", layer):
@@ -220,22 +251,22 @@ class Walk:
                 k,
                 v,
                 kind.scale,
-                self._visible(kind.window),
+                _of(self._visible(kind.window), rows),
                 description.score_cap,
                 torch.float32 if description.single_softmax else None,
-                lambda pattern: self._pattern(pattern, layer),
+                lambda pattern: self._pattern(pattern, layer, rows),
             )
         square = self.taps.window.holds_all() and self.mask is None
         is_causal = self.shape.causal and square and self._covers(kind.window)
-        added = None if is_causal else self._bias(kind.window)
+        added = None if is_causal else _of(self._bias(kind.window), rows)
         z = attention.fused(q, k, v, kind.scale, added, is_causal)
         if description.blank_rows and self.mask is not None:
-            z = z * self._sees_any(kind.window)
+            z = z * self._sees_any(kind.window, rows)
         return z
 
-    def _pattern(self, pattern: Tensor, layer: int) -> Tensor:
+    def _pattern(self, pattern: Tensor, layer: int, rows: slice) -> Tensor:
         if self.model.description.blank_rows and self.mask is not None:
-            pattern = pattern * self._sees_any(self._kind(layer).window).transpose(1, 2)
+            pattern = pattern * self._sees_any(self._kind(layer).window, rows).transpose(1, 2)
         return self.taps.at("pattern", layer, pattern, "pattern")
 
     def _visible(self, window: int | None) -> Tensor | None:
@@ -258,9 +289,9 @@ class Walk:
         """Does a window hide nothing of a prompt of this length?"""
         return window is None or window >= self.length
 
-    def _sees_any(self, window: int | None) -> Tensor:
-        """[B, t, 1, 1]: 1 for queries that see a key."""
-        seen = self._visible(window)
+    def _sees_any(self, window: int | None, rows: slice) -> Tensor:
+        """[r, t, 1, 1]: 1 for queries of `rows` that see a key."""
+        seen = _of(self._visible(window), rows)
         assert seen is not None
         return seen.any(-1).transpose(1, 2)[..., None].to(self.model.dtype)
 
@@ -360,3 +391,8 @@ class Walk:
 def _gathered(x: Tensor, at: Tensor) -> Tensor:
     """x [B, t, …] at positions [B, r]."""
     return entries(x, torch.arange(len(at))[:, None], at)
+
+
+def _of(x: Tensor | None, rows: slice) -> Tensor | None:
+    """Rows of x [B or 1, …], which may be the same for all."""
+    return x if x is None or len(x) == 1 else x[rows]
