@@ -14,7 +14,7 @@ from racing import aligned, outside
 
 Row = dict[str, Any]
 HEAD = ("architecture", "engine", "sparsity", "lr", "seed", "L0", "FVU", "loss recovered", "dead")
-LEVELS = (16, 24, 32, 48, 64)
+LEVELS = (16, 32, 64, 128)
 
 
 def printed(result: dict[str, Any]) -> str:
