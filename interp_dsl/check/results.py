@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from interp_dsl.check import curve_rows
-from interp_dsl.check.dictionaries import one_of
+from interp_dsl.check.keyed import absent, dictionary_row, keyed_word, no_row, require_keyed
 from interp_dsl.check.literals import literal
 from interp_dsl.check.models import read_as
 from interp_dsl.check.scope import Rejected, Scope
 from interp_dsl.language.source import Span
 from interp_dsl.language.suggest import suggest
-from interp_dsl.language.tree import Argument, Attribute, Call, Expr, Index, Name, Phrase
+from interp_dsl.language.tree import Argument, Attribute, Expr, Index, Name, Phrase
 from interp_dsl.plan.algebra import Explicit, ScoreOf
 from interp_dsl.plan.places import Unit
 from interp_dsl.runs.curves import BY_EXAMPLE
-from interp_dsl.verbs.values import Keyed, Step
+from interp_dsl.verbs.values import Step
 
 COLUMNS = ("base", "value", "effect", "normalized", "low", "high", "n")
 WHOLE = "circuit"
@@ -213,8 +212,7 @@ def _row(
     """The unit, position and further columns that the brackets fix; together one row."""
     scope = reading.scope
     if step.dictionaries:
-        one = one_of(index, step, span, scope)
-        return None, None, (("dictionary", one.label),)
+        return None, None, dictionary_row(index, step, metric, span, scope)
     places: list[Argument] = []
     where: list[tuple[str, float | str | None]] = []
     for argument in index.arguments if index else ():
@@ -242,15 +240,8 @@ def _row(
             label="which of them?",
             help=f"name it: {step.name}[threshold={step.thresholds[0]:g}]",
         )
-    for keyed in step.keyed:
-        if metric in keyed.metrics and not any(name == keyed.column for name, _ in where):
-            raise scope.reject(
-                "E310",
-                f"`{step.name}` has a row for each {keyed.column}",
-                span,
-                label=f"which of them: {', '.join(keyed.values)}?",
-                help=f"name it: [{', '.join([*(a.span.text for a in places), _keyed(keyed)])}]",
-            )
+    named = [name for name, _ in where]
+    require_keyed(step, metric, named, [a.span.text for a in places], span, scope)
     if places:
         unit, position = _unit(places[0], step, scope)
         return unit, position, tuple(where)
@@ -275,20 +266,17 @@ def _fixed(argument: Argument, step: Step, scope: Scope) -> float | str:
         found = context(value, scope).name
         if found not in step.contexts:
             told = f"`{step.name}` does not run under {found}"
-            raise _absent(told, "it runs under", step.contexts, argument, scope)
+            raise absent(told, "it runs under", step.contexts, argument, scope)
         return found
     if name == "threshold" and step.thresholds:
         threshold = literal(value, scope)
         if threshold not in step.thresholds:
             there = [f"{t:g}" for t in step.thresholds]
-            raise _absent(_no_row(step, name), "it has", there, argument, scope)
+            raise absent(no_row(step, name), "it has", there, argument, scope)
         return float(threshold)
     for keyed in step.keyed:
         if name == keyed.column:
-            word = _word(value, scope)
-            if word not in keyed.values:
-                raise _absent(_no_row(step, name), "it has", keyed.values, argument, scope)
-            return str(word)
+            return keyed_word(keyed, argument, step, scope)
     known = [k.column for k in step.keyed] + (["under"] if step.contexts else [])
     known += [d.name for d in scope.session.open_sweeps]
     if name not in known:
@@ -304,29 +292,6 @@ def _fixed(argument: Argument, step: Step, scope: Scope) -> float | str:
     if isinstance(swept, list):
         raise scope.reject("E300", "one value is wanted here", value.span)
     return swept  # type: ignore[no-any-return]
-
-
-def _no_row(step: Step, column: str) -> str:
-    return f"`{step.name}` has no row for this {column}"
-
-
-def _absent(
-    told: str, lead: str, there: Sequence[str], argument: Argument, scope: Scope
-) -> Rejected:
-    return scope.reject("E311", told, argument.span, label=f"{lead} {', '.join(there)}")
-
-
-def _word(value: Expr, scope: Scope) -> Any:
-    """A word, or what is called so: `random(steer)`."""
-    if isinstance(value, Name):
-        return value.id
-    if isinstance(value, Call | Attribute):
-        return "".join(value.span.text.split()).replace(",", ", ")
-    return literal(value, scope)
-
-
-def _keyed(keyed: Keyed) -> str:
-    return f"{keyed.column}={keyed.values[0]}"
 
 
 def _example_unit(step: Step) -> str:

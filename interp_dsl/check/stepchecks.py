@@ -72,6 +72,26 @@ class StepChecks:
                 found.code, found.message, call.spans[word], label=found.notes[0], help=found.help
             ) from None
 
+    def check_same(self, call: Call, side: Side, models: tuple[Model, ...], word: str) -> None:
+        """The models read a side as the same tokens, as far as the data is at hand."""
+        from interp_dsl.data.same import require_same
+
+        built = {model.name: build_data(side.dataset, model, self.scope) for model in models}
+        read = {name: side_of(data, side) for name, data in built.items() if data is not None}
+        if len(read) < len(models):
+            return
+        try:
+            require_same(side.dataset.name, read)
+        except InterpError as problem:
+            (found,) = problem.diagnostics
+            raise self.scope.reject(
+                found.code,
+                found.message,
+                call.spans[word],
+                notes=found.notes,
+                help=found.help,
+            ) from None
+
     def lengths(self, side: Side, model: Model) -> tuple[int, int] | None:
         """The tokens of a side's shortest and longest prompt; None where that waits for the
         run."""

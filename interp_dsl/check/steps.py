@@ -8,6 +8,7 @@ from typing import Any
 
 from interp_dsl.check import (
     circuits,
+    crossing,
     dictionaries,
     directions,
     estimates,
@@ -137,10 +138,11 @@ def _with_places(phrase: Phrase, verb: Verb) -> Phrase:
     """`on PLACES layers 0..3` of a verb whose places stand there, as `on (PLACES layers 0..3)`."""
     on = next((c for c in phrase.clauses if c.word == "on"), None)
     narrowing = tuple(c for c in phrase.clauses if c.word in _NARROWING)
-    if on is None or not narrowing or verb.clauses.get("on", verb.objects).kind != "units":
+    places = ("units", "crossing")
+    if on is None or not narrowing or verb.clauses.get("on", verb.objects).kind not in places:
         return phrase
-    places = Phrase(verb=None, objects=on.values, clauses=narrowing, span=on.span)
-    joined = replace(on, values=(places,))
+    narrowed = Phrase(verb=None, objects=on.values, clauses=narrowing, span=on.span)
+    joined = replace(on, values=(narrowed,))
     others = (c for c in phrase.clauses if c is not on and c not in narrowing)
     return replace(phrase, clauses=(joined, *others))
 
@@ -254,6 +256,7 @@ _SETS: dict[str, Callable[..., UnitSet | EdgeSet]] = {
 
 _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "units": units.units,
+    "crossing": crossing.crossing,
     "side": sides.side,
     "data": sides.either,
     "source": sources.source,

@@ -31,8 +31,6 @@ from interp_dsl.models.paths import reaching
 from interp_dsl.plan.memory import TOGETHER
 
 Number = TypeVar("Number", float, Floats)
-FIRST = 4
-"""Edges that are tested together at first; later twice as many as could be judged last."""
 
 
 def acdc(
@@ -96,7 +94,7 @@ class _Search:
         self.circuit = blank(threshold, self.order, self.graph.n_edges)
         self.score = 0.0
         model = clean.forward.model
-        self._batch = self._most = rules.batch or _suitable(clean)
+        self._batch = rules.batch or _suitable(clean)
         self._close = 32 * torch.finfo(model.dtype).eps if rules.close is None else rules.close
         self._stages = stages(self.graph)
         self._marks = marks(self.graph, self.order)
@@ -112,7 +110,7 @@ class _Search:
         while True:
             is_mark = circuit.judged == self._marks[bisect_left(self._marks, circuit.judged)]
             if is_mark:
-                self._suffix, self._batch = None, min(self._most, FIRST)
+                self._suffix = None
                 self._guesses = Guesses(self.graph, circuit, self.order)
             kept, made = int(circuit.kept.sum()), self._snapshot if is_mark else None
             yield Progress(
@@ -223,7 +221,6 @@ class _Search:
                 break
         if accepted >= 0:
             suffix.accept(accepted)
-        self._batch = min(self._most, 2 * judged)
         for late in range(judged, len(edges)):
             gone = np.flatnonzero(before[late])
             base = scores[gone[-1]] if len(gone) else start

@@ -28,39 +28,30 @@ class Candidates:
     @classmethod
     def of(cls, graph: Graph, edges: Ints, taken: Bools) -> Candidates:
         """Those that take the `taken` [n, edges] of some edges, which are no direct ones."""
-        n_places = max(1, len(graph.places))
-        cells, column = np.unique(
-            graph.sender_of[edges] * n_places + graph.place_of[edges], return_inverse=True
-        )
-        senders, places = np.divmod(cells, n_places)
-        receivers = graph.receiver_of[edges]
+        n, n_places = len(taken), max(1, len(graph.places))
+        cells = (graph.sender_of[edges] * n_places + graph.place_of[edges]).tolist()
+        senders, places = np.divmod(np.array(sorted(set(cells))), n_places)
+        columns = {cell: column for column, cell in enumerate(sorted(set(cells)))}
+        into: dict[int, list[int]] = {}
+        for number, receiver in enumerate(graph.receiver_of[edges].tolist()):
+            into.setdefault(receiver, []).append(number)
         found: list[int] = []
         removed: list[Bools] = []
         state_of: dict[int, Ints] = {}
-        for receiver in np.unique(receivers).tolist():
-            mine = np.flatnonzero(receivers == receiver)
+        for receiver, mine in sorted(into.items()):
             rows = taken[:, mine]
-            states: dict[bytes, int] = {bytes(len(mine)): -1}
-            firsts, numbers = [], []
-            for candidate, row in enumerate(rows):
-                key = row.tobytes()
-                if key not in states:
-                    states[key] = len(found)
-                    found.append(receiver)
-                    firsts.append(candidate)
-                numbers.append(states[key])
-            without = np.zeros((len(firsts), len(senders)), dtype=bool)
-            without[:, column[mine]] = rows[firsts]
+            keys = [row.tobytes() for row in rows]
+            new = [key for key in dict.fromkeys(keys) if any(key)]
+            numbers = {key: len(found) + number for number, key in enumerate(new)}
+            without = np.zeros((len(new), len(columns)), dtype=bool)
+            without[:, [columns[cells[number]] for number in mine]] = rows[
+                [keys.index(key) for key in new]
+            ]
+            state_of[receiver] = np.array([numbers.get(key, -1) for key in keys])
             removed.append(without)
-            state_of[receiver] = np.array(numbers)
-        return cls(
-            len(taken),
-            np.array(found),
-            senders,
-            np.concatenate(removed),
-            state_of,
-            places if graph.places else None,
-        )
+            found += [receiver] * len(new)
+        about = (np.array(found), senders, np.concatenate(removed), state_of)
+        return cls(n, *about, places if graph.places else None)
 
     @classmethod
     def cut(cls, receiver: int, senders: Ints) -> Candidates:

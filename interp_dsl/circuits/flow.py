@@ -5,7 +5,7 @@ Shapes: receivers first, then K candidates (in a flow), then B, t, and d_model D
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,8 +16,8 @@ from torch import Tensor
 from interp_dsl.circuits.candidates import Candidates
 from interp_dsl.circuits.clean import Clean
 from interp_dsl.circuits.places import carried
-from interp_dsl.circuits.rows import index
-from interp_dsl.circuits.sent import Sent, picked
+from interp_dsl.circuits.rows import index, picked
+from interp_dsl.circuits.sent import Sent
 from interp_dsl.models.graph import Bools, Group, Ints
 
 APART = 2**14
@@ -28,21 +28,25 @@ CACHED = 2**18
 
 class Update(NamedTuple):
     """What replaces `kept`[rows] when a candidate is accepted: of `new` [n, K, ...] its own; or, by
-    `which` [n, K], rows of `new` [states, ...], none where it says -1."""
+    `which` [n, K], rows of `new` [states, ...], none where it says -1. Where there is one, `make`
+    makes what replaces them of a candidate's own of `new` [n or 1, ...]."""
 
     kept: Tensor
     rows: Ints
     new: Tensor
     which: Ints | None = None
+    make: Callable[[Tensor], Tensor] | None = None
 
     def accept(self, candidate: int) -> None:
         if self.which is None:
-            self.kept[index(self.rows, self.kept.device)] = self.new[:, candidate]
+            new = self.new[:, candidate]
+            new = new if self.make is None else self.make(new)
+            self.kept[index(self.rows, self.kept.device)] = new
             return
         states = self.which[:, candidate]
         rows, states = self.rows[states >= 0], states[states >= 0]
         if len(rows):
-            self.kept[index(rows, self.kept.device)] = self.new[index(states, self.new.device)]
+            self.kept[index(rows, self.kept.device)] = picked(self.new, states)
 
 
 class Gain(NamedTuple):
@@ -124,11 +128,11 @@ class Changed:
 
     def new(self, some: Ints) -> Tensor:
         """The new inputs [m, K, B, t, D] of some of them [m]."""
-        old = self.x[index(self.rows[some], self.x.device)][:, None]
+        old = picked(self.x, self.rows[some])[:, None]
         if self.gains is None:
             return old
         if isinstance(self.gains, Tensor):
-            return old + self.gains[index(some, old.device)]
+            return old + picked(self.gains, some)
         gains = [self.gains[i] for i in some.tolist()]
         if all(gain is gains[0] for gain in gains):
             alike: Tensor = old + gains[0]
@@ -197,11 +201,12 @@ class Inputs:
         given = flow.given
         if given is None or given.receiver[-1] < self._first or given.receiver[0] > self._last:
             return None
-        row_of = np.array([self.rows.get(receiver, -1) for receiver in given.receiver.tolist()])
-        numbers = np.flatnonzero(row_of >= 0)
-        if not len(numbers):
+        row_of = [self.rows.get(receiver, -1) for receiver in given.receiver.tolist()]
+        numbers = [number for number, row in enumerate(row_of) if row >= 0]
+        if not numbers:
             return None
-        rows, removed = row_of[numbers], given.removed[numbers]
+        rows = np.array([row_of[number] for number in numbers])
+        removed = given.removed[numbers]
         differences = flow.clean.differences(self.narrow)
         is_large = differences[0].numel() > APART and differences.device.type == "cpu"
         if is_large and self.at is None:
@@ -260,7 +265,7 @@ class Inputs:
     ) -> Tensor:
         """The inputs of rows [n] without what is `removed` [n, senders], [n, B, t, D]."""
         is_one = bool((rows == rows[0]).all())
-        old = self.x[index(rows[:1] if is_one else rows, self.x.device)]
+        old = picked(self.x, rows[:1] if is_one else rows)
         if (removed.sum(1) == 1).all():
             return old + self._differences(differences, given, removed.argmax(1))
         mine = self._differences(differences, given, slice(None)).flatten(1)
@@ -270,10 +275,10 @@ class Inputs:
     def _differences(self, all_of_them: Tensor, given: Candidates, some: Ints | slice) -> Tensor:
         """ablated - clean of some of the senders that candidates take edges from, each at its
         place, [n, B, t, D]."""
-        found = all_of_them[index(given.senders[some], all_of_them.device)]
+        found = picked(all_of_them, given.senders[some])
         if self.at is None or given.places is None:
             return found
-        return found * self.at[index(given.places[some], self.at.device)][..., None]
+        return found * picked(self.at, given.places[some])[..., None]
 
 
 def _stepwise(x: Tensor, rows: Ints, removed: Bools, senders: Ints, differences: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from interp_dsl.circuits.prompts import Prompts
-from interp_dsl.circuits.rows import index
+from interp_dsl.circuits.rows import index, picked
 from interp_dsl.models.compiled import attention
 from interp_dsl.models.compiled.forward import Compiled
 from interp_dsl.models.graph import Ints
@@ -43,21 +43,23 @@ class Layer:
     ) -> Tensor:
         """Queries, keys or values [m, …, t, d_head] of the given heads (ascending; None: all) from
         their normed inputs h [m or 1, …, t, D] at `positions` [t] or [B, t]."""
-        weight, bias = self._maps[channel]
-        if channel != "q" and self._shared > 1:
-            every = np.arange(len(self.block.w_o)) if heads is None else heads
-            rows: slice | Tensor = torch.from_numpy(every // self._shared).to(h.device)
-            weight, bias = weight[rows], None if bias is None else bias[rows]
-        elif heads is not None:
-            rows = index(heads, h.device)
-            weight, bias = weight[rows], None if bias is None else bias[rows]
+        weight, bias, rows = self.map_of(channel, heads)
         if len(h) == 1:
+            weight = picked(weight, rows)
             joined = functional.linear(h[0].flatten(0, -2), weight.flatten(0, 1))
             x = joined.view(len(joined), *weight.shape[:2]).transpose(0, 1).contiguous()
         else:
-            x = torch.matmul(h.flatten(1, -2), weight.transpose(1, 2))
+            x = by_head(h.flatten(1, -2), weight.transpose(1, 2), rows)
+        bias = None if bias is None else picked(bias, rows)
         x = (x if bias is None else x + bias).view(-1, *h.shape[1:-1], x.shape[-1])
         return x if channel == "v" else self.turned(x, channel, positions)
+
+    def map_of(self, channel: str, heads: Ints | None = None) -> tuple[Tensor, Tensor | None, Ints]:
+        """W_Q, W_K or W_V, transposed [H, d_head, D], the bias [H, 1, d_head], and which of these
+        the given heads have (None: all); several share theirs where there are fewer."""
+        weight, bias = self._maps[channel]
+        heads = np.arange(len(self.block.w_o)) if heads is None else heads
+        return weight, bias, heads // self._shared if channel != "q" else heads
 
     def projected(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The same of all heads from one input h [B, T, D] that they share, before they are
@@ -121,8 +123,10 @@ class Layer:
 
     def write(self, z: Tensor, heads: Ints | None = None) -> Tensor:
         """z [m, …, t, d_head] W_O -> [m, …, t, D], before a norm behind the attention."""
-        w_o = self.block.w_o if heads is None else self.block.w_o[index(heads, z.device)]
-        return torch.matmul(z.flatten(1, -2), w_o).view(*z.shape[:-1], w_o.shape[-1])
+        w_o = self.block.w_o
+        if heads is None:
+            return torch.matmul(z.flatten(1, -2), w_o).view(*z.shape[:-1], w_o.shape[-1])
+        return by_head(z, w_o, heads)
 
     def heads(self, normed: Sequence[Tensor], prompts: Prompts) -> Tensor:
         """What all heads write [H, B, T, D] before a norm behind them, from the normed inputs of
@@ -174,3 +178,17 @@ class Layer:
             if block.ln2_post is None
             else model.normed(out, block.ln2_post, model.description.norm)
         )
+
+
+def by_head(x: Tensor, weight: Tensor, heads: Ints) -> Tensor:
+    """x [n, …, a] of heads [n], each times its own of `weight` [H, a, b]: [n, …, b]. What follows
+    of one head is multiplied at once, and no weight is copied."""
+    at, rows = index(heads, x.device), x.flatten(1, -2)
+    if isinstance(at, slice):
+        found = torch.matmul(rows, weight[at])
+    else:
+        ends = [*(np.flatnonzero(np.diff(heads)) + 1).tolist(), len(heads)]
+        starts = [0, *ends[:-1]]
+        parts = [rows[i:j] @ weight[heads[i]] for i, j in zip(starts, ends, strict=True)]
+        found = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return found.view(*x.shape[:-1], weight.shape[-1])

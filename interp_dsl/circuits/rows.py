@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,9 +32,18 @@ class Rows:
         return stacked[:n]
 
 
+def picked(x: Tensor, rows: Ints) -> Tensor:
+    """x[rows], a view where all are the same row or each follows the one before."""
+    n = len(rows)
+    if n > 1 and (rows == rows[0]).all():
+        return x[int(rows[0])].expand(n, *x.shape[1:])
+    at = index(rows, x.device)
+    return x[at] if isinstance(at, slice) else x.index_select(0, at)
+
+
 def index(rows: Ints, device: torch.device) -> slice | Tensor:
     """Row numbers as what indexes a tensor: a slice where each follows the one before."""
-    n = len(rows)
-    if n and rows[-1] - rows[0] == n - 1 and (n < 3 or (np.diff(rows) == 1).all()):
-        return slice(int(rows[0]), int(rows[-1]) + 1)
+    numbers = rows.tolist()
+    if numbers and numbers == list(range(numbers[0], numbers[0] + len(numbers))):
+        return slice(numbers[0], numbers[-1] + 1)
     return torch.from_numpy(rows).to(device)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from interp_dsl.circuits.rows import Rows
+from interp_dsl.circuits.rows import Rows, picked
 from interp_dsl.models.graph import Bools, Ints
 
 
@@ -63,13 +63,6 @@ class Sent:
         for part in parts[2:]:
             total += part
         return total
-
-
-def picked(x: Tensor, which: Ints) -> Tensor:
-    """x[which], x itself where that is all of it in order."""
-    if len(which) == len(x) and (which == np.arange(len(x))).all():
-        return x
-    return x[torch.from_numpy(which).to(x.device)]
 
 
 def _picked_sum(states: Tensor, which: Ints) -> Tensor:

@@ -11,11 +11,16 @@ MLP, its heads, and so on. When it tests an edge into a receiver r,
    s are the senders that change; all else is taken from the accepted state;
 3. a node is narrow, needed at the positions that the metric reads alone, when its kept edges lead
    to the final residual, to queries of narrow heads and to narrow MLPs only;
-4. a node without a kept path to the logits is not run at all."""
+4. a node without a kept path to the logits is not run at all;
+5. a narrow head behind r attends to what its keys and values are made of (absorbed.py): these are
+   made of an accepted candidate alone."""
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
+from torch import Tensor
 
 from interp_dsl.circuits.candidates import Candidates
 from interp_dsl.circuits.clean import Clean
@@ -28,7 +33,7 @@ from interp_dsl.models.paths import join, reaching
 
 class Suffix:
     """Stage `stage` and all later ones when only the edges `kept` [E] are there; edges into earlier
-    stages are all kept. `score` is the metric then."""
+    stages are all kept. `score` is the metric then, until something is accepted."""
 
     def __init__(self, clean: Clean, kept: Bools, stage: int) -> None:
         graph = clean.forward.graph
@@ -57,10 +62,16 @@ class Suffix:
             windows = [layer.kind.window for layer in clean.forward.layers]
             self._live = self._live & live(graph, kept, clean.places, clean.prompts, windows)
         self._flow = self._new_flow(None)
-        self.score = self._scores()[0]
+        self._advance()
         self.accept(0)
         self.is_new = True
         """Has nothing been accepted yet?"""
+
+    @cached_property
+    def score(self) -> float:
+        """Of a state that is new."""
+        assert self.is_new
+        return self._measured(self._final.x)[0]
 
     def live(self, edges: Ints) -> Bools:
         """Do edges [n] into this stage and later ones have a kept path to the logits?"""
@@ -72,7 +83,7 @@ class Suffix:
         """The score of each of K candidates, which take edges into live receivers of this stage out
         of the accepted state."""
         self._flow = self._new_flow(candidates)
-        return self._scores()
+        return self._measured(self._advance())
 
     def accept(self, candidate: int) -> None:
         """Make one of the candidates tested last the accepted state."""
@@ -83,11 +94,15 @@ class Suffix:
         n_senders = sum(len(node.senders) for node in self._nodes)
         return Flow(self._clean, n_senders, given)
 
-    def _scores(self) -> list[float]:
+    def _advance(self) -> Tensor:
+        """Run the flow: what the final residual becomes, [K, B, t, D]."""
         for node in self._nodes:
             node.advance(self._flow)
         x = self._final.only(self._flow)
         assert x is not None
+        return x
+
+    def _measured(self, x: Tensor) -> list[float]:
         return self._clean.means(self._clean.forward.model.logits(x))
 
 

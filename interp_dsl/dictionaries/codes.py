@@ -12,10 +12,10 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding_bag
 
 from interp_dsl.dictionaries.crew import ALONE, Crew
-from interp_dsl.dictionaries.selection import largest, largest_of_batch
+from interp_dsl.dictionaries.gathering import dots, narrowed, sums
+from interp_dsl.dictionaries.selection import Scores, largest, largest_of_batch
 
 SPARSE = 1 / 64
 """The largest share of features on at which gathering is quicker than dense products (CPU)."""
@@ -61,26 +61,23 @@ class Sparse:
 
     def decode(self, decoder: Tensor) -> Tensor:
         """F D [B, d]."""
-        return _sums(self.index, decoder, self.offsets, self.values)
+        return sums(self.index, decoder, self.offsets, self.values)
 
     def slopes(self, gradient: Tensor, decoder: Tensor) -> Tensor:
         """G Dᵀ at the places of `values`."""
-        slopes: Tensor = torch.ops.aten._embedding_bag_per_sample_weights_backward(
-            gradient, decoder, self.index, self.offsets, self.row, 0
-        )
-        return slopes
+        return dots(gradient, decoder, self.row, self.index)
 
     def outer(self, values: Tensor, gradient: Tensor) -> Tensor:
         """Vᵀ G [m, d]."""
         order, starts = self._by_feature
-        return _sums(self.row[order], gradient, starts, values[order])
+        return sums(self._rows, gradient, starts, values.index_select(0, order))
 
     def total(self, values: Tensor) -> Tensor:
         """The sums [m] of V over the batch."""
         order, starts = self._by_feature
         ends = torch.cat([starts, starts.new_tensor([len(order)])])
-        sums: Tensor = torch.segment_reduce(values[order], "sum", offsets=ends)
-        return sums
+        found: Tensor = torch.segment_reduce(values.index_select(0, order), "sum", offsets=ends)
+        return found
 
     def part(self, start: int, stop: int) -> Sparse:
         """The features start to stop alone, counted from there."""
@@ -95,17 +92,17 @@ class Sparse:
     @cached_property
     def _by_feature(self) -> tuple[Tensor, Tensor]:
         """The entries' order by feature, and where each feature begins in it."""
-        order = torch.argsort(self.index.int(), stable=True)
+        order = torch.argsort(narrowed(self.index, self.width), stable=True)
         counts = torch.bincount(self.index, minlength=self.width)
         return order, counts.cumsum(0) - counts
 
+    @cached_property
+    def _rows(self) -> Tensor:
+        """The entries' rows, in the order by feature."""
+        return self.row.index_select(0, self._by_feature[0])
+
 
 Codes = Dense | Sparse
-
-
-def _sums(index: Tensor, table: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
-    """A row for each offset: the weighted sum of the table's rows at the indices from there on."""
-    return embedding_bag(index, table, offsets, mode="sum", per_sample_weights=weights)
 
 
 def of_rows(values: Tensor, index: Tensor, width: int, sparse: bool) -> Codes:
@@ -135,13 +132,13 @@ def top_k(pre: Tensor, k: int, sparse: bool) -> Codes:
     return of_rows(*largest(pre, k), pre.shape[1], sparse)
 
 
-def batch_top_k(pre: Tensor, k: int, sparse: bool, crew: Crew = ALONE) -> Codes:
-    """The B·k largest of the whole batch, of which pre [B / crew, m] is a part, none below 0
+def batch_top_k(scores: Scores, k: int, sparse: bool, crew: Crew = ALONE) -> Codes:
+    """The B·k largest of the whole batch, of which scores [B / crew, m] are a part, none below 0
     (Bussmann et al. 2024, arXiv 2412.06410)."""
-    n = len(pre) * k * crew.size
-    values, row, index = largest_of_batch(pre, n)
+    n = scores.shape[0] * k * crew.size
+    values, row, index = largest_of_batch(scores, n)
     rivals = crew.every(values)
     if len(rivals) > n:
         on = values >= rivals.kthvalue(len(rivals) - n + 1).values
         values, row, index = values[on], row[on], index[on]
-    return of_entries(values, row, index, (pre.shape[0], pre.shape[1]), sparse)
+    return of_entries(values, row, index, scores.shape, sparse)

@@ -26,6 +26,7 @@ from interp_dsl.dictionaries.architectures.base import (
     Found,
     Now,
     Params,
+    column_sums,
     share,
 )
 from interp_dsl.dictionaries.starting import begin_at
@@ -67,7 +68,7 @@ class Itself:
         return seen, seen
 
     def gradients(self, params: Params, seen: Tensor, found: Found) -> Params:
-        return {"b_dec": found.slope.sum(0) - found.pull @ params["encoder"]}
+        return {"b_dec": _total(found) - found.pull @ params["encoder"]}
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,15 @@ class Onto:
         return seen, wanted
 
     def gradients(self, params: Params, seen: Tensor, found: Found) -> Params:
-        gradients = {"b_dec": found.slope.sum(0)}
+        gradients = {"b_dec": _total(found)}
         if self.has_skip:
-            gradients["W_skip"] = torch.mm(found.slope.T, seen)
+            gradients["W_skip"] = torch.mm(found.slope.T, seen).mul_(found.steepness)
         return gradients
+
+
+def _total(found: Found) -> Tensor:
+    """The loss's slope along what is rebuilt, summed over the batch [d_out]."""
+    return column_sums(found.slope).mul_(found.steepness)
 
 
 def loss_between(

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from interp_dsl.dictionaries.dictionary import Dictionary
-
 
 @dataclass(frozen=True)
 class Ratio:
@@ -49,6 +47,11 @@ class Spread:
         self.squares.index_add_(0, example, x.square().sum(1))
 
     @property
+    def width(self) -> int:
+        """Elements of an activation."""
+        return self.total.shape[1]
+
+    @property
     def mean(self) -> Tensor:
         """Over all [d]."""
         return self.total.sum(0) / self.count.sum()
@@ -73,11 +76,9 @@ class Rebuilt:
     fired: Tensor
 
     @classmethod
-    def of(cls, dictionary: Dictionary, x: Tensor, f: Tensor, y: Tensor | None = None) -> Rebuilt:
-        """Of activations x [R, d_in], whose features are f [R, d_sae]; where it is not these that
-        are to be rebuilt, of y [R, d_out]."""
-        y = x if y is None else y
-        made, on = dictionary.decode(f, x), f > 0
+    def of(cls, f: Tensor, made: Tensor, y: Tensor) -> Rebuilt:
+        """Of features f [R, d_sae], from which activations y [R, d] have been made anew."""
+        on = f > 0
         lengths = [torch.linalg.vector_norm(v, dim=1) for v in (made, y)]
         small = torch.finfo(y.dtype).tiny
         terms = {
@@ -93,10 +94,9 @@ class Rebuilt:
 class Reconstruction:
     """What a dictionary makes of examples' activations."""
 
-    def __init__(self, dictionary: Dictionary, n: int) -> None:
-        self.dictionary = dictionary
+    def __init__(self, d_sae: int, n: int) -> None:
         self.sums = {name: torch.zeros(n, dtype=torch.float64) for name in _SUMS}
-        self.fired = torch.zeros(dictionary.d_sae, dtype=torch.int64)
+        self.fired = torch.zeros(d_sae, dtype=torch.int64)
         self.count = 0
 
     def add(self, example: Tensor, rebuilt: Rebuilt) -> None:
@@ -117,7 +117,7 @@ class Reconstruction:
         by_count = {name: Ratio(sums[name], count) for name in ("l0", "l1", "cosine", "l2_ratio")}
         return {
             **by_count,
-            "mse": Ratio(sums["error"], count * self.dictionary.d_out),
+            "mse": Ratio(sums["error"], count * spread.width),
             "fvu": Ratio(sums["error"], variance),
             "explained_variance": Ratio(variance - sums["error"], variance),
         }

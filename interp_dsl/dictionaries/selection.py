@@ -1,84 +1,137 @@
 """Which features are on: the k largest of each row, or the largest of a whole batch; exact.
 
-Both look at groups of features first: the k largest values lie in the k groups of largest maxima,
-and no value above a bound lies in a group whose maximum is not above it. What is sorted is then a
-fraction of all."""
+A bound comes first, which enough values are known to reach; then only those that reach it are
+looked at. Of a row it is the k-th largest of maxima over groups of its features, of a batch it is
+estimated by a sample and lowered until it holds."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 GROUP = 8
-SAMPLE, MARGIN = 1 << 16, 1.3
+SAMPLE, MARGIN = 1 << 16, 1.2
 """How many values a bound is estimated from, and how many more than wanted it is to let through."""
+Entries = tuple[Tensor, Tensor, Tensor]
+"""Of single features, row after row: values, rows, features; [n] each."""
 
 
-def grouped(pre: Tensor) -> Tensor:
-    """Features [B, m] as [B, group members, groups], a view; groups of one where m has no whole
-    number of them."""
-    size = GROUP if pre.shape[1] % GROUP == 0 else 1
-    return pre.view(len(pre), size, -1)
+class Scores(Protocol):
+    """Pre-activations [B, m], known as well as needed to tell which are large."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    def sample(self, stride: int) -> Tensor:
+        """About every `stride`-th value of the batch."""
+        ...
+
+    def reaching(self, least: Tensor) -> Entries:
+        """At least all that reach the least [B] of their row, exactly."""
+        ...
+
+
+@dataclass(frozen=True)
+class Known:
+    """Pre-activations [B, m] that have all been computed."""
+
+    pre: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.pre.shape[0], self.pre.shape[1]
+
+    def sample(self, stride: int) -> Tensor:
+        return self.pre.flatten()[::stride]
+
+    def reaching(self, least: Tensor) -> Entries:
+        row, index, flat = where_at_least(self.pre, least)
+        return self.pre.flatten()[flat], row, index
 
 
 def largest(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k largest of each row of pre [B, m], in any order: values and features [B, k]."""
     k = min(k, pre.shape[1])
-    groups = grouped(pre)
-    size, count = groups.shape[1:]
+    if pre.device.type != "cpu" or pre.dtype not in (torch.float32, torch.float64):
+        return _largest_by_groups(pre, k)
+    return of_each(Known(pre).reaching(kth_at_least(pre, k)), len(pre), k)
+
+
+def kth_at_least(values: Tensor, k: int) -> Tensor:
+    """What k values of each row [B, m] reach at least: [B], the k-th largest of the maxima of 8 k
+    groups or more. By numpy, whose partition and search take a fraction of the time of torch's."""
+    size, m = 1, values.shape[1]
+    while m % (2 * size) == 0 and m // (2 * size) >= 8 * k:
+        size *= 2
+    maxima = values.view(len(values), size, -1).amax(1)
+    place = maxima.shape[1] - k
+    return torch.from_numpy(np.partition(maxima.numpy(), place, axis=1)[:, place])
+
+
+def where_at_least(values: Tensor, least: Tensor) -> Entries:
+    """Where values [B, m] reach the least [B] of their row: rows, columns, places of both [n]."""
+    if values.device.type == "cpu":
+        flat = torch.from_numpy(np.flatnonzero(values.numpy() >= least.numpy()[:, None]))
+    else:
+        flat = (values >= least[:, None]).flatten().nonzero()[:, 0]
+    row = flat // values.shape[1]
+    return row, flat - row * values.shape[1], flat
+
+
+def of_each(entries: Entries, rows: int, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest entries of each row: values and features [B, k]; -inf where a row has fewer."""
+    values, row, index = entries
+    counts = torch.bincount(row, minlength=rows)
+    width = max(k, int(counts.max()))
+    place = torch.arange(len(row)) + (torch.arange(rows) * width - counts.cumsum(0) + counts)[row]
+    held = values.new_full((rows * width,), -torch.inf)
+    features = torch.zeros(rows * width, dtype=torch.int64)
+    held[place], features[place] = values, index
+    held, features = held.view(rows, width), features.view(rows, width)
+    if width == k:
+        return held, features
+    order = np.argpartition(held.numpy(), width - k, axis=1)
+    at = torch.from_numpy(order[:, width - k :])
+    return held.gather(1, at), features.gather(1, at)
+
+
+def _largest_by_groups(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest values lie in the k groups of largest maxima."""
+    size = GROUP if pre.shape[1] % GROUP == 0 else 1
+    groups = pre.view(len(pre), size, -1)
+    count = groups.shape[2]
     if size == 1 or count < 2 * k:
-        index = most(pre, k)
-        return pre.gather(1, index), index
-    chosen = most(groups.amax(1), k)
+        found = pre.topk(k, dim=1, sorted=False)
+        return found.values, found.indices
+    chosen = groups.amax(1).topk(k, dim=1, sorted=False).indices
     members = torch.arange(size, device=pre.device) * count
     index = (chosen[:, None] + members[:, None]).flatten(1)
-    index = index.gather(1, most(pre.gather(1, index), k))
+    index = index.gather(1, pre.gather(1, index).topk(k, dim=1, sorted=False).indices)
     return pre.gather(1, index), index
 
 
-def most(values: Tensor, k: int) -> Tensor:
-    """Where the k largest of each row of values [B, n] are: [B, k], in any order. On a processor by
-    numpy, whose partition takes half of the time of torch's."""
-    n = values.shape[1]
-    if values.device.type != "cpu" or values.dtype not in (torch.float32, torch.float64) or k == n:
-        return values.topk(k, dim=1, sorted=False).indices
-    order = np.argpartition(values.numpy(), n - k, axis=1)
-    return torch.from_numpy(order[:, n - k :])
-
-
-def largest_of_batch(pre: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The n largest of all values of pre [B, m] that are above 0, row after row: values, rows and
-    features [n], fewer where fewer are above 0."""
-    n = min(n, pre.numel())
-    share = MARGIN * n / pre.numel()
+def largest_of_batch(scores: Scores, n: int) -> Entries:
+    """The n largest of all values [B, m] that are above 0, fewer where fewer are above 0."""
+    rows, total = scores.shape[0], scores.shape[0] * scores.shape[1]
+    n = min(n, total)
+    sample = scores.sample(max(1, total // SAMPLE) | 1)  # odd, so that it meets all features
+    share = MARGIN * n / total
     while True:
-        bound = _bound(pre, share)
-        values, row, index = _above(pre, bound)
-        if len(values) >= n or bound <= 0:
+        bound = _bound(sample, share)
+        values, row, index = scores.reaching(bound.expand(rows))
+        if bound <= 0 or (values >= bound).sum() >= n:
             break
         share *= 2
-    if len(values) > n:
-        least = values.kthvalue(len(values) - n + 1).values
-        kept = values >= least
-        values, row, index = values[kept], row[kept], index[kept]
-    return values, row, index
+    least = values.kthvalue(len(values) - n + 1).values if len(values) > n else bound
+    kept = ((values > 0) & (values >= least)).nonzero()[:, 0]
+    return values[kept], row[kept], index[kept]
 
 
-def _bound(pre: Tensor, share: float) -> float:
+def _bound(sample: Tensor, share: float) -> Tensor:
     """A bound, 0 at least, that about this share of all values is above, by a sample."""
-    stride = max(1, pre.numel() // SAMPLE) | 1  # odd, so that it meets all features in turn
-    sample = pre.flatten()[::stride]
     count = min(len(sample), int(share * len(sample)) + 1)
-    return max(0.0, float(sample.topk(count, sorted=False).values.amin()))
-
-
-def _above(pre: Tensor, bound: float) -> tuple[Tensor, Tensor, Tensor]:
-    """All values above a bound: values, rows, features."""
-    groups = grouped(pre)
-    size, count = groups.shape[1:]
-    row, group = (groups.amax(1) > bound).nonzero(as_tuple=True)
-    index = group[:, None] + torch.arange(size, device=pre.device) * count
-    values = pre[row[:, None], index]
-    on = values > bound
-    return values[on], row[:, None].expand_as(on)[on], index[on]
+    return sample.topk(count, sorted=False).values.amin().clamp_min(0)

@@ -36,6 +36,12 @@ from interp_dsl.dictionaries.schedules import Schedule
 BETAS = (0.9, 0.999)
 
 
+class _Adam(torch.optim.Adam):
+    """`grad_scale`: what the fused step divides gradients by where it reads them."""
+
+    grad_scale: Tensor | None = None
+
+
 @dataclass(frozen=True)
 class Settings:
     """`lr` of Adam; `clip`: the largest norm of all gradients together, 0 for any; `dead_after`
@@ -138,7 +144,7 @@ class Trainer:
         self._room = Room()
         self.silent = torch.zeros(settings.width, dtype=torch.int64, device=first.device)
         self.n_steps = 0
-        self._adam = torch.optim.Adam(self.params.values(), settings.lr, BETAS, fused=True)
+        self._adam = _Adam(self.params.values(), settings.lr, BETAS, fused=True)
         self._begin_moments()
 
     def step(
@@ -272,7 +278,8 @@ class Trainer:
         for name, value in self.params.items():
             value.grad = gradients[name]
         if self.settings.clip:
-            torch.nn.utils.clip_grad_norm_(self.params.values(), self.settings.clip, foreach=True)
+            norm = torch.stack([sum_of_squares(g) for g in gradients.values()]).sum().sqrt()
+            self._adam.grad_scale = (norm / self.settings.clip).clamp_min(1)
         for group in self._adam.param_groups:
             group["lr"] = self.settings.lr * self.schedule.rate(self.n_steps)
         self._adam.step()

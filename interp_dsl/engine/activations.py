@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,8 @@ class Store:
                 self._tell(target, rows.shape[1])
 
     def _tell(self, target: Target, width: int) -> None:
-        about = {"place": target.place, "width": width, "rows": self._ends[-1]}
-        about |= {"examples": self._firsts[-1], **self.harvest.about}
+        about = {"place": replace(target, model=None).place, "width": width, "rows": self._ends[-1]}
+        about |= {"examples": self._firsts[-1], **self.harvest.about[target]}
         write_json(self.folders[target] / "about.json", about)
 
     def _rows(self, target: Target, examples: Sequence[int]) -> Tensor:

@@ -4,8 +4,8 @@ batch, and checkpoints from which training goes on as if it had never stopped.""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from interp_dsl.dictionaries.training import Figures, Trainer
 from interp_dsl.engine.activations import Store
+from interp_dsl.engine.ahead import ahead, has_room, in_turn
 from interp_dsl.engine.crew import Hands, crewed
 from interp_dsl.engine.fit_through import through_model
 from interp_dsl.engine.fitting import (
@@ -55,7 +56,7 @@ def fit(
     table is the training curve. What is stored of a target has the name `key_of` it. Raises
     Stopped, after a checkpoint, when the run is to stop; InterpError E670 for data without text,
     E671 where a loss is not finite."""
-    harvest = Harvest(task.run, task.targets, state, task.seed, task.batch, report)
+    harvest = Harvest(task.runs, task.targets, state, task.seed, task.batch, report)
     if task.store is not None:
         _use_store(task, harvest, key_of, report, stop)
     fitting = resumed(task, key, folder, harvest.device) or begun(task, harvest)
@@ -99,17 +100,18 @@ def _train(
 ) -> None:
     """All steps that are left. Raises Stopped, after a checkpoint, when the run is to stop."""
     if task.objective == "mse":
-        turns = _blocks(task, fitting, harvest, report, hands)
+        turns: Generator[Turn | None] = _blocks(task, fitting, harvest, report, hands)
     else:
         turns = through_model(task, fitting, harvest)
-    for turn in turns:
-        if turn is None:
-            checkpoints.write_in_time(fitting)
-            continue
-        _step(task, fitting, turn, report)
-        if stop.is_wanted:
-            checkpoints.write(fitting)
-            stop.check()
+    with closing(turns):
+        for turn in turns:
+            if turn is None:
+                checkpoints.write_in_time(fitting)
+                continue
+            _step(task, fitting, turn, report)
+            if stop.is_wanted:
+                checkpoints.write(fitting)
+                stop.check()
 
 
 def _use_store(
@@ -126,20 +128,23 @@ def _use_store(
 
 def _blocks(
     task: Fit, fitting: Fitting, harvest: Harvest, report: Report, hands: Hands | None
-) -> Iterator[Turn | None]:
+) -> Generator[Turn | None]:
     """Steps on single activations, out of blocks that are shuffled as a whole."""
-    held: Block = {}
-    while fitting.done < task.steps:
-        number, first = divmod(fitting.done, task.buffer // task.inputs)
-        start = number * task.buffer
-        end = min(start + task.buffer, task.steps * task.inputs)
-        held.clear()  # before the next one is made, so that there is never room for two
-        held.update(harvest.block(start, end))
+    starts = range(0, task.steps * task.inputs, task.buffer)
+    ends = [*starts[1:], task.steps * task.inputs]
+    done = fitting.done // (task.buffer // task.inputs)
+    spans = list(zip(starts, ends, strict=True))[done:]
+    made = (ahead if task.looks_ahead and has_room(harvest) else in_turn)(harvest, spans)
+    for number, held in enumerate(made, done):
+        first = fitting.done - number * (task.buffer // task.inputs)
+        start, end = spans[number - done]
         order = harvest.order(number, end - start)[first * task.inputs :]
         for rows in torch.split(order, task.inputs):
             batches = {target: x[rows] for target, x in held.items()}
 
-            def learn(one: Fitted, trainer: Trainer, batches: Block = batches) -> Figures:
+            def learn(
+                one: Fitted, trainer: Trainer, batches: Block = batches, held: Block = held
+            ) -> Figures:
                 if fitting.done in (one.given.get("resample") or ()):
                     _resample(task, one, trainer, joined(held, one.read), fitting.done, report)
                     if hands is not None:

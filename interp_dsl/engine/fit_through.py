@@ -4,11 +4,14 @@ they rebuild an activation but what the model says with what they rebuild in its
     kl   the divergence from the model as it is, a mean over predicted tokens
     ce   the cross-entropy of the text, a mean over predicted tokens
 
+and `downstream` times how far the streams that later layers read are from what they are: the mean
+over these of the mean squared error of an element, over tokens of text.
+
 A step takes whole prompts. The plain pass is shared; each dictionary has one more, and one back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
 
 import torch
 from torch import Tensor
@@ -19,20 +22,22 @@ from interp_dsl.engine.batches import is_out_of_memory
 from interp_dsl.engine.fitting import Fitting, Turn, read_and_rebuilt
 from interp_dsl.engine.harvest import Block, Harvest
 from interp_dsl.engine.splice import spliced
+from interp_dsl.engine.state import canonical
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.plan.dictionaries import Fit, Fitted
+from interp_dsl.plan.places import Site
 
 EVERY = 16
 """Steps after which a checkpoint may be written."""
 
 
-def through_model(task: Fit, fitting: Fitting, harvest: Harvest) -> Iterator[Turn | None]:
+def through_model(task: Fit, fitting: Fitting, harvest: Harvest) -> Generator[Turn | None]:
     """Steps on whole prompts, in the order of the stream."""
     count = harvest.prompts_of(task.inputs)
     while fitting.done < task.steps:
         examples = harvest.prompts(fitting.done * count, count)
         tokens = harvest.tokens_in((fitting.done + 1) * count)
-        passed = _Passed(task.objective, harvest, examples)
+        passed = _Passed(task, harvest, examples)
         yield Turn(passed.learn, tokens)
         if fitting.done % EVERY == 0:
             yield None
@@ -41,14 +46,16 @@ def through_model(task: Fit, fitting: Fitting, harvest: Harvest) -> Iterator[Tur
 class _Passed:
     """Prompts [B] that the plain model has read."""
 
-    def __init__(self, objective: str, harvest: Harvest, examples: Tensor) -> None:
-        self.objective, self.harvest, self.examples = objective, harvest, examples
+    def __init__(self, task: Fit, harvest: Harvest, examples: Tensor) -> None:
+        self.objective, self.harvest, self.examples = task.objective, harvest, examples
+        (self.run,) = harvest.runs
         try:
-            logits, self.block = harvest.whole(examples)
+            found, self.block = harvest.passed(self.run, examples, sites=task.downstream)
         except (RuntimeError, MemoryError) as error:
             raise _fitting_error(error, len(examples)) from error
         self.predicted, self.targets = harvest.predicted(examples)
-        self.clean = logits[:, :-1].log_softmax(-1) if objective == "kl" else None
+        self.clean = found.logits[:, :-1].log_softmax(-1) if self.objective == "kl" else None
+        self.streams = {site: self._text(found.sites[site]) for site in task.downstream}
 
     def learn(self, one: Fitted, trainer: Trainer) -> Figures:
         x, y = read_and_rebuilt(one, self.block)
@@ -63,17 +70,31 @@ class _Passed:
             made = made.detach().requires_grad_()
             try:
                 edits = spliced(one.rebuilt, widths, kept, made)
-                log = self.harvest.logits(self.examples, edits)[:, :-1].log_softmax(-1)
+                found, _ = self.harvest.passed(self.run, self.examples, edits, one.downstream)
+                log = found.logits[:, :-1].log_softmax(-1)
                 values = (
                     losses(log, self.targets)
                     if self.clean is None
                     else divergences(self.clean, log)
                 )
                 loss = (values * self.predicted).sum() / self.predicted.sum().clamp_min(1)
+                loss = loss + self._behind(one, found.sites)
                 (slope,) = torch.autograd.grad(loss, made)
             except (RuntimeError, MemoryError) as error:
                 raise _fitting_error(error, len(self.examples)) from error
         return loss.detach(), slope
+
+    def _behind(self, one: Fitted, found: Mapping[Site, Tensor]) -> Tensor | float:
+        """How far the streams behind a dictionary are from what they are, times its weight."""
+        errors = [
+            (self._text(found[site]) - self.streams[site]).square().mean()
+            for site in one.downstream
+        ]
+        return one.option("downstream") * sum(errors) / len(errors) if errors else 0.0
+
+    def _text(self, x: Tensor) -> Tensor:
+        """The rows of text of a stream, float32."""
+        return canonical(x)[self.harvest.kept(self.examples).to(x.device)].float()
 
 
 def _fitting_error(error: Exception, prompts: int) -> Exception:

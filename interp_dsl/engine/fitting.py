@@ -188,7 +188,12 @@ def _about(one: Fitted, trainer: Trainer, found: Dictionary, fitting: Fitting) -
         more = {"onto": one.onto.place, "onto_scale": fitting.scales[one.onto]}
     if one.others:
         more["places"] = [
-            {"site": t.place, "width": fitting.widths[t], "scale": fitting.scales[t]}
+            {
+                "site": t.place,
+                "width": fitting.widths[t],
+                "scale": fitting.scales[t],
+                "length": fitting.lengths[t] / fitting.scales[t],
+            }
             for t in one.read
         ]
     return {

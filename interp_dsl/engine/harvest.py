@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from interp_dsl.data.same import require_same
 from interp_dsl.data.stream import Stream, Stretch, tokens_kept
 from interp_dsl.engine.batches import default_rows, in_batches
 from interp_dsl.engine.forwards import Bench
@@ -15,8 +16,10 @@ from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State, canonical
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.edits import Edit
+from interp_dsl.models.executor import Pass
 from interp_dsl.plan.algebra import Run
-from interp_dsl.plan.places import Site, Target
+from interp_dsl.plan.dictionaries import run_of, sites_of
+from interp_dsl.plan.places import Site, Target, model_name
 
 Block = dict[Target, Tensor]
 
@@ -29,29 +32,36 @@ def joined(block: Block, targets: Sequence[Target]) -> Tensor:
 
 
 class Harvest:
-    """The activations of a run at some targets, each [rows, width]; BOS and padding are left
+    """The activations of runs at some targets, each [rows, width]; BOS and padding are left
     out."""
 
     def __init__(
         self,
-        run: Run,
+        runs: Sequence[Run],
         targets: Sequence[Target],
         state: State,
         seed: int,
         rows: int | None,
         report: Report,
     ) -> None:
-        """`rows` prompts go through the model at once. Blocks are made of what `source` gives for
-        examples: what the model makes of them, where nothing else is set."""
-        self.targets, self.report = tuple(targets), report
-        self._sites = tuple(dict.fromkeys(t.site for t in targets))
+        """`runs`: one, or like ones of several models, which read the same tokens (else InterpError
+        E426). `rows` prompts go through a model at once. Blocks are made of what `source` gives for
+        examples: what the models make of them, where nothing else is set."""
+        self.targets, self.runs, self.report = tuple(targets), tuple(runs), report
+        self._sites = sites_of(self.runs, targets)
         self.source: Callable[[Tensor], Block] = lambda examples: self.of(examples)[1]
-        self.about = {"model": state.executor(run).facts.name, "data": state.data[run.data].name}
-        self._bench = Bench(run, (), {}, state)
+        run, data = runs[0], state.data[runs[0].data].name
+        self.about = {
+            target: {"model": state.executor(self.run_of(target)).facts.name, "data": data}
+            for target in targets
+        }
+        if len(runs) > 1:
+            require_same(data, {model_name(r.model): state.side(r) for r in runs})
+        self._benches = {run: Bench(run, (), {}, state) for run in runs}
         self.rows = rows or default_rows(self._bench.width)
-        facts = state.executor(run).facts
         self._tokens = torch.from_numpy(state.side(run).tokens)
-        self._kept = torch.from_numpy(tokens_kept(state.side(run), facts.bos))
+        held = [tokens_kept(state.side(r), state.executor(r).facts.bos) for r in runs]
+        self._kept = torch.from_numpy(np.logical_and.reduce(held))
         self.stream = Stream(self._kept.sum(1).numpy(), seed)
         if self.stream.a_pass == 0:
             raise InterpError(
@@ -64,8 +74,16 @@ class Harvest:
             )
 
     @property
+    def _bench(self) -> Bench:
+        return self._benches[self.runs[0]]
+
+    @property
     def device(self) -> torch.device:
         return self._bench.device
+
+    def run_of(self, target: Target) -> Run:
+        """The run that a target is read in."""
+        return run_of(self.runs, target)
 
     def through(self, work: Callable[[Tensor], None]) -> None:
         """Call work(examples [B]) for all examples, some at a time, in order. What ran out of
@@ -94,38 +112,71 @@ class Harvest:
 
     def of(self, examples: Tensor, edits: Sequence[Edit] = ()) -> tuple[Tensor, Block]:
         """The activations of examples under edits, and of which example each is."""
-        found = self._bench.forward(
-            "plain", examples, sites=self._sites, reading="nothing", more=edits
+        held: Block = {}
+        for run, sites in self._sites.items():
+            found = self._benches[run].forward(
+                "plain", examples, sites=sites, reading="nothing", more=edits
+            )
+            held |= self._activations(run, found.sites, examples)
+        return self._owners(examples), self._in_order(held)
+
+    def whole(self, examples: Tensor) -> tuple[dict[Run, Tensor], Block]:
+        """The logits [B, T, V] of examples in each run, and their activations."""
+        logits: dict[Run, Tensor] = {}
+        held: Block = {}
+        for run in self._sites:
+            found, own = self.passed(run, examples)
+            logits[run] = found.logits
+            held |= own
+        return logits, self._in_order(held)
+
+    def passed(
+        self, run: Run, examples: Tensor, edits: Sequence[Edit] = (), sites: Sequence[Site] = ()
+    ) -> tuple[Pass, Block]:
+        """A whole pass of examples, which keeps further sites, and the activations of its targets;
+        under edits only the former."""
+        own = () if edits else self._sites[run]
+        found = self._benches[run].forward(
+            "plain", examples, sites=(*own, *sites), reading="everywhere", more=edits
         )
-        return self._owners(examples), self._activations(found.sites, examples)
+        return found, {} if edits else self._activations(run, found.sites, examples)
 
-    def whole(self, examples: Tensor) -> tuple[Tensor, Block]:
-        """The logits [B, T, V] of examples, and their activations."""
-        found = self._bench.forward("plain", examples, sites=self._sites, reading="everywhere")
-        return found.logits, self._activations(found.sites, examples)
-
-    def logits(self, examples: Tensor, edits: Sequence[Edit]) -> Tensor:
-        """The logits [B, T, V] of examples under edits."""
-        return self._bench.forward("plain", examples, reading="everywhere", more=edits).logits
+    def logits(self, run: Run, examples: Tensor, edits: Sequence[Edit]) -> Tensor:
+        """The logits [B, T, V] of examples in a run under edits."""
+        return self.passed(run, examples, edits)[0].logits
 
     def _owners(self, examples: Tensor) -> Tensor:
         return examples.repeat_interleave(self._kept[examples].sum(1))
 
-    def _activations(self, sites: Mapping[Site, Tensor], examples: Tensor) -> Block:
-        """The captured activations of text, float32."""
-        places = self._kept[examples].to(self.device)
+    def _activations(self, run: Run, sites: Mapping[Site, Tensor], examples: Tensor) -> Block:
+        """The captured activations of text in a run, float32."""
+        places = self._kept[examples].to(self._benches[run].device)
         held: Block = {}
-        for target in self.targets:
+        for target in (t for t in self.targets if self.run_of(t) == run):
             x = canonical(sites[target.site])[places]
-            held[target] = (x.flatten(1) if target.index is None else x[:, target.index]).float()
+            x = x.flatten(1) if target.index is None else x[:, target.index]
+            held[target] = x.float().to(self.device)
         return held
 
-    def block(self, start: int, stop: int) -> Block:
-        """The stream's rows start to stop, in their order."""
+    def _in_order(self, held: Block) -> Block:
+        return {target: held[target] for target in self.targets}
+
+    @property
+    def sets_precision(self) -> bool:
+        """Whether passes multiply in another precision than the process does otherwise."""
+        try:
+            whole = torch.get_float32_matmul_precision()
+        except RuntimeError:  # the process has set it by backend, which torch does not sum up
+            return True
+        return whole != "highest" or any(b.executor.tf32 for b in self._benches.values())
+
+    def block(self, start: int, stop: int, check: Callable[[], None] = lambda: None) -> Block:
+        """The stream's rows start to stop, in their order. `check` is called before every pass, and
+        may raise."""
         held: Block = {}
         place = 0
         for stretch in self.stream.stretches(start, stop):
-            self._stretch(stretch, held, place, stop - start)
+            self._stretch(stretch, held, place, stop - start, check)
             place += stretch.stop - stretch.start
         return held
 
@@ -145,12 +196,15 @@ class Harvest:
         """The order in which the rows of block `number` are used."""
         return torch.from_numpy(self.stream.shuffled(number, size)).to(self.device)
 
-    def _stretch(self, stretch: Stretch, held: Block, place: int, size: int) -> None:
+    def _stretch(
+        self, stretch: Stretch, held: Block, place: int, size: int, check: Callable[[], None]
+    ) -> None:
         """Write a stretch's rows to the block from `place` on."""
         ends = np.concatenate([[0], self.stream.counts[stretch.examples].cumsum()])
         examples = torch.from_numpy(np.ascontiguousarray(stretch.examples))
 
         def work(first: int, last: int) -> None:
+            check()
             start, stop = max(stretch.start, ends[first]), min(stretch.stop, ends[last])
             if stop <= start:
                 return

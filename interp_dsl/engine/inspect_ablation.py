@@ -84,7 +84,7 @@ def _changes(reader: Reader, prompts: Tensor, features: Tensor) -> dict[str, Ten
     harvest, device = reader.harvest, reader.harvest.device
     once, place = torch.unique(prompts, return_inverse=True)
     logits, block = harvest.whole(once)
-    clean = logits[:, :-1].log_softmax(-1)
+    clean = logits[reader.task.run][:, :-1].log_softmax(-1)
     x, y = joined(block, reader.read), joined(block, reader.rebuilt)
     kept, widths = harvest.kept(prompts), [block[t].shape[1] for t in reader.rebuilt]
     row, _ = kept.nonzero(as_tuple=True)
@@ -96,9 +96,8 @@ def _changes(reader: Reader, prompts: Tensor, features: Tensor) -> dict[str, Ten
     numbers = torch.tensor(reader.numbers)[features][row].to(device)
     f = reader.dictionary.encode(x)[source, numbers]
     out = y[source] - f[:, None] * reader.dictionary.tensors["W_dec"][numbers]
-    log = harvest.logits(prompts, spliced(reader.rebuilt, widths, kept, out))[:, :-1].log_softmax(
-        -1
-    )
+    edits = spliced(reader.rebuilt, widths, kept, out)
+    log = harvest.logits(reader.task.run, prompts, edits)[:, :-1].log_softmax(-1)
     predicted, targets = harvest.predicted(prompts)
     before = clean[place.to(device)]
     loss = losses(log, targets) - losses(before, targets)

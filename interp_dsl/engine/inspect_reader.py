@@ -26,7 +26,7 @@ class Reader:
         self.task = task
         (fitted,) = task.of.fitted
         self.read, self.rebuilt = fitted.read, fitted.rebuilt
-        self.harvest = Harvest(task.run, task.read, state, 0, task.batch, report)
+        self.harvest = Harvest(task.runs, task.read, state, 0, task.batch, report)
         (self.dictionary,) = read_dictionaries(folder, task.of, self.harvest.device)
         self.numbers = list(task.features or range(self.dictionary.d_sae))
         self.side = state.side(task.run)

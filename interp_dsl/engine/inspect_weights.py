@@ -1,26 +1,27 @@
 """What the weights alone say of features: the tokens that they write, the features closest to
-them."""
+them, how much they write at each of several places."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import polars as pl
 import torch
 from torch import Tensor
 
+from interp_dsl.dictionaries.crossing import cosines, lengths, relative
 from interp_dsl.dictionaries.dictionary import Dictionary
 from interp_dsl.dictionaries.likeness import nearest
 from interp_dsl.dictionaries.reading import BINS
-from interp_dsl.engine.kept_dictionaries import read_dictionaries
+from interp_dsl.engine.kept_dictionaries import decoders, read_dictionaries
 from interp_dsl.engine.scores import Scored
 from interp_dsl.engine.state import State, token_text
 from interp_dsl.models.readout import ReadOut
-from interp_dsl.plan.dictionaries import InspectWeights
+from interp_dsl.plan.dictionaries import Fitted, InspectWeights
 from interp_dsl.plan.reading import ROWS
 from interp_dsl.runs.folder import RunFolder
-from interp_dsl.runs.schema import LOGIT_COLUMNS, NEAREST_COLUMNS, polars_types
+from interp_dsl.runs.schema import LOGIT_COLUMNS, NEAREST_COLUMNS, NORM_COLUMNS, polars_types
 
 
 def inspect_weights(task: InspectWeights, state: State, folder: RunFolder) -> Scored:
@@ -32,6 +33,9 @@ def inspect_weights(task: InspectWeights, state: State, folder: RunFolder) -> Sc
     if task.method == "nearest":
         return Scored(_nearest(dictionary, numbers, task.given["top"]), {})
     (fitted,) = task.of.fitted
+    if task.method == "norms":
+        parts = decoders(folder, task.of.step, fitted, dictionary)
+        return Scored(_norms([part[numbers] for part in parts], numbers, fitted), {})
     out = ReadOut(executor)
 
     def logits() -> Iterator[tuple[Tensor, Tensor]]:
@@ -77,6 +81,22 @@ def _nearest(dictionary: Dictionary, numbers: Tensor, top: int) -> pl.DataFrame:
     }
     held = {name: column.cpu().numpy() for name, column in columns.items()}
     return pl.DataFrame(held, schema=polars_types(NEAREST_COLUMNS))
+
+
+def _norms(parts: Sequence[Tensor], numbers: Tensor, fitted: Fitted) -> pl.DataFrame:
+    """A row a feature and place."""
+    norms, like = lengths(parts), cosines(parts)
+    shares, none = relative(norms), torch.full_like(norms[:, 0], torch.nan)
+    columns = {
+        "feature": numbers.repeat_interleave(len(parts)),
+        "norm": norms.flatten(),
+        "relative_norm": shares.flatten(),
+        "cosine": torch.stack([none if c is None else c for c in like], 1).flatten(),
+    }
+    held: dict[str, Any] = {name: column.cpu().numpy() for name, column in columns.items()}
+    held["place"] = [target.place for target in fitted.read] * len(numbers)
+    table = pl.DataFrame(held, schema_overrides=polars_types(NORM_COLUMNS)).select(*NORM_COLUMNS)
+    return table.with_columns(pl.col("cosine").fill_nan(None))
 
 
 def histograms(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from interp_dsl.dictionaries.dictionary import Dictionary
-from interp_dsl.plan.dictionaries import DictionaryOf
+from interp_dsl.plan.dictionaries import DictionaryOf, Fitted
 from interp_dsl.runs.folder import RunFolder
 
 
@@ -23,6 +24,15 @@ def labelled(tensors: Mapping[str, NDArray[Any]], label: str) -> Dictionary:
             if name.startswith(prefix)
         }
     )
+
+
+def decoders(folder: RunFolder, step: str, fitted: Fitted, found: Dictionary) -> list[Tensor]:
+    """The decoders [d_sae, d] of a crosscoder's places, each relative to the mean length of the
+    activations there: so they compare, whatever models and layers these are of."""
+    facts = folder.step_facts(step)["dictionaries"]
+    places = next(one for one in facts if one["label"] == fitted.label)["places"]
+    parts = torch.split(found.tensors["W_dec"], [place["width"] for place in places], 1)
+    return [part / place["length"] for part, place in zip(parts, places, strict=True)]
 
 
 def read_dictionaries(

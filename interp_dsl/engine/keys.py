@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from interp_dsl.engine.loaded import fingerprint_of
 from interp_dsl.plan.algebra import Run
+from interp_dsl.plan.dictionaries import run_of
 from interp_dsl.plan.places import Target
 from interp_dsl.plan.serialise import to_data
 from interp_dsl.plan.tasks import Step, Sweep
@@ -35,13 +37,13 @@ def step_key(task: Step, seed: int, ids: Mapping[str, str], keys: Mapping[str, s
 
 
 def activations_key(
-    run: Run, target: Target, ids: Mapping[str, str], keys: Mapping[str, str]
+    runs: tuple[Run, ...], target: Target, ids: Mapping[str, str], keys: Mapping[str, str]
 ) -> str:
-    """sha256 of what activations depend on: model, data and interventions of a run, and the
-    place."""
+    """sha256 of what activations depend on: model, data and interventions of the run that a target
+    is read in, and the place."""
     about = {
-        "run": _resolved(to_data(run), ids, keys),
-        "target": to_data(target),
+        "run": _resolved(to_data(run_of(runs, target)), ids, keys),
+        "target": to_data(replace(target, model=None)),
         "versions": {name: versions()[name] for name in _VERSIONS},
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
@@ -57,7 +59,7 @@ def _resolved(data: Any, ids: Mapping[str, str], keys: Mapping[str, str]) -> Any
         names = {"model": ids.__getitem__, "data": ids.__getitem__}
     elif data.get("is") in ("ScoreOf", "Top", "OfCircuit", "CircuitOf", "DictionaryOf"):
         names = {"step": keys.__getitem__}
-    elif data.get("is") == "InspectWeights":
+    elif data.get("is") == "InspectWeights" or (data.get("is") == "Target" and data.get("model")):
         names = {"model": ids.__getitem__}
     elif data.get("is") == "LoadDictionary":
         names = {"folder": fingerprint_of}

@@ -27,8 +27,18 @@ class Measured:
 
 def measured(bench: EdgeBench, kept: Sequence[Bools]) -> Measured:
     """Circuits, the empty one and the whole model on all examples."""
-    graph, device = bench.graph, bench.tokens.device
-    masks = [*kept, np.zeros(graph.n_edges, dtype=bool)]
+    values = _values(bench, [*kept, np.zeros(bench.graph.n_edges, dtype=bool)], whole=True)
+    return Measured(values[:-2], values[-2], values[-1])
+
+
+def circuits_measured(bench: EdgeBench, kept: Sequence[Bools]) -> Tensor:
+    """Circuits alone, [circuits, metrics, n] as of Measured."""
+    return _values(bench, kept, whole=False)
+
+
+def _values(bench: EdgeBench, masks: Sequence[Bools], whole: bool) -> Tensor:
+    """Circuits, and the whole model behind them where it is wanted."""
+    device = bench.tokens.device
     tensors = [torch.from_numpy(mask).to(device) for mask in masks]
     parts: list[Tensor] = []
 
@@ -44,10 +54,10 @@ def measured(bench: EdgeBench, kept: Sequence[Bools]) -> Measured:
         for held in tensors:
             kept = held if places is None else spread(held, places)
             logits.append(forward.logits(tokens, kept, ablated, reads, mask))
-        whole = forward.run(forward.embedded(tokens), reads=reads, mask=mask).logits
-        parts.append(bench.values(torch.stack([*logits, whole]), examples).cpu().double())
+        if whole:
+            logits.append(forward.run(forward.embedded(tokens), reads=reads, mask=mask).logits)
+        parts.append(bench.values(torch.stack(logits), examples).cpu().double())
 
     with torch.no_grad():
         in_batches(bench.n, bench.rows, work, bench.note)
-    values = torch.cat(parts, dim=-1).transpose(0, 1)
-    return Measured(values[:-2], values[-2], values[-1])
+    return torch.cat(parts, dim=-1).transpose(0, 1)

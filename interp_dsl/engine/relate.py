@@ -91,7 +91,7 @@ class _Study:
 
     def _harvest(self, at: int) -> Harvest:
         pair = [d.target for d in self.fitted[at : at + 2]]
-        return Harvest(self.task.run, pair, self.state, 0, self.task.batch, self.report)
+        return Harvest((self.task.run,), pair, self.state, 0, self.task.batch, self.report)
 
     def _thresholds(self, at: int, stream: Stream) -> tuple[Tensor | float, Tensor | float]:
         share = self.options["active"]

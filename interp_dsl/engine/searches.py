@@ -16,7 +16,7 @@ from interp_dsl.circuits.setting import Floats
 from interp_dsl.engine.batches import is_out_of_memory, too_many
 from interp_dsl.engine.edge_places import places_of
 from interp_dsl.engine.edges import EdgeBench
-from interp_dsl.engine.measured import measured
+from interp_dsl.engine.measured import circuits_measured
 from interp_dsl.engine.methods import METHODS, Found, Problem
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State
@@ -71,7 +71,7 @@ def run_search(
             if not is_out_of_memory(error):
                 raise
             raise too_many(bench.n) from error
-        values = measured(bench, [f.kept for f in found]).circuits.mean(-1).tolist()
+        values = circuits_measured(bench, [f.kept for f in found]).mean(-1).tolist()
     names = [m.name for m in task.metrics]
     table = pl.concat([_table(bench.graph, f, among, len(found) > 1) for f in found])
     scored = tuple(dict(zip(names, v, strict=True)) for v in values)

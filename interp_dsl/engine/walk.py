@@ -254,7 +254,7 @@ class Walk:
                     self._write(task.step, scored, key, **about)
                     report.top(task.step, scored.table.to_dicts())
                 case Fit():
-                    held = partial(activations_key, task.run, ids=self._ids, keys=self._keys)
+                    held = partial(activations_key, task.runs, ids=self._ids, keys=self._keys)
                     fit(task, key, self.state, self.folder, report, self.stop, held)
                 case LoadDictionary():
                     load_dictionary(task, key, self.folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,10 +15,11 @@ from interp_dsl.plan.places import Site, Target, Unit
 class Fitted:
     """One dictionary of a fit: of all of a target's site, or of its index alone. A transcoder reads
     these and rebuilds those of `onto`; a crosscoder reads and rebuilds those of `others` as well,
-    side by side. `label` tells it from its neighbours (`L8`, `k=32`), empty where it stands alone.
-    `options` are all of its architecture's, none left open. `d_in` and `d_out`, None where it is
-    no other than `d_in`, are of all that is read and rebuilt; None where the model's sizes are not
-    at hand."""
+    side by side, those of one model together. `label` tells it from its neighbours (`L8`, `k=32`),
+    empty where it stands alone. `options` are all of its architecture's, none left open. `d_in` and
+    `d_out`, None where it is no other than `d_in`, are of all that is read and rebuilt; None where
+    the model's sizes are not at hand. `downstream`: the streams that later layers read, where these
+    too are to be what they are."""
 
     label: str
     target: Target
@@ -27,6 +29,7 @@ class Fitted:
     onto: Target | None = None
     d_out: int | None = None
     others: tuple[Target, ...] = ()
+    downstream: tuple[Site, ...] = ()
 
     @property
     def read(self) -> tuple[Target, ...]:
@@ -37,6 +40,16 @@ class Fitted:
     def rebuilt(self) -> tuple[Target, ...]:
         """The activations that are decoded to, side by side."""
         return self.read if self.onto is None else (self.onto,)
+
+    @property
+    def models(self) -> tuple[str | None, ...]:
+        """The models whose places it reads, (None,) for that of the run alone."""
+        return tuple(dict.fromkeys(target.model for target in self.read))
+
+    @property
+    def parts(self) -> tuple[tuple[Target, ...], ...]:
+        """What it rebuilds, of each model apart."""
+        return tuple(tuple(t for t in self.rebuilt if t.model == m) for m in self.models)
 
     @property
     def d_rebuilt(self) -> int | None:
@@ -74,6 +87,23 @@ class Fitted:
         return self.given[name]
 
 
+SitesOf = dict[Run, tuple[Site, ...]]
+"""The sites that are read of runs."""
+
+
+def sites_of(runs: tuple[Run, ...], targets: Iterable[Target]) -> SitesOf:
+    """The sites of targets by run: that of a target's model, the first where it names none."""
+    found: dict[Run, dict[Site, None]] = {}
+    for target in targets:
+        found.setdefault(run_of(runs, target), {})[target.site] = None
+    return {run: tuple(sites) for run, sites in found.items()}
+
+
+def run_of(runs: tuple[Run, ...], target: Target) -> Run:
+    """The run that a target is read in."""
+    return next((run for run in runs if run.model == target.model), runs[0])
+
+
 @dataclass(frozen=True, slots=True)
 class Fit:
     """Fit dictionaries to `tokens` activations of a run, all from one pass that ends after the last
@@ -84,7 +114,8 @@ class Fit:
     text says it. `store`: a folder in which the activations of all the data are kept, and read
     where they are there already; `stored_by`: the earlier step of this plan that keeps them.
     `objective`: mse, or end to end kl or ce, whose steps take whole prompts of `inputs` tokens at
-    most. `workers`: processes that each take a part of every step."""
+    most. `workers`: processes that each take a part of every step. `beside`: the like runs of
+    further models whose places are read."""
 
     id: str
     step: str
@@ -102,6 +133,11 @@ class Fit:
     workers: int = 1
     key: str | None = None
     place: Place | None = None
+    beside: tuple[Run, ...] = ()
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        return (self.run, *self.beside)
 
     @property
     def steps(self) -> int:
@@ -109,8 +145,19 @@ class Fit:
         return self.tokens // self.inputs
 
     @property
-    def sites(self) -> tuple[Site, ...]:
-        return tuple(dict.fromkeys(target.site for target in self.targets))
+    def downstream(self) -> tuple[Site, ...]:
+        """The streams behind any of its dictionaries that are to be what they are."""
+        return tuple(dict.fromkeys(site for d in self.dictionaries for site in d.downstream))
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether there is a next block that may be made while one is learned from."""
+        has_next = self.buffer < self.steps * self.inputs
+        return has_next and self.objective == "mse" and self.workers == 1
+
+    @property
+    def sites(self) -> SitesOf:
+        return sites_of(self.runs, self.targets)
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -144,6 +191,14 @@ class DictionaryOf:
         return tuple(f"{self.step}[{f.label}]" if f.label else self.step for f in self.fitted)
 
 
+BY_MODEL = (
+    "mse", "fvu", "explained_variance", "cosine", "l2_ratio", "ce_loss_score", "loss_recovered",
+    "kl_div_score", "exclusive",
+)  # fmt: skip
+"""Measures that are told of each model apart where a dictionary is of several: those of what is
+rebuilt, and of whose features are. All others are of its features."""
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """A measure of a dictionary, under the name that the tables use; `reference` is the one that it
@@ -160,6 +215,11 @@ class Judged:
         return dict(self.arguments)
 
     @property
+    def is_by_model(self) -> bool:
+        """Whether it is told of each model apart."""
+        return self.function in BY_MODEL
+
+    @property
     def compared(self) -> tuple[Target, ...]:
         """What is read for the reference's own features."""
         if self.reference is None or self.function == "mmcs":
@@ -171,7 +231,7 @@ class Judged:
 class EvaluateDictionary:
     """How well dictionaries do on a run: a score table named `step`, a row a dictionary and
     measure. `splices`: measures ask for passes with the reconstruction in the activation's place.
-    `width` and `batch` as of a fit."""
+    `width`, `batch` and `beside` as of a fit."""
 
     id: str
     step: str
@@ -183,10 +243,15 @@ class EvaluateDictionary:
     batch: int | None = None
     key: str | None = None
     place: Place | None = None
+    beside: tuple[Run, ...] = ()
 
     @property
-    def sites(self) -> tuple[Site, ...]:
-        return tuple(dict.fromkeys(t.site for t in self.read))
+    def runs(self) -> tuple[Run, ...]:
+        return (self.run, *self.beside)
+
+    @property
+    def sites(self) -> SitesOf:
+        return sites_of(self.runs, self.read)
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -196,7 +261,7 @@ class EvaluateDictionary:
     @property
     def rebuilt(self) -> tuple[tuple[Target, ...], ...]:
         """What is taken out and put back together, each once."""
-        return tuple(dict.fromkeys(d.rebuilt for d in self.of.fitted))
+        return tuple(dict.fromkeys(part for d in self.of.fitted for part in d.parts))
 
     @property
     def read(self) -> tuple[Target, ...]:
@@ -208,7 +273,7 @@ class EvaluateDictionary:
 @dataclass(frozen=True, slots=True)
 class Inspect:
     """What the data say of features of a dictionary: a table named `step`. `features`: these alone,
-    None for all. `options` are all of the method's. `width` and `batch` as of a fit."""
+    None for all. `options` are all of the method's. `width`, `batch` and `beside` as of a fit."""
 
     id: str
     step: str
@@ -221,10 +286,15 @@ class Inspect:
     batch: int | None = None
     key: str | None = None
     place: Place | None = None
+    beside: tuple[Run, ...] = ()
 
     @property
-    def sites(self) -> tuple[Site, ...]:
-        return tuple(target.site for target in self.read)
+    def runs(self) -> tuple[Run, ...]:
+        return (self.run, *self.beside)
+
+    @property
+    def sites(self) -> SitesOf:
+        return sites_of(self.runs, self.read)
 
     @property
     def read(self) -> tuple[Target, ...]:

@@ -41,7 +41,7 @@ from interp_dsl.plan.tasks import (
     Sweep,
     Task,
 )
-from interp_dsl.plan.told import choosing, fitted, shape, title
+from interp_dsl.plan.told import choosing, fitted, one_pass, shape, show_runs, title
 from interp_dsl.plan.told_starts import starting
 from interp_dsl.plan.units import depends
 from interp_dsl.plan.written import quantity, written_ranking
@@ -212,8 +212,8 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
             yield f"on {show_run(run)}: {', '.join(one.name for one in continued)}"
             yield choosing(task)
             yield _cost(estimate) + (f", {task.batch} prompts a batch" if task.batch else "")
-        case Inspect(run=run):
-            yield f"on {show_run(run)}"
+        case Inspect():
+            yield f"on {show_runs(task)}"
             yield _cost(estimate) + _held(estimate)
         case InspectWeights():
             flops = "size known at run time" if estimate.flops is None else ""
@@ -224,14 +224,14 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
             held = f", {quantity(estimate.bytes)}B held" if estimate.bytes else ""
             yield f"{rows:,} lower features a pass{held}"
             yield _cost(estimate)
-        case EvaluateDictionary(run=run, measures=measures):
-            yield f"on {show_run(run)}: {', '.join(m.name for m in measures)}"
+        case EvaluateDictionary(measures=measures):
+            yield f"on {show_runs(task)}: {', '.join(m.name for m in measures)}"
             yield _cost(estimate) + _held(estimate)
         case LoadDictionary(fitted=one):
             yield shape(one)
         case Fit():
             if not task.stored_by:
-                yield f"on {show_run(task.run)}: one pass for all, which ends after the last site"
+                yield f"on {show_runs(task)}: {one_pass(task)}, which ends after the last site"
             yield from fitted(task, found.sizes)
             yield _cost(estimate)
         case SelfTest(corrupt=corrupt):

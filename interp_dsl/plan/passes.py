@@ -228,10 +228,11 @@ def pack(plan: Plan) -> Plan:
 
 def _streamed(task: Fit, known: Sizes, device: Device) -> int:
     """Prompts that go through the model at once where only activations are kept."""
-    model = known.models.get(task.run.model)
-    if model is None or task.width is None:
+    models = [known.models.get(run.model) for run in task.runs]
+    if task.width is None or not all(models):
         return UNKNOWN_ROWS
-    tokens = max(1, min(device.tokens, device.budget // token_bytes(model)))
+    largest = max(token_bytes(model) for model in models if model)
+    tokens = max(1, min(device.tokens, device.budget // largest))
     return fitting(tokens, WHOLE.rows, task.width, 0)
 
 
@@ -247,12 +248,14 @@ def _batch(task: Forward, known: Sizes, device: Device) -> int:
 
 def _judged(task: EvaluateDictionary | Inspect | Relate, known: Sizes, device: Device) -> int:
     """Prompts at once where logits of several passes are compared at every position."""
-    model = known.models.get(task.run.model)
-    if model is None or task.width is None:
+    runs = (task.run,) if isinstance(task, Relate) else task.runs
+    models, width = [known.models.get(run.model) for run in runs], task.width
+    if width is None or not all(models):
         return UNKNOWN_ROWS
-    tokens = max(1, min(device.tokens, device.budget // token_bytes(model)))
-    rows = max(1, device.budget // (COMPARED * read_bytes(model, EVERYWHERE, task.width)))
-    return fitting(tokens, rows, task.width, 0)
+    largest = max(token_bytes(model) for model in models if model)
+    logits = sum(read_bytes(model, EVERYWHERE, width) for model in models if model)
+    tokens = max(1, min(device.tokens, device.budget // largest))
+    return fitting(tokens, max(1, device.budget // (COMPARED * logits)), width, 0)
 
 
 def _limits(task: Forward | Sweep, run: Run, known: Sizes, device: Device) -> Packing:

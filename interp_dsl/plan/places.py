@@ -91,15 +91,21 @@ EACH = Positions("each")
 class Target:
     """One place at its positions: `index` is a head or a neuron, None where a site has one index
     or where every index is meant (`L3.pattern` unheaded does not exist; a hook's whole tensor
-    does)."""
+    does). `model`: the task of its model, where places of several models go together; None for that
+    of the run."""
 
     site: Site
     index: int | None = None
     positions: Positions = ALL
+    model: str | None = None
 
     @property
     def place(self) -> str:
-        """The place as the language writes it: `L9H6.q`, `L3.mlp[512]`, `L5.resid_pre`."""
+        """The place as the language writes it: `L9H6.q`, `L3.mlp[512]`, `base.L5.resid_pre`."""
+        return self._own if self.model is None else f"{model_name(self.model)}.{self._own}"
+
+    @property
+    def _own(self) -> str:
         layer, kind = self.site.layer, self.site.kind
         if kind == "hook":
             return f'"{self.site.hook}"'
@@ -127,6 +133,11 @@ class Target:
 
     def __str__(self) -> str:
         return self.place if self.positions == ALL else f"{self.place} at {self.positions}"
+
+
+def model_name(model: str) -> str:
+    """The name that a model's task was declared under."""
+    return model.removeprefix("model:")
 
 
 @dataclass(frozen=True, slots=True)

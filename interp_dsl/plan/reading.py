@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, stopped, whole
+from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, whole
 from interp_dsl.plan.dictionaries import Inspect, InspectWeights
 from interp_dsl.plan.memory import BYTES
 from interp_dsl.plan.relating import BUDGET, PAIR_BYTES
+from interp_dsl.plan.training import harvested
 
 ROWS = 1024
 """Features whose directions are multiplied at once with all of the vocabulary or dictionary."""
@@ -32,7 +33,7 @@ def reading_cost(task: Inspect, known: Sizes) -> Cost:
     found = known.of(task.run)
     if found is None:
         return UNKNOWN
-    model, data = found
+    _, data = found
     (fitted,) = task.of.fitted
     width, features = int(fitted.option("width")), counted(task)
     times, pairs, held = 1, 0.0, 0
@@ -41,7 +42,7 @@ def reading_cost(task: Inspect, known: Sizes) -> Cost:
         times, pairs, held = -(-features // rows), 4.0 * features * width, PAIR_BYTES * rows * width
     elif task.method == "examples":  # the last pass is for the tokens around them
         times = 3 if task.given["intervals"] else 2
-    total = stopped(task.sites, model, data.n * times, data.width, task.batch)
+    total = harvested(task.sites, data.n * times, data.width, task.batch, known)
     products = 2.0 * (fitted.d_in or 0) * width * times + pairs
     total = replace(total, flops=(total.flops or 0.0) + products * data.n * data.width, bytes=held)
     if task.method == "ablation":
@@ -57,6 +58,8 @@ def weights_cost(task: InspectWeights, known: Sizes) -> Cost:
     (fitted,) = task.of.fitted
     if model is None or fitted.d_in is None:
         return UNKNOWN
+    if task.method == "norms":
+        return Cost(flops=4.0 * counted(task) * fitted.d_in)
     if task.method == "logits":
         others, width = model.d_vocab, model.d_model
     else:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from interp_dsl.plan.changes import show_run
 from interp_dsl.plan.cost import Sizes
-from interp_dsl.plan.dictionaries import Fit, Fitted
+from interp_dsl.plan.dictionaries import EvaluateDictionary, Fit, Fitted, Inspect
 from interp_dsl.plan.generation import Generate
 from interp_dsl.plan.training import buffer_bytes, parameter_bytes, step_bytes
 from interp_dsl.plan.written import quantity
 
 MAIN = ("k", "l1", "l0", "target", "norm", "lr", "seed")
 """Options that are told; the manifest has all of them."""
+
+
+def show_runs(task: Fit | EvaluateDictionary | Inspect) -> str:
+    """The runs of a task, those of further models too."""
+    return " and ".join(map(show_run, task.runs))
+
+
+def one_pass(task: Fit) -> str:
+    return "one pass of each model" if task.beside else "one pass for all"
 
 
 def title(task: Fit) -> str:
@@ -32,6 +42,10 @@ def fitted(task: Fit, known: Sizes) -> Iterator[str]:
     if task.objective != "mse":
         what = {"kl": "the divergence of", "ce": "the cross-entropy of"}[task.objective]
         yield f"the loss: {what} what the model says with each spliced in; whole prompts at a step"
+        for one in (d for d in task.dictionaries if d.downstream):
+            streams = f"{len(one.downstream)} stream{'s' * (len(one.downstream) > 1)}"
+            weight = one.option("downstream")
+            yield f"and {weight:g} times the squared error in {streams} behind {one.place}"
     if task.workers > 1:
         each = task.inputs // task.workers
         yield f"{task.workers} processes with all parameters, {each:,} activations of a step each"
@@ -40,9 +54,10 @@ def fitted(task: Fit, known: Sizes) -> Iterator[str]:
     if all(one.d_in is not None for one in task.dictionaries):
         parameters = task.workers * sum(map(parameter_bytes, task.dictionaries))
         step = max(step_bytes(one, task.inputs) for one in task.dictionaries)
+        following = " and as much for the next" if task.looks_ahead else ""
         yield (
-            f"buffer {quantity(buffer_bytes(task))}B, parameters, moments and a checkpoint "
-            f"{quantity(parameters)}B, a step {quantity(step)}B"
+            f"buffer {quantity(buffer_bytes(task))}B{following}, parameters, moments and a "
+            f"checkpoint {quantity(parameters)}B, a step {quantity(step)}B"
         )
 
 

@@ -56,7 +56,7 @@ def touched(plan: Plan) -> Iterator[tuple[Run, Site]]:
                     yield from ((variant.into, site) for site in sites_in(change.units))
                     yield from _under(variant.into)
             case Fit(run=run) | EvaluateDictionary(run=run) | Inspect(run=run):
-                yield from ((run, site) for site in task.sites)
+                yield from ((of, site) for of, held in task.sites.items() for site in held)
                 yield from _under(run)
             case Generate(continuations=found):
                 for one in found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, stopped, whole
-from interp_dsl.plan.dictionaries import EvaluateDictionary, Fit, Fitted
+from interp_dsl.plan.dictionaries import EvaluateDictionary, Fit, Fitted, SitesOf, run_of
 from interp_dsl.plan.memory import BYTES
 from interp_dsl.plan.places import Site, Target
 
@@ -29,7 +29,7 @@ def fit_cost(task: Fit, known: Sizes) -> Cost:
         if data is None:
             return UNKNOWN
         prompts = 0 if task.stored_by else data.n
-    harvest = stopped(task.sites, model, prompts, task.width, task.batch)
+    harvest = harvested(task.sites, prompts, task.width, task.batch, known)
     if task.objective != "mse":
         harvest = _through_model(task, prompts, known)
     training = sum(step_flops(d, task.inputs) for d in task.dictionaries) * task.steps
@@ -37,10 +37,19 @@ def fit_cost(task: Fit, known: Sizes) -> Cost:
     return replace(
         harvest,
         flops=(harvest.flops or 0.0) + training,
-        bytes=buffer_bytes(task) + task.workers * sum(map(parameter_bytes, task.dictionaries)),
+        bytes=blocks_bytes(task) + task.workers * sum(map(parameter_bytes, task.dictionaries)),
         peak=max(harvest.peak or 0, largest),
         is_bound=False,
     )
+
+
+def harvested(sites: SitesOf, rows: int, width: int, batch: int | None, known: Sizes) -> Cost:
+    """Passes of `rows` prompts, in each run up to the last of its sites."""
+    total = Cost()
+    for run, held in sites.items():
+        model = known.models.get(run.model)
+        total += UNKNOWN if model is None else stopped(held, model, rows, width, batch)
+    return total
 
 
 def _through_model(task: Fit, prompts: int, known: Sizes) -> Cost:
@@ -81,7 +90,7 @@ def step_flops(one: Fitted, inputs: int) -> float:
 
 
 def buffer_bytes(task: Fit) -> int:
-    """The block of activations in hand."""
+    """A block of activations."""
     widths: dict[Target, int] = {}
     for one in task.dictionaries:
         if one.onto is not None:
@@ -89,6 +98,11 @@ def buffer_bytes(task: Fit) -> int:
         # a crosscoder stands alone, so the first place may stand for all of its places
         widths[one.target] = one.d_in or 0
     return BYTES * task.buffer * sum(widths.values())
+
+
+def blocks_bytes(task: Fit) -> int:
+    """What is held of them: where the next is made meanwhile, two."""
+    return buffer_bytes(task) * (2 if task.looks_ahead else 1)
 
 
 def parameter_bytes(one: Fitted) -> int:
@@ -116,12 +130,14 @@ def judging_cost(task: EvaluateDictionary, known: Sizes) -> Cost:
     found = known.of(task.run)
     if found is None:
         return UNKNOWN
-    model, data = found
+    _, data = found
     batch = task.batch or data.n
-    total = stopped(task.sites, model, data.n, data.width, task.batch)
+    total = harvested(task.sites, data.n, data.width, task.batch, known)
     if task.splices:
-        times = 1 + 2 * len(task.rebuilt) + len(task.of.fitted)
-        total += whole(task.run, data.n * times, known, batch=batch)
+        runs, parts = task.runs, [part for one in task.of.fitted for part in one.parts]
+        spliced = [run_of(runs, part[0]) for part in (*task.rebuilt, *task.rebuilt, *parts)]
+        for run in runs:
+            total += whole(run, data.n * (1 + spliced.count(run)), known, batch=batch)
     if any(m.function == "sparse_probing" for m in task.measures):
         widths = sum((d.d_in or 0) + int(d.option("width")) for d in task.of.fitted)
         total = replace(total, bytes=(total.bytes or 0) + BYTES * data.n * widths)

@@ -40,6 +40,7 @@ from interp_dsl.runs.schema import (
     is_example_table,
     is_score_table,
     is_training_table,
+    reading_of,
 )
 from interp_dsl.runs.select import Selection, select
 from interp_dsl.runs.text import count, short_duration
@@ -124,6 +125,8 @@ def _panels(reading: Reading, name: str) -> Iterator[Panel]:
         found = densities(held["density"].to_list(), BINS)
         drawn = histogram(found, f"{name}: how often features fire")
         yield Panel("density", [drawn], table=table(rows, what))
+    elif reading_of(held) == "norms":
+        yield Panel("norms", table=table(*feature_selection(held)))
     elif is_example_table(held):
         yield Panel("features", features=features(reading, name, held))
     else:

@@ -1,14 +1,15 @@
 """What other steps of a run say of the features of a dictionary: effects that were measured or
-estimated of them as units, and probes of labels that they are in."""
+estimated of them as units, probes of labels that they are in, and how much of them is at each place
+of a crosscoder."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
-from interp_dsl.plan.tasks import Attribute, EvaluateDictionary, Plan, Sweep
+from interp_dsl.plan.tasks import Attribute, EvaluateDictionary, InspectWeights, Plan, Sweep, Task
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.text import decimals, number
 from interp_dsl.runs.training import dictionary_name
@@ -22,10 +23,11 @@ PROBES = "probes"
 @dataclass(frozen=True)
 class Elsewhere:
     """`effects`: step, feature, position, metric, effect; `probes`: step, feature, target, label,
-    k, accuracy."""
+    k, accuracy; `norms`: step, feature, place, relative_norm."""
 
     effects: pl.DataFrame
     probes: pl.DataFrame
+    norms: pl.DataFrame
 
     def of(self, feature: int) -> Iterator[str]:
         """What is known of a feature, a line a step and label."""
@@ -42,6 +44,9 @@ class Elsewhere:
         for row in self.probes.filter(own).iter_rows(named=True):
             others = "" if row["k"] == 1 else f", with {row['k'] - 1} more"
             yield f"{row['step']}: {row['target']} = {row['label']}, {row['accuracy']:.0%}{others}"
+        for (step,), rows in self.norms.filter(own).group_by("step", maintain_order=True):
+            shares = rows.select("place", "relative_norm").iter_rows()
+            yield f"{step}: {' · '.join(f'{place} {share:.0%}' for place, share in shares)}"
 
 
 def elsewhere(plan: Plan, folder: RunFolder, dictionary: str) -> Elsewhere:
@@ -67,6 +72,14 @@ def elsewhere(plan: Plan, folder: RunFolder, dictionary: str) -> Elsewhere:
             "accuracy": pl.Float64,
         }
     )
+    norms = pl.DataFrame(
+        schema={
+            "step": pl.String,
+            "feature": pl.Int64,
+            "place": pl.String,
+            "relative_norm": pl.Float64,
+        }
+    )
     for task in plan.tasks:
         if isinstance(task, Sweep | Attribute) and folder.has_table(task.step):
             table = folder.read_table(task.step)
@@ -80,7 +93,16 @@ def elsewhere(plan: Plan, folder: RunFolder, dictionary: str) -> Elsewhere:
                 rows = table.filter(pl.col("dictionary").eq_missing(label))
                 rows = rows.with_columns(step=pl.lit(task.step))
                 probes.extend(rows.select(probes.columns).cast(probes.schema))
-    return Elsewhere(effects, probes)
+        elif _is_norms(task, dictionary) and folder.has_table(task.step):
+            rows = folder.read_table(task.step).with_columns(step=pl.lit(task.step))
+            norms.extend(rows.select(norms.columns).cast(norms.schema))
+    return Elsewhere(effects, probes, norms)
+
+
+def _is_norms(task: Task, dictionary: str) -> TypeGuard[InspectWeights]:
+    """Whether a task tells how much of a dictionary's features is at each place."""
+    is_told = isinstance(task, InspectWeights) and task.method == "norms"
+    return is_told and dictionary in task.of.names  # type: ignore[union-attr]
 
 
 def _measured(table: pl.DataFrame, step: str, dictionary: str, like: pl.DataFrame) -> pl.DataFrame:

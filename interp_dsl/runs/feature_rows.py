@@ -22,6 +22,8 @@ def feature_selection(table: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     features = count(table["feature"].n_unique(), "feature")
     if "logit" in table.columns:
         return _written(table), f"what {features} write{'s' * (table['feature'].n_unique() == 1)}"
+    if "relative_norm" in table.columns:
+        return _shared(table)
     if "density" not in table.columns:
         return table, f"{count(len(table), 'example')} of {features}"
     never = int((table["density"] == 0).sum())
@@ -39,6 +41,16 @@ def _written(table: pl.DataFrame) -> pl.DataFrame:
     tokens = pl.col("token").sort_by("rank")
     both = [tokens.filter(pl.col("end").sort_by("rank") == end).alias(name) for name, end in named]
     return table.group_by("feature", maintain_order=True).agg(both)
+
+
+def _shared(table: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """Of norms a row a feature, its relative norm at each place, the most at the last place
+    first."""
+    last = table["place"][-1]
+    rows = table.pivot(on="place", index="feature", values="relative_norm", maintain_order=True)
+    rows = rows.sort(last, descending=True, maintain_order=True)
+    features = count(len(rows), "feature")
+    return rows, f"relative norms of {features}, those that write most at {last} first"
 
 
 def is_written(rows: pl.DataFrame) -> bool:

@@ -25,6 +25,7 @@ KINDS = {
     "density": "densities",
     "logits": "logits",
     "nearest": "nearest",
+    "norms": "norms",
     "cofiring": "cofiring",
     "ablation": "ablation",
 }
@@ -42,6 +43,7 @@ class Read:
     densities: tuple[str, ...] = ()
     logits: tuple[str, ...] = ()
     nearest: tuple[str, ...] = ()
+    norms: tuple[str, ...] = ()
     cofiring: tuple[str, ...] = ()
     ablation: tuple[str, ...] = ()
 
@@ -49,7 +51,7 @@ class Read:
         """The step that would record what a method of `inspect` leaves."""
         what = f"features({self.name})" if feature is None else feature_units(self.name, [feature])
         name = f"{step_of(self.name)}_{method}"
-        on = "" if method in ("logits", "nearest") else f" on {self.data}"
+        on = "" if method in ("logits", "nearest", "norms") else f" on {self.data}"
         return f"step {name} = inspect {what} by {method}(){on}"
 
     @property

@@ -122,6 +122,17 @@ NEAREST_COLUMNS: dict[str, Kind] = {
 }
 """What `inspect … by nearest()` leaves: the features closest to each, the closest first."""
 
+NORM_COLUMNS: dict[str, Kind] = {
+    "feature": "integer",
+    "place": "text",
+    "norm": "number",
+    "relative_norm": "number",
+    "cosine": "number",
+}
+"""What `inspect … by norms()` leaves: of each place of a crosscoder how long the feature's decoder
+is there, relative to the mean length of activations; its share of the sum over places; and its
+cosine with that of the first place (null where it is of another width)."""
+
 COFIRING_COLUMNS: dict[str, Kind] = {
     "feature": "integer",
     "other": "integer",
@@ -306,6 +317,7 @@ FEATURE_TABLES: dict[str, dict[str, Kind]] = {
     "density": DENSITY_COLUMNS,
     "logits": LOGIT_COLUMNS,
     "nearest": NEAREST_COLUMNS,
+    "norms": NORM_COLUMNS,
     "cofiring": COFIRING_COLUMNS,
     "ablation": ABLATION_COLUMNS,
 }

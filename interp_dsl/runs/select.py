@@ -63,7 +63,7 @@ def select(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.Dat
     if is_training_table(table):
         newest = table.sort("step", descending=True, maintain_order=True)
         return newest, f"{count(len(table), 'point')} of training, the newest first"
-    if reading_of(table) in ("examples", "density", "logits"):
+    if reading_of(table) in ("examples", "density", "logits", "norms"):
         return feature_selection(table)
     return table, count(len(table), "row")
 
@@ -71,6 +71,8 @@ def select(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.Dat
 def _scores(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.DataFrame, str]:
     """Curves and findings in forms of their own, the metrics of a single row as they stand, else
     the rows of one metric by size."""
+    import polars as pl
+
     names = metrics(table)
     metric = selection.metric or next(iter(names), "")
     if names and metric not in names:
@@ -81,12 +83,19 @@ def _scores(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.Da
         if selection.metric is None and (key := kind(table)):
             rows = findings(table)
             return rows, f"{count(len(rows), 'finding')} by {key}"
-        if selection.metric is None and len(table) == len(names):
-            return table, count(len(names), "metric")
+        if selection.metric is None and (len(table) == len(names) or _is_by_model(table)):
+            order = pl.Enum(names)
+            rows = table.sort(pl.col("metric").cast(order), maintain_order=True)
+            return rows, count(len(names), "metric")
     by = selection.by or ranking_column(table)
     others = [name for name in names if name != metric]
     also = f" (also: {', '.join(map(printable, others))}; choose with --metric)" if others else ""
     return ranked(table, metric, by), f"{printable(metric)} by |{by}|{also}"
+
+
+def _is_by_model(table: pl.DataFrame) -> bool:
+    """Whether rows are those of one dictionary, some of each model that it is of."""
+    return "model" in table.columns and set(table["unit"]) == {"dictionary"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,13 @@ _COMMON: dict[str, Parameter] = {
         "(Braun et al. 2024)",
         ("mse", "kl", "ce"),
     ),
+    "downstream": Parameter(
+        "number",
+        0.0,
+        "end to end, the weight of the squared error in the streams that later layers read (Braun "
+        "et al. 2024)",
+        least=0,
+    ),
     "workers": Parameter(
         "int", 1, "processes that each take a part of every step, on a processor", least=1
     ),
@@ -203,6 +210,11 @@ READINGS: dict[str, Function] = {
             {"top": Parameter("int", 10, "features beside each", least=1)},
         ),
         Function(
+            "norms",
+            "How much a crosscoder's feature writes at each place, or in each model (Lindsey et "
+            "al. 2024).",
+        ),
+        Function(
             "cofiring",
             "The features that fire on the same tokens.",
             {
@@ -223,7 +235,7 @@ READINGS: dict[str, Function] = {
         ),
     )
 }
-OF_WEIGHTS = ("logits", "nearest")
+OF_WEIGHTS = ("logits", "nearest", "norms")
 """Ways to look at features that read no data."""
 WRITTEN = (
     "embed", "pos_embed", "resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out", "head",

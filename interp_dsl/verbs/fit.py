@@ -1,5 +1,5 @@
 """`fit ARCHITECTURE on SITES of DATA until tokens=N`: sparse dictionaries of activations; with `to
-SITES` transcoders, on `together(SITES)` a crosscoder."""
+SITES` transcoders, on `together(SITES)` a crosscoder, of one model or of several."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from interp_dsl.plan.dictionaries import Fit, Fitted
-from interp_dsl.plan.places import Target
+from interp_dsl.plan.places import Site, Target
+from interp_dsl.verbs.beside import check_beside
 from interp_dsl.verbs.dictionaries import UNTIL, activation_width, said, settled, variants
-from interp_dsl.verbs.fit_places import Between, between, model_of
+from interp_dsl.verbs.fit_places import Between, between, model_of, models_of
 from interp_dsl.verbs.lowering import Lowering, frozen, place_of
 from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.sweeps import NARROWING
@@ -21,12 +22,25 @@ def _check(call: Call, checks: Checks) -> Step:
     units: tuple[UnitSet, ...] = call.clauses["on"]
     side: Side = call.one("of")
     tokens: int = call.one("until")["tokens"]
-    model = model_of(units) or checks.only_model(call)
-    checks.check_side(call, side, model, "of")
-    checks.check_contexts(call, model, side, "of")
+    models = models_of(units, model_of(units) or checks.only_model(call))
+    model, *others = models
+    for one in models:
+        checks.check_side(call, side, one, "of")
+    if others:
+        check_beside(call, checks, side, models, "of")
+    else:
+        checks.check_contexts(call, model, side, "of")
     ends = between(call, checks, model)
-    found = _dictionaries(call, checks, term, ends, model, tokens)
-    return Step(call.name, "fit", "dictionary", model, dictionaries=found, learned_from=side)
+    found = _dictionaries(call, checks, term, ends, models, tokens)
+    return Step(
+        call.name,
+        "fit",
+        "dictionary",
+        model,
+        dictionaries=found,
+        learned_from=side,
+        beside=tuple(others),
+    )
 
 
 def _dictionaries(
@@ -34,21 +48,22 @@ def _dictionaries(
     checks: Checks,
     term: FitTerm,
     ends: tuple[Between, ...],
-    model: Model,
+    models: tuple[Model, ...],
     tokens: int,
 ) -> tuple[Fitted, ...]:
-    span = call.spans["objects"]
+    span, model = call.spans["objects"], models[0]
+    of = {one.id: one for one in models}
     found = []
     targets = tuple(one.read[0] for one in ends)
     for read, onto in ends:
         place = _short(read[0], targets)
-        widths = [activation_width(target, model) for target in read]
+        widths = [activation_width(t, of[t.model] if t.model else model) for t in read]
         d_in = None if None in widths else sum(d or 0 for d in widths)
         d_out = None if onto is None else activation_width(onto, model)
         for varying, given in variants(term.options):
             options = settled(given, tokens)
             _check_options(call, checks, options, tokens)
-            _check_objective(call, checks, term.architecture, options)
+            _check_objective(call, checks, term.architecture, options, len(models))
             _check_ends(call, checks, options, Between(read, onto))
             parts = [place] if len(ends) > 1 else []
             parts += [f"{name}={said(options[name])}" for name in varying]
@@ -56,7 +71,8 @@ def _dictionaries(
             kept = {name: value for name, value in options.items() if name != "store"}
             held = tuple(sorted(frozen(kept).items()))
             label, name = ", ".join(parts), term.architecture
-            found.append(Fitted(label, read[0], name, held, d_in, onto, d_out, read[1:]))
+            behind = _downstream(call, checks, options, onto or read[-1], model)
+            found.append(Fitted(label, read[0], name, held, d_in, onto, d_out, read[1:], behind))
     if len({d.label for d in found}) < len(found):
         checks.error("E302", "a value stands twice in a list", span)
     return tuple(found)
@@ -102,10 +118,20 @@ def _check_options(call: Call, checks: Checks, options: dict[str, Any], tokens: 
         )
 
 
-def _check_objective(call: Call, checks: Checks, name: str, options: dict[str, Any]) -> None:
+def _check_objective(
+    call: Call, checks: Checks, name: str, options: dict[str, Any], models: int
+) -> None:
     """End to end there is no error of single activations to learn from, or to begin anew by."""
     if options["objective"] == "mse":
         return
+    if models > 1:
+        checks.error(
+            "E306",
+            f"objective={options['objective']} is of what one model says",
+            call.spans["objects"],
+            label=f"this crosscoder is of {models} models",
+            help="leave `objective` away",
+        )
     used = [
         (name in ("gated", "matryoshka"), f"`{name}` rebuilds activations in more than one way"),
         (options.get("alpha"), "AuxK rebuilds an activation's error"),
@@ -122,6 +148,43 @@ def _check_objective(call: Call, checks: Checks, name: str, options: dict[str, A
                 label=why,
                 help="take relu, topk, batch_topk or jumprelu, with objective and no such option",
             )
+
+
+def _downstream(
+    call: Call, checks: Checks, options: dict[str, Any], last: Target, model: Model
+) -> tuple[Site, ...]:
+    """The streams that layers behind a place read, where these count."""
+    if not options["downstream"]:
+        return ()
+    span, shape = call.spans["objects"], model.facts.shape if model.facts else None
+    if options["objective"] == "mse":
+        checks.error(
+            "E306",
+            "with objective=mse the model does not run behind what is rebuilt",
+            span,
+            label="`downstream` counts what later layers read",
+            help="say objective=kl, or leave `downstream` away",
+        )
+        return ()
+    if shape is None:
+        checks.error(
+            "E306",
+            "`downstream` needs the model's configuration, which is not at hand before the run",
+            span,
+            help="leave it away, or fetch the model first",
+        )
+        return ()
+    first = (last.site.layer or 0) + (2 if last.site.kind == "resid_post" else 1)
+    found = tuple(Site("resid_pre", layer) for layer in range(first, shape.n_layers))
+    if not found:
+        checks.error(
+            "E306",
+            f"no later layer reads a stream behind {last.place}",
+            span,
+            label=f"`{model.name}` has {shape.n_layers} layers",
+            help="leave `downstream` away: the objective is of what comes behind the last",
+        )
+    return found
 
 
 def _check_ends(call: Call, checks: Checks, options: dict[str, Any], ends: Between) -> None:
@@ -179,6 +242,7 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
         objective=term.options["objective"],
         workers=term.options["workers"],
         place=place_of(call.verb_span),
+        beside=tuple(lowering.run(side, model) for model in step.beside),
     )
     lowering.add(replace(fit, stored_by=_stored_by(fit, lowering)))
 
@@ -188,7 +252,7 @@ def _stored_by(fit: Fit, lowering: Lowering) -> str | None:
     if fit.store is None:
         return None
     for task in (t for t in lowering.tasks if isinstance(t, Fit)):
-        is_same = (task.store, task.run) == (fit.store, fit.run)
+        is_same = (task.store, task.runs) == (fit.store, fit.runs)
         if is_same and set(fit.targets) <= set(task.targets):
             return task.stored_by or task.step
     return None
@@ -200,7 +264,7 @@ VERB = Verb(
     "share one forward pass.",
     Clause("method", "the architecture and its options", required=True),
     {
-        "on": Clause("units", "the sites, a dictionary each", required=True, many=True),
+        "on": Clause("crossing", "the sites, a dictionary each", required=True, many=True),
         "to": Clause("units", "what transcoders rebuild, each of a site", many=True),
         "of": Clause("data", "the data", required=True),
         "until": Clause("options", "when to end: tokens=50M", required=True, options=UNTIL),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from interp_dsl.models.sites import n_indices
@@ -56,8 +58,17 @@ def _places(call: Call, checks: Checks, word: str, model: Model) -> tuple[tuple[
         checks.error("E306", "`fit` takes places that are known before the run", span)
         return ()
     if any(u.model not in (None, model) for u in places):
-        checks.error("E307", "these are places of two models", span)
+        checks.error(
+            "E307",
+            "these are places of two models",
+            span,
+            help="one dictionary of both is a crosscoder: on together(base.L3.resid_post, "
+            "chat.L3.resid_post)"
+            if word == "on"
+            else None,
+        )
         return ()
+    models = {m.id: m for u in places for m in u.models}
     found: dict[tuple[Target, ...], None] = {}
     members: dict[Target, set[int | None]] = {}
     for unit in (unit for units in known for unit in units.units):
@@ -74,13 +85,13 @@ def _places(call: Call, checks: Checks, word: str, model: Model) -> tuple[tuple[
             help="fit each place, or several together, in a step of its own",
         )
         return ()
-    _check_neurons(call, checks, word, members, model)
+    _check_neurons(call, checks, word, members, models or {None: model})
     return tuple(found)
 
 
 def _whole(target: Target) -> Target:
     """The activation that a target is of: of a neuron, that of all neurons of its layer."""
-    return Target(target.site, None if target.site.kind == "neuron" else target.index)
+    return replace(target, index=None if target.site.kind == "neuron" else target.index)
 
 
 def _is_possible(target: Target, call: Call, checks: Checks, word: str) -> bool:
@@ -99,10 +110,15 @@ def _is_possible(target: Target, call: Call, checks: Checks, word: str) -> bool:
 
 
 def _check_neurons(
-    call: Call, checks: Checks, word: str, members: dict[Target, set[int | None]], model: Model
+    call: Call,
+    checks: Checks,
+    word: str,
+    members: dict[Target, set[int | None]],
+    models: Mapping[str | None, Model],
 ) -> None:
     for target, held in members.items():
-        whole = n_indices(target.site, model.facts.shape) if model.facts else None
+        facts = models[target.model].facts
+        whole = n_indices(target.site, facts.shape) if facts else None
         if target.site.kind == "neuron" and whole is not None and len(held) < whole:
             checks.error(
                 "E306",
@@ -114,5 +130,10 @@ def _check_neurons(
 
 
 def model_of(units: tuple[UnitSet, ...]) -> Model | None:
-    """The model that places are written with."""
+    """The model that places are written with, the first of several."""
     return next((u.model for u in units if u.model), None)
+
+
+def models_of(units: tuple[UnitSet, ...], model: Model) -> tuple[Model, ...]:
+    """All of them."""
+    return tuple(dict.fromkeys((model, *(m for u in units for m in u.models))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from interp_dsl.plan.dictionaries import DictionaryOf, Inspect, InspectWeights
+from interp_dsl.verbs.beside import check_beside
 from interp_dsl.verbs.dictionaries import OF_WEIGHTS, WRITTEN
 from interp_dsl.verbs.lowering import Lowering, place_of
 from interp_dsl.verbs.signature import Checks, Clause, Verb
@@ -25,9 +26,30 @@ def _check(call: Call, checks: Checks) -> Step:
             help=f"say which: inspect … by {how.method}() on DATA",
         )
     else:
-        checks.check_side(call, side, model, "on")
-        checks.check_contexts(call, model, side, "on")
+        _check_data(call, checks, term, how, side)
     return Step(call.name, "inspect", "features", model)
+
+
+def _check_data(
+    call: Call, checks: Checks, term: FeaturesTerm, how: ReadingTerm, side: Side
+) -> None:
+    """Each model that a dictionary is of reads the data; a feature is taken out of one."""
+    assert term.step.model is not None
+    models = (term.step.model, *term.step.beside)
+    for model in models:
+        checks.check_side(call, side, model, "on")
+    if len(models) == 1:
+        checks.check_contexts(call, models[0], side, "on")
+        return
+    check_beside(call, checks, side, models, "on")
+    if how.method == "ablation":
+        checks.error(
+            "E306",
+            "a feature of a crosscoder of several models is taken out of none of them",
+            call.spans["by"],
+            label=f"`{term.step.name}` is of {', '.join(model.name for model in models)}",
+            help="look at how much it writes in each: inspect … by norms()",
+        )
 
 
 def _check_weights(call: Call, checks: Checks, term: FeaturesTerm, how: ReadingTerm) -> None:
@@ -40,6 +62,14 @@ def _check_weights(call: Call, checks: Checks, term: FeaturesTerm, how: ReadingT
             call.spans["on"],
             label="no data are read",
             help="leave `on` away",
+        )
+    if how.method == "norms" and not term.fitted.others:
+        checks.error(
+            "E306",
+            "`norms()` compares the places of a crosscoder",
+            call.spans["by"],
+            label=f"`{term.step.name}` is of {term.fitted.place}",
+            help="fit one: on together(L0.resid_pre, L0.resid_post)",
         )
     target = term.fitted.onto or term.fitted.target
     is_written = target.site.kind in WRITTEN and not term.fitted.others
@@ -71,8 +101,20 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
         )
         return
     run, width = lowering.run(side, step.model), lowering.width(side, step.model)
+    beside = tuple(lowering.run(side, model) for model in term.step.beside)
     lowering.add(
-        Inspect(f"inspect:{name}", name, run, of, numbers, method, options, width, place=place)
+        Inspect(
+            f"inspect:{name}",
+            name,
+            run,
+            of,
+            numbers,
+            method,
+            options,
+            width,
+            place=place,
+            beside=beside,
+        )
     )
 
 
@@ -83,7 +125,7 @@ VERB = Verb(
     Clause("features", "the features: features(sae), sae[12]", required=True),
     {
         "by": Clause("reading", "how to look at them", required=True),
-        "on": Clause("data", "the data; none for logits() and nearest()"),
+        "on": Clause("data", "the data; none for logits(), nearest() and norms()"),
     },
     _check,
     _lower,

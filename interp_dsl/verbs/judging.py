@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from interp_dsl.plan.algebra import Literal, Metric
-from interp_dsl.plan.dictionaries import DictionaryOf, EvaluateDictionary, Judged
+from interp_dsl.plan.dictionaries import BY_MODEL, DictionaryOf, EvaluateDictionary, Judged
+from interp_dsl.verbs.beside import check_beside
 from interp_dsl.verbs.lowering import Lowering, frozen, place_of
 from interp_dsl.verbs.signature import Checks, Function, Parameter
-from interp_dsl.verbs.values import Call, DictionaryTerm, FindingTerm, Model, Side, Step
+from interp_dsl.verbs.values import Call, DictionaryTerm, FindingTerm, Keyed, Model, Side, Step
 
 _AGAINST = Parameter("word", "zero", "what stands for losing the site", ("zero", "mean"))
 
@@ -36,6 +37,20 @@ MEASURES: dict[str, Function] = {
             "kl_div_score",
             "The part of the divergence made by ablation that the reconstruction avoids.",
             {"ablation": _AGAINST},
+        ),
+        Function(
+            "exclusive",
+            "Of a crosscoder of several models the share of the features that fire which write in "
+            "one alone.",
+            {
+                "least": Parameter(
+                    "number",
+                    0.9,
+                    "the relative decoder norm from which on a feature is a model's own",
+                    least=0,
+                    most=1,
+                )
+            },
         ),
         Function(
             "mmcs",
@@ -114,8 +129,13 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
                 call.spans[word],
                 help="evaluate on (DATA under …)" if word == "under" else None,
             )
-    checks.check_side(call, side, model, "on")
-    checks.check_contexts(call, model, side, "on")
+    models = (model, *term.step.beside)
+    for one in models:
+        checks.check_side(call, side, one, "on")
+    if term.step.beside:
+        check_beside(call, checks, side, models, "on")
+    else:
+        checks.check_contexts(call, model, side, "on")
     if term.step.learned_from is not None:
         warn_of_same(
             call,
@@ -127,6 +147,7 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
             "fit one part and judge on another: let held = DATA where index >= 4000",
         )
     names: list[str] = []
+    by_model: list[str] = []
     for finding in call.clauses["measure"]:
         if finding.function not in MEASURES:
             checks.error(
@@ -137,10 +158,18 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
             )
             continue
         _check_reference(call, checks, term, finding)
+        if finding.function == "exclusive" and not term.step.beside:
+            checks.error(
+                "E306",
+                f"`{term.step.name}` is of one model, whose features all are",
+                call.spans["measure"],
+                label="exclusive() is measured of a crosscoder of several models",
+            )
         if finding.function == "sparse_probing":
             target = dict(finding.arguments)["target"]
             checks.check_labels(call, side, model, target, "measure")
         names += rows_of(finding)
+        by_model += rows_of(finding) if finding.function in BY_MODEL else ()
     for name in dict.fromkeys(n for n in names if names.count(n) > 1):
         checks.error(
             "E309",
@@ -158,6 +187,9 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
         lacks=("base", "effect", "normalized"),
         dictionaries=term.fitted if len(term.fitted) > 1 else (),
         n_rows=1,
+        keyed=(Keyed("model", tuple(m.name for m in models), tuple(by_model)),)
+        if term.step.beside
+        else (),
     )
 
 
@@ -178,7 +210,8 @@ def _check_reference(
             label="there are no cosines between them and those of "
             f"`{term.step.name}`, {term.fitted[0].d_rebuilt:,} wide",
         )
-    if finding.function != "mmcs" and reference.step.model != term.step.model:
+    ours, theirs = ((s.model, *s.beside) for s in (term.step, reference.step))
+    if finding.function != "mmcs" and ours != theirs:
         checks.error(
             "E307",
             f"`{reference.step.name}` is of another model than `{term.step.name}`",
@@ -238,5 +271,6 @@ def lower(call: Call, step: Step, lowering: Lowering, term: DictionaryTerm) -> N
             any(m.function in SPLICED for m in measures),
             lowering.width(call.one("on"), step.model),
             place=place_of(call.verb_span),
+            beside=tuple(lowering.run(call.one("on"), m) for m in term.step.beside),
         )
     )

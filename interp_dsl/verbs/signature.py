@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Kind = Literal[
     "units",
+    "crossing",
     "side",
     "data",
     "source",
@@ -110,6 +111,8 @@ class Checks(Protocol):
     def check_labels(
         self, call: Call, side: Side, model: Model, column: str, word: str
     ) -> None: ...
+
+    def check_same(self, call: Call, side: Side, models: tuple[Model, ...], word: str) -> None: ...
 
     def lengths(self, side: Side, model: Model) -> tuple[int, int] | None: ...
 

@@ -62,12 +62,14 @@ class Side:
 @dataclass(frozen=True)
 class UnitSet:
     """Places of one model; `model` is None while no prefix has said which. `spans` tell where its
-    positions stand in the text; `graphs` how edges are split that come from all of a model's."""
+    positions stand in the text; `graphs` how edges are split that come from all of a model's.
+    `models` are those of its targets where they are of several, the first of which is `model`."""
 
     units: Units
     model: Model | None = None
     spans: tuple[tuple[Positions, Span], ...] = field(default=(), compare=False)
     graphs: tuple[Edges, ...] = ()
+    models: tuple[Model, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -264,7 +266,7 @@ class Step:
     of a row. `thresholds`: of circuits, where there are several; metrics in `shared` have one row
     for all of them. `keyed`: columns of words that rows differ in. `dictionaries`: what a fit
     leaves, or what is judged of one; `learned_from` its data, or the side on which nodes are
-    searched or evaluated."""
+    searched or evaluated; `beside` the further models whose places dictionaries read."""
 
     name: str
     verb: str
@@ -287,6 +289,7 @@ class Step:
     keyed: tuple[Keyed, ...] = ()
     n_rows: int | None = None
     curves: CurveTerm | None = None
+    beside: tuple[Model, ...] = ()
 
 
 @dataclass(frozen=True)

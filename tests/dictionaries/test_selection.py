@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from interp_dsl.dictionaries import selection
-from interp_dsl.dictionaries.selection import largest, largest_of_batch
+from interp_dsl.dictionaries.selection import Known, largest, largest_of_batch
 
 
 @pytest.mark.parametrize(("rows", "width", "k"), [(5, 64, 3), (7, 41, 6), (3, 64, 30), (4, 8, 20)])
@@ -27,7 +27,7 @@ def test_the_largest_of_a_batch(
     """With a bound that lets too few through it is lowered."""
     monkeypatch.setattr(selection, "MARGIN", margin)
     pre = torch.randn(rows, width, generator=torch.Generator().manual_seed(1))
-    values, row, index = largest_of_batch(pre, n)
+    values, row, index = largest_of_batch(Known(pre), n)
     flat = pre.flatten().sort(descending=True).values[:n]
     assert torch.equal(values.sort(descending=True).values, flat[flat > 0])
     assert torch.equal(pre[row, index], values)
@@ -39,5 +39,5 @@ def test_the_bound_is_lowered_where_a_sample_says_too_little(
 ) -> None:
     monkeypatch.setattr(selection, "SAMPLE", 4)
     pre = torch.rand(50, 64, generator=torch.Generator().manual_seed(2))
-    values, _, _ = largest_of_batch(pre, 320)
+    values, _, _ = largest_of_batch(Known(pre), 320)
     assert torch.equal(values.sort().values, pre.flatten().sort().values[-320:])

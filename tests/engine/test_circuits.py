@@ -255,7 +255,7 @@ def test_examples_in_batches_measure_the_same(
 ) -> None:
     plan = Plan((*LOADS, REFERENCE, search(), evaluation(FAITHFUL, OWN_GAP)))
     whole = run(plan, executor_of("plain"), tmp_path / "a", "check", d=DATA)
-    monkeypatch.setattr("interp_dsl.engine.edges.NUMBERS", 1)
+    monkeypatch.setattr("interp_dsl.engine.edges.WRITTEN", 1)
     apart = run(plan, executor_of("plain"), tmp_path / "b", "check", d=DATA)
     for name in ("value", "base", "normalized", "low", "high"):
         for a, b in zip(whole.table[name], apart.table[name], strict=True):

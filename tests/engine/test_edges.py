@@ -66,7 +66,7 @@ def test_sources_of_an_edge_that_is_out() -> None:
 
 
 def test_batches_of_a_mean_give_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("interp_dsl.engine.edges.NUMBERS", 1)
+    monkeypatch.setattr("interp_dsl.engine.edges.WRITTEN", 1)
     rows = torch.arange(3)
     small = bench(Mean(CORRUPT, "all"))
     assert small.rows == 1

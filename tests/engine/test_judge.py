@@ -34,7 +34,7 @@ EVERY = (
     *(
         Judged(name, name, ZERO if f.parameters else ())
         for name, f in MEASURES.items()
-        if not {"reference", "target"} & f.parameters.keys()
+        if not {"reference", "target", "least"} & f.parameters.keys()
     ),
     Judged("over_mean", "loss_recovered", MEAN),
 )

@@ -51,14 +51,16 @@ class Now:
 @dataclass(frozen=True)
 class Found:
     """What a batch says: the terms of the loss, which is their sum; a gradient for each parameter
-    of the architecture; the error (rebuilt - wanted) [B, d_out]; the loss's slope along it
-    [B, d_out], and its slope along the pre-activations without biases, summed over the batch [m];
-    how many of the batch each feature fired on [m]; what is held for the next batch."""
+    of the architecture; the error (rebuilt - wanted) [B, d_out]; `slope` [B, d_out], which times
+    `steepness` is the loss's slope along it; the loss's slope along the pre-activations without
+    biases, summed over the batch [m]; how many of the batch each feature fired on [m]; what is held
+    for the next batch."""
 
     terms: dict[str, Tensor]
     gradients: Params
     error: Tensor
     slope: Tensor
+    steepness: float
     pull: Tensor
     fired: Tensor
     held: Params = field(default_factory=dict)
@@ -124,11 +126,6 @@ def affine(params: Params, seen: Tensor, out: Tensor) -> Tensor:
     return torch.mm(seen, params["encoder"].T, out=out).add_(params["b_enc"])
 
 
-def squared(error: Tensor, share: float) -> tuple[Tensor, Tensor]:
-    """share × the summed squared error, and its gradient [B, d]."""
-    return share * sum_of_squares(error), (2 * share) * error
-
-
 def sum_of_squares(x: Tensor) -> Tensor:
     """Σ x², without a tensor of squares."""
     flat = x.flatten()
@@ -158,9 +155,26 @@ def chunks(x: Tensor, width: int, *wanted: str, room: Room) -> Iterator[tuple[An
         yield part, *(tensor[: part.stop - first] for tensor in held)
 
 
+STRIP = 1 << 17
+"""Numbers of a tensor that are worked on at once where several passes over them follow each other:
+few enough for a processor's nearer cache."""
+
+
+def strips(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors [rows, m] a few rows at a time."""
+    count, width = tensors[0].shape
+    rows = max(1, STRIP // width) if tensors[0].device.type == "cpu" else count
+    return zip(*(torch.split(tensor, rows) for tensor in tensors), strict=True)
+
+
 def column_sums(x: Tensor) -> Tensor:
     """The sums [m] of x [rows, m] over its rows, as a product."""
     return x.new_ones(len(x)) @ x
+
+
+def add_column_sums(total: Tensor, x: Tensor) -> None:
+    """The sums of x [rows, m] over its rows, added to a total [m]."""
+    total.addmv_(x.T, x.new_ones(len(x)))
 
 
 def blank(params: Params, room: Room) -> Params:

@@ -22,8 +22,8 @@ from interp_dsl.dictionaries.architectures.base import (
     column_sums,
     count_on,
     share,
-    squared,
     start,
+    sum_of_squares,
     where_on,
 )
 
@@ -59,9 +59,9 @@ class Gated:
             torch.addcmul(params["b_mag"], shared, scale, out=f).clamp_min_(0)
             where_on(f, gate)
             off = torch.addmm(wanted[rows], f, decoder, beta=-1, out=error[rows])
-            loss, g_gate = squared(torch.addmm(wanted[rows], gate, decoder, beta=-1), weight)
+            off_gate = torch.addmm(wanted[rows], gate, decoder, beta=-1)
             where_on(torch.mm(off, decoder.T, out=d_mag).mul_(2 * weight), f)
-            where_on(torch.mm(g_gate, decoder.T, out=d_gate).add_(l1), gate)
+            where_on(torch.mm(off_gate.mul(2 * weight), decoder.T, out=d_gate).add_(l1), gate)
             gradients["decoder"].addmm_(f.T, off, alpha=2 * weight)
             gradients["b_gate"] += column_sums(d_gate)
             gradients["b_mag"] += column_sums(d_mag)
@@ -69,8 +69,8 @@ class Gated:
             gradients["encoder"].addmm_(d_shared.T, seen[rows])
             gradients["r_mag"] += column_sums(d_mag.mul_(shared)) * scale
             pull += column_sums(d_shared)
-            aux, gates = aux + loss, gates + column_sums(gate)
+            aux = aux + weight * sum_of_squares(off_gate)
+            gates += column_sums(gate)
             fired += count_on(f)
-        mse, slope = squared(error, weight)
-        terms = {"mse": mse, "l1": l1 * gates.sum(), "gate": aux}
-        return Found(terms, gradients, error, slope, pull, fired)
+        terms = {"mse": weight * sum_of_squares(error), "l1": l1 * gates.sum(), "gate": aux}
+        return Found(terms, gradients, error, error, 2 * weight, pull, fired)

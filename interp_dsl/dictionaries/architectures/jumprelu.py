@@ -22,19 +22,18 @@ from interp_dsl.dictionaries.architectures.base import (
     Now,
     Params,
     Sizes,
-    affine,
+    add_column_sums,
     blank,
     chunks,
-    column_sums,
-    count_on,
     share,
-    squared,
     start,
+    strips,
+    sum_of_squares,
     where_near,
     where_on,
 )
 
-_WORKED_IN = ("f", "beyond", "d_f", "near")
+_WORKED_IN = ("f", "beyond", "d_f")
 
 
 @dataclass(frozen=True)
@@ -60,29 +59,33 @@ class JumpRelu:
         decoder, width = params["decoder"], len(params["decoder"])
         threshold, weight = self.thresholds(params, {}), share(wanted)
         most = self.bandwidth * self.length / 2
-        fired, close, steep = (torch.zeros_like(threshold) for _ in range(3))
+        fired, close, steep, pull = (torch.zeros_like(threshold) for _ in range(4))
         gradients, error = blank(params, now.room), torch.empty_like(wanted)
         one = torch.ones_like(threshold[:1])
-        for rows, f, beyond, d_f, near in chunks(seen, width, *_WORKED_IN, room=now.room):
-            torch.sub(affine(params, seen[rows], f), threshold, out=beyond)
-            where_on(f, beyond)
+        for rows, f, beyond, d_f in chunks(seen, width, *_WORKED_IN, room=now.room):
+            torch.mm(seen[rows], params["encoder"].T, out=f)
+            for f_, beyond_ in strips(f, beyond):
+                torch.sub(f_.add_(params["b_enc"]), threshold, out=beyond_)
+                where_on(f_, beyond_)
             off = torch.addmm(wanted[rows], f, decoder, beta=-1, out=error[rows])
             torch.mm(off, decoder.T, out=d_f)
-            close += column_sums(where_near(one, beyond, most, near))
-            steep += column_sums(near.mul_(d_f))
-            d_pre = where_on(d_f, f)
+            for f_, beyond_, d_f_ in strips(f, beyond, d_f):
+                worked_in = now.room("strip", f, *f_.shape)
+                near = where_near(one, beyond_, most, worked_in)
+                add_column_sums(close, near)
+                add_column_sums(steep, near.mul_(d_f_))
+                add_column_sums(pull, where_on(d_f_, f_))
+                add_column_sums(fired, torch.sign(f_, out=worked_in))
             gradients["decoder"].addmm_(f.T, off, alpha=2 * weight)
-            gradients["encoder"].addmm_(d_pre.T, seen[rows], alpha=2 * weight)
-            gradients["b_enc"].add_(column_sums(d_pre), alpha=2 * weight)
-            fired += count_on(f)
+            gradients["encoder"].addmm_(d_f.T, seen[rows], alpha=2 * weight)
+        gradients["b_enc"] = pull.mul_(2 * weight)
         steep *= 2 * weight
-        mse, slope = squared(error, weight)
         count = now.crew.total(fired.sum()) / (len(seen) * now.crew.size)
         penalty, push = self._penalty(count, self.l0 * now.warmth)
         d_threshold = -(threshold * steep + (push / len(seen)) * close) / (2 * most)
         gradients["threshold"] = d_threshold * self.length
-        terms = {"mse": mse, "l0": penalty}
-        return Found(terms, gradients, error, slope, gradients["b_enc"], fired)
+        terms = {"mse": weight * sum_of_squares(error), "l0": penalty}
+        return Found(terms, gradients, error, error, 2 * weight, gradients["b_enc"], fired)
 
     def thresholds(self, params: Params, held: Params) -> Tensor:
         """θ [m]."""

@@ -26,8 +26,8 @@ from interp_dsl.dictionaries.architectures.base import (
     column_sums,
     count_on,
     share,
-    squared,
     start,
+    sum_of_squares,
     unit,
     where_on,
 )
@@ -80,9 +80,8 @@ class Relu:
             fired += count_on(f)
         if self.norm == "weighted":
             gradients["decoder"] += (l1 * sums)[:, None] * self._turn(decoder)
-        mse, slope = squared(error, weight)
-        terms = {"mse": mse, "l1": l1 * (sums @ lengths)}
-        return Found(terms, gradients, error, slope, gradients["b_enc"], fired)
+        terms = {"mse": weight * sum_of_squares(error), "l1": l1 * (sums @ lengths)}
+        return Found(terms, gradients, error, error, 2 * weight, gradients["b_enc"], fired)
 
     def lengths(self, decoder: Tensor) -> Tensor:
         """What each feature [m] counts in the penalty."""

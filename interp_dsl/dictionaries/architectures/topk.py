@@ -26,13 +26,17 @@ from interp_dsl.dictionaries.architectures.base import (
     affine,
     chunks,
     share,
-    squared,
     start,
+    sum_of_squares,
+    where_on,
 )
+from interp_dsl.dictionaries.architectures.screening import screen_of
 from interp_dsl.dictionaries.codes import SPARSE, Codes, Dense, batch_top_k, of_rows, top_k
-from interp_dsl.dictionaries.selection import largest
+from interp_dsl.dictionaries.selection import Known, largest
 
 ALPHA = 1 / 32
+Part = tuple[Codes, Tensor]
+"""Some of the features, and their decoder."""
 _MEMORY, _PARTS = 100, 10
 """Batches that a threshold is averaged over, and into how many such spans a shorter fit falls: over
 all of it, the average would lag behind what it follows."""
@@ -53,15 +57,17 @@ class TopK:
     def initial(self, sizes: Sizes, generator: torch.Generator) -> Params:
         return start(sizes, generator)
 
-    def encode(self, params: Params, seen: Tensor, dead: Tensor, now: Now) -> tuple[Codes, Tensor]:
-        """The features of a batch that are on, and the pre-activations of the dead ones."""
-        width, found, left = len(params["encoder"]), [], []
-        for rows, pre in chunks(seen, width, "pre", room=now.room):
-            affine(params, seen[rows], pre)
-            found.append(largest(pre, self.k))
-            left.append(pre.index_select(1, dead))
+    def encode(self, params: Params, seen: Tensor, now: Now) -> Codes:
+        """The features of a batch that are on."""
+        width, found = len(params["encoder"]), []
+        screen = screen_of(params, now.room)
+        if screen:
+            found.append(screen.of(seen).largest(min(self.k, width)))
+        else:
+            for rows, pre in chunks(seen, width, "pre", room=now.room):
+                found.append(largest(affine(params, seen[rows], pre), self.k))
         values, index = (torch.cat(x) for x in zip(*found, strict=True))
-        return of_rows(values, index, width, self._is_sparse(width)), torch.cat(left)
+        return of_rows(values, index, width, self._is_sparse(width))
 
     def levels(self, width: int) -> tuple[int, ...]:
         """How many features each of the nested dictionaries has."""
@@ -69,15 +75,21 @@ class TopK:
 
     def loss(self, params: Params, seen: Tensor, wanted: Tensor, now: Now) -> Found:
         """One dense product, encode; the rest of the features that are on alone."""
+        codes = self.encode(params, seen, now)
+        levels = [slice(*ends) for ends in pairwise((0, *self.levels(len(params["decoder"]))))]
+        parts = [
+            (codes.part(level.start, level.stop), params["decoder"][level]) for level in levels
+        ]
+        errors = _errors(parts, wanted)
+        weight, error = share(wanted) / len(errors), errors[-1]
+        terms = {"mse": torch.stack([weight * sum_of_squares(e) for e in errors]).sum()}
+        slope, gradients = _nested(parts, seen, errors, weight)
         dead = _numbers(now.dead if self.alpha else None, seen)
-        codes, left = self.encode(params, seen, dead, now)
-        mse, error, slope, gradients = self._nested(params, seen, wanted, codes)
-        terms = {"mse": mse}
         if len(dead):
-            terms["auxk"] = self._revive(params, seen, left, dead, -error, gradients)
-        fired = codes.total((codes.values > 0).to(seen.dtype))
-        pull = gradients["b_enc"]
-        return Found(terms, gradients, error, slope, pull, fired, self.held(codes, now))
+            terms["auxk"] = self._revive(params, seen, dead, error, gradients)
+        fired, pull = codes.total((codes.values > 0).to(seen.dtype)), gradients["b_enc"]
+        held = self.held(codes, now)
+        return Found(terms, gradients, error, slope, 2 * weight, pull, fired, held)
 
     def held(self, codes: Codes, now: Now) -> Params:
         return {}
@@ -88,65 +100,66 @@ class TopK:
     def _is_sparse(self, width: int) -> bool:
         return self.k / width <= SPARSE if self.sparse is None else self.sparse
 
-    def _nested(
-        self, params: Params, seen: Tensor, wanted: Tensor, codes: Codes
-    ) -> tuple[Tensor, Tensor, Tensor, Params]:
-        """The squared error, a mean over the levels; the last level's error; the slope along it;
-        the gradients. A feature learns from the levels that hold it: from its own to the last."""
-        decoder = params["decoder"]
-        bounds = list(pairwise((0, *self.levels(len(decoder)))))
-        parts = [codes.part(*b) for b in bounds]
-        error, mse, slopes = -wanted, wanted.new_zeros(()), []
-        for part, (first, stop) in zip(parts, bounds, strict=True):
-            error = error + part.decode(decoder[first:stop])
-            loss, slope = squared(error, share(wanted) / len(bounds))
-            mse = mse + loss
-            slopes.append(slope)
-        g, learned = slopes.pop(), []
-        for part, (first, stop) in reversed([*zip(parts, bounds, strict=True)]):
-            d_pre = part.slopes(g, decoder[first:stop]) * (part.values > 0)
-            learned.append(
-                {
-                    "decoder": part.outer(part.values, g),
-                    "encoder": part.outer(d_pre, seen),
-                    "b_enc": part.total(d_pre),
-                }
-            )
-            if slopes:
-                g = g + slopes.pop()
-        gradients = learned[0] if len(learned) == 1 else _joined(learned[::-1])
-        return mse, error, g, gradients
-
     def _revive(
-        self,
-        params: Params,
-        seen: Tensor,
-        pre: Tensor,
-        dead: Tensor,
-        target: Tensor,
-        gradients: Params,
+        self, params: Params, seen: Tensor, dead: Tensor, error: Tensor, gradients: Params
     ) -> Tensor:
-        """AuxK, of the dead features' pre-activations; its gradients are added to those at hand."""
-        k = min(self.k_aux or target.shape[1] // 2, len(dead))
+        """AuxK; its gradients are added to those at hand."""
+        pre = torch.addmm(params["b_enc"][dead], seen, params["encoder"][dead].T)
+        k = min(self.k_aux or error.shape[1] // 2, len(dead))
         is_all = k == len(dead)
-        codes = Dense(pre.clamp_min(0)) if is_all else top_k(pre, k, k / len(dead) <= SPARSE)
-        decoder = params["decoder"][dead]
-        loss, g = squared(codes.decode(decoder) - target, self.alpha * share(target))
-        d_pre = codes.slopes(g, decoder) * (codes.values > 0)
-        gradients["decoder"].index_add_(0, dead, codes.outer(codes.values, g))
-        gradients["encoder"].index_add_(0, dead, codes.outer(d_pre, seen))
-        gradients["b_enc"].index_add_(0, dead, codes.total(d_pre))
-        return loss
+        codes = Dense(pre.clamp_min_(0)) if is_all else top_k(pre, k, k / len(dead) <= SPARSE)
+        decoder, weight = params["decoder"][dead], self.alpha * share(error)
+        off = codes.decode(decoder).add_(error)
+        for name, learned in _gradients(codes, decoder, seen, off, weight).items():
+            gradients[name].index_add_(0, dead, learned)
+        return weight * sum_of_squares(off)
+
+
+def _errors(parts: list[Part], wanted: Tensor) -> list[Tensor]:
+    """What each nested dictionary rebuilds, less what is wanted: [B, d_out] each."""
+    errors: list[Tensor] = []
+    for codes, decoder in parts:
+        made = codes.decode(decoder)
+        errors.append(made.add_(errors[-1]) if errors else made.sub_(wanted))
+    return errors
+
+
+def _nested(
+    parts: list[Part], seen: Tensor, errors: list[Tensor], weight: float
+) -> tuple[Tensor, Params]:
+    """The sum of the errors, and the gradients. A feature learns from the levels that hold it: from
+    its own to the last."""
+    slope = errors[-1]
+    learned: list[Params] = []
+    for level in reversed(range(len(parts))):
+        if level < len(parts) - 1:
+            slope = slope + errors[level]
+        learned.append(_gradients(*parts[level], seen, slope, weight))
+    return slope, learned[0] if len(learned) == 1 else _joined(learned[::-1])
+
+
+def _gradients(codes: Codes, decoder: Tensor, seen: Tensor, off: Tensor, weight: float) -> Params:
+    """Those of weight × Σ ‖f decoder - held constant‖², whose slope along what is decoded is
+    2 weight × off [B, d_out]; f the codes of what is seen."""
+    d_pre = where_on(codes.slopes(off, decoder).mul_(2 * weight), codes.values)
+    return {
+        "decoder": codes.outer(codes.values * (2 * weight), off),
+        "encoder": codes.outer(d_pre, seen),
+        "b_enc": codes.total(d_pre),
+    }
 
 
 @dataclass(frozen=True)
 class BatchTopK(TopK):
     name = "batch_topk"
 
-    def encode(self, params: Params, seen: Tensor, dead: Tensor, now: Now) -> tuple[Codes, Tensor]:
+    def encode(self, params: Params, seen: Tensor, now: Now) -> Codes:
         width = len(params["encoder"])
+        screen = screen_of(params, now.room)
+        if screen:
+            return batch_top_k(screen.of(seen), self.k, self._is_sparse(width), now.crew)
         pre = affine(params, seen, now.room("pre", seen, len(seen), width))
-        return batch_top_k(pre, self.k, self._is_sparse(width), now.crew), pre.index_select(1, dead)
+        return batch_top_k(Known(pre), self.k, self._is_sparse(width), now.crew)
 
     def held(self, codes: Codes, now: Now) -> Params:
         """The threshold: the mean of the smallest values of about the last tenth of the batches, a
