@@ -22,6 +22,9 @@ SHARED = ("batch", "buffer", "store", "objective", "workers")
 
 _RATE = 2e-4
 _RATE_WIDTH = 2**14
+_LONG, _SHORTEST = 5_000, 50
+"""Steps from which on Adam's rate does not depend on how many they are, and those up to which it
+no longer rises."""
 _DEAD_AFTER = 10_000_000
 _BUFFERED = 64
 
@@ -31,7 +34,8 @@ _COMMON: dict[str, Parameter] = {
         "numbers",
         None,
         "Adam's rate; 2e-4 at a width of 16,384 and as 1/sqrt(width), as dictionary_learning's "
-        "TopK trainer has it after Gao et al. 2024",
+        "TopK trainer has it after Gao et al. 2024; of fewer than 5,000 steps "
+        "sqrt(5,000 / steps) times as much, ten times at most",
         least=0,
     ),
     "seed": Parameter("ints", (0,), "of the first parameters, or a list", least=0),
@@ -278,7 +282,8 @@ def settled(options: dict[str, Any], tokens: int) -> dict[str, Any]:
     """Options with none left open."""
     found = dict(options)
     if found["lr"] is None:
-        found["lr"] = _RATE * (_RATE_WIDTH / found["width"]) ** 0.5
+        steps = min(max(tokens // found["batch"], _SHORTEST), _LONG)
+        found["lr"] = _RATE * (_RATE_WIDTH / found["width"] * _LONG / steps) ** 0.5
     if "dead_after" in found and found["dead_after"] is None:
         found["dead_after"] = min(_DEAD_AFTER, max(1, tokens // 10))
     if "alpha" in found and found["alpha"] is None:

@@ -19,6 +19,7 @@ from interp_dsl.dictionaries.architectures import (
     Sizes,
     TopK,
 )
+from interp_dsl.dictionaries.codes import Dense
 from interp_dsl.dictionaries.ends import Itself, Onto, loss_between, loss_through
 
 D, M, B, OUT = 7, 20, 12, 5
@@ -156,8 +157,22 @@ def test_the_threshold_is_a_moving_average() -> None:
     first = _loss(architecture, params, x, Now())
     second = _loss(architecture, params, 2 * x, Now(held=first.held))
     alone = _loss(architecture, params, 2 * x, Now())
-    mean = (first.held["threshold"] + alone.held["threshold"]) / 2
+    mean = (first.held["threshold"] + 10 * alone.held["threshold"]) / 11
     torch.testing.assert_close(second.held["threshold"], mean)
+
+
+def test_the_threshold_is_of_the_last_tenth_of_the_batches_and_of_a_hundred_at_most() -> None:
+    """A ramp's average lags by what it is averaged over."""
+    architecture, lag = BatchTopK(3), {}
+    held: Params = {}
+    for count in range(1, 3_001):
+        codes = Dense(torch.tensor([[float(count)]]))
+        held = architecture.held(codes, Now(held=held))
+        lag[count] = count - float(held["threshold"])
+    assert lag[1] == 0
+    for count in (100, 300, 500):
+        assert 0.05 * count < lag[count] < 0.15 * count
+    assert 90 < lag[2_500] < 110 and 90 < lag[3_000] < 110
 
 
 @pytest.mark.parametrize("sparse", [False, True])

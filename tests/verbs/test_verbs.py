@@ -30,6 +30,8 @@ from interp_dsl.plan.tasks import (
     Variant,
 )
 from interp_dsl.verbs import verbs
+from interp_dsl.verbs.dictionaries import ARCHITECTURES as DICTIONARIES
+from interp_dsl.verbs.dictionaries import settled
 from interp_dsl.verbs.directions import DIRECTIONS, PATHS
 from interp_dsl.verbs.estimates import ESTIMATES
 from interp_dsl.verbs.evidence import CIRCUIT, FINDINGS
@@ -312,3 +314,13 @@ def test_faithfulness_is_of_the_metric_that_drove_the_search() -> None:
     other = "step check = evaluate circuit on pairs measure faithfulness(logit_diff())"
     _, check = _searched(text + other)
     assert check.findings[0].metric.term == MetricCall("logit_diff")
+
+
+@pytest.mark.parametrize(
+    ("steps", "times"), [(40_000, 1), (5_000, 1), (1_250, 2), (200, 5), (50, 10), (1, 10)]
+)
+def test_a_short_fit_takes_a_larger_rate(steps: int, times: int) -> None:
+    options = {name: one.default for name, one in DICTIONARIES["topk"].parameters.items()}
+    given = options | {"width": 2**12, "batch": 8}
+    assert settled(given, 8 * steps)["lr"] == pytest.approx(times * 4e-4)
+    assert settled(given | {"lr": 1e-2}, 8 * steps)["lr"] == 1e-2

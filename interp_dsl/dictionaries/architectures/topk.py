@@ -37,8 +37,9 @@ from interp_dsl.dictionaries.selection import Known, largest
 ALPHA = 1 / 32
 Part = tuple[Codes, Tensor]
 """Some of the features, and their decoder."""
-_MEMORY = 100
-"""Batches that a threshold is averaged over."""
+_MEMORY, _PARTS = 100, 10
+"""Batches that a threshold is averaged over, and into how many such spans a shorter fit falls: over
+all of it, the average would lag behind what it follows."""
 
 
 @dataclass(frozen=True)
@@ -161,12 +162,13 @@ class BatchTopK(TopK):
         return batch_top_k(Known(pre), self.k, self._is_sparse(width), now.crew)
 
     def held(self, codes: Codes, now: Now) -> Params:
-        """The threshold: the mean of the smallest values so far, of about the last hundred
-        batches."""
+        """The threshold: the mean of the smallest values of about the last tenth of the batches, a
+        hundred at most."""
         on = now.crew.least(torch.where(codes.values > 0, codes.values, torch.inf).amin())
         count = now.held.get("batches", on.new_zeros(())) + 1
         old = now.held.get("threshold", torch.zeros_like(on))
-        threshold = old + (on - old) * (1 / count).clamp_min(1 / _MEMORY)
+        weight = (_PARTS / (count + _PARTS - 1)).clamp_min(1 / _MEMORY)
+        threshold = old + (on - old) * weight
         return {"threshold": torch.where(on.isfinite(), threshold, old), "batches": count}
 
     def thresholds(self, params: Params, held: Params) -> Tensor:
