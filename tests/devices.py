@@ -19,7 +19,7 @@ from interp_dsl.models.executor import Executor, Pass
 HAS_CUDA = torch.cuda.is_available()
 DEVICES = ["cpu", *([pytest.param("cuda", marks=pytest.mark.cuda)] if HAS_CUDA else [])]
 CPU = torch.device("cpu")
-ADDRESSES = ("reads", "rows", "changed")
+ADDRESSES = ("reads", "rows", "changed", "positions", "columns")
 _here = ["cpu"]
 
 E = TypeVar("E", bound=Executor)
@@ -47,7 +47,7 @@ def device(request: pytest.FixtureRequest) -> Any:
 def from_cpu(executor: E) -> E:
     """The executor, its passes taking tensors of the processor and giving them there. Addresses
     (what a pass reads and changes) stay there, as the executors want them."""
-    for name in ("forward", "remember", "resume"):
+    for name in ("forward", "remember", "resume", "room", "grow"):
         if executor.device != CPU and hasattr(executor, name):
             setattr(executor, name, _moving(getattr(executor, name), executor.device))
     return executor

@@ -45,10 +45,11 @@ def architectures(k: int) -> dict[str, Architecture]:
 
 def mixtures(rows: int, d: int, width: int, generator: torch.Generator) -> Tensor:
     """Sums [rows, d] of about 20 of `width` random directions, with magnitudes 0.5 to 1.5."""
-    known = torch.randn(width, d, generator=generator)
+    made = {"generator": generator, "device": generator.device}
+    known = torch.randn(width, d, **made)
     known /= known.norm(dim=1, keepdim=True)
-    on = torch.rand(rows, width, generator=generator) < 20 / width
-    return (on * (0.5 + torch.rand(rows, width, generator=generator))) @ known
+    on = torch.rand(rows, width, **made) < 20 / width
+    return (on * (0.5 + torch.rand(rows, width, **made))) @ known
 
 
 class Case:
@@ -84,10 +85,8 @@ def timed(work: Callable[[], Any], device: torch.device) -> float:
 
 def race(args: argparse.Namespace) -> dict[str, dict[str, float]]:
     device = torch.device(args.device)
-    generator = torch.Generator().manual_seed(0)
-    batches = [
-        mixtures(args.batch, args.d, args.width, generator).to(device) for _ in range(args.batches)
-    ]
+    generator = torch.Generator(device).manual_seed(0)
+    batches = [mixtures(args.batch, args.d, args.width, generator) for _ in range(args.batches)]
     weight = torch.randn(args.d, args.width, device=device)
     out = torch.empty(args.batch, args.width, device=device)
     chosen = {n: a for n, a in architectures(args.k).items() if n in args.only or not args.only}
@@ -133,14 +132,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--tf32", action="store_true", help="CUDA's products in TensorFloat-32")
     parser.add_argument("--only", nargs="*", default=[], metavar="ARCHITECTURE")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    torch.backends.cuda.matmul.allow_tf32 = args.tf32
     with torch.no_grad():
         found = race(args)
     about = f"{args.d} → {args.width}, k {args.k}, batch {args.batch}"
-    print(f"{about}; torch {torch.__version__}, {args.device}, {args.threads} thread(s), ", end="")
+    on = f"{args.device}{', tf32' * args.tf32}"
+    print(f"{about}; torch {torch.__version__}, {on}, {args.threads} thread(s), ", end="")
     print(f"{platform.processor() or platform.machine()}; medians of {args.rounds} rounds")
     columns = ["step ms", "product ms", "÷ product", "least", "most", "inputs/s"]
     print("  ".join(["architecture".ljust(22), *(c.rjust(10) for c in columns)]))

@@ -89,7 +89,9 @@ def test_captures_and_logits(name: str, record_property: Callable[[str, object],
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_double_precision_agrees_to_double_precision(name: str) -> None:
+def test_double_precision_agrees_to_double_precision(name: str, device: str) -> None:
+    if device == "cuda" and name == "rotary":
+        pytest.skip("TransformerLens takes a native model's cosines, float32, on the processor")
     reference = in_dtype(name, "float64")
     model = compiled_of(reference)
     assert gate.compare(model, reference).difference <= 1e-13

@@ -182,10 +182,12 @@ def test_rows_attend_one_after_another(
 
 @pytest.mark.parametrize("is_narrow", [False, True])
 def test_keys_of_many_rows_are_never_held_together(
-    is_narrow: bool, monkeypatch: pytest.MonkeyPatch
+    is_narrow: bool, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row that begins late holds little: nothing is as large as all rows' keys at all
     positions."""
+    if device != "cpu":
+        pytest.skip("counts what the processor's products hold")
     monkeypatch.setattr(starts, "JOINED", 1)
     model, length = compiled("gpt2"), 16
     memory = model.remember(prompts(model, N, length))

@@ -111,7 +111,7 @@ def scored(q: Tensor, k: Tensor, scale: float, seen: Tensor | None, cap: float |
 
 
 def bias(seen: Tensor, dtype: torch.dtype) -> Tensor:
-    """Added to scores. The least finite number, not -inf: a query that sees no key attends to all
-    alike, and nothing is NaN."""
+    """Added to scores. Finite, not -inf: a query that sees no key attends to all alike, and nothing
+    is NaN. Half the least number: kernels that take powers of 2 multiply it by log₂ e."""
     zero = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
-    return zero.masked_fill(~seen, torch.finfo(dtype).min)
+    return zero.masked_fill(~seen, torch.finfo(dtype).min / 2)
