@@ -15,6 +15,7 @@ from interp_dsl.circuits.absorbed import Source
 from interp_dsl.circuits.clean import Clean
 from interp_dsl.circuits.flow import Flow, Inputs, Update
 from interp_dsl.circuits.layer import Layer
+from interp_dsl.circuits.prompts import Prompts
 from interp_dsl.circuits.rows import index, picked
 from interp_dsl.models.graph import Bools, Ints
 
@@ -74,7 +75,8 @@ class Heads:
                 heads, which = states.touched[touched] % len(self._heads), states.which[touched]
                 x = h[mine[0] : mine[-1] + 1]
                 for part in _parts(channels[number]):
-                    new[part] = self._project(x, part, head_of[mine], inputs.narrow, flow)
+                    about = (part, head_of[mine], inputs.narrow, flow.clean.prompts)
+                    new[part] = self._project(x, *about)
                     state[PARTS.index(part), heads] = np.where(which < 0, -1, which - mine[0])
         if new:
             self._write_states(new, state, flow)
@@ -173,8 +175,10 @@ class Heads:
         """New queries, keys or values of normed inputs h [m or 1, K, B, T, D]. Of those absorbed,
         just a candidate accepted is projected."""
 
+        prompts = flow.clean.prompts  # a flow that held itself would outlive its batch
+
         def project(h: Tensor) -> Tensor:
-            return self._project(h, part, heads, is_narrow, flow)
+            return self._project(h, part, heads, is_narrow, prompts)
 
         is_input = flow.given is not None and part in self._absorbed
         x = h if is_input else project(h)
@@ -207,8 +211,10 @@ class Heads:
 
     # ---- both
 
-    def _project(self, h: Tensor, part: str, heads: Ints, is_narrow: bool, flow: Flow) -> Tensor:
-        prompts, narrow = flow.clean.prompts, self.narrow and part == "q"
+    def _project(
+        self, h: Tensor, part: str, heads: Ints, is_narrow: bool, prompts: Prompts
+    ) -> Tensor:
+        narrow = self.narrow and part == "q"
         if narrow and not is_narrow:
             h = prompts.narrowed(h)
         return self.layer.project(h, part, prompts.positions(narrow), self._heads[heads])
