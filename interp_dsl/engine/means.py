@@ -198,5 +198,6 @@ def _group_means(x: Tensor, groups: Tensor, n: int) -> Tensor:
     """Means of x [m, …] by group, [n, …]; summed in float32."""
     groups = moved(groups, x.device)
     sums = torch.zeros((n, *x.shape[1:]), device=x.device).index_add_(0, groups, x.float())
-    counts = torch.bincount(groups, minlength=n).clamp(min=1)
+    counts = torch.zeros(n, device=x.device).index_add_(0, groups, torch.ones_like(groups).float())
+    counts = counts.clamp(min=1)
     return (sums / counts.view(-1, *[1] * (x.dim() - 1))).to(x.dtype)

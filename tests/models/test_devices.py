@@ -153,7 +153,7 @@ def test_a_run_with_a_device_map(tmp_path: Path) -> None:
 @pytest.mark.cuda
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
 @pytest.mark.parametrize("name", MODULES)
-def test_a_split_model_gives_what_the_whole_one_gives(self, name: str) -> None:
+def test_a_split_model_gives_what_the_whole_one_gives(name: str) -> None:
     model, plain = from_cpu(load(spread(name, split(name)))), executor(name)
     assert isinstance(model, HookedExecutor)
     assert model.devices == (torch.device("cuda:0"), torch.device("cuda:1"))

@@ -188,10 +188,10 @@ def test_metrics_are_measured_in_float32(dtype: str, tmp_path: Path) -> None:
 
 
 @needs_cuda
-def test_tf32_rounds_and_float32_does_not(self) -> None:
+def test_tf32_rounds_and_float32_does_not() -> None:
     """Products of a few hundred terms: TF32 keeps 10 bits, float32 23."""
     models = {d: load({**CHECKPOINT, "dtype": d}, "cuda") for d in DTYPES}
-    tokens = prompts(models["float32"], 8, 16)
+    tokens = prompts(models["float32"], 8, 16).cuda()
     exact = models["float64"].forward(tokens, None).logits.double()
     torch.set_float32_matmul_precision("high")
 
@@ -204,9 +204,9 @@ def test_tf32_rounds_and_float32_does_not(self) -> None:
 
 @needs_cuda
 @pytest.mark.parametrize("spec", [NATIVE, CHECKPOINT], ids=["native", "checkpoint"])
-def test_the_compiled_forward_passes_its_gate_in_tf32(self, spec: dict[str, str]) -> None:
+def test_the_compiled_forward_passes_its_gate_in_tf32(spec: dict[str, str]) -> None:
     model = load({**spec, "dtype": "tf32"}, "cuda", executor="compiled")
     reference = load({**spec, "dtype": "tf32"}, "cuda", executor="hooked")
     assert gate.compare(model, reference).passed
-    tokens = prompts(model, 2, 6)
+    tokens = prompts(model, 2, 6).cuda()
     reference.forward(tokens, None, sites=sites_of(reference))  # heads add up within TF32

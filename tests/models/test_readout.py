@@ -52,7 +52,8 @@ def _whole(name: str, target: Target, direction: Tensor) -> tuple[Tensor, Tensor
         edits.append(_as_set(mlp, plain.sites[mlp]))
     changed = model.forward(tokens, None, edits, [end])
     description = model.model.description
-    nothing = model.model.logits(torch.zeros_like(plain.sites[end][:1, :1, 0]))
+    d_model = plain.sites[end].shape[-1]
+    nothing = model.model.logits(torch.zeros(1, 1, d_model, device=model.device)).cpu()
     cap = description.logit_cap
 
     def scaled(logits: Tensor, x: Tensor) -> Tensor:
@@ -82,7 +83,7 @@ def test_logits_of_a_direction_are_those_of_a_real_change(name: str, kind: str) 
     direction = torch.randn(size, generator=torch.Generator().manual_seed(0)).to(model.device)
     before, after = _whole(name, target, direction)
     found = ReadOut(model).logits(target, direction[None])[0]
-    change = after - before
+    change = (after - before).to(model.device)
     expected = change - change.mean(-1, keepdim=True)
     torch.testing.assert_close(expected, found.expand_as(expected), rtol=2e-3, atol=2e-3)
 

@@ -26,6 +26,7 @@ ADDRESSES = {
     "interp_dsl.engine.edits:Editor.edits": "numbers made addresses",
     "interp_dsl.engine.packed:Packed.rows": "numbers made addresses",
     "interp_dsl.engine.forwards:Bench.first_read": "the first position that is read",
+    "interp_dsl.models.edits:_block": "whether all rows change the same neighbours",
     "interp_dsl.models.edits:apply": "whether any entry is padding",
     "interp_dsl.models.edits:flat": "which entries are no padding",
     "interp_dsl.models.compiled.taps:in_window": "which entries lie in what is computed",
