@@ -28,7 +28,8 @@ from interp_dsl.circuits.rules import PRESETS, Rules
 from interp_dsl.circuits.suffix import Suffix
 from interp_dsl.models.graph import Bools, Ints
 from interp_dsl.models.paths import reaching
-from interp_dsl.plan.memory import TOGETHER
+from interp_dsl.models.room import is_out_of_memory
+from interp_dsl.plan.memory import tested_at_once
 
 Number = TypeVar("Number", float, Floats)
 
@@ -94,7 +95,9 @@ class _Search:
         self.circuit = blank(threshold, self.order, self.graph.n_edges)
         self.score = 0.0
         model = clean.forward.model
-        self._batch = rules.batch or _suitable(clean)
+        self._batch = rules.batch or tested_at_once(
+            clean.tokens.numel() * clean.forward.graph.shape.d_model, clean.tokens.device.type
+        )
         self._close = 32 * torch.finfo(model.dtype).eps if rules.close is None else rules.close
         self._stages = stages(self.graph)
         self._marks = marks(self.graph, self.order)
@@ -205,7 +208,13 @@ class _Search:
         is_alone = (receivers == receivers[guesses.argmax()]) | ~np.logical_or.accumulate(guesses)
         edges, guesses = edges[: _run(is_alone)], guesses[: _run(is_alone)]
         before = np.tril(np.tile(guesses, (len(edges), 1)), -1)
-        scores = suffix.test(self._candidates(edges, before | np.eye(len(edges), dtype=bool)))
+        try:
+            scores = suffix.test(self._candidates(edges, before | np.eye(len(edges), dtype=bool)))
+        except (RuntimeError, MemoryError) as error:
+            if len(edges) == 1 or not is_out_of_memory(error):
+                raise
+            self._batch = len(edges) // 2
+            return 0
         self.circuit.tests += len(edges)
         accepted, judged, start = -1, 0, self.score
         for edge, guess in zip(edges.tolist(), guesses, strict=True):
@@ -271,14 +280,6 @@ class _Search:
 
     def _is_close(self, margin: Floats | float, score: Floats | float) -> Bools | bool:
         return np.abs(margin) < self._close * np.maximum(1.0, np.abs(score))
-
-
-def _suitable(clean: Clean) -> int:
-    """Guesses that fail cost work. On a CPU they pay where passes are so small that most of their
-    time goes into starting operations, elsewhere until the device is busy."""
-    size = clean.tokens.numel() * clean.forward.graph.shape.d_model
-    most, numbers = (16, TOGETHER) if clean.tokens.device.type == "cpu" else (32, 2**26)
-    return max(1, min(most, numbers // size))
 
 
 def _run(flags: Bools) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.models.room import is_out_of_memory
 
 TOKENS = 16_384
 """Tokens of a batch where the plan names no size."""
@@ -37,14 +38,6 @@ def in_batches(
         else:
             start = stop
     return size
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out."""
-    told = str(error).lower()
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
-        words in told for words in ("out of memory", "can't allocate memory")
-    )
 
 
 def too_many(n: int) -> InterpError:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from interp_dsl.engine.batches import is_out_of_memory, too_many
+from interp_dsl.engine.batches import too_many
 from interp_dsl.engine.by_edge import kept_of
 from interp_dsl.engine.edges import EdgeBench
 from interp_dsl.engine.evidence import FUNCTIONS, SHARED, Case, Columns
@@ -16,6 +16,7 @@ from interp_dsl.engine.measured import Measured, measured
 from interp_dsl.engine.scores import Scored, check_finite
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.precision import float32_products
+from interp_dsl.models.room import is_out_of_memory
 from interp_dsl.plan.tasks import EvaluateCircuit
 from interp_dsl.runs.circuit import Circuit
 from interp_dsl.runs.schema import score_table

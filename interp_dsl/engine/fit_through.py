@@ -18,12 +18,12 @@ from torch import Tensor
 
 from interp_dsl.dictionaries.measures import divergences, losses
 from interp_dsl.dictionaries.training import Figures, Trainer
-from interp_dsl.engine.batches import is_out_of_memory
 from interp_dsl.engine.fitting import Fitting, Turn, read_and_rebuilt
 from interp_dsl.engine.harvest import Block, Harvest
 from interp_dsl.engine.splice import spliced
 from interp_dsl.engine.state import canonical
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.models.room import is_out_of_memory
 from interp_dsl.plan.dictionaries import Fit, Fitted
 from interp_dsl.plan.places import Site
 

@@ -13,7 +13,7 @@ import torch
 
 from interp_dsl.circuits.progress import Progress
 from interp_dsl.circuits.setting import Floats
-from interp_dsl.engine.batches import is_out_of_memory, too_many
+from interp_dsl.engine.batches import too_many
 from interp_dsl.engine.edge_places import places_of
 from interp_dsl.engine.edges import EdgeBench
 from interp_dsl.engine.measured import circuits_measured
@@ -24,6 +24,7 @@ from interp_dsl.engine.taken_up import Saved
 from interp_dsl.engine.time_left import TimeLeft
 from interp_dsl.models.graph import Bools, Edge, Graph
 from interp_dsl.models.precision import float32_products
+from interp_dsl.models.room import is_out_of_memory
 from interp_dsl.models.routes import Routes
 from interp_dsl.plan.metrics import good
 from interp_dsl.plan.places import Positions

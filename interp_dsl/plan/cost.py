@@ -22,6 +22,7 @@ from interp_dsl.plan.algebra import (
     Units,
 )
 from interp_dsl.plan.curves import closer
+from interp_dsl.plan.device import expected
 from interp_dsl.plan.memory import batch_bytes, joined_bytes, remembered_bytes, site_bytes
 from interp_dsl.plan.metrics import METRICS, calls
 from interp_dsl.plan.places import Point, Positions, Site, Unit
@@ -77,12 +78,13 @@ Measuring = Sweep | Evaluate | Search | EvaluateCircuit | Attribution | Factor |
 @dataclass(frozen=True)
 class Sizes:
     """Sizes by task id; which models run by hooks; where metrics of other runs read a run's
-    logits."""
+    logits; the kind of device."""
 
     models: dict[str, ModelSize]
     data: dict[str, DataSize]
     hooked: frozenset[str]
     compared: dict[Run, Ats]
+    device: str
 
     def of(self, run: Run) -> tuple[ModelSize, DataSize] | None:
         """The sizes of a run's model and data, None unless both are known."""
@@ -136,6 +138,7 @@ def sizes(plan: Plan) -> Sizes:
         {t.id: t.size for t in plan.tasks if isinstance(t, BuildData) and t.size},
         frozenset(t.id for t in loads if t.spec.get("executor") == "hooked"),
         compared,
+        expected(plan.device).kind,
     )
 
 

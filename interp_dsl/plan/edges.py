@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from interp_dsl.plan.algebra import Explicit, Run, Source
 from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, whole
-from interp_dsl.plan.memory import BYTES, TOGETHER, edge_token_bytes, token_bytes
+from interp_dsl.plan.memory import BYTES, edge_token_bytes, tested_at_once, token_bytes
 from interp_dsl.plan.places import ALL, Unit
 from interp_dsl.plan.rewrite import parts
 from interp_dsl.plan.starts import WHOLE, Start, edge_layer, fitting
@@ -62,7 +62,7 @@ def _edges_cost(task: Search | EvaluateCircuit, known: Sizes) -> Cost:
     work = _tests(task, model, data)
     rows = data.n * sum(task.counts) * max(1, len(task.thresholds))
     tests = Cost(rows, rows * data.width, work.flops(model), is_bound=True)
-    return replace(before + tests, peak=_searched(model, data))
+    return replace(before + tests, peak=_searched(model, data, known.device))
 
 
 def edge_sweep_cost(task: Sweep, units: Sequence[Unit], known: Sizes) -> Cost:
@@ -180,12 +180,11 @@ def _masked(task: Search | EvaluateCircuit, circuits: int, known: Sizes) -> Cost
     return replace(cost, flops=flops, peak=_held(model, data), is_bound=True)
 
 
-def _searched(model: ModelSize, data: DataSize) -> int:
+def _searched(model: ModelSize, data: DataSize, device: str) -> int:
     """The most that a search from edge to edge holds, every node alive and needed at all positions:
     of the clean run what senders write, how the source differs and the streams that are read; of
     the accepted state what each receiver reads, what heads make of it and what senders write; the
-    same of the candidates that are tested at once, and how what they write differs, twice. On a
-    processor as many are tested as have `TOGETHER` numbers, at least one."""
+    same of the candidates that are tested at once, and how what they write differs, twice."""
     heads, layers = model.n_heads, model.n_layers
     senders, receivers = 1 + layers * (heads + 1), layers * (3 * heads + 1) + 1
     attention = 3 * layers * heads * model.d_head // model.d_model
@@ -193,7 +192,7 @@ def _searched(model: ModelSize, data: DataSize) -> int:
     one = data.n * data.width * model.d_model
     state = 2 * senders + streams + receivers + attention + senders
     tested = receivers + attention + 3 * senders
-    return BYTES * (state * one + tested * max(one, TOGETHER))
+    return BYTES * one * (state + tested * tested_at_once(one, device))
 
 
 def _held(model: ModelSize, data: DataSize) -> int:

@@ -10,9 +10,14 @@ from interp_dsl.plan.tasks import DataSize, ModelSize
 from interp_dsl.plan.work import Reads
 
 BYTES = 4
-TOGETHER = 2**20
-"""Numbers of a tensor that holds all candidates which a search of edges tests at once on a
-processor, where one has fewer."""
+
+
+def tested_at_once(one: int, device: str) -> int:
+    """How many candidates a search of edges tests at once, of which a node has `one` numbers each.
+    Guesses that fail cost work: on a processor they pay where passes are so small that most of
+    their time goes into starting operations, elsewhere until the device is busy."""
+    most, numbers = (16, 2**20) if device == "cpu" else (32, 2**26)
+    return max(1, min(most, numbers // one))
 
 
 SLOPED = 4_096

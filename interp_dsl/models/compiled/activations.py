@@ -1,4 +1,4 @@
-"""Activation functions. Without gradients on a processor they work in place on pieces that stay in
+"""Activation functions. Without gradients they work in place; on a processor on pieces that stay in
 its cache: one long pass over memory instead of several."""
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 def activated(x: Tensor, name: str, bias: Tensor | None) -> Tensor:
     """The activation `name` of x + bias, x [..., width], bias [width]. May overwrite x."""
     function = ACTIVATIONS[name]
-    if torch.is_grad_enabled() or x.device.type != "cpu" or not x.is_contiguous():
+    if torch.is_grad_enabled() or not x.is_contiguous():
         return function(x if bias is None else x + bias)
+    if x.device.type != "cpu":
+        return _WHOLE.get(name, function)(x if bias is None else x.add_(bias))
     in_place = _IN_PLACE.get(name)
     rows = x.view(-1, x.shape[-1])
     for piece in torch.split(rows, max(1, PIECE // x.shape[-1])):
@@ -64,6 +66,16 @@ def _tanh_gelu_(x: Tensor) -> None:
     x.mul_(slope.mul_(x).sigmoid_())
 
 
+_tanh_gelu_whole = partial(torch.ops.aten.gelu_.default, approximate="tanh")
+_WHOLE: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu_,
+    "gelu": torch.ops.aten.gelu_.default,
+    "gelu_new": _tanh_gelu_whole,
+    "gelu_pytorch_tanh": _tanh_gelu_whole,
+    "silu": partial(functional.silu, inplace=True),
+    "swish": partial(functional.silu, inplace=True),
+}
+"""In place in one operation, as devices other than a processor want it."""
 _IN_PLACE: Mapping[str, Callable[[Tensor], object]] = {
     "relu": torch.relu_,
     "gelu_new": _tanh_gelu_,

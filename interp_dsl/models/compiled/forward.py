@@ -89,13 +89,14 @@ class Compiled:
         description = self.description
         assert block.ln2 is not None and block.w_in is not None
         h = self.normed(x, block.ln2, description.norm)
-        h = self.product(WIDEST, h, block.w_in, None, rooms)
+        apart = rooms is not None and x.device.type == "cpu"  # there the activation adds the bias
+        h = self.product(WIDEST, h, block.w_in, None if apart else block.b_in, rooms)
+        bias = block.b_in if apart else None
         if description.shape.gated:
-            h = h if block.b_in is None else h + block.b_in
-            gate, linear = h.chunk(2, -1)
+            gate, linear = (h if bias is None else h + bias).chunk(2, -1)
             h = activated(gate, description.activation, None) * linear
         else:
-            h = activated(h, description.activation, block.b_in)
+            h = activated(h, description.activation, bias)
         return h if block.mid_norm is None else self.normed(h, block.mid_norm, "LN")
 
     def logits(
