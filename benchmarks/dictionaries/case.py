@@ -25,7 +25,7 @@ COEFFICIENTS = {
     "relu": {
         "sae_lens": (1.0, 2.5, 6.0),
         "dictionary_learning": (0.044, 0.11, 0.27),
-        "interp": (0.002, 0.005, 0.012),
+        "interp": (1.0, 2.0, 4.0),
     },
     "jumprelu": {
         "sae_lens": (2.0, 6.0, 18.0),

@@ -110,12 +110,12 @@ ARCHITECTURES: dict[str, Function] = {
     for f in (
         _function(
             "relu",
-            "ReLU and an L1 penalty. norm=unit: Bricken et al. 2023; norm=weighted: L1 weighted by "
-            "the decoder's norms, Anthropic's update of April 2024.",
+            "ReLU and an L1 penalty, weighted by the decoder's norms (Anthropic's update of April "
+            "2024); norm=unit: decoder rows of length 1, Bricken et al. 2023.",
             {
                 "l1": Parameter("numbers", doc="the penalty's coefficient, or a list", least=0),
                 "norm": Parameter(
-                    "word", "unit", "how decoder norms are dealt with", ("unit", "weighted")
+                    "word", "weighted", "how decoder norms are dealt with", ("unit", "weighted")
                 ),
                 "resample": Parameter(
                     "ints", (), "training steps at which dead features are resampled", least=1

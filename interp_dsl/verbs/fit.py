@@ -114,7 +114,7 @@ def _check_options(call: Call, checks: Checks, options: dict[str, Any], tokens: 
             "E306",
             "features are resampled where decoder norms are 1",
             span,
-            help="leave out `resample`, or say norm=unit",
+            help="say norm=unit with `resample`, or leave it out",
         )
 
 
@@ -210,7 +210,7 @@ def _check_ends(call: Call, checks: Checks, options: dict[str, Any], ends: Betwe
             "E306",
             "a crosscoder's L1 is weighted by the lengths of its decoders",
             span,
-            help="say norm=weighted (Lindsey et al. 2024)",
+            help="leave out norm=unit (Lindsey et al. 2024)",
         )
 
 

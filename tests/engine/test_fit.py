@@ -87,7 +87,7 @@ def test_a_fit_is_a_plain_loop_over_shuffled_activations(tmp_path: Path) -> None
     x = torch.stack(stream[:400])
     scale = float(x.shape[1] ** 0.5 / x.norm(dim=1).mean())
     settings = Settings(24, 1e-2, dead_after=40, scale=scale)
-    trainer = Trainer(Relu(0.05), settings, Schedule(50), x)
+    trainer = Trainer(Relu(0.05, "weighted"), settings, Schedule(50), x)
     for block in range(10):
         order = np.random.default_rng((0, 1, block)).permutation(40)
         for batch in x[40 * block :][torch.from_numpy(order)].split(8):
@@ -140,7 +140,7 @@ def test_a_batch_that_was_too_large_leaves_no_trace(tmp_path: Path) -> None:
     assert notes == ["out of memory at 7 rows a batch; going on with 3"]
 
 
-RESAMPLED = _one("relu", l1=1.0, resample=(12, 30), window=3, lr=0.1)
+RESAMPLED = _one("relu", l1=1.0, norm="unit", resample=(12, 30), window=3, lr=0.1)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_resampling_is_said_and_changes_what_is_learned(tmp_path: Path) -> None:
     notes = [e["text"] for e in folder.events() if "resampled" in e.get("text", "")]
     assert [n.split(" at ")[1] for n in notes] == ["step 12", "step 30"]
     assert not notes[0].startswith("sae: 0 ")
-    before = _fit(_plan(_one("relu", l1=1.0, lr=0.1)), tmp_path / "plain")
+    before = _fit(_plan(_one("relu", l1=1.0, norm="unit", lr=0.1)), tmp_path / "plain")
     table, plain = folder.read_table("sae"), before.read_table("sae")
     assert table["loss"][:12].equals(plain["loss"][:12])
     assert table["loss"][12] != plain["loss"][12]
