@@ -80,7 +80,8 @@ def test_the_plan_tells_both_ends() -> None:
         ("fit topk(width=64, k=8) on L0.mlp_in to L0.mlp[3] of text until tokens=9k", "E306"),
         ("fit topk(width=64, k=8) on together(L0.mlp, L0.mlp_in), L0.mlp of text until tokens=9k",
          "E306"),
-        ("fit relu(width=64, l1=1, norm=unit, resample=5) on L0.mlp_in to L0.mlp of text until tokens=9k",
+        ("fit relu(width=64, l1=1, norm=unit, resample=5) on L0.mlp_in to L0.mlp of text "
+         "until tokens=9k",
          "E306"),
         ("fit topk(width=64, k=8) on L0.mlp_in to L3.mlp of text until tokens=9k", "E201"),
         ("relate cross, cross on text by similarity()", "E306"),
