@@ -89,9 +89,10 @@ class Compiled:
         description = self.description
         assert block.ln2 is not None and block.w_in is not None
         h = self.normed(x, block.ln2, description.norm)
-        apart = rooms is not None and x.device.type == "cpu"  # there the activation adds the bias
-        h = self.product(WIDEST, h, block.w_in, None if apart else block.b_in, rooms)
-        bias = block.b_in if apart else None
+        bias = block.b_in
+        joins = x.device.type != "cpu" and bias is not None and bias.dim() == 1
+        h = self.product(WIDEST, h, block.w_in, bias if joins else None, rooms)
+        bias = None if joins else bias  # the activation adds it, in the processor's cache
         if description.shape.gated:
             gate, linear = (h if bias is None else h + bias).chunk(2, -1)
             h = activated(gate, description.activation, None) * linear
