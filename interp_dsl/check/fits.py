@@ -31,7 +31,11 @@ def method(expr: Expr, scope: Scope) -> FitTerm:
 
 def reading(expr: Expr, scope: Scope) -> ReadingTerm:
     """A way to look at features: `examples(top=10)`."""
-    if not isinstance(expr, Call) or expr.function not in READINGS:
+    if not isinstance(expr, Call):
         known = ", ".join(f"{name}()" for name in READINGS)
         raise scope.reject("E300", "a way to look at features is wanted", expr.span, help=known)
+    if expr.function not in READINGS:
+        raise scope.unknown_function(
+            expr.function, expr.name_span, "a way to look at features", list(READINGS)
+        )
     return ReadingTerm(expr.function, arguments(expr, READINGS[expr.function], scope))

@@ -60,17 +60,22 @@ def _through_model(task: Fit, prompts: int, known: Sizes) -> Cost:
 
 
 def fit_plain(task: Fit, known: Sizes) -> Cost:
-    """A plain loop: for each dictionary a whole pass of its own, and the same training."""
-    model = known.models.get(task.run.model)
+    """A plain loop: for each dictionary a whole pass of its own of every model that it reads, and
+    the same training."""
+    models = [known.models.get(run.model) for run in task.runs]
     found = fit_cost(task, known)
-    if model is None or found.passes is None or task.width is None:
+    if found.passes is None or task.width is None:
         return UNKNOWN
-    last = (Site("resid_post", model.n_layers - 1),)
-    one = stopped(last, model, _prompts(task), task.width, task.batch)
-    unembedding = 2.0 * (one.tokens or 0) * model.d_model * model.d_vocab
-    training = sum(step_flops(d, task.inputs) for d in task.dictionaries) * task.steps
-    times = len(task.dictionaries)
-    return Cost(_prompts(task) * times, flops=((one.flops or 0) + unembedding) * times + training)
+    prompts, times = _prompts(task), len(task.dictionaries)
+    flops = sum(step_flops(d, task.inputs) for d in task.dictionaries) * task.steps
+    for model in models:
+        if model is None:
+            return UNKNOWN
+        last = (Site("resid_post", model.n_layers - 1),)
+        one = stopped(last, model, prompts, task.width, task.batch)
+        unembedding = 2.0 * (one.tokens or 0) * model.d_model * model.d_vocab
+        flops += ((one.flops or 0) + unembedding) * times
+    return Cost(prompts * times * len(models), flops=flops)
 
 
 def _prompts(task: Fit) -> int:

@@ -14,6 +14,9 @@ from interp_dsl.plan.algebra import (
 )
 from interp_dsl.plan.tasks import CircuitOf
 
+PAIRED = ("clean", "corrupt")
+"""Sides that are named behind their data."""
+
 
 def written_source(source: Source) -> str:
     """A source: `ioi.corrupt`, `zero`, `mean(ioi.clean)`. ValueError for one that no edge has."""
@@ -39,9 +42,9 @@ def written_ranking(by: ScoreOf | CircuitOf) -> str:
 
 
 def written_side(run: Run) -> str:
-    """The side of a run, of data with one side its name."""
+    """The side of a run; of data without pairs its name."""
     name = run.data.removeprefix("data:").partition("@")[0]
-    return name if run.side == name else f"{name}.{run.side}"
+    return f"{name}.{run.side}" if run.side in PAIRED else name
 
 
 def quantity(value: float) -> str:

@@ -10,6 +10,7 @@ from itertools import chain, count
 from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.circuits import Estimated
 from interp_dsl.plan.tasks import BuildData, Evaluate, KeepPairs, Plan, Record, Sweep, Task
+from interp_dsl.plan.written import PAIRED
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.names import is_safe
 from interp_dsl.runs.prompts import Prompt, pair_names, read_pairs, recordings, vocabulary
@@ -118,7 +119,7 @@ def measured(folder: RunFolder, metric: str) -> str:
 def side_name(plan: Plan, run: Run) -> str:
     """A run's side as the language writes it."""
     data = _written(plan, run)
-    return f"{data}.{run.side}" if run.side in ("clean", "corrupt") else data
+    return f"{data}.{run.side}" if run.side in PAIRED else data
 
 
 def _written(plan: Plan, run: Run) -> str:

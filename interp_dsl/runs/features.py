@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.dictionaries import Fit, Inspect, InspectWeights
 from interp_dsl.plan.tasks import Plan
+from interp_dsl.plan.written import written_side
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.training import dictionary_name, step_of
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 TOKENS = 3
 """Tokens that a row names a feature by."""
-SIDES = ("clean", "corrupt")
 KINDS = {
     "examples": "examples",
     "density": "densities",
@@ -72,24 +71,18 @@ def dictionaries(plan: Plan, folder: RunFolder) -> list[Read]:
         if isinstance(task, Fit):
             for one in task.dictionaries:
                 name = dictionary_name(task.step, one.label)
-                found[name] = Read(name, data_name(task.run))
+                found[name] = Read(name, written_side(task.run))
         elif isinstance(task, Inspect | InspectWeights):
             name = dictionary_name(task.of.step, task.of.fitted[0].label)
             read = found.get(name, Read(name, ""))
             if isinstance(task, Inspect):
-                read = replace(read, data=data_name(task.run))
+                read = replace(read, data=written_side(task.run))
             if folder.has_table(task.step):
                 kind = KINDS[task.method]
                 held = {kind: (*read.steps[kind], task.step)}
                 read = replace(read, **held)  # type: ignore[arg-type]
             found[name] = read
     return list(found.values())
-
-
-def data_name(run: Run) -> str:
-    """The data of a run as the language writes it."""
-    data = run.data.removeprefix("data:")
-    return f"{data}.{run.side}" if run.side in SIDES else data
 
 
 def feature_units(dictionary: str, features: Iterable[int]) -> str:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from interp_dsl.plan.dictionaries import Fitted, Inspect
 from interp_dsl.plan.tasks import LoadModel
-from interp_dsl.runs.features import Ends, Read, data_name, dictionaries, ends
+from interp_dsl.plan.written import written_side
+from interp_dsl.runs.features import Ends, Read, dictionaries, ends
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.prompts import vocabulary
 from interp_dsl.runs.training import step_of
@@ -87,7 +88,7 @@ def _recorded(folder: RunFolder, read: Read, task: Inspect) -> Recorded:
     about = folder.manifest.get("data", {}).get(task.run.data.removeprefix("data:"), {})
     return Recorded(
         read.name,
-        data_name(task.run),
+        written_side(task.run),
         int(about.get("n", 0)),
         task.width or 0,
         {what: folder.read_table(s) for what, s in last.items()},

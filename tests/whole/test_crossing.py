@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -11,8 +12,12 @@ import interp_dsl
 from interp_dsl.check import check_source, plan_experiment
 from interp_dsl.cli.app import main
 from interp_dsl.language.source import Source
+from interp_dsl.plan.cost import sizes
+from interp_dsl.plan.dictionaries import Fit
 from interp_dsl.plan.explain import explain
+from interp_dsl.plan.training import fit_plain
 from interp_dsl.runs.feature_effects import elsewhere
+from interp_dsl.runs.features import dictionaries
 
 HEAD = """model early = bundled("induction-2l", step=200)
 model late  = bundled("induction-2l")
@@ -24,7 +29,7 @@ TEXT = f"""{HEAD}
 step diff = fit batch_topk(width=64, k=[4, 8], batch=128, lr=1e-2) on {BOTH}
             of seqs.clean until tokens=16k
 step same = fit batch_topk(width=64, k=8, batch=128, lr=1e-2)
-            on together(late.L1.resid_post, "") of seqs.clean until tokens=16k
+            on late.L1.resid_post of seqs.clean until tokens=16k
 step judged = evaluate diff on held.clean
               measure l0(), fvu(), loss_recovered(), exclusive(least=0.7)
 step sides = inspect features(diff[k=8]) by norms()
@@ -33,7 +38,7 @@ step often = inspect features(diff[k=8]) by density() on held.clean
 expect judged[model=late, k=8].fvu.value < judged[model=late, k=4].fvu.value
 expect judged[model=late, k=8].loss_recovered.value > 0.7
 expect judged[k=4].l0.value < 8
-""".replace('on together(late.L1.resid_post, "")', "on late.L1.resid_post")
+"""
 
 
 def test_two_steps_of_a_training_are_compared(
@@ -57,6 +62,8 @@ def test_two_steps_of_a_training_are_compared(
     share = norms.filter(feature=3)["relative_norm"].to_list()
     wanted = f"early.L1.resid_post {share[0]:.0%} · late.L1.resid_post {share[1]:.0%}"
     assert told == [f"sides: {wanted}"]
+    for read in dictionaries(run.folder.read_plan(), run.folder):
+        assert not check_source(Source(f"{TEXT}{read.remedy('cofiring')}\n")).diagnostics
 
     assert main(["show", str(run.folder.path), "sides"]) == 0
     shown = capsys.readouterr().out
@@ -89,7 +96,11 @@ def test_taken_over_where_nothing_has_changed(tmp_path: Path) -> None:
 def test_the_plan_tells_both_models() -> None:
     experiment = check_source(Source(TEXT)).experiment
     assert experiment is not None
-    told = explain(plan_experiment(experiment, "cpu"))
+    plan = plan_experiment(experiment, "cpu")
+    told = explain(plan)
+    fit = next(task for task in plan.tasks if isinstance(task, Fit))
+    both, one = (fit_plain(t, sizes(plan)) for t in (fit, replace(fit, beside=())))
+    assert both.passes == 2 * (one.passes or 0) > 0
     assert "on seqs@early.clean and seqs@late.clean: one pass of each model, which ends" in told
     assert f"{BOTH}: 128 → 64, batch_topk(k=4" in told
     assert "on held@early.clean and held@late.clean: l0, fvu, loss_recovered, exclusive" in told
