@@ -33,7 +33,7 @@ DEAD = 0.05
 
 def architectures(k: int) -> dict[str, Architecture]:
     return {
-        "relu": Relu(1e-3),
+        "relu": Relu(1e-3, "unit"),
         "relu, weighted": Relu(1e-1, "weighted"),
         "topk": TopK(k),
         "batch_topk": BatchTopK(k),

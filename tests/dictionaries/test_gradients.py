@@ -80,7 +80,7 @@ def test_relu_with_unit_norms() -> None:
         f = _pre(p, x).relu()
         return _squares(p, f, x).mean() + 0.03 * f.sum(1).mean()
 
-    _compare(Relu(0.03), plain)
+    _compare(Relu(0.03, "unit"), plain)
 
 
 def test_relu_with_weighted_norms_and_a_coefficient_that_warms_up() -> None:
@@ -315,7 +315,7 @@ def _nest(p: Params, pre: Tensor) -> Tensor:
 
 TRANSCODERS: dict[str, tuple[Architecture, Plain]] = {
     "relu": (
-        Relu(0.03),
+        Relu(0.03, "unit"),
         lambda p, pre: _off(p, pre.relu()).mean() + 0.03 * pre.relu().sum(1).mean(),
     ),
     "weighted": (
@@ -355,7 +355,7 @@ def test_a_crosscoder_pays_for_the_sum_of_its_decoders_lengths() -> None:
 
 
 THROUGH: dict[str, tuple[Architecture, Callable[[Tensor], Tensor], Callable[..., Tensor]]] = {
-    "relu": (Relu(0.03), lambda pre: pre.relu(), lambda p, f: 0.03 * f.sum(1).mean()),
+    "relu": (Relu(0.03, "unit"), lambda pre: pre.relu(), lambda p, f: 0.03 * f.sum(1).mean()),
     "weighted": (
         Relu(0.3, "weighted"),
         lambda pre: pre.relu(),

@@ -13,7 +13,7 @@ def test_only_dead_features_change() -> None:
     generator = torch.Generator().manual_seed(0)
     known = features(12, 8)
     trainer = Trainer(
-        Relu(0.01), Settings(20, 1e-2), Schedule(100), mixtures(known, 256, generator, 0.3)
+        Relu(0.01, "unit"), Settings(20, 1e-2), Schedule(100), mixtures(known, 256, generator, 0.3)
     )
     dead = torch.tensor([2, 7, 11])
     for _ in range(3):
@@ -49,7 +49,9 @@ def test_only_dead_features_change() -> None:
 def test_nothing_dead_nothing_changed() -> None:
     generator = torch.Generator().manual_seed(0)
     known = features(6, 4)
-    trainer = Trainer(Relu(0.0), Settings(6, 1e-3), Schedule(9), mixtures(known, 64, generator))
+    trainer = Trainer(
+        Relu(0.0, "unit"), Settings(6, 1e-3), Schedule(9), mixtures(known, 64, generator)
+    )
     before = {k: v.clone() for k, v in trainer.state().items()}
     assert trainer.resample([mixtures(known, 64, generator)], 1, generator) == 0
     assert all(torch.equal(before[k], v) for k, v in trainer.state().items())

@@ -20,7 +20,7 @@ from interp_dsl.dictionaries.training import Settings, Trainer
 from tests.dictionaries.planted import features, mixtures, mmcs
 
 ALL: list[Architecture] = [
-    Relu(0.01),
+    Relu(0.01, "unit"),
     Relu(0.1, "weighted"),
     TopK(3),
     BatchTopK(3),
@@ -53,7 +53,9 @@ def test_the_planted_dictionary_is_found_best_by_the_right_penalty() -> None:
     one of 0.01 finds every feature."""
     constant = Schedule(2500, decay=0, sparsity_warmup=0)
     found = {
-        l1: mmcs(features(), _fit(Relu(l1), 2500, 2e-3, schedule=constant).params["decoder"])
+        l1: mmcs(
+            features(), _fit(Relu(l1, "unit"), 2500, 2e-3, schedule=constant).params["decoder"]
+        )
         for l1 in (1e-3, 3e-3, 1e-2)
     }
     assert found[1e-2] > 0.98

@@ -39,7 +39,7 @@ class Relu:
     they are left out."""
 
     l1: float
-    norm: Literal["unit", "weighted"] = "unit"
+    norm: Literal["unit", "weighted"]
     parts: tuple[int, ...] = ()
     name = "relu"
 
