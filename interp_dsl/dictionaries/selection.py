@@ -115,7 +115,8 @@ def _largest_by_groups(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def largest_of_batch(scores: Scores, n: int) -> Entries:
-    """The n largest of all values [B, m] that are above 0, fewer where fewer are above 0."""
+    """The n largest of all values [B, m] that are above 0, fewer where fewer are above 0. One that
+    is no number where the bound is none: nothing that is made of it is a number then."""
     rows, total = scores.shape[0], scores.shape[0] * scores.shape[1]
     n = min(n, total)
     sample = scores.sample(max(1, total // SAMPLE) | 1)  # odd, so that it meets all features
@@ -125,6 +126,9 @@ def largest_of_batch(scores: Scores, n: int) -> Entries:
         values, row, index = scores.reaching(bound.expand(rows))
         if bound <= 0 or (values >= bound).sum() >= n:
             break
+        if bound.isnan():
+            first = torch.zeros(1, dtype=torch.int64, device=bound.device)
+            return bound[None], first, first
         share *= 2
     least = values.kthvalue(len(values) - n + 1).values if len(values) > n else bound
     kept = ((values > 0) & (values >= least)).nonzero()[:, 0]

@@ -41,3 +41,8 @@ def test_the_bound_is_lowered_where_a_sample_says_too_little(
     pre = torch.rand(50, 64, generator=torch.Generator().manual_seed(2))
     values, _, _ = largest_of_batch(Known(pre), 320)
     assert torch.equal(values.sort().values, pre.flatten().sort().values[-320:])
+
+
+def test_what_is_no_number_stays_none() -> None:
+    values, row, index = largest_of_batch(Known(torch.full((3, 8), torch.nan)), 4)
+    assert values.isnan().all() and row.tolist() == index.tolist() == [0]

@@ -201,12 +201,25 @@ def test_resampling_is_said_and_changes_what_is_learned(tmp_path: Path) -> None:
     assert table["loss"][12] != plain["loss"][12]
 
 
-def test_data_without_text_and_a_loss_that_explodes(tmp_path: Path) -> None:
+def test_data_without_text(tmp_path: Path) -> None:
     empty = Data("text", {"text": side("text", [[0, 0], [0]])})
     with pytest.raises(InterpError) as caught:
         _fit(_plan(_one("topk", k=2)), tmp_path / "empty", data=empty)
     assert caught.value.diagnostics[0].code == "E670"
-    wild = _one("relu", l1=0.0, lr=1e30, clip=0.0, norm="weighted")
+
+
+WILD: dict[str, dict[str, Any]] = {
+    "relu": {"l1": 0.0, "norm": "weighted"},
+    "gated": {"l1": 0.0},
+    "topk": {"k": 2},
+    "batch_topk": {"k": 2},
+    "matryoshka": {"k": 2},
+    "jumprelu": {"l0": 0.0},
+}
+
+
+@pytest.mark.parametrize("name", WILD)
+def test_a_loss_that_explodes(name: str, tmp_path: Path) -> None:
     with pytest.raises(InterpError) as caught:
-        _fit(_plan(wild), tmp_path / "wild")
+        _fit(_plan(_one(name, lr=1e30, clip=0.0, **WILD[name])), tmp_path)
     assert caught.value.diagnostics[0].code == "E671"
