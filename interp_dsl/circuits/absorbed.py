@@ -97,11 +97,8 @@ def attended(
 def _pattern(layer: Layer, scores: Tensor, seen: Tensor | None) -> Tensor:
     """[n, K, B, r, T]."""
     description = layer.model.description
-    scores = scores * layer.kind.scale
-    if description.score_cap is not None:
-        scores = description.score_cap * torch.tanh(scores / description.score_cap)
-    if seen is not None:
-        scores = scores + attention.bias(seen[:, 0], scores.dtype)
+    seen = None if seen is None else seen[:, 0]
+    scores = attention.finished(scores * layer.kind.scale, seen, description.score_cap)
     dtype = torch.float32 if description.single_softmax else None
     return functional.softmax(scores, dim=-1, dtype=dtype).to(scores.dtype)
 

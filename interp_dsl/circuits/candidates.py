@@ -30,8 +30,9 @@ class Candidates:
         """Those that take the `taken` [n, edges] of some edges, which are no direct ones."""
         n, n_places = len(taken), max(1, len(graph.places))
         cells = (graph.sender_of[edges] * n_places + graph.place_of[edges]).tolist()
-        senders, places = np.divmod(np.array(sorted(set(cells))), n_places)
-        columns = {cell: column for column, cell in enumerate(sorted(set(cells)))}
+        once = sorted(set(cells))
+        senders, places = np.divmod(np.array(once), n_places)
+        columns = {cell: column for column, cell in enumerate(once)}
         into: dict[int, list[int]] = {}
         for number, receiver in enumerate(graph.receiver_of[edges].tolist()):
             into.setdefault(receiver, []).append(number)

@@ -207,13 +207,7 @@ def _scored(
             elif measure in probing.measures:
                 told = probing.told(i, measure)
             else:
-                numbers = likeness.of(i, measure)
-                if measure.function == "exclusive":
-                    is_own = shares[part][made.density > 0] >= measure.given["least"]
-                    numbers = {measure.name: float(is_own.double().mean())}
-                if numbers is None:
-                    numbers = {measure.name: _of_density(measure.function, made.density)}
-                for name, value in numbers.items():
+                for name, value in _of_features(measure, part, made, likeness, shares).items():
                     rows.append({**about, **of, "metric": name, "value": value})
                     values.append(torch.full_like(spreads[part.place].count, torch.nan))
                 continue
@@ -224,6 +218,21 @@ def _scored(
     extra = {"dictionary": "text"} if several else {}
     extra |= {"model": "text"} if has_models else {}
     return Scored(score_table(rows, extra), tensors)  # type: ignore[arg-type]
+
+
+def _of_features(
+    measure: Judged,
+    part: Part,
+    made: Reconstruction,
+    likeness: Likeness,
+    shares: dict[Part, Tensor],
+) -> dict[str, float]:
+    """What is measured on features, not on examples."""
+    if measure.function == "exclusive":
+        is_own = shares[part][made.density > 0] >= measure.given["least"]
+        return {measure.name: float(is_own.double().mean())}
+    told = likeness.of(part.number, measure)
+    return {measure.name: _of_density(measure.function, made.density)} if told is None else told
 
 
 SCORES = ("ce_loss_score", "loss_recovered", "kl_div_score")

@@ -104,7 +104,11 @@ def scored(q: Tensor, k: Tensor, scale: float, seen: Tensor | None, cap: float |
     """Attention scores [B, head, t, T] of q [B, t, head, d_head] and k [B, T, kv head, d_head], as
     the softmax takes them."""
     keys = k.repeat_interleave(q.shape[2] // k.shape[2], 2).transpose(1, 2)
-    scores = q.transpose(1, 2) @ keys.transpose(-1, -2) * scale
+    return finished(q.transpose(1, 2) @ keys.transpose(-1, -2) * scale, seen, cap)
+
+
+def finished(scores: Tensor, seen: Tensor | None, cap: float | None) -> Tensor:
+    """Scaled scores [..., t, T] as the softmax takes them."""
     if cap is not None:
         scores = cap * torch.tanh(scores / cap)
     return scores if seen is None else scores + bias(seen, scores.dtype)
