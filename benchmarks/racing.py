@@ -14,9 +14,9 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, ClassVar, Protocol, TextIO
 
 Message = dict[str, Any]
 
@@ -24,7 +24,9 @@ Message = dict[str, Any]
 
 
 class Job(Protocol):
-    """What engines are given: `folder` holds all of it."""
+    """What engines are given, a dataclass: `folder` holds all of it."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def folder(self) -> str: ...
@@ -32,9 +34,12 @@ class Job(Protocol):
     @property
     def threads(self) -> int: ...
 
-    def write(self) -> Path:
-        """Make it a file, which engines read."""
-        ...
+
+def written(job: Job) -> Path:
+    """The job as a file, which engines read."""
+    path = Path(job.folder) / "job.json"
+    path.write_text(json.dumps(asdict(job)))
+    return path
 
 
 @dataclass
@@ -106,7 +111,7 @@ def racer(name: str, script: Path, python: str, job: Job) -> Racer:
     environment |= {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     with errors.open("w") as stderr:
         process = subprocess.Popen(
-            [python, str(script), str(job.write())],
+            [python, str(script), str(written(job))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,

@@ -4,7 +4,7 @@ it."""
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -34,11 +34,6 @@ class Job:
     folder: str
     threads: int
 
-    def write(self) -> Path:
-        path = Path(self.folder) / "job.json"
-        path.write_text(json.dumps(asdict(self)))
-        return path
-
     @classmethod
     def read(cls, path: Path) -> Job:
         held = json.loads(path.read_text())
@@ -66,6 +61,5 @@ PRESETS: dict[str, Case] = {
     "tiny2-sparse": replace(_TINY2, name="tiny2-sparse", threshold=0.2),
     "rand2": _RAND2,
     "rand2-sparse": replace(_RAND2, name="rand2-sparse", threshold=0.15),
-    "rand4": replace(_RAND2, name="rand4", layers=4, threshold=0.15, ours=True),
     "gpt2-small": _GPT2,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -72,11 +72,6 @@ class Job:
     folder: str
     device: str
     threads: int
-
-    def write(self) -> Path:
-        path = Path(self.folder) / "job.json"
-        path.write_text(json.dumps(asdict(self)))
-        return path
 
     @classmethod
     def read(cls, path: Path) -> Job:
