@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,15 +91,16 @@ def test_the_first_step_is_autograds(tmp_path: Path, objective: str) -> None:
     assert held["W_dec"].shape == (24, 8)
 
 
-def test_a_step_moves_against_the_gradient_of_the_whole(tmp_path: Path) -> None:
+def first_step(
+    path: Path, one: Fitted, value_of: Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor]
+) -> dict[str, Any]:
     """With a rate so small that a step is linear, each parameter of a one-step fit moves by lr
-    against the sign of autograd's gradient."""
-    lr = 1e-4
-    options = {"lr": lr, "decay": 0.0, "sparsity_warmup": 0.0}
-    one = replace(RELU, options=tuple((k, options.get(k, v)) for k, v in RELU.options))
+    against the sign of autograd's gradient, of `value_of` examples with what is rebuilt in place,
+    and the penalty. The step's row."""
+    lr = one.option("lr")
     still = replace(one, options=tuple((k, 0.0 if k == "lr" else v) for k, v in one.options))
-    moved = _fit(_through(one, tokens=8), tmp_path / "a")
-    start = _fit(_through(still, tokens=8), tmp_path / "b")
+    moved = _fit(_through(one, tokens=8), path / "a")
+    start = _fit(_through(still, tokens=8), path / "b")
     scale = start.step_facts("sae")["dictionaries"][0]["scale"]
     p = {k: torch.from_numpy(v).requires_grad_() for k, v in start.read_tensors("sae").items()}
     penalties = []
@@ -108,16 +111,26 @@ def test_a_step_moves_against_the_gradient_of_the_whole(tmp_path: Path) -> None:
         return f @ p["W_dec"] + p["b_dec"]
 
     examples = torch.from_numpy(np.random.default_rng((0, 0, 0)).permutation(30)[:1])
-    (_loss("kl", examples, rebuilt) + penalties[0]).backward()
+    value = value_of(examples, rebuilt)
+    row = start.read_table("sae").row(0, named=True)
+    assert row["loss"] - row["penalty"] == pytest.approx(value.item(), rel=1e-4)
+    (value + penalties[0]).backward()
     units = {"W_enc": 1.0, "W_dec": 1.0, "b_enc": 1 / scale, "b_dec": 1 / scale}
-    for name, value in p.items():
-        assert value.grad is not None
-        steps = (moved.read_tensors("sae")[name] - value.detach().numpy()) / (lr * units[name])
-        large = value.grad.abs() > 1e-2 * value.grad.abs().max()
+    for name, held in p.items():
+        assert held.grad is not None
+        steps = (moved.read_tensors("sae")[name] - held.detach().numpy()) / (lr * units[name])
+        large = held.grad.abs() > 1e-2 * held.grad.abs().max()
         assert int(large.sum()) >= 8
         np.testing.assert_allclose(
-            steps[large.numpy()], -value.grad[large].sign().numpy(), atol=0.02, err_msg=name
+            steps[large.numpy()], -held.grad[large].sign().numpy(), atol=0.02, err_msg=name
         )
+    return row
+
+
+def test_a_step_moves_against_the_gradient_of_the_whole(tmp_path: Path) -> None:
+    options = {"lr": 1e-4, "decay": 0.0, "sparsity_warmup": 0.0}
+    one = replace(RELU, options=tuple((k, options.get(k, v)) for k, v in RELU.options))
+    first_step(tmp_path, one, lambda examples, rebuilt: _loss("kl", examples, rebuilt))
 
 
 def test_the_objective_falls(tmp_path: Path) -> None:
