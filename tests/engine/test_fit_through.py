@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -93,10 +92,10 @@ def test_the_first_step_is_autograds(tmp_path: Path, objective: str) -> None:
 
 def first_step(
     path: Path, one: Fitted, value_of: Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor]
-) -> dict[str, Any]:
+) -> None:
     """With a rate so small that a step is linear, each parameter of a one-step fit moves by lr
     against the sign of autograd's gradient, of `value_of` examples with what is rebuilt in place,
-    and the penalty. The step's row."""
+    and the penalty."""
     lr = one.option("lr")
     still = replace(one, options=tuple((k, 0.0 if k == "lr" else v) for k, v in one.options))
     moved = _fit(_through(one, tokens=8), path / "a")
@@ -124,7 +123,6 @@ def first_step(
         np.testing.assert_allclose(
             steps[large.numpy()], -held.grad[large].sign().numpy(), atol=0.02, err_msg=name
         )
-    return row
 
 
 def test_a_step_moves_against_the_gradient_of_the_whole(tmp_path: Path) -> None:
