@@ -190,7 +190,7 @@ def test_features_are_read(tmp_path: Path) -> None:
         ("inspect sae[k=4] by density() on text", "E300", "features(sae[k=4])"),
         ("inspect sae by density() on text", "E300", "features(sae)"),
         ("inspect features(m) by density() on text", "E300", "dictionary"),
-        ("inspect sae[k=4, 1] by induction() on text", "E300", "examples()"),
+        ("inspect sae[k=4, 1] by induction() on text", "E203", "known: examples"),
         ("inspect sae[k=4, 1] on text", "E303", "needs `by`"),
     ],
 )
