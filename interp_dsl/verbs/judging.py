@@ -144,7 +144,8 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
             model,
             "the dictionary is judged on data that it was fitted to",
             "fit",
-            "fit one part and judge on another: let held = DATA where index >= 4000",
+            "fit one part and judge on another",
+            0.9,
         )
     names: list[str] = []
     by_model: list[str] = []
@@ -228,9 +229,10 @@ def warn_of_same(
     message: str,
     source: str,
     advice: str,
+    share: float = 0.5,
 ) -> None:
     """What is found suits the prompts that it was found on: science calls for others. `sides`: the
-    one that it is measured on, and the one that it was found on."""
+    one that it is measured on, and the one that it was found on, a `share` of which is enough."""
     side, learned = sides
     found = checks.shared(side, learned, model)
     is_same = side.dataset is learned.dataset and side.side == learned.side
@@ -242,8 +244,16 @@ def warn_of_same(
             message,
             call.spans["on"],
             label=told,
-            help=advice,
+            help="these stand among both: take other prompts"
+            if found and n < all_of_them
+            else advice + _parted(learned, checks.n_prompts(learned, model), share),
         )
+
+
+def _parted(learned: Side, n: int | None, share: float) -> str:
+    """How some of the data is held out."""
+    cut = "…" if n is None else f"{int(share * n)}"
+    return f": let held = {learned.dataset.name} where index >= {cut}"
 
 
 def _judged(finding: FindingTerm, lowering: Lowering) -> Judged:
