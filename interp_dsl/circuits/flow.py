@@ -20,33 +20,37 @@ from interp_dsl.circuits.rows import index, picked
 from interp_dsl.circuits.sent import Sent
 from interp_dsl.models.graph import Bools, Group, Ints
 
-APART = 2**14
-"""Numbers of an input from which on sums are made one by one, and nothing is gathered for them."""
 CACHED = 2**18
 """Numbers of a tensor that a processor's cache holds beside what is made of it."""
 
 
 class Update(NamedTuple):
-    """What replaces `kept`[rows] when a candidate is accepted: of `new` [n, K, ...] its own; or, by
-    `which` [n, K], rows of `new` [states, ...], none where it says -1. Where there is one, `make`
-    makes what replaces them of a candidate's own of `new` [n or 1, ...]."""
+    """What replaces `kept`[rows] when a candidate is accepted: its own of `new` [n, K, ...]; where
+    there is one, what `make` makes of its own of `new` [n or 1, ...]."""
 
     kept: Tensor
     rows: Ints
     new: Tensor
-    which: Ints | None = None
     make: Callable[[Tensor], Tensor] | None = None
 
     def accept(self, candidate: int) -> None:
-        if self.which is None:
-            new = self.new[:, candidate]
-            new = new if self.make is None else self.make(new)
-            self.kept[index(self.rows, self.kept.device)] = new
-            return
-        states = self.which[:, candidate]
-        rows, states = self.rows[states >= 0], states[states >= 0]
-        if len(rows):
-            self.kept[index(rows, self.kept.device)] = picked(self.new, states)
+        new = self.new[:, candidate]
+        new = new if self.make is None else self.make(new)
+        self.kept[index(self.rows, self.kept.device)] = new
+
+
+class State(NamedTuple):
+    """What replaces a row of `kept` when one of `candidates` [m] is accepted: `kept`[rows_i], by
+    `new`_i [...] of the i-th."""
+
+    kept: Tensor
+    candidates: Ints
+    rows: Ints
+    new: Tensor
+
+    def accept(self, candidate: int) -> None:
+        for at in np.flatnonzero(self.candidates == candidate).tolist():
+            self.kept[int(self.rows[at])] = self.new[at]
 
 
 class Gain(NamedTuple):
@@ -69,8 +73,8 @@ class Flow:
         self.clean = clean
         self.given = given
         self.n_candidates = given.n if given else 1
-        self.updates: list[Update | Gain] = []
-        self.sent = (Sent(n_senders), Sent(n_senders))
+        self.updates: list[Update | State | Gain] = []
+        self.sent = (Sent(n_senders, self.n_candidates), Sent(n_senders, self.n_candidates))
         """What senders write at all positions, and at the reads."""
 
     def send(self, senders: Ints, difference: Tensor, narrow: bool) -> None:
@@ -80,18 +84,21 @@ class Flow:
             difference = self.clean.prompts.narrowed(difference)
         self.sent[True].add(senders, difference)
 
-    def send_states(self, senders: Ints, states: Tensor, which: Ints, narrow: bool) -> None:
-        """The same of senders that few states are of, [n, B, t, D]: `which` [s, K] is each
-        candidate's, none where it says -1. Told apart on a processor alone."""
-        if states.device.type != "cpu" or self.clean.places is not None:
-            none = torch.zeros_like(states[:1])
-            found = torch.cat([states, none])[torch.from_numpy(which).to(states.device)]
-            self.send(senders, found, narrow)
+    def send_states(
+        self, candidates: Ints, senders: Ints, differences: Tensor, narrow: bool
+    ) -> None:
+        """Of `candidates` [m] each has changed one of the senders [m], by [m, B, t, D]. Told apart
+        on a processor alone."""
+        if differences.device.type != "cpu" or self.clean.places is not None:
+            names, row = np.unique(senders, return_inverse=True)
+            whole = differences.new_zeros(len(names), self.n_candidates, *differences.shape[1:])
+            whole[row, candidates] = differences
+            self.send(names, whole, narrow)
             return
         if not narrow:
-            self.sent[False].add_states(senders, states, which)
-            states = self.clean.prompts.narrowed(states)
-        self.sent[True].add_states(senders, states, which)
+            self.sent[False].add_states(candidates, senders, differences)
+            differences = self.clean.prompts.narrowed(differences)
+        self.sent[True].add_states(candidates, senders, differences)
 
     def leaves_clean(self, inputs: Sequence[Inputs]) -> bool:
         """Is this the first run, and has nothing been removed before or at these inputs?"""
@@ -105,14 +112,12 @@ class Flow:
 
 
 class States(NamedTuple):
-    """What candidates leave receivers with: inputs `x` [p, B, t, D] of the receivers in `rows` [p],
-    ascending; and of the rows `touched` [r], ascending, `which` [r, K] of these inputs a candidate
-    leaves them with, or -1 for the accepted one."""
+    """What `candidates` [m] leave receivers with, each one: inputs `x` [m, B, t, D] of the
+    receivers in `rows` [m], ascending."""
 
+    candidates: Ints
     rows: Ints
     x: Tensor
-    touched: Ints
-    which: Ints
 
 
 @dataclass(frozen=True)
@@ -169,9 +174,9 @@ class Inputs:
         self, clean: Clean, receivers: Sequence[tuple[Group, int]], present: Bools, narrow: bool
     ) -> None:
         numbers = [group.first + member for group, member in receivers]
-        self.rows = {number: row for row, number in enumerate(numbers)}
-        self._first, self._last = numbers[0], numbers[-1]
-        self.narrow = narrow
+        self.receivers, self.narrow = numbers, narrow
+        self._row_of = np.full(clean.forward.graph.n_receivers, -1)
+        self._row_of[numbers] = np.arange(len(numbers))
         group = receivers[0][0]
         self.at = clean.at(narrow)
         shape = (*present.shape[:-1], len(receivers), len(clean.forward.graph.senders))
@@ -199,26 +204,26 @@ class Inputs:
         """What candidates leave these receivers with, x + Σ_s removed_s (ablated_s - clean_s) from
         the accepted inputs; noted as what replaces those. None where all is left as it is."""
         given = flow.given
-        if given is None or given.receiver[-1] < self._first or given.receiver[0] > self._last:
+        if given is None:
             return None
-        row_of = [self.rows.get(receiver, -1) for receiver in given.receiver.tolist()]
-        numbers = [number for number, row in enumerate(row_of) if row >= 0]
-        if not numbers:
+        row_of = self._row_of[given.receiver]
+        mine = np.flatnonzero(row_of >= 0)
+        if not len(mine):
             return None
-        rows = np.array([row_of[number] for number in numbers])
-        removed = given.removed[numbers]
-        differences = flow.clean.differences(self.narrow)
-        is_large = differences[0].numel() > APART and differences.device.type == "cpu"
-        if is_large and self.at is None:
-            x = _stepwise(self.x, rows, removed, given.senders, differences)
-        else:
-            x = self._at_once(rows, removed, given, differences)
-        touched = [receiver for receiver in given.state_of if receiver in self.rows]
-        which = np.array([given.state_of[receiver] for receiver in touched])
-        which = np.where(which < 0, -1, np.searchsorted(numbers, which))
-        states = States(rows, x, np.array([self.rows[r] for r in touched]), which)
-        flow.updates.append(Update(self.x, states.touched, x, which))
-        return states
+        rows, differences = row_of[mine], flow.clean.differences(self.narrow)
+        x = self.x.new_empty(len(mine), *self.x.shape[1:])
+        made: dict[int, Tensor] = {}
+        for candidate, row, new in zip(mine.tolist(), rows.tolist(), x, strict=True):
+            after, place = given.after[candidate], given.place[candidate]
+            old = self.x[row] if after < 0 else made[after]
+            if not given.senders[candidate]:
+                new.copy_(old)
+            for sender in given.senders[candidate]:
+                torch.add(old, self._at_place(differences[sender], place), out=new)
+                old = new
+            made[candidate] = new
+        flow.updates.append(State(self.x, mine, rows, x))
+        return States(mine, rows, x)
 
     def changed(self, flow: Flow) -> Changed | None:
         """The receivers that senders change; noted as what is to grow. None when there are none."""
@@ -243,7 +248,7 @@ class Inputs:
         or the candidates themselves; None where it is left as it is."""
         states = self.states(flow)
         if states is not None:
-            return picked(states.x, states.which[0])
+            return states.x
         changed = self.changed(flow)
         return None if changed is None else changed.new(np.zeros(1, dtype=np.int64))[0]
 
@@ -260,43 +265,9 @@ class Inputs:
             )[:, 0]
         return Changed(np.arange(len(self.x)), self.x, None, self._alike)
 
-    def _at_once(
-        self, rows: Ints, removed: Bools, given: Candidates, differences: Tensor
-    ) -> Tensor:
-        """The inputs of rows [n] without what is `removed` [n, senders], [n, B, t, D]."""
-        is_one = bool((rows == rows[0]).all())
-        old = picked(self.x, rows[:1] if is_one else rows)
-        if (removed.sum(1) == 1).all():
-            return old + self._differences(differences, given, removed.argmax(1))
-        mine = self._differences(differences, given, slice(None)).flatten(1)
-        found = torch.addmm(old.flatten(1), torch.from_numpy(removed).to(mine), mine)
-        return found.view(-1, *old.shape[1:])
-
-    def _differences(self, all_of_them: Tensor, given: Candidates, some: Ints | slice) -> Tensor:
-        """ablated - clean of some of the senders that candidates take edges from, each at its
-        place, [n, B, t, D]."""
-        found = picked(all_of_them, given.senders[some])
-        if self.at is None or given.places is None:
-            return found
-        return found * picked(self.at, given.places[some])[..., None]
-
-
-def _stepwise(x: Tensor, rows: Ints, removed: Bools, senders: Ints, differences: Tensor) -> Tensor:
-    """The inputs of rows [n] of x without what is `removed` [n, senders], [n, B, t, D]: each from
-    the nearest before it of the same row that lacks no more."""
-    found = x.new_empty(len(rows), *x.shape[1:])
-    nearest: list[int] = []
-    for place, row in enumerate(rows.tolist()):
-        before = place - 1 if place and rows[place - 1] == row else -1
-        while before >= 0 and (removed[before] & ~removed[place]).any():
-            before = nearest[before]
-        nearest.append(before)
-        more = removed[place] if before < 0 else removed[place] & ~removed[before]
-        first, *others = senders[more].tolist()
-        torch.add(x[row] if before < 0 else found[before], differences[first], out=found[place])
-        for sender in others:
-            found[place] += differences[sender]
-    return found
+    def _at_place(self, x: Tensor, place: int) -> Tensor:
+        """What is written, [B, t, D], of that what is read at a place of a graph by position."""
+        return x if self.at is None else x * self.at[place][..., None]
 
 
 def _sum(edges: Bools, sent: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from interp_dsl.circuits import absorbed
 from interp_dsl.circuits.absorbed import Source
 from interp_dsl.circuits.clean import Clean
-from interp_dsl.circuits.flow import Flow, Inputs, Update
+from interp_dsl.circuits.flow import Flow, Inputs, State, Update
 from interp_dsl.circuits.layer import Layer
 from interp_dsl.circuits.prompts import Prompts
 from interp_dsl.circuits.rows import index, picked
@@ -37,7 +37,7 @@ class Heads:
         late = ["q"] if narrow and graph.split_qkv else []
         early = [channel for channel in groups if channel not in late]
         self.inputs: list[Inputs] = []
-        self._channels = [channels for channels in (early, late) if channels]
+        self._channels = [channels for channels in (late, early) if channels]
         for channels in self._channels:
             receivers = [(groups[channel], head) for channel in channels for head in heads]
             self.inputs.append(Inputs(clean, receivers, present, channels is late))
@@ -59,76 +59,62 @@ class Heads:
     # ---- heads that the candidates take edges from
 
     def _tested(self, flow: Flow) -> bool:
-        """Recompute heads that candidates take edges from, each once for all candidates that leave
-        it alike; whether there are any."""
-        state = np.full((len(PARTS), len(self._heads), flow.n_candidates), -1)
-        new: dict[str, Tensor] = {}
+        """Recompute the heads that candidates take edges from, each its own; whether there are
+        any."""
+        new: dict[str, tuple[int, Tensor]] = {}
+        found: list[tuple[Ints, Ints]] = []
+        before = 0
         for inputs, channels in zip(self.inputs, self._channels, strict=True):
             states = inputs.states(flow)
             if states is None:
                 continue
             h = self.layer.normed(states.x)
             channel_of, head_of = np.divmod(states.rows, len(self._heads))
-            touched_of = states.touched // len(self._heads)
-            for number in sorted(set(channel_of.tolist())):
-                mine, touched = np.flatnonzero(channel_of == number), touched_of == number
-                heads, which = states.touched[touched] % len(self._heads), states.which[touched]
-                x = h[mine[0] : mine[-1] + 1]
-                for part in _parts(channels[number]):
-                    about = (part, head_of[mine], inputs.narrow, flow.clean.prompts)
-                    new[part] = self._project(x, *about)
-                    state[PARTS.index(part), heads] = np.where(which < 0, -1, which - mine[0])
-        if new:
-            self._write_states(new, state, flow)
-        return bool(new)
+            ends = np.searchsorted(channel_of, np.arange(len(channels) + 1)).tolist()
+            for channel, start, end in zip(channels, ends, ends[1:], strict=False):
+                if start < end:
+                    about = (head_of[start:end], inputs.narrow, flow.clean.prompts)
+                    for part in _parts(channel):
+                        x = self._project(h[start:end], part, *about)
+                        new[part] = before + start, x
+            found.append((states.candidates, head_of))
+            before += len(head_of)
+        if found:
+            candidates, heads = (np.concatenate(of) for of in zip(*found, strict=True))
+            self._write_states(candidates, heads, new, flow)
+        return bool(found)
 
-    def _write_states(self, new: dict[str, Tensor], state: Ints, flow: Flow) -> None:
-        """Attend and write for heads with new queries, keys or values: those of `new` [states, B,
-        t, d_head] that `state` [parts, heads, K] tells, the accepted ones where it says -1."""
-        rows = np.flatnonzero((state >= 0).any((0, 2)))
-        made: dict[tuple[int, ...], int] = {}
-        which = np.full((len(rows), flow.n_candidates), -1)
-        for candidate, of_heads in enumerate(state[:, rows].transpose(2, 1, 0).tolist()):
-            for number, (row, of) in enumerate(zip(rows.tolist(), of_heads, strict=True)):
-                if max(of) >= 0:
-                    which[number, candidate] = made.setdefault((row, *of), len(made))
-        heads, *at = np.array(list(made)).T
-        q, k, v = (
-            self._mixed(part, heads, of_part, new.get(part))
-            for part, of_part in zip(PARTS, at, strict=True)
-        )
-        z = self.layer.attend(q, k, v, flow.clean.prompts, self.narrow)
-        for part, of_part in zip(PARTS, state, strict=True):
-            if part in new:
-                flow.updates.append(Update(self._parts[part], rows, new[part], of_part[rows]))
-        written = self.layer.write(z, self._heads[heads])
-        self._send_states(written, heads, rows, which, flow)
-
-    def _mixed(self, part: str, heads: Ints, at: Ints, new: Tensor | None) -> Tensor:
-        """Queries, keys or values [n, B, t, d_head] of heads [n]: the states of `new` that `at` [n]
-        tells, the accepted ones where it says -1."""
-        kept = self._parts[part]
-        if new is None or (at < 0).all():
-            return picked(kept, heads)
-        if (at >= 0).all():
-            return picked(new, at)
-        return picked(torch.cat([new, kept]), np.where(at >= 0, at, len(new) + heads))
-
-    def _send_states(
-        self, written: Tensor, heads: Ints, rows: Ints, which: Ints, flow: Flow
+    def _write_states(
+        self, candidates: Ints, heads: Ints, new: dict[str, tuple[int, Tensor]], flow: Flow
     ) -> None:
-        """Send what candidates make heads write: `written` [n, B, t, D] by heads [n], of which
-        `which` [rows, K] is each candidate's for those in `rows`, none where it says -1."""
+        """Attend and write: candidates [m] change the heads [m], of which some have `new` queries,
+        keys or values, from a place among them on."""
+        q, k, v = (self._mixed(part, heads, *new.get(part, (0, None))) for part in PARTS)
+        z = self.layer.attend(q, k, v, flow.clean.prompts, self.narrow)
+        for part, (first, x) in new.items():
+            mine = slice(first, first + len(x))
+            flow.updates.append(State(self._parts[part], candidates[mine], heads[mine], x))
+        written = self.layer.write(z, self._heads[heads])
         if self._raw is not None:
-            spread = np.arange(len(self._raw))[:, None].repeat(flow.n_candidates, 1) + len(written)
-            spread[rows] = np.where(which >= 0, which, spread[rows])
-            raw = torch.cat([written, self._raw])[torch.from_numpy(spread).to(written.device)]
-            flow.updates.append(Update(self._raw, rows, written, which))
+            raw = self._raw[:, None].repeat_interleave(flow.n_candidates, 1)
+            raw[heads, candidates] = written
+            flow.updates.append(State(self._raw, candidates, heads, written))
             self._send(*self._rescaled(raw), flow)
             return
-        flow.updates.append(Update(self._written, rows, written, which))
+        flow.updates.append(State(self._written, candidates, heads, written))
         difference = written - picked(self._written, heads)
-        flow.send_states(self.senders[rows], difference, which, self.narrow)
+        flow.send_states(candidates, self.senders[heads], difference, self.narrow)
+
+    def _mixed(self, part: str, heads: Ints, first: int, new: Tensor | None) -> Tensor:
+        """Queries, keys or values [m, B, t, d_head] of heads [m]: new from the `first` on, the
+        accepted ones before and behind these."""
+        kept = self._parts[part]
+        if new is None:
+            return picked(kept, heads)
+        if len(new) == len(heads):
+            return new
+        last = first + len(new)
+        return torch.cat([picked(kept, heads[:first]), new, picked(kept, heads[last:])])
 
     # ---- heads that changed senders reach
 

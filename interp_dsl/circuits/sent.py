@@ -6,31 +6,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from interp_dsl.circuits.rows import Rows, picked
+from interp_dsl.circuits.rows import Rows
 from interp_dsl.models.graph import Bools, Ints
 
 
 class Sent:
-    """Of some senders the differences of all K candidates, [s, K, B, t, D]; of others those of few
-    states [n, B, t, D], of which `which` [s, K] is each candidate's, none where it says -1."""
+    """Of some senders the differences of all K candidates, [s, K, B, t, D]; of others those of
+    candidates [m] that each change one, [m, B, t, D]."""
 
-    def __init__(self, n_senders: int) -> None:
+    def __init__(self, n_senders: int, n_candidates: int) -> None:
         self.senders: list[int] = []
+        self._n_candidates = n_candidates
         self._rows = Rows(n_senders)
         self._whole: list[int] = []
-        self._states: list[tuple[Ints, Tensor, Ints]] = []
+        self._states: list[tuple[Ints, Ints, Tensor]] = []
 
     def add(self, senders: Ints, differences: Tensor) -> None:
         self.senders.extend(senders.tolist())
         self._whole.extend(senders.tolist())
         self._rows.add(differences)
 
-    def add_states(self, senders: Ints, states: Tensor, which: Ints) -> None:
+    def add_states(self, candidates: Ints, senders: Ints, differences: Tensor) -> None:
         self.senders.extend(senders.tolist())
-        self._states.append((senders, states, which))
+        self._states.append((candidates, senders, differences))
 
     def whole(self) -> Tensor:
         """The differences of senders none of which was told by states."""
@@ -53,10 +53,7 @@ class Sent:
         whole = self._rows.first(self._rows.count) if self._whole else ()
         kept = zip(self._whole, whole, strict=True)
         parts: list[Tensor] = [x for sender, x in kept if row[sender]]
-        for senders, states, which in self._states:
-            mine = which[row[senders]]
-            if (mine >= 0).any():
-                parts.append(_picked_sum(states, mine))
+        parts += [self._spread(*states, row) for states in self._states if row[states[1]].any()]
         if len(parts) == 1:
             return parts[0]
         total = parts[0] + parts[1]
@@ -64,13 +61,13 @@ class Sent:
             total += part
         return total
 
-
-def _picked_sum(states: Tensor, which: Ints) -> Tensor:
-    """Σ_s states[which_s] [K, B, t, D] of states [n, B, t, D] and `which` [s, K], without those
-    where it says -1."""
-    if ((which >= 0).sum(0) == 1).all():
-        return picked(states, which.max(0))
-    weights = np.zeros((which.shape[1], len(states) + 1), dtype=np.float32)
-    np.add.at(weights, (np.arange(which.shape[1]), which), 1)
-    marks = torch.from_numpy(weights[:, :-1]).to(states)
-    return torch.matmul(marks, states.flatten(1)).view(-1, *states.shape[1:])
+    def _spread(self, candidates: Ints, senders: Ints, states: Tensor, row: Bools) -> Tensor:
+        """What a receiver gets of states, [K, B, t, D]: nothing where a candidate changes none of
+        them, or a sender from which no edge leads to it."""
+        gets = row[senders]
+        if len(states) == self._n_candidates and gets.all():
+            return states
+        found = states.new_zeros(self._n_candidates, *states.shape[1:])
+        for at in np.flatnonzero(gets).tolist():
+            found[int(candidates[at])] = states[at]
+        return found

@@ -384,15 +384,3 @@ def test_bias_before_a_norm_is_refused() -> None:
     biased = Compiled(model.description, replace(model.weights, blocks=blocks))
     with pytest.raises(ValueError, match="bias between attention and a norm"):
         prepared(EdgeForward(biased, Graph(model.description.shape)), "mean", LAST).clean()
-
-
-@pytest.mark.parametrize("direct", [False, True])
-def test_large_inputs(monkeypatch: pytest.MonkeyPatch, direct: bool) -> None:
-    """What is made one by one of inputs that are large is what is made at once of small ones."""
-    case = setting("gpt2", direct=direct)
-    order = published_order(case.forward.graph)
-    (small,) = case.fast(0.02, Rules(direct=direct, batch=16))
-    monkeypatch.setattr("interp_dsl.circuits.flow.APART", 0)
-    (large,) = case.fast(0.02, Rules(direct=direct, batch=16))
-    assert large.tests == small.tests > 0
-    same(case, large, case.plain(0.02, order), order)
