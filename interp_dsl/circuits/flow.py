@@ -17,26 +17,28 @@ from interp_dsl.circuits.candidates import Candidates
 from interp_dsl.circuits.clean import Clean
 from interp_dsl.circuits.places import carried
 from interp_dsl.circuits.rows import index, picked
-from interp_dsl.circuits.sent import Sent
+from interp_dsl.circuits.sent import Gain, Sent
 from interp_dsl.models.graph import Bools, Group, Ints
 
 CACHED = 2**18
-"""Numbers of a tensor that a processor's cache holds beside what is made of it."""
+"""Numbers of a tensor that a processor's cache holds beside what is made of it: inputs of several
+receivers are made together up to there, and beyond of those candidates alone that change them."""
 
 
 class Update(NamedTuple):
-    """What replaces `kept`[rows] when a candidate is accepted: its own of `new` [n, K, ...]; where
-    there is one, what `make` makes of its own of `new` [n or 1, ...]."""
+    """What replaces `kept`[rows] when one of some candidates [m] is accepted: its own of `new`
+    [n, m, ...]; where there is one, what `make` makes of its own of `new` [n or 1, m, ...]."""
 
     kept: Tensor
     rows: Ints
+    some: Ints
     new: Tensor
     make: Callable[[Tensor], Tensor] | None = None
 
     def accept(self, candidate: int) -> None:
-        new = self.new[:, candidate]
-        new = new if self.make is None else self.make(new)
-        self.kept[index(self.rows, self.kept.device)] = new
+        for at in np.flatnonzero(self.some == candidate).tolist():
+            new = self.new[:, at] if self.make is None else self.make(self.new[:, at])
+            self.kept[index(self.rows, self.kept.device)] = new
 
 
 class State(NamedTuple):
@@ -53,16 +55,21 @@ class State(NamedTuple):
             self.kept[int(self.rows[at])] = self.new[at]
 
 
-class Gain(NamedTuple):
-    """What grows when a candidate is accepted: `kept`[rows], by its own of `gains` [n, K, ...]."""
+class Growth(NamedTuple):
+    """What grows when a candidate is accepted: `kept`[rows], by its own of `gains` [n] or
+    [n, K, ...]."""
 
     kept: Tensor
     rows: Ints
-    gains: Sequence[Tensor] | Tensor
+    gains: Sequence[Gain] | Tensor
 
     def accept(self, candidate: int) -> None:
+        if isinstance(self.gains, Tensor):
+            self.kept[index(self.rows, self.kept.device)] += self.gains[:, candidate]
+            return
         for row, gain in zip(self.rows.tolist(), self.gains, strict=True):
-            self.kept[row] += gain[candidate]
+            for at in np.flatnonzero(gain.some == candidate).tolist():
+                self.kept[row] += gain.x[at]
 
 
 class Flow:
@@ -73,7 +80,8 @@ class Flow:
         self.clean = clean
         self.given = given
         self.n_candidates = given.n if given else 1
-        self.updates: list[Update | State | Gain] = []
+        self.everyone = np.arange(self.n_candidates)
+        self.updates: list[Update | State | Growth] = []
         self.sent = (Sent(n_senders, self.n_candidates), Sent(n_senders, self.n_candidates))
         """What senders write at all positions, and at the reads."""
 
@@ -123,44 +131,43 @@ class States(NamedTuple):
 @dataclass(frozen=True)
 class Changed:
     """The `rows` [n] of receivers that changed senders reach, ascending, and how their inputs `x`
-    grow: by `gains` [n, K, B, t, D]; None where they do not, nothing having been accepted yet. Rows
-    that are `alike` [n] have one and the same input."""
+    grow: by `gains` [n] or [n, K, B, t, D]; None where they do not, nothing having been accepted
+    yet. Rows that are `alike` [n] have one and the same input; `at_once` of the others are made
+    together."""
 
     rows: Ints
     x: Tensor
-    gains: Sequence[Tensor] | Tensor | None
+    gains: Sequence[Gain] | Tensor | None
     alike: Ints
+    at_once: int
 
-    def new(self, some: Ints) -> Tensor:
-        """The new inputs [m, K, B, t, D] of some of them [m]."""
-        old = picked(self.x, self.rows[some])[:, None]
+    def new(self, own: Ints) -> tuple[Ints, Tensor]:
+        """The candidates [c] that change some of them [m], and their new inputs [m, c, B, t, D]."""
+        old = picked(self.x, self.rows[own])[:, None]
         if self.gains is None:
-            return old
+            return np.arange(1), old
         if isinstance(self.gains, Tensor):
-            return old + picked(self.gains, some)
-        gains = [self.gains[i] for i in some.tolist()]
-        if all(gain is gains[0] for gain in gains):
-            alike: Tensor = old + gains[0]
-            return alike
-        found = old.new_empty(len(some), *gains[0].shape)
-        for new, before, gain in zip(found, old, gains, strict=True):
-            torch.add(before, gain, out=new)
-        return found
+            return np.arange(self.gains.shape[1]), old + picked(self.gains, own)
+        gains = [self.gains[i] for i in own.tolist()]
+        some, gain = gains[0]
+        if all(other.x is gain for other in gains):
+            return some, old + gain
+        found = old.new_empty(len(own), *gain.shape)
+        for new, before, other in zip(found, old, gains, strict=True):
+            torch.add(before, other.x, out=new)
+        return some, found
 
     def parts(self) -> Iterator[tuple[Ints, Ints]]:
         """The rows, by their place among these, of which some share one input; and whose inputs
-        are to be made: of one of them, or of all. On a processor as many at a time as it keeps in
-        its cache."""
+        are to be made: of one of them, or of all."""
         _, first, count = np.unique(self.alike, return_index=True, return_counts=True)
         for shared in self.alike[first[count > 1]]:
             members = np.flatnonzero(self.alike == shared)
             yield members, members[:1]
         single = np.sort(first[count == 1])
-        n = max(1, len(single))
-        if self.gains is not None and self.x.device.type == "cpu":
-            n = max(1, CACHED // self.gains[0].numel())
-        for start in range(0, len(single), n):
-            yield single[start : start + n], single[start : start + n]
+        for start in range(0, len(single), self.at_once):
+            part = single[start : start + self.at_once]
+            yield part, part
 
 
 class Inputs:
@@ -225,23 +232,26 @@ class Inputs:
         flow.updates.append(State(self.x, mine, rows, x))
         return States(mine, rows, x)
 
-    def changed(self, flow: Flow) -> Changed | None:
-        """The receivers that senders change; noted as what is to grow. None when there are none."""
+    def changed(self, flow: Flow, apart: bool = True) -> Changed | None:
+        """The receivers that senders change; noted as what is to grow. None when there are none.
+        Where inputs are large, those candidates may be told `apart` that change each."""
         if flow.given is None:
             return self._all(flow)
         sent = flow.sent[self.narrow]
         found = np.flatnonzero(self.present[:, sent.senders].any(1))
         if not len(found):
             return None
-        gains: Sequence[Tensor] | Tensor
+        gains: Sequence[Gain] | Tensor
+        at_once = len(found)
         if self.at is not None:
             gains = carried(self.held[:, found][:, :, sent.senders], sent.whole(), self.at)
         elif self.x.device.type == "cpu":
-            gains = sent.gains(self.present[found])
+            at_once = max(1, CACHED // (flow.n_candidates * self.x[0].numel()))
+            gains = sent.gains(self.present[found], apart and at_once == 1)
         else:
             gains = _sum(self.present[found][:, sent.senders], sent.whole())
-        flow.updates.append(Gain(self.x, found, gains))
-        return Changed(found, self.x, gains, self._alike[found])
+        flow.updates.append(Growth(self.x, found, gains))
+        return Changed(found, self.x, gains, self._alike[found], at_once)
 
     def only(self, flow: Flow) -> Tensor | None:
         """The new input [K, B, t, D] of the one receiver that these are, whether senders change it
@@ -249,8 +259,8 @@ class Inputs:
         states = self.states(flow)
         if states is not None:
             return states.x
-        changed = self.changed(flow)
-        return None if changed is None else changed.new(np.zeros(1, dtype=np.int64))[0]
+        changed = self.changed(flow, apart=False)
+        return None if changed is None else changed.new(np.zeros(1, dtype=np.int64))[1][0]
 
     def _all(self, flow: Flow) -> Changed:
         """All rows, of which there is one where all are alike. What senders write less what they
@@ -263,7 +273,8 @@ class Inputs:
                 if self.at is None
                 else carried(self.held[:, :, sent.senders], whole, self.at)
             )[:, 0]
-        return Changed(np.arange(len(self.x)), self.x, None, self._alike)
+        rows = np.arange(len(self.x))
+        return Changed(rows, self.x, None, self._alike, len(rows))
 
     def _at_place(self, x: Tensor, place: int) -> Tensor:
         """What is written, [B, t, D], of that what is read at a place of a graph by position."""

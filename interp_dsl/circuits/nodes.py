@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from interp_dsl.circuits import absorbed
-from interp_dsl.circuits.absorbed import Source
+from interp_dsl.circuits.absorbed import Source, joined
 from interp_dsl.circuits.clean import Clean
 from interp_dsl.circuits.flow import Flow, Inputs, State, Update
 from interp_dsl.circuits.layer import Layer
 from interp_dsl.circuits.prompts import Prompts
-from interp_dsl.circuits.rows import index, picked
+from interp_dsl.circuits.rows import picked
 from interp_dsl.models.graph import Bools, Ints
 
 PARTS = "qkv"
@@ -124,18 +124,19 @@ class Heads:
         if not new or (flow.leaves_clean(self.inputs) and self._raw is None):
             return
         heads = np.unique(np.concatenate([piece.rows for of in new.values() for piece in of]))
-        q, k, v = (self._sources(part, heads, new.get(part, [])) for part in PARTS)
+        prompts, shape = flow.clean.prompts, (len(heads), flow.n_candidates)
+        q, k, v = (self._sources(part, heads, new.get(part, []), flow) for part in PARTS)
         if any(piece.is_input for piece in (*k, *v)):
-            about = (self.layer, flow.clean.prompts, self._heads[heads])
-            z = absorbed.attended(*about, self._stacked(q, flow), k, v)
+            about = (self.layer, prompts, self._heads[heads])
+            z = absorbed.attended(*about, joined(q, shape), k, v)
         else:
-            held = [self._stacked(pieces, flow) for pieces in (q, k, v)]
-            z = self.layer.attend(held[0], held[1], held[2], flow.clean.prompts, self.narrow)
+            made = joined(q, shape), joined(k, shape), joined(v, shape)
+            z = self.layer.attend(*made, prompts, self.narrow)
         written = self.layer.write(z, self._heads[heads])
         if self._raw is not None:
             rows = torch.from_numpy(heads).to(written.device)
             raw = self._raw[:, None].expand(-1, *written.shape[1:]).index_copy(0, rows, written)
-            flow.updates.append(Update(self._raw, heads, written))
+            flow.updates.append(Update(self._raw, heads, flow.everyone, written))
             heads, written = self._rescaled(raw)
         self._send(heads, written, flow)
 
@@ -147,19 +148,22 @@ class Heads:
             if changed is None:
                 continue
             for members, own in changed.parts():
-                h = self.layer.normed(changed.new(own))
+                some, x = changed.new(own)
+                h = self.layer.normed(x)
                 channel_of, head_of = np.divmod(changed.rows[members], len(self._heads))
                 for number in dict.fromkeys(channel_of.tolist()):
                     mine = np.flatnonzero(channel_of == number)
                     x = h if len(own) < len(members) else h[mine[0] : mine[-1] + 1]
                     for part in _parts(channels[number]):
-                        piece = self._renewed(x, part, head_of[mine], inputs.narrow, flow)
-                        made.setdefault(part, []).append(piece)
+                        about = (head_of[mine], some, inputs.narrow, flow)
+                        made.setdefault(part, []).append(self._renewed(x, part, *about))
         return made
 
-    def _renewed(self, h: Tensor, part: str, heads: Ints, is_narrow: bool, flow: Flow) -> Source:
-        """New queries, keys or values of normed inputs h [m or 1, K, B, T, D]. Of those absorbed,
-        just a candidate accepted is projected."""
+    def _renewed(
+        self, h: Tensor, part: str, heads: Ints, some: Ints, is_narrow: bool, flow: Flow
+    ) -> Source:
+        """New queries, keys or values of normed inputs h [m or 1, c, B, T, D] of some candidates
+        [c]. Of those absorbed, just a candidate accepted is projected."""
 
         prompts = flow.clean.prompts  # a flow that held itself would outlive its batch
 
@@ -169,30 +173,19 @@ class Heads:
         is_input = flow.given is not None and part in self._absorbed
         x = h if is_input else project(h)
         make = project if is_input else None
-        flow.updates.append(Update(self._parts[part], heads, x, make=make))
-        return Source(heads, x, is_input)
+        flow.updates.append(Update(self._parts[part], heads, some, x, make=make))
+        return Source(heads, some, x, is_input)
 
-    def _sources(self, part: str, heads: Ints, new: Sequence[Source]) -> list[Source]:
+    def _sources(self, part: str, heads: Ints, new: Sequence[Source], flow: Flow) -> list[Source]:
         """Queries, keys or values of some heads [n], each by its place among these: the new ones,
-        and those accepted where there are none."""
+        and before them those accepted where new ones leave any."""
         found = [piece._replace(rows=np.searchsorted(heads, piece.rows)) for piece in new]
         is_old = np.ones(len(heads), dtype=bool)
         for piece in found:
-            is_old[piece.rows] = False
+            is_old[piece.rows] = len(piece.some) < flow.n_candidates
         if is_old.any():
             old = picked(self._parts[part], heads[is_old])[:, None]
-            found.append(Source(np.flatnonzero(is_old), old, False))
-        return found
-
-    def _stacked(self, sources: Sequence[Source], flow: Flow) -> Tensor:
-        """As one tensor [n, K, B, t, d_head]."""
-        if len(sources) == 1:
-            return sources[0].x.expand(-1, flow.n_candidates, -1, -1, -1)
-        shape = sources[0].x.shape[2:]
-        n = sum(len(source.rows) for source in sources)
-        found = sources[0].x.new_empty(n, flow.n_candidates, *shape)
-        for source in sources:
-            found[index(source.rows, found.device)] = source.x
+            found.insert(0, Source(np.flatnonzero(is_old), flow.everyone, old, False))
         return found
 
     # ---- both
@@ -209,7 +202,7 @@ class Heads:
         """Send what heads write now, [n, K, B, t, D]."""
         difference = written - picked(self._written, heads)[:, None]
         flow.send(self.senders[heads], difference, self.narrow)
-        flow.updates.append(Update(self._written, heads, written))
+        flow.updates.append(Update(self._written, heads, flow.everyone, written))
 
     def _rescaled(self, raw: Tensor) -> tuple[Ints, Tensor]:
         """A norm behind the attention: what one head writes changes what it makes of all,
@@ -238,4 +231,4 @@ class Mlp:
         if x is not None and not flow.leaves_clean(self.inputs):
             written = self.layer.mlp(x)[None]
             flow.send(self.senders, written - self._written[:, None], self.narrow)
-            flow.updates.append(Update(self._written, np.arange(1), written))
+            flow.updates.append(Update(self._written, np.arange(1), flow.everyone, written))

@@ -4,12 +4,28 @@ for those who read it."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from interp_dsl.circuits.rows import Rows
+from interp_dsl.circuits.rows import Rows, index, picked
 from interp_dsl.models.graph import Bools, Ints
+
+
+class Gain(NamedTuple):
+    """What some candidates [m] change of an input, `x` [m, B, t, D]; the others change nothing."""
+
+    some: Ints
+    x: Tensor
+
+    def spread(self, n: int) -> Tensor:
+        """Of all n candidates, [n, B, t, D]."""
+        if len(self.some) == n:
+            return self.x
+        found = self.x.new_zeros(n, *self.x.shape[1:])
+        found[index(self.some, found.device)] = self.x
+        return found
 
 
 class Sent:
@@ -37,37 +53,29 @@ class Sent:
         assert not self._states
         return self._rows.first(self._rows.count)
 
-    def gains(self, present: Bools) -> Sequence[Tensor]:
-        """What each of n receivers gets over the edges `present` [n, S], [K, B, t, D]: those that
-        get the same share it."""
-        totals: dict[bytes, Tensor] = {}
+    def gains(self, present: Bools, apart: bool) -> Sequence[Gain]:
+        """What each of n receivers gets over the edges `present` [n, S]: those that get the same
+        share it. Of all candidates, or, told `apart`, of those of which it gets something."""
+        totals: dict[bytes, Gain] = {}
         found = []
         for row in present:
             key = row[self.senders].tobytes()
             if key not in totals:
-                totals[key] = self._total(row)
+                totals[key] = self._total(row, apart)
             found.append(totals[key])
         return found
 
-    def _total(self, row: Bools) -> Tensor:
+    def _total(self, row: Bools, apart: bool) -> Gain:
         whole = self._rows.first(self._rows.count) if self._whole else ()
-        kept = zip(self._whole, whole, strict=True)
-        parts: list[Tensor] = [x for sender, x in kept if row[sender]]
-        parts += [self._spread(*states, row) for states in self._states if row[states[1]].any()]
-        if len(parts) == 1:
-            return parts[0]
-        total = parts[0] + parts[1]
-        for part in parts[2:]:
-            total += part
-        return total
-
-    def _spread(self, candidates: Ints, senders: Ints, states: Tensor, row: Bools) -> Tensor:
-        """What a receiver gets of states, [K, B, t, D]: nothing where a candidate changes none of
-        them, or a sender from which no edge leads to it."""
-        gets = row[senders]
-        if len(states) == self._n_candidates and gets.all():
-            return states
-        found = states.new_zeros(self._n_candidates, *states.shape[1:])
-        for at in np.flatnonzero(gets).tolist():
-            found[int(candidates[at])] = states[at]
-        return found
+        parts = [x for sender, x in zip(self._whole, whole, strict=True) if row[sender]]
+        states = [
+            Gain(candidates[gets], picked(differences, np.flatnonzero(gets)))
+            for candidates, senders, differences in self._states
+            if (gets := row[senders]).any()
+        ]
+        if apart and not parts and len(states) == 1:
+            return states[0]
+        total, *others = parts + [gain.spread(self._n_candidates) for gain in states]
+        for number, part in enumerate(others):
+            total = total + part if number == 0 else total.add_(part)
+        return Gain(np.arange(self._n_candidates), total)

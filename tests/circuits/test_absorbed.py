@@ -51,16 +51,16 @@ def test_attends_as_with_keys_and_values(name: str, mask: Tensor | None) -> None
         [kept[:1].expand(-1, CANDIDATES, -1, -1, -1), projected(layer, shared, "v", others)]
     )
     wanted = layer.attend(q, keys, values, prompts, narrow=True)
-    linear = absorbed.absorbs_keys(layer)
+    linear, everyone = absorbed.absorbs_keys(layer), np.arange(CANDIDATES)
     assert linear == (name in ("gpt2", "bidirectional"))
-    new = Source(first, own if linear else keys[:1], linear)
+    new = Source(first, everyone, own if linear else keys[:1], linear)
     found = absorbed.attended(
         layer,
         prompts,
         heads,
         q,
-        [Source(others, kept[1:], False), new],
-        [Source(first, kept[:1], False), Source(others, shared, True)],
+        [Source(others, everyone, kept[1:], False), new],
+        [Source(first, everyone, kept[:1], False), Source(others, everyone, shared, True)],
     )
     torch.testing.assert_close(found, wanted)
 

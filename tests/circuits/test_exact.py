@@ -384,3 +384,18 @@ def test_bias_before_a_norm_is_refused() -> None:
     biased = Compiled(model.description, replace(model.weights, blocks=blocks))
     with pytest.raises(ValueError, match="bias between attention and a norm"):
         prepared(EdgeForward(biased, Graph(model.description.shape)), "mean", LAST).clean()
+
+
+@pytest.mark.parametrize("name", ["gpt2", "attn_only", "gemma2", "mistral"])
+@pytest.mark.parametrize("absorbs", [False, True])
+def test_large_inputs(name: str, absorbs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of inputs that are large only those are made that a candidate changes."""
+    monkeypatch.setattr("interp_dsl.circuits.flow.CACHED", 1)
+    monkeypatch.setattr("interp_dsl.circuits.absorbed.pays", lambda *sizes: absorbs)
+    case = setting(name)
+    graph = case.forward.graph
+    for order in (published_order(graph), shuffled(graph, 0)):
+        judged = case.plain(0.02, order)
+        numbers = [graph.index[edge] for edge in order]
+        (circuit,) = case.fast(0.02, Rules(order=numbers, batch=16))
+        same(case, circuit, judged, order)
