@@ -45,14 +45,15 @@ class State(NamedTuple):
     """What replaces a row of `kept` when one of `candidates` [m] is accepted: `kept`[rows_i], by
     `new`_i [...] of the i-th."""
 
-    kept: Tensor
+    kept: Tensor | dict[int, Tensor]
     candidates: Ints
     rows: Ints
     new: Tensor
 
     def accept(self, candidate: int) -> None:
         for at in np.flatnonzero(self.candidates == candidate).tolist():
-            self.kept[int(self.rows[at])] = self.new[at]
+            row, new = int(self.rows[at]), self.new[at]
+            self.kept[row] = new if isinstance(self.kept, Tensor) else new.clone()
 
 
 class Growth(NamedTuple):
@@ -130,74 +131,79 @@ class States(NamedTuple):
 
 @dataclass(frozen=True)
 class Changed:
-    """The `rows` [n] of receivers that changed senders reach, ascending, and how their inputs `x`
-    grow: by `gains` [n] or [n, K, B, t, D]; None where they do not, nothing having been accepted
-    yet. Rows that are `alike` [n] have one and the same input; `at_once` of the others are made
-    together."""
+    """The inputs of some `classes` [n] that changed senders reach, and how those `x` [classes, B,
+    t, D] grow: by `gains` [n] or [n, K, B, t, D]; None where they do not, nothing having been
+    accepted yet. `at_once` of those that a single receiver has are made together."""
 
-    rows: Ints
+    classes: Ints
     x: Tensor
     gains: Sequence[Gain] | Tensor | None
-    alike: Ints
+    members: Sequence[Ints]
     at_once: int
 
-    def new(self, own: Ints) -> tuple[Ints, Tensor]:
-        """The candidates [c] that change some of them [m], and their new inputs [m, c, B, t, D]."""
-        old = picked(self.x, self.rows[own])[:, None]
+    def new(self, some: Sequence[int]) -> tuple[Ints, Tensor]:
+        """The candidates [c] that change some of them [m], and what they become [m, c, B, t, D]."""
+        old = picked(self.x, self.classes[some])[:, None]
         if self.gains is None:
             return np.arange(1), old
         if isinstance(self.gains, Tensor):
-            return np.arange(self.gains.shape[1]), old + picked(self.gains, own)
-        gains = [self.gains[i] for i in own.tolist()]
-        some, gain = gains[0]
+            return np.arange(self.gains.shape[1]), old + picked(self.gains, np.array(some))
+        gains = [self.gains[i] for i in some]
+        candidates, gain = gains[0]
         if all(other.x is gain for other in gains):
-            return some, old + gain
-        found = old.new_empty(len(own), *gain.shape)
+            return candidates, old + gain
+        found = old.new_empty(len(some), *gain.shape)
         for new, before, other in zip(found, old, gains, strict=True):
             torch.add(before, other.x, out=new)
-        return some, found
+        return candidates, found
 
-    def parts(self) -> Iterator[tuple[Ints, Ints]]:
-        """The rows, by their place among these, of which some share one input; and whose inputs
-        are to be made: of one of them, or of all."""
-        _, first, count = np.unique(self.alike, return_index=True, return_counts=True)
-        for shared in self.alike[first[count > 1]]:
-            members = np.flatnonzero(self.alike == shared)
-            yield members, members[:1]
-        single = np.sort(first[count == 1])
+    def parts(self) -> Iterator[tuple[Ints, list[int]]]:
+        """Rows of receivers, and which of these inputs they have: one for all, or each its own."""
+        single = []
+        for place, number in enumerate(self.classes.tolist()):
+            if len(self.members[number]) > 1:
+                yield self.members[number], [place]
+            else:
+                single.append(place)
         for start in range(0, len(single), self.at_once):
-            part = single[start : start + self.at_once]
-            yield part, part
+            some = single[start : start + self.at_once]
+            yield np.concatenate([self.members[number] for number in self.classes[some]]), some
 
 
 class Inputs:
-    """The inputs of some receivers of one layer, `x` [n, B, t, D]; `present` [n, S] are the kept
-    edges into them. At first the senders behind the receiver of the search count as clean.
+    """The inputs of some receivers of one layer, of which those that the same senders reach are of
+    one class: `x` [classes, B, t, D]. `present` [classes, S] are the kept edges into them. At first
+    the senders behind the receiver of the search count as clean.
 
-    In a graph by position the edges are given by place, [P, n_additive]: `held` [P, n, S], of which
-    `present` are those kept at some place, and `at` [P, B, t] says where places are."""
+    In a graph by position the edges are given by place, [P, n_additive]: `held` [P, classes, S], of
+    which `present` are those kept at some place, and `at` [P, B, t] says where places are."""
 
     def __init__(
         self, clean: Clean, receivers: Sequence[tuple[Group, int]], present: Bools, narrow: bool
     ) -> None:
-        numbers = [group.first + member for group, member in receivers]
-        self.receivers, self.narrow = numbers, narrow
+        self.receivers = [group.first + member for group, member in receivers]
+        self.narrow = narrow
         self._row_of = np.full(clean.forward.graph.n_receivers, -1)
-        self._row_of[numbers] = np.arange(len(numbers))
+        self._row_of[self.receivers] = np.arange(len(receivers))
         group = receivers[0][0]
         self.at = clean.at(narrow)
-        shape = (*present.shape[:-1], len(receivers), len(clean.forward.graph.senders))
-        held = np.zeros(shape, dtype=bool)
+        classes: dict[bytes, list[int]] = {}
+        edges: list[Bools] = []
         for row, (its, member) in enumerate(receivers):
-            held[..., row, : its.senders] = its.matrix(present)[..., member, :]
-        removed = ~held[..., : group.senders]
+            mine = its.matrix(present)[..., member, :]
+            rows = classes.setdefault(mine.tobytes(), [])
+            edges += [] if rows else [mine]
+            rows.append(row)
+        self._members = [np.array(rows) for rows in classes.values()]
+        self._class_of = {row: n for n, rows in enumerate(classes.values()) for row in rows}
+        self._accepted: dict[int, Tensor] = {}
+        """Of receivers that have lost edges since, by their rows."""
+        removed = ~np.stack(edges, axis=-2)
+        self.is_clean = not removed.any()
+        held = np.zeros((*removed.shape[:-1], len(clean.forward.graph.senders)), dtype=bool)
+        held[..., : group.senders] = ~removed
         differences = clean.differences(narrow)[: group.senders]
         stream = clean.stream(group, narrow)
-        self.is_clean = not removed.any()
-        numbers_of: dict[bytes, int] = {}
-        rows = np.moveaxis(held, -2, 0)
-        alike = [numbers_of.setdefault(row.tobytes(), len(numbers_of)) for row in rows]
-        self._alike = np.array(alike)
         if self.at is None:
             self.present = held
             marks = torch.from_numpy(removed).to(differences)
@@ -222,15 +228,20 @@ class Inputs:
         made: dict[int, Tensor] = {}
         for candidate, row, new in zip(mine.tolist(), rows.tolist(), x, strict=True):
             after, place = given.after[candidate], given.place[candidate]
-            old = self.x[row] if after < 0 else made[after]
+            old = self._old(row) if after < 0 else made[after]
             if not given.senders[candidate]:
                 new.copy_(old)
             for sender in given.senders[candidate]:
                 torch.add(old, self._at_place(differences[sender], place), out=new)
                 old = new
             made[candidate] = new
-        flow.updates.append(State(self.x, mine, rows, x))
+        flow.updates.append(State(self._accepted, mine, rows, x))
         return States(mine, rows, x)
+
+    def _old(self, row: int) -> Tensor:
+        """The accepted input of a receiver, [B, t, D]."""
+        found = self._accepted.get(row)
+        return self.x[self._class_of[row]] if found is None else found
 
     def changed(self, flow: Flow, apart: bool = True) -> Changed | None:
         """The receivers that senders change; noted as what is to grow. None when there are none.
@@ -251,7 +262,7 @@ class Inputs:
         else:
             gains = _sum(self.present[found][:, sent.senders], sent.whole())
         flow.updates.append(Growth(self.x, found, gains))
-        return Changed(found, self.x, gains, self._alike[found], at_once)
+        return Changed(found, self.x, gains, self._members, at_once)
 
     def only(self, flow: Flow) -> Tensor | None:
         """The new input [K, B, t, D] of the one receiver that these are, whether senders change it
@@ -260,11 +271,11 @@ class Inputs:
         if states is not None:
             return states.x
         changed = self.changed(flow, apart=False)
-        return None if changed is None else changed.new(np.zeros(1, dtype=np.int64))[1][0]
+        return None if changed is None else changed.new([0])[1][0]
 
     def _all(self, flow: Flow) -> Changed:
-        """All rows, of which there is one where all are alike. What senders write less what they
-        write in the clean run is added for good."""
+        """All of them. What senders write less what they write in the clean run is added for
+        good."""
         sent = flow.sent[self.narrow]
         if sent.senders:
             whole = sent.whole()
@@ -273,8 +284,7 @@ class Inputs:
                 if self.at is None
                 else carried(self.held[:, :, sent.senders], whole, self.at)
             )[:, 0]
-        rows = np.arange(len(self.x))
-        return Changed(rows, self.x, None, self._alike, len(rows))
+        return Changed(np.arange(len(self.x)), self.x, None, self._members, len(self.x))
 
     def _at_place(self, x: Tensor, place: int) -> Tensor:
         """What is written, [B, t, D], of that what is read at a place of a graph by position."""

@@ -147,13 +147,13 @@ class Heads:
             changed = inputs.changed(flow)
             if changed is None:
                 continue
-            for members, own in changed.parts():
+            for rows, own in changed.parts():
                 some, x = changed.new(own)
                 h = self.layer.normed(x)
-                channel_of, head_of = np.divmod(changed.rows[members], len(self._heads))
+                channel_of, head_of = np.divmod(rows, len(self._heads))
                 for number in dict.fromkeys(channel_of.tolist()):
                     mine = np.flatnonzero(channel_of == number)
-                    x = h if len(own) < len(members) else h[mine[0] : mine[-1] + 1]
+                    x = h if len(own) < len(rows) else h[mine[0] : mine[-1] + 1]
                     for part in _parts(channels[number]):
                         about = (head_of[mine], some, inputs.narrow, flow)
                         made.setdefault(part, []).append(self._renewed(x, part, *about))
