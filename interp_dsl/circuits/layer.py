@@ -189,13 +189,13 @@ def by_head(x: Tensor, weight: Tensor, heads: Ints) -> Tensor:
         found = torch.matmul(rows, weight[at])
     else:
         runs = [(head, len(list(run))) for head, run in groupby(heads.tolist())]
-        parts = rows.split([length for _, length in runs])
+        parts = torch.split(rows, [length for _, length in runs])
         if torch.is_grad_enabled():
             made = [part @ weight[head] for part, (head, _) in zip(parts, runs, strict=True)]
             found = torch.cat(made)
         else:  # each where it is to stand
             found = rows.new_empty(*rows.shape[:-1], weight.shape[-1])
-            into = found.split([length for _, length in runs])
+            into = torch.split(found, [length for _, length in runs])
             for part, to, (head, _) in zip(parts, into, runs, strict=True):
                 torch.matmul(part, weight[head], out=to)
     return found.view(*x.shape[:-1], weight.shape[-1])

@@ -105,7 +105,7 @@ class Suffix:
         return x
 
     def _measured(self, x: Tensor) -> list[float]:
-        return self._clean.means(self._clean.forward.model.logits(x))
+        return self._clean.means(self._clean.forward.unembedded(x))
 
 
 def wide(graph: Graph, present: Bools, reach: Bools) -> Bools:
