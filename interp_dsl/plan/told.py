@@ -42,6 +42,9 @@ def fitted(task: Fit, known: Sizes) -> Iterator[str]:
     if task.objective != "mse":
         what = {"kl": "the divergence of", "ce": "the cross-entropy of"}[task.objective]
         yield f"the loss: {what} what the model says with each spliced in; whole prompts at a step"
+        alone = {"gated": "what the gate rebuilds", "matryoshka": "what inner prefixes rebuild"}
+        for part in {alone[d.architecture] for d in task.dictionaries if d.architecture in alone}:
+            yield f"and the squared error of {part} alone, as in a plain fit"
         for one in (d for d in task.dictionaries if d.downstream):
             streams = f"{len(one.downstream)} stream{'s' * (len(one.downstream) > 1)}"
             weight = one.option("downstream")

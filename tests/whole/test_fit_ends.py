@@ -140,9 +140,8 @@ def test_end_to_end_the_model_is_kept_rather_than_the_activation(tmp_path: Path)
 
 @pytest.mark.parametrize(
     "options",
-    ["gated(width=64, l1=1, ", "topk(width=64, k=4, workers=2, ",
-     "topk(width=64, k=4, alpha=0.1, ", 'topk(width=64, k=4, store="a", ',
-     "matryoshka(width=64, k=4, "],
+    ["relu(width=64, l1=1, norm=unit, resample=5, ", "topk(width=64, k=4, workers=2, ",
+     "matryoshka(width=64, k=4, alpha=0.1, ", 'topk(width=64, k=4, store="a", '],
 )  # fmt: skip
 def test_what_cannot_be_fitted_end_to_end_is_refused(options: str) -> None:
     line = f"step sae = fit {options}objective=kl) on L0.mlp of text until tokens=9k"
