@@ -10,7 +10,7 @@ from interp_dsl.language.source import Span
 from interp_dsl.language.tree import Argument, Call, Expr, Index, ListOf, Number, Range
 from interp_dsl.plan.algebra import Explicit
 from interp_dsl.plan.dictionaries import Fitted
-from interp_dsl.plan.places import Target, Unit
+from interp_dsl.plan.places import Site, Target, Unit
 from interp_dsl.verbs.dictionaries import said
 from interp_dsl.verbs.values import DictionaryTerm, FeaturesTerm, Step, UnitSet
 
@@ -107,7 +107,7 @@ def feature_units(expr: Expr, scope: Scope) -> UnitSet:
     if isinstance(expr, Call) and expr.function == ERRORS:
         return _errors(expr, scope)
     term = features(expr, scope)
-    only_plain((term.fitted,), term.step.name, expr.span, scope)
+    _without_others(term.fitted, term.step.name, expr.span, scope)
     site = term.fitted.features(term.step.name)
     numbers = range(term.fitted.option("width")) if term.numbers is None else term.numbers
     return UnitSet(Explicit(tuple(Unit((Target(site, n),)) for n in numbers)), term.step.model)
@@ -119,12 +119,42 @@ def only_plain(fitted: tuple[Fitted, ...], name: str, span: Span, scope: Scope) 
         what = "transcoder" if fitted[0].onto else "crosscoder"
         raise scope.reject(
             "E306",
-            f"features of a {what} are no units, and are not related",
+            f"features of a {what} are not related",
             span,
             label=f"`{name}` is of {fitted[0].place}",
             help="look at them: inspect features(…); or splice it in: evaluate … measure "
             "ce_loss_score()",
         )
+
+
+def _without_others(fitted: Fitted, name: str, span: Span, scope: Scope) -> None:
+    """Refuse crosscoders, whose features write at more places than one."""
+    if fitted.others:
+        raise scope.reject(
+            "E306",
+            "features of a crosscoder are no units",
+            span,
+            label=f"`{name}` is of {fitted.place}",
+            help="look at them: inspect features(…); or splice it in: evaluate … measure "
+            "ce_loss_score()",
+        )
+
+
+def check_live(found: tuple[Site, ...], why: str, span: Span, scope: Scope) -> None:
+    """Refuse features that must be read as a pass goes and cannot be."""
+    far = next((site for site in found if site.feature and not site.can_be_read_live), None)
+    if far is None:
+        return
+    read, written = Target(far.own, far.part).place, Target(far.written, far.written_part).place
+    raise scope.reject(
+        "E306",
+        f"features of `{far.feature}` cannot be read as a pass goes: it reads {read} and writes "
+        f"{written}",
+        span,
+        label=why,
+        help="change them alone, in a patch or ablate of their own; those of one MLP, as on "
+        "L0.mlp_in to L0.mlp, can be read as a pass goes",
+    )
 
 
 def _errors(expr: Call, scope: Scope) -> UnitSet:
@@ -133,7 +163,7 @@ def _errors(expr: Call, scope: Scope) -> UnitSet:
         raise scope.reject("E301", "errors of what?", expr.span, help="write errors(sae)")
     step, index = _fit(expr.arguments[0].value, scope)
     fitted = one_of(index, step, expr.span, scope)
-    only_plain((fitted,), step.name, expr.span, scope)
+    _without_others(fitted, step.name, expr.span, scope)
     return UnitSet(Explicit((Unit((Target(fitted.errors(step.name)),)),)), step.model)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp_dsl.check.builds import build_data
 from interp_dsl.check.datachecks import Spans, check_change, check_side, names_of, side_of
+from interp_dsl.check.dictionaries import check_live
 from interp_dsl.check.models import known_model, which_model
 from interp_dsl.check.noops import why_idle
 from interp_dsl.check.scope import Scope
@@ -169,7 +170,15 @@ class StepChecks:
 
     def _holds(self, call: Call, change: Change, model: Model, side: Side, span: Span) -> None:
         self._same_model(change.units.model, model, span)
+        check_live(self.sites(change.units.units), "holds throughout", span, self.scope)
         check_change(change, side, Spans(span, span, span), self.scope)
+
+    def check_joined(self, call: Call, units: Units) -> None:
+        """Units of which any may be changed together: features among several places."""
+        found = self.sites(units)
+        if len({(site.own, site.written) for site in found}) > 1:
+            why = "beside other places that change"
+            check_live(found, why, call.spans["objects"], self.scope)
 
     def check_side(self, call: Call, side: Side, model: Model, word: str) -> None:
         check_side(side, model, call.spans[word], self.scope)

@@ -122,11 +122,11 @@ def loss_through(
     now: Now,
     objective: Objective,
 ) -> Found:
-    """The loss with an objective of the rebuilt activations in the place of their squared error, and
-    its gradients. To first order any objective is a squared error: that from the activations which
-    lie off the rebuilt ones, x̂, by its slope g, so that s (x̂ - wanted) = g with s the steepness of
-    an error; so architectures need not know of it. What parts of a dictionary rebuild alone, a gate
-    or the inner prefixes, counts as it does beside the squared error. Without AuxK, which would
+    """The loss with an objective of the rebuilt activations in their squared error's place, and its
+    gradients. To first order any objective is a squared error: that from the activations which lie
+    off the rebuilt ones, x̂, by its slope g, so that s (x̂ - wanted) = g with s the steepness of an
+    error; so architectures need not know of it. What parts of a dictionary rebuild alone, a gate or
+    the inner prefixes, counts as it does beside the squared error. Without AuxK, which would
     rebuild what x̂ is aimed at."""
     seen, wanted = ends.ends(params, fixed, *batch)
     plain = architecture.loss(params, seen, wanted, now)

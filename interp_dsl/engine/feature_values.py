@@ -35,8 +35,18 @@ def dictionary_of(site: Site, device: torch.device, state: State) -> Dictionary:
 
 def activations_of(run: Run, site: Site, state: State) -> Tensor:
     """What a dictionary reads in a run [n, T, d_in], as an earlier forward kept it."""
-    captured = state.captured(run, site.own)
-    return captured.flatten(2) if site.part is None else captured[:, :, site.part]
+    return flat(state.captured(run, site.own), site.part)
+
+
+def rebuilt_of(run: Run, site: Site, state: State) -> Tensor:
+    """What a dictionary rebuilds in a run [n, T, d_out], as an earlier forward kept it."""
+    return flat(state.captured(run, site.written), site.written_part)
+
+
+def flat(x: Tensor, part: int | None) -> Tensor:
+    """The activations [n, T, d] of a place [n, T, index, width]: of one index, or of all of them
+    side by side."""
+    return x.flatten(2) if part is None else x[:, :, part]
 
 
 def encoded(x: Tensor, dictionary: Dictionary) -> Iterator[Tensor]:

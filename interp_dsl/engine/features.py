@@ -1,7 +1,9 @@
 """Features changed: the dictionary spliced in with its error added back, so that an activation x
 becomes x + (v - f) d, where d is the feature's decoder row, f what it is in x and v what it is set
 to: a number, or what it is in another run. Features of one unit add up. The error x - x̂ is a unit
-as well (Marks et al. 2024, arXiv 2403.19647): x becomes x + v - (x - x̂)."""
+as well (Marks et al. 2024, arXiv 2403.19647): x becomes x + v - (x - x̂). Of a transcoder (Dunefsky
+et al. 2024, arXiv 2406.11944) features are read of what it reads, and it is y that changes, what it
+rebuilds, whose error is y - ŷ."""
 
 from __future__ import annotations
 
@@ -13,12 +15,14 @@ import torch
 from torch import Tensor
 
 from interp_dsl.dictionaries.dictionary import Dictionary
+from interp_dsl.engine.carried import changing
 from interp_dsl.engine.feature_values import (
     CHUNK,
     Multiples,
     activations_of,
     dictionary_of,
     encoded,
+    rebuilt_of,
 )
 from interp_dsl.engine.live_features import Named, Piece, read_live
 from interp_dsl.engine.means import Means
@@ -35,7 +39,7 @@ from interp_dsl.plan.places import Positions, Site, Target, Unit
 @dataclass(frozen=True)
 class Known:
     """Features of a run [m, n, T], `place` which of the m each is, of all there are; or the error
-    [1, n, T, d_in]."""
+    [1, n, T, d_out]."""
 
     numbers: frozenset[int]
     values: Tensor
@@ -83,7 +87,7 @@ class FeatureEdits:
                     self._held[run, site] = new if known is None else known.joined(new)
 
     def _averaged(self, site: Site) -> Tensor:
-        """Features of the run whose means are taken [n, T, m, 1], or its errors [n, T, 1, d_in]."""
+        """Features of the run whose means are taken [n, T, m, 1], or errors [n, T, 1, d_out]."""
         assert isinstance(self.values, Means)
         known = self._held[self.values.source.run, site].values
         return known.movedim(0, 2) if site.kind == "error" else known.movedim(0, 2)[..., None]
@@ -92,9 +96,9 @@ class FeatureEdits:
         x = activations_of(run, site, self.state)
         flat, dictionary = x.reshape(-1, x.shape[-1]), self._dictionary(site)
         if site.kind == "error":
-            parts = torch.split(flat.float(), CHUNK)
-            found = torch.cat([part - dictionary.reconstruct(part) for part in parts])
-            return Known.of(numbers, found.view(1, *x.shape), dictionary.d_sae)
+            y = rebuilt_of(run, site, self.state).float()
+            made = [dictionary.reconstruct(part.float()) for part in torch.split(flat, CHUNK)]
+            return Known.of(numbers, (y - torch.cat(made).view(y.shape))[None], dictionary.d_sae)
         found = torch.cat([part[:, numbers] for part in encoded(flat, dictionary)])
         columns = found.T.reshape(len(numbers), *x.shape[:2])
         return Known.of(numbers, columns, dictionary.d_sae)
@@ -111,8 +115,7 @@ class FeatureEdits:
             held: dict[Piece, list[int]] = defaultdict(list)
             for target in (t for t in unit.targets if t.site.feature):
                 held[target.site, target.positions].append(_number(target))
-            is_alone = len({t.site.own for t in unit.targets}) == 1 and not self.holds
-            into = alone if is_alone else live
+            into = live if unit.is_live or self.holds else alone
             for piece, numbers in held.items():
                 into[piece].append((number, numbers))
         found = [self._added(piece, members, batch) for piece, members in alone.items()]
@@ -134,12 +137,12 @@ class FeatureEdits:
             change = self._change(piece, feature, batch.examples[rows], where)
         else:
             change = self._sums(piece, members, which, batch.examples[rows])
-        own, part = row_of(site.own, site.part)
+        own, part = row_of(site.written, site.written_part)
         index, valid = torch.full_like(rows, part), torch.ones_like(where, dtype=torch.bool)
         return Edit(own, rows, index, where, valid, change, "add")
 
     def _change(self, piece: Piece, feature: Tensor, examples: Tensor, where: Tensor) -> Tensor:
-        """(v - f) d of a feature a row [R, k, d_in], or v - e."""
+        """(v - f) d of a feature a row [R, k, d_out], or v - e."""
         site, at = piece
         now = self._in_run(self.into, site, feature, examples, where)
         change = self._then(site, at, feature, examples) - now
@@ -151,7 +154,7 @@ class FeatureEdits:
     def _sums(
         self, piece: Piece, members: Sequence[Named], which: Tensor, examples: Tensor
     ) -> Tensor:
-        """Σ (v - f) d over the features of each row's unit [R, k, d_in]."""
+        """Σ (v - f) d over the features of each row's unit [R, k, d_out]."""
         (site, at), decoder = piece, self._dictionary(piece[0]).tensors["W_dec"]
         parts = []
         for member, (_, numbers) in enumerate(members):
@@ -182,7 +185,7 @@ class FeatureEdits:
         self, run: Run, site: Site, feature: Tensor, examples: Tensor, where: Tensor
     ) -> Tensor:
         """Features [R] of a run at the places [R, k] of examples [R]: [R, k]; of errors [R, k,
-        d_in]."""
+        d_out]."""
         known = self._held[run, site]
         return entries(known.values, known.place[feature][:, None], examples[:, None], where)
 
@@ -199,7 +202,7 @@ class HeldFeatures:
         """Nothing is known before the pass."""
 
     def edits(self, batch: Packed) -> list[Edit]:
-        """One edit for each dictionary and its positions, of all features there and the error."""
+        """The edits of each dictionary and its positions, of all features there and the error."""
         (unit,) = batch.units
         places: dict[tuple[Site, Positions], list[int]] = defaultdict(list)
         whole: set[tuple[Site, Positions]] = set()
@@ -213,27 +216,26 @@ class HeldFeatures:
             else:
                 held.append(_number(target))
         found = (
-            self._edit(*place, numbers, place in whole, batch) for place, numbers in places.items()
+            self._edits(*place, numbers, place in whole, batch) for place, numbers in places.items()
         )
-        return [edit for edit in found if len(edit.rows)]
+        return [edit for edits in found for edit in edits if len(edit.rows)]
 
-    def _edit(
+    def _edits(
         self, site: Site, at: Positions, numbers: list[int], drops_error: bool, batch: Packed
-    ) -> Edit:
+    ) -> list[Edit]:
         slots = self.state.slots(self.into, at)
         rows = slots.some[batch.examples].nonzero()[:, 0]
         where = slots.index[batch.examples[rows]]
-        dictionary = dictionary_of(site, self.state.device(self.into), self.state)
+        device = self.state.device(self.into)
+        dictionary = dictionary_of(site, device, self.state)
         then, rows_of = self._then(site, at, numbers), dictionary.tensors["W_dec"][numbers]
 
-        def change(x: Tensor) -> Tensor:
+        def change(y: Tensor, x: Tensor, then: Tensor) -> Tensor:
             features = dictionary.encode(x.float())
-            left = dictionary.decode(features) if drops_error else x.float()
-            return (left + (then - features[..., numbers]) @ rows_of).to(x.dtype)
+            left = dictionary.decode(features, x.float()) if drops_error else y.float()
+            return (left + (then - features[..., numbers]) @ rows_of).to(y.dtype)
 
-        own, part = row_of(site.own, site.part)
-        index, valid = torch.full_like(rows, part), torch.ones_like(where, dtype=torch.bool)
-        return Edit(own, rows, index, where, valid, op="map", map=change)
+        return changing(site, rows, where, then[None, None], change, device)
 
     def _then(self, site: Site, at: Positions, numbers: list[int]) -> Tensor:
         """What each feature is set to [m], the same everywhere."""

@@ -71,7 +71,8 @@ class Fitted:
         """The site of its features, of the dictionary that `step` fits."""
         name = f"{step}[{self.label}]" if self.label else step
         own, part = self.target.site, self.target.index
-        return Site("feature", own.layer, feature=name, of=own.kind, part=part)
+        onto = None if self.onto is None else replace(self.onto.site, part=self.onto.index)
+        return Site("feature", own.layer, feature=name, of=own.kind, part=part, onto=onto)
 
     def errors(self, step: str) -> Site:
         """The site of what it leaves unexplained."""

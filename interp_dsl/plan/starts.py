@@ -54,6 +54,7 @@ class Late:
 def starting(unit: Unit, change: Intervention, position: int, few: int) -> Start:
     """The start of a unit that acts from `position` on, at `few` positions."""
     sites = [change.site(target) for target in unit.targets]
+    sites += [t.site.own for t in unit.targets if t.site.feature and unit.is_live]
     layers = {s.layer for s in sites}
     layer, behind = min(map(_place, sites))
     here = {s.kind for s in sites if s.layer == layer}

@@ -9,7 +9,7 @@ from interp_dsl.plan.algebra import Explicit, Metric, MetricCall
 from interp_dsl.plan.circuits import FEWEST_PATCHES
 from interp_dsl.plan.expressions import CORRELATIONS
 from interp_dsl.plan.metrics import METRICS, calls, needs
-from interp_dsl.plan.places import ALL, Site, Target, Unit
+from interp_dsl.plan.places import ALL, Site, Target, Unit, telling
 from interp_dsl.plan.tasks import Attribute, AttributeEdges, Variant
 from interp_dsl.plan.units import depends
 from interp_dsl.verbs import sweeps
@@ -274,9 +274,9 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     task: Attribute | AttributeEdges
     if step.change is not None:
         intervention = lowering.intervention(step.change, model, into)
-        own = tuple(s.own for s in sites(step.change.units.units, lowering.steps) if s.feature)
+        own = telling(sites(step.change.units.units, lowering.steps))
         for run in runs if own else ():
-            lowering.forward(run, tuple(dict.fromkeys(own)))
+            lowering.forward(run, own)
         if term.options.get("at") == "inputs":
             lowering.source(source, model, (Site("embed"),))
         task = Attribute(*about, intervention)
