@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from interp_dsl.check.literals import is_whole, literal
@@ -155,6 +156,24 @@ def check_live(found: tuple[Site, ...], why: str, span: Span, scope: Scope) -> N
         help="change them alone, in a patch or ablate of their own; those of one MLP, as on "
         "L0.mlp_in to L0.mlp, can be read as a pass goes",
     )
+
+
+def check_order(made: Sequence[tuple[Site, ...]], span: Span, scope: Scope) -> None:
+    """Refuse a transcoder's error that is changed after its features, by sites of one intervention
+    after another: what these have added to what is rebuilt would be lost with it."""
+    seen: set[str | None] = set()
+    for found in made:
+        for site in found:
+            if site.kind == "error" and site.onto is not None and site.feature in seen:
+                raise scope.reject(
+                    "E306",
+                    f"errors({site.feature}) are changed after features of `{site.feature}`",
+                    span,
+                    label="what the features add to what is rebuilt is part of its error by then",
+                    help="name the error first: under together(ERRORS, FEATURES), or change both "
+                    "in one intervention",
+                )
+        seen |= {site.feature for site in found if site.kind == "feature"}
 
 
 def _errors(expr: Call, scope: Scope) -> UnitSet:

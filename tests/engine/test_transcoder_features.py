@@ -335,9 +335,10 @@ PIN = Intervention(
 )
 
 
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neox"])
 @pytest.mark.parametrize("under", [(), (PIN,)], ids=["alone", "under"])
 def test_both_executors_say_the_same_wherever_a_pass_starts(
-    tmp_path: Path, under: tuple[Intervention, ...]
+    tmp_path: Path, family: str, under: tuple[Intervention, ...]
 ) -> None:
     features = [Target(GPT.features("gpt"), n) for n in range(9)]
     head = Target(Site("head", 0), 1)
@@ -349,12 +350,12 @@ def test_both_executors_say_the_same_wherever_a_pass_starts(
         Unit((features[0], features[4], head)),
         Unit((replace(features[3], positions=END), replace(head, positions=END))),
     )
-    compiled = executor_of("gpt2")
+    compiled = executor_of(family)
     state, report, into = _gpt2(tmp_path / "a", compiled, *under)
     plain = _swept(state, report, into, units, Zero())
     late = _swept(state, report, into, units, Zero(), late=True, trims=True, narrow=True)
     np.testing.assert_allclose(late, plain, atol=1e-5)
-    hooked = load({"kind": "checkpoint", "folder": str(tiny("gpt2"))}, "cpu", executor="hooked")
+    hooked = load({"kind": "checkpoint", "folder": str(tiny(family))}, "cpu", executor="hooked")
     state, report, into = _gpt2(tmp_path / "b", hooked, *under)
     np.testing.assert_allclose(_swept(state, report, into, units, Zero()), plain, atol=2e-4)
     assert (plain - plain[0]).abs().amax(1).gt(1e-3).sum() >= 4

@@ -88,7 +88,7 @@ def test_the_plan_tells_both_ends() -> None:
         ("evaluate mlp on held measure mmcs(cross)", "E306"),
         ("inspect cross[0] by logits()", "E306"),
         ("perturb L0.mlp_in of held along error(mlp[k=2]) by 0..1 every 0.5 measure kl()", "E306"),
-        ("ablate errors(mlp[k=2]) with zero on held measure kl()", "E306"),
+        ("relate mlp, mlp on text by similarity()", "E306"),
     ],
 )  # fmt: skip
 def test_what_has_no_such_ends_is_refused(line: str, code: str) -> None:
