@@ -108,7 +108,7 @@ def feature_units(expr: Expr, scope: Scope) -> UnitSet:
     if isinstance(expr, Call) and expr.function == ERRORS:
         return _errors(expr, scope)
     term = features(expr, scope)
-    _without_others(term.fitted, term.step.name, expr.span, scope)
+    _of_one_model(term.fitted, term.step.name, expr.span, scope)
     site = term.fitted.features(term.step.name)
     numbers = range(term.fitted.option("width")) if term.numbers is None else term.numbers
     return UnitSet(Explicit(tuple(Unit((Target(site, n),)) for n in numbers)), term.step.model)
@@ -128,12 +128,12 @@ def only_plain(fitted: tuple[Fitted, ...], name: str, span: Span, scope: Scope) 
         )
 
 
-def _without_others(fitted: Fitted, name: str, span: Span, scope: Scope) -> None:
-    """Refuse crosscoders, whose features write at more places than one."""
-    if fitted.others:
+def _of_one_model(fitted: Fitted, name: str, span: Span, scope: Scope) -> None:
+    """Refuse crosscoders between models, of which a step runs one."""
+    if len(fitted.models) > 1:
         raise scope.reject(
             "E306",
-            "features of a crosscoder are no units",
+            "features of a crosscoder between models are no units",
             span,
             label=f"`{name}` is of {fitted.place}",
             help="look at them: inspect features(…); or splice it in: evaluate … measure "
@@ -146,15 +146,15 @@ def check_live(found: tuple[Site, ...], why: str, span: Span, scope: Scope) -> N
     far = next((site for site in found if site.feature and not site.can_be_read_live), None)
     if far is None:
         return
-    read, written = Target(far.own, far.part).place, Target(far.written, far.written_part).place
+    read, rebuilt = (Target(ps[0].tensor, ps[0].part).place for ps in (far.read, far.rebuilt))
+    where = "at several places" if far.others else f"at {read} and write at {rebuilt}"
     raise scope.reject(
         "E306",
-        f"features of `{far.feature}` cannot be read as a pass goes: it reads {read} and writes "
-        f"{written}",
+        f"features of `{far.feature}` cannot be read as a pass goes",
         span,
-        label=why,
-        help="change them alone, in a patch or ablate of their own; those of one MLP, as on "
-        "L0.mlp_in to L0.mlp, can be read as a pass goes",
+        label=f"{why}; they are read {where}",
+        help="change them alone, in a patch or ablate of their own; those of one place, or of one "
+        "MLP as on L0.mlp_in to L0.mlp, can be read as a pass goes",
     )
 
 
@@ -182,7 +182,7 @@ def _errors(expr: Call, scope: Scope) -> UnitSet:
         raise scope.reject("E301", "errors of what?", expr.span, help="write errors(sae)")
     step, index = _fit(expr.arguments[0].value, scope)
     fitted = one_of(index, step, expr.span, scope)
-    _without_others(fitted, step.name, expr.span, scope)
+    _of_one_model(fitted, step.name, expr.span, scope)
     return UnitSet(Explicit((Unit((Target(fitted.errors(step.name)),)),)), step.model)
 
 

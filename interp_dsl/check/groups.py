@@ -93,8 +93,8 @@ def _without_by(expr: Call, scope: Scope) -> None:
 def _live(expr: Call, found: Units, scope: Scope) -> None:
     """Features among several places can be read as a pass goes."""
     held = sites(found, scope.session.steps)
-    if len({(site.own, site.written) for site in held}) > 1:
-        check_live(held, "beside other places that change", expr.span, scope)
+    if len({site.ends for site in held}) > 1:
+        check_live(held, "other places change as well", expr.span, scope)
 
 
 def _bounded(expr: Call, found: Units, scope: Scope) -> None:

@@ -176,14 +176,14 @@ class StepChecks:
 
     def _holds(self, call: Call, change: Change, model: Model, side: Side, span: Span) -> None:
         self._same_model(change.units.model, model, span)
-        check_live(self.sites(change.units.units), "holds throughout", span, self.scope)
+        check_live(self.sites(change.units.units), "this holds throughout", span, self.scope)
         check_change(change, side, Spans(span, span, span), self.scope)
 
     def check_joined(self, call: Call, units: Units) -> None:
         """Units of which any may be changed together: features among several places."""
         found = self.sites(units)
-        if len({(site.own, site.written) for site in found}) > 1:
-            why = "beside other places that change"
+        if len({site.ends for site in found}) > 1:
+            why = "other places change as well"
             check_live(found, why, call.spans["objects"], self.scope)
 
     def check_side(self, call: Call, side: Side, model: Model, word: str) -> None:

@@ -58,7 +58,7 @@ def changing(
         edit(site.own, site.part, cells, carried.keep),
         edit(
             site.written,
-            site.written_part,
+            site.rebuilt[0].part,
             cells,
             lambda y, c: change(y, carried.at(c), each[c[..., 0]]),
         ),

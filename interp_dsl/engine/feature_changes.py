@@ -85,14 +85,14 @@ class FeatureChanges:
         slots = self.state.slots(self.into, positions)
         where = slots.index[examples]
         at = _rows(where), where
-        x, y = flat(clean[site.own], site.part), flat(clean[site.written], site.written_part)
+        x, y = flat(clean[site.own], site.part), flat(clean[site.written], site.rebuilt[0].part)
         now = self._read(piece, entries(x, *at), entries(y, *at))
         valid = moved(slots.valid[examples], now.device)
         return Changed(where, (self._then(piece, examples) - now) * valid[..., None])
 
     def moved(self, piece: Piece, changed: Changed, held: Tensor) -> Tensor:
         """The activations of a place [B, T, index, width] with the change of a piece added."""
-        site, part = piece[0], piece[0].written_part
+        site, part = piece[0], piece[0].rebuilt[0].part
         own, change = flat(held, part), changed.change
         if site.kind == "feature":
             change = change @ self._decoder(piece)
@@ -106,7 +106,7 @@ class FeatureChanges:
         """What each feature of a piece contributes [features, B], by slopes of the place [B, T,
         index, width]; an error [1, B]."""
         site, where = piece[0], changed.where
-        slope = entries(flat(slopes, site.written_part), _rows(where), where).float()
+        slope = entries(flat(slopes, site.rebuilt[0].part), _rows(where), where).float()
         if site.kind == "error":
             return (changed.change * slope).sum((1, 2))[None]
         return (changed.change * (slope @ self._decoder(piece).T)).sum(1).T

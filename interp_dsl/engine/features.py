@@ -3,13 +3,15 @@ becomes x + (v - f) d, where d is the feature's decoder row, f what it is in x a
 to: a number, or what it is in another run. Features of one unit add up. The error x - x̂ is a unit
 as well (Marks et al. 2024, arXiv 2403.19647): x becomes x + v - (x - x̂). Of a transcoder (Dunefsky
 et al. 2024, arXiv 2406.11944) features are read of what it reads, and it is y that changes, what it
-rebuilds, whose error is y - ŷ."""
+rebuilds, whose error is y - ŷ. Of a crosscoder all places change at once, each to what it is in the
+run and (v - f) d more, with its own part of d: as where the whole is spliced in."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,7 +24,9 @@ from interp_dsl.engine.feature_values import (
     activations_of,
     dictionary_of,
     encoded,
+    flat,
     rebuilt_of,
+    widths,
 )
 from interp_dsl.engine.live_features import Named, Piece, read_live
 from interp_dsl.engine.means import Means
@@ -94,12 +98,12 @@ class FeatureEdits:
 
     def _compute(self, run: Run, site: Site, numbers: list[int]) -> Known:
         x = activations_of(run, site, self.state)
-        flat, dictionary = x.reshape(-1, x.shape[-1]), self._dictionary(site)
+        rows, dictionary = x.reshape(-1, x.shape[-1]), self._dictionary(site)
         if site.kind == "error":
             y = rebuilt_of(run, site, self.state).float()
-            made = [dictionary.reconstruct(part.float()) for part in torch.split(flat, CHUNK)]
+            made = [dictionary.reconstruct(part.float()) for part in torch.split(rows, CHUNK)]
             return Known.of(numbers, (y - torch.cat(made).view(y.shape))[None], dictionary.d_sae)
-        found = torch.cat([part[:, numbers] for part in encoded(flat, dictionary)])
+        found = torch.cat([part[:, numbers] for part in encoded(rows, dictionary)])
         columns = found.T.reshape(len(numbers), *x.shape[:2])
         return Known.of(numbers, columns, dictionary.d_sae)
 
@@ -118,28 +122,54 @@ class FeatureEdits:
             into = live if unit.is_live or self.holds else alone
             for piece, numbers in held.items():
                 into[piece].append((number, numbers))
-        found = [self._added(piece, members, batch) for piece, members in alone.items()]
+        found = [e for piece, members in alone.items() for e in self._kept(piece, members, batch)]
+        found += [e for piece, members in alone.items() for e in self._added(piece, members, batch)]
         found += read_live(live, batch, self._dictionary, self._slots, self._then)
         return [edit for edit in found if len(edit.rows)]
 
     def _slots(self, at: Positions) -> Slots:
         return self.state.slots(self.into, at)
 
-    def _added(self, piece: Piece, members: Sequence[Named], batch: Packed) -> Edit:
-        """What features of units, or an error, add at one place."""
-        site, slots = piece[0], self._slots(piece[1])
+    def _rows(
+        self, at: Positions, members: Sequence[Named], batch: Packed
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The rows [R] of units that have these positions, for which of them each is, and the
+        positions [R, k]."""
+        slots = self._slots(at)
         rows, which = batch.rows([number for number, _ in members])
         some = slots.some[batch.examples[rows]]
-        rows, which = rows[some], which[some]
-        where = slots.index[batch.examples[rows]]
+        return rows[some], which[some], slots.index[batch.examples[rows[some]]]
+
+    def _kept(self, piece: Piece, members: Sequence[Named], batch: Packed) -> list[Edit]:
+        """Of a crosscoder the places as they are in the run, to which changes are then added: what
+        is added at one of them would reach a later one, and count there again."""
+        site, at = piece
+        if len(site.rebuilt) == 1:
+            return []
+        rows, _, where = self._rows(at, members, batch)
+        found = []
+        for place in site.rebuilt:
+            x = flat(self.state.captured(self.into, place.tensor), place.part)
+            value = entries(x, batch.examples[rows][:, None], where)
+            found.append(_edit(place, rows, where, value, "set"))
+        return found
+
+    def _added(self, piece: Piece, members: Sequence[Named], batch: Packed) -> list[Edit]:
+        """What features of units, or an error, add at the places that they write to."""
+        site = piece[0]
+        rows, which, where = self._rows(piece[1], members, batch)
         if all(len(numbers) == 1 for _, numbers in members):
             feature = torch.tensor([numbers[0] for _, numbers in members])[which]
             change = self._change(piece, feature, batch.examples[rows], where)
         else:
             change = self._sums(piece, members, which, batch.examples[rows])
-        own, part = row_of(site.written, site.written_part)
-        index, valid = torch.full_like(rows, part), torch.ones_like(where, dtype=torch.bool)
-        return Edit(own, rows, index, where, valid, change, "add")
+        parts = [change]
+        if len(site.rebuilt) > 1:
+            parts = [*torch.split(change, widths(self.into, site, self.state), -1)]
+        return [
+            _edit(place, rows, where, part, "add")
+            for place, part in zip(site.rebuilt, parts, strict=True)
+        ]
 
     def _change(self, piece: Piece, feature: Tensor, examples: Tensor, where: Tensor) -> Tensor:
         """(v - f) d of a feature a row [R, k, d_out], or v - e."""
@@ -243,6 +273,14 @@ class HeldFeatures:
             return self.values.of(site, torch.tensor(numbers))
         first = torch.zeros(1, dtype=torch.long)
         return self.values(Address(site.own, at, first, first))[0, 0].float()
+
+
+def _edit(
+    place: Site, rows: Tensor, where: Tensor, value: Tensor, op: Literal["set", "add"]
+) -> Edit:
+    own, number = row_of(place.tensor, place.part)
+    index, valid = torch.full_like(rows, number), torch.ones_like(where, dtype=torch.bool)
+    return Edit(own, rows, index, where, valid, value, op)
 
 
 def _number(target: Target) -> int:

@@ -31,7 +31,8 @@ class Site:
     edge (of the model's graph, as the language writes it in `edge`; no tensor of its own);
     feature (of the dictionary `feature`, as the language writes it, index = feature; it has no
     tensor of its own, but a part of that of the place `of` and its index `part`, which its
-    dictionary reads; a transcoder writes to `onto`, a place with its index as `part`);
+    dictionary reads; a transcoder writes to `onto`, a crosscoder reads and writes `others` too,
+    places with their index as `part`);
     error (what that dictionary leaves unexplained of what it rebuilds, y - ŷ, of its width)."""
 
     kind: str
@@ -42,6 +43,22 @@ class Site:
     of: str | None = None
     part: int | None = None
     onto: Site | None = None
+    others: tuple[Site, ...] = ()
+
+    @property
+    def read(self) -> tuple[Site, ...]:
+        """The places that its dictionary reads, with their indices; itself of all other sites."""
+        return (Site(self.of, self.layer, part=self.part), *self.others) if self.of else (self,)
+
+    @property
+    def rebuilt(self) -> tuple[Site, ...]:
+        """The places that its dictionary rebuilds, at which it is changed."""
+        return self.read if self.onto is None else (self.onto,)
+
+    @property
+    def tensor(self) -> Site:
+        """A place's site, without its index."""
+        return replace(self, part=None)
 
     @property
     def own(self) -> Site:
@@ -50,25 +67,28 @@ class Site:
 
     @property
     def written(self) -> Site:
-        """The site at which this is changed: of a feature or an error what its dictionary
-        rebuilds."""
-        return self.own if self.onto is None else replace(self.onto, part=None)
+        """The site at which this is changed, the first of several."""
+        return self.own if self.onto is None else self.onto.tensor
 
     @property
-    def written_part(self) -> int | None:
-        """The index of `written` that is rebuilt; None for all."""
-        return self.part if self.onto is None else self.onto.part
+    def ends(self) -> tuple[tuple[Site, ...], tuple[Site, ...]]:
+        """The sites of which this is read, and those at which it is changed."""
+        read, rebuilt = (tuple(p.tensor for p in ps) for ps in (self.read, self.rebuilt))
+        return read, rebuilt
 
     @property
     def told_by(self) -> tuple[Site, ...]:
         """The sites whose tensors tell what this is."""
-        return tuple(dict.fromkeys((self.own, self.written if self.kind == "error" else self.own)))
+        read, rebuilt = self.ends
+        return tuple(dict.fromkeys((*read, *(rebuilt if self.kind == "error" else ()))))
 
     @property
     def can_be_read_live(self) -> bool:
         """Whether a pass that has come to what is rebuilt has just shown what is read: it is the
-        same, or both are of the MLP of one layer."""
+        same place, or both are of the MLP of one layer."""
         own, written = self.own, self.written
+        if self.others:
+            return False
         is_of_one_mlp = own.layer == written.layer and {own.kind, written.kind} <= {*_OF_MLP}
         return own == written or (
             is_of_one_mlp and _OF_MLP.index(own.kind) < _OF_MLP.index(written.kind)
@@ -194,7 +214,7 @@ class Unit:
     def is_live(self) -> bool:
         """Whether its features are read as a pass goes: where it changes other places too, they
         need not be what they were."""
-        return len({(t.site.own, t.site.written) for t in self.targets}) > 1
+        return len({t.site.ends for t in self.targets}) > 1
 
     @property
     def shared_positions(self) -> Positions | None:

@@ -54,7 +54,9 @@ class Late:
 def starting(unit: Unit, change: Intervention, position: int, few: int) -> Start:
     """The start of a unit that acts from `position` on, at `few` positions."""
     sites = [change.site(target) for target in unit.targets]
-    sites += [t.site.own for t in unit.targets if t.site.feature and unit.is_live]
+    for own in (target.site for target in unit.targets if target.site.feature):
+        sites += own.ends[1][1:]
+        sites += [own.own] if unit.is_live else []
     layers = {s.layer for s in sites}
     layer, behind = min(map(_place, sites))
     here = {s.kind for s in sites if s.layer == layer}

@@ -179,7 +179,16 @@ def _with_units(call: Call, checks: Checks, step: Step, method: Estimate, units:
     model = step.model
     assert model is not None
     change = Change(replace(units, model=model), source, call.clauses.get("along", ()))
-    has_features = any(site.feature for site in checks.sites(units.units))
+    found = checks.sites(units.units)
+    if any(site.others for site in found):
+        checks.error(
+            "E306",
+            "what features of a crosscoder would do is not estimated",
+            call.spans["objects"],
+            label="they write at several places",
+            help="change them: ablate … with zero",
+        )
+    has_features = any(site.feature for site in found)
     if has_features and not method.first_order:
         checks.error(
             "E306",

@@ -45,7 +45,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return RunFolder(interp_dsl.run(place / "x.interp", runs=place, device="cpu").path)
 
 
-def test_losses_are_those_that_inspect_measures(run: RunFolder) -> None:
+def _agree(run: RunFolder) -> None:
+    """What `lost` tells of features is what `off` measures without them; with `often`, which tells
+    how many tokens there are in the six prompts."""
     lost, off = run.read_table("lost"), run.read_tensors("off")
     changes = (off["value"] - off["base"]).astype(float)
     known = dict(zip(run.read_table("off")["index"], changes, strict=True))
@@ -55,6 +57,10 @@ def test_losses_are_those_that_inspect_measures(run: RunFolder) -> None:
         wanted = float(known[row["feature"]].sum()) * length
         assert total == pytest.approx(wanted, rel=2e-3, abs=2e-3)
     assert (lost["n"] * lost["loss"].abs() > 0.1).sum() >= 3
+
+
+def test_losses_are_those_that_inspect_measures(run: RunFolder) -> None:
+    _agree(run)
 
 
 def test_without_its_error_the_model_says_what_it_says_with_the_transcoder_spliced_in(
@@ -104,3 +110,25 @@ def test_a_claim_reads_them(tmp_path: Path) -> None:
     (tmp_path / "x.interp").write_text(text + "expect off[mlp[3]].loss.effect > 0.05\n")
     run = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "run", device="cpu")
     assert [c["ok"] for c in run.claims] == [True]
+
+
+def test_features_of_a_crosscoder_are_changed_at_all_its_places(tmp_path: Path) -> None:
+    text = f"""{HEAD}
+step both = fit batch_topk(width=96, k=12, batch=512, lr=5e-3)
+            on together(L0.resid_pre, L0.resid_post) of text until tokens=20k
+step often = inspect both[0..15] by density() on same.clean
+step lost = inspect both[0..15] by ablation(prompts=6) on same.clean
+step off = ablate both[0..15] at all - first with zero on same.clean measure loss()
+step parts = patch together(features(both) | errors(both)) from same.corrupt into same.clean
+             measure loss()
+step whole = patch together(L0.resid_pre | L0.resid_post) from same.corrupt into same.clean
+             measure loss()
+step kept = search both[0..3] by greedy(n=2) from zero into held measure loss()
+"""
+    (tmp_path / "x.interp").write_text(text)
+    run = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "run", device="cpu").folder
+    _agree(run)
+    parts, whole = run.read_tensors("parts"), run.read_tensors("whole")
+    np.testing.assert_allclose(parts["value"], whole["value"], rtol=1e-4)
+    assert np.abs(whole["value"] - whole["base"]).max() > 0.05
+    assert run.read_table("kept").filter(pl.col("kept")).height == 2
