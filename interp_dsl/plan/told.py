@@ -20,8 +20,12 @@ def show_runs(task: Fit | EvaluateDictionary | Inspect) -> str:
     return " and ".join(map(show_run, task.runs))
 
 
-def one_pass(task: Fit) -> str:
-    return "one pass of each model" if task.beside else "one pass for all"
+def reads(task: Fit) -> str:
+    """The passes that a fit takes of its data."""
+    if task.objective != "mse":
+        return "one plain pass for all, and for each dictionary one more, there and back"
+    who = "one pass of each model" if task.beside else "one pass for all"
+    return f"{who}, which ends after the last site"
 
 
 def title(task: Fit) -> str:

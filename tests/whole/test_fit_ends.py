@@ -136,6 +136,22 @@ def test_end_to_end_the_model_is_kept_rather_than_the_activation(tmp_path: Path)
     assert experiment is not None
     told = explain(plan_experiment(experiment, "cpu"))
     assert "the loss: the divergence of what the model says with each spliced in" in told
+    assert "one plain pass for all, and for each dictionary one more, there and back" in told
+
+
+@pytest.mark.parametrize(
+    ("fitted", "part"),
+    [
+        ("gated(width=64, l1=1, objective=kl)", "what the gate rebuilds"),
+        ("matryoshka(width=64, k=4, objective=ce)", "what inner prefixes rebuild"),
+    ],
+)
+def test_a_plan_tells_what_counts_beside_the_objective(fitted: str, part: str) -> None:
+    line = f"step sae = fit {fitted} on L0.mlp of text until tokens=9k"
+    experiment = check_source(Source(f"{HEAD}{line}\n")).experiment
+    assert experiment is not None
+    told = explain(plan_experiment(experiment, "cpu"))
+    assert f"and the squared error of {part} alone, as in a plain fit" in told
 
 
 @pytest.mark.parametrize(
