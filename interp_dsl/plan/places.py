@@ -7,7 +7,7 @@ one a neuron with width 1, an attention pattern [query, head, key]."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 RESIDUAL_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_in", "mlp_out")
 INPUT_SITES = ("q_input", "k_input", "v_input")
@@ -42,8 +42,8 @@ class Site:
     feature: str | None = None
     of: str | None = None
     part: int | None = None
-    onto: Site | None = None
-    others: tuple[Site, ...] = ()
+    onto: Site | None = field(default=None, repr=False)  # noise is drawn by what a site reads as
+    others: tuple[Site, ...] = field(default=(), repr=False)
 
     @property
     def read(self) -> tuple[Site, ...]:
