@@ -28,7 +28,7 @@ def dictionary_of(site: Site, device: torch.device, state: State) -> Dictionary:
 
     def read() -> Dictionary:
         step, _, label = str(site.feature).partition("[")
-        return labelled(state.results[step].tensors, label.removesuffix("]")).to(device)
+        return labelled(state.result(step).tensors, label.removesuffix("]")).to(device)
 
     return state.once(("dictionary", site.feature), read)
 

@@ -105,10 +105,10 @@ class Walk:
         return max((at + (kind != "resid_pre") for kind, at in places), default=layer)
 
     def _block(self, x: Tensor, layer: int) -> Tensor:
-        x = self.taps.at("resid_pre", layer, x, "flat")
+        x = self.taps.at("resid_pre", layer, x, "flat", self.in_place)
         self._keep(layer, "resid_pre", x)
         x, z = self._attended(x, layer)
-        z = self.taps.at("z", layer, z, "heads")
+        z = self.taps.at("z", layer, z, "heads", self.in_place)
         self._keep(layer, "z", z)
         if self.shape.parallel:
             hidden = self._hidden(x, layer)
@@ -117,7 +117,7 @@ class Walk:
             x = self.taps.at("resid_mid", layer, self._written(x, z, layer), "flat")
             if not self.shape.attn_only:
                 x = self._mlp_written(x, self._hidden(x, layer), layer)
-        return self.taps.at("resid_post", layer, x, "flat")
+        return self.taps.at("resid_post", layer, x, "flat", self.in_place)
 
     # ---- attention
 
