@@ -40,21 +40,21 @@ def chosen(index: Index, step: Step, scope: Scope) -> tuple[Fitted, ...]:
     return tuple(found)
 
 
-def one_of(index: Index | None, step: Step, span: Span, scope: Scope) -> Fitted:
-    """The one dictionary that the brackets name."""
+def one_of(index: Index | None, step: Step, span: Span, scope: Scope, numbers: str = "") -> Fitted:
+    """The one dictionary that the brackets name, beside the `numbers` of features."""
     found = step.dictionaries if index is None else chosen(index, step, scope)
     if len(found) > 1:
-        raise which(step, span, scope)
+        raise which(step, span, scope, numbers)
     return found[0]
 
 
-def which(step: Step, span: Span, scope: Scope) -> Rejected:
+def which(step: Step, span: Span, scope: Scope, numbers: str = "") -> Rejected:
     return scope.reject(
         "E310",
         f"`{step.name}` has {len(step.dictionaries)} dictionaries",
         span,
         label="which of them?",
-        help=f"name it: {step.name}[{step.dictionaries[0].label}]",
+        help=f"name it: {step.name}[{step.dictionaries[0].label}{numbers}]",
     )
 
 
@@ -91,7 +91,8 @@ def features(expr: Expr, scope: Scope) -> FeaturesTerm:
             "E300", "which features?", expr.span, help=f"write features({expr.span.text})"
         )
     index = replace(expr, arguments=others) if others else None
-    found = one_of(index, step, expr.span, scope)
+    told = "".join(f", {a.span.text}" for a, held in counted if held is not None)
+    found = one_of(index, step, expr.span, scope, told)
     wrong = [n for n in numbers if not 0 <= n < found.option("width")]
     if wrong:
         raise scope.reject(
