@@ -21,8 +21,8 @@ class Carried:
     """Activations by the cells [R, k, 1] of an edit: a pass may look at some of them alone, as
     those that a text has grown by, and writes to none that it has not read."""
 
-    def __init__(self, cells: int) -> None:
-        self._place = torch.full((cells,), -1)
+    def __init__(self, cells: int, device: torch.device) -> None:
+        self._place = torch.full((cells,), -1, device=device)
         self._held = torch.empty(0)
 
     def keep(self, x: Tensor, cells: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def changing(
     if site.onto is None:
         return [edit(site.own, site.part, values, lambda x, v: change(x, x, v))]
     cells = torch.arange(where.numel(), device=device).view(*where.shape, 1)
-    carried, each = Carried(where.numel()), values.expand(*where.shape, -1).flatten(0, 1)
+    carried, each = Carried(where.numel(), device), values.expand(*where.shape, -1).flatten(0, 1)
     return [
         edit(site.own, site.part, cells, carried.keep),
         edit(

@@ -58,7 +58,7 @@ class Site:
     @property
     def tensor(self) -> Site:
         """A place's site, without its index."""
-        return replace(self, part=None)
+        return self if self.part is None else replace(self, part=None)
 
     @property
     def own(self) -> Site:
