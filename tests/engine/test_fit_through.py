@@ -193,7 +193,11 @@ def test_the_objective_falls(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("after", [3, 20])
-@pytest.mark.parametrize("one", [RELU, TRANSCODER, CROSSCODER], ids=["relu", "onto", "cross"])
+@pytest.mark.parametrize(
+    "one",
+    [RELU, TRANSCODER, CROSSCODER, _one("matryoshka", STREAM, k=3), _one("gated", STREAM, l1=0.1)],
+    ids=["relu", "onto", "cross", "matryoshka", "gated"],
+)
 def test_a_lost_run_goes_on_to_the_same_numbers(tmp_path: Path, one: Fitted, after: int) -> None:
     plan = _through(one, tokens=200)
     whole = _fit(plan, tmp_path / "whole")
