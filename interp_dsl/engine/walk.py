@@ -305,10 +305,13 @@ class Walk:
         self.folder.finish_step(step, key, **{**about, "taken_from": str(folder.path)})
 
     def _remember(self, step: str) -> None:
-        if self.folder.has_table(step):
+        def read() -> Result:
             rows: list[Row] = [*self.folder.read_table(step).to_dicts()]
             tensors = self.folder.read_tensors(step) if self.folder.has_tensors(step) else {}
-            self.state.results[step] = Result(rows, tensors, self.folder.step_facts(step))
+            return Result(rows, tensors, self.folder.step_facts(step))
+
+        if self.folder.has_table(step):
+            self.state.unread[step] = read
 
     def _write(self, step: str, scored: Scored, key: str, **about: object) -> None:
         if scored.tensors:

@@ -1,7 +1,7 @@
 """Interventions as tensors, and their whole mathematics.
 
 Every site is seen in its canonical form X [batch, position, index, width]. An edit addresses
-entries (row, position, index) of X, computes new from old and writes back out of place:
+entries (row, position, index) of X and computes new from old:
 
     set    new = value
     add    new = old + value
@@ -59,8 +59,9 @@ class Edit:
         )
 
 
-def apply(x: Tensor, edits: Iterable[Edit]) -> Tensor:
-    """X [batch, position, index, width] with the edits made one after another, out of place."""
+def apply(x: Tensor, edits: Iterable[Edit], in_place: bool = False) -> Tensor:
+    """X [batch, position, index, width] with the edits made one after another, in X itself or, as a
+    gradient or another reader of X needs it, in a tensor of its own."""
     for edit in edits:
         if not bool(edit.valid.all()):
             edit = flat(edit)
@@ -70,12 +71,14 @@ def apply(x: Tensor, edits: Iterable[Edit]) -> Tensor:
         if block is not None:
             new = changed(x[block], edit)
             is_whole = new[:, :, None].shape == x.shape and not torch.is_grad_enabled()
-            x = torch.empty_like(x) if is_whole else x.clone()
+            if not in_place:
+                x = torch.empty_like(x) if is_whole else x.clone()
             x[block] = new  # never the edit's own value, which others hold
             continue
         addresses = (edit.rows[:, None], edit.positions, edit.index[:, None])
         where = tuple(moved(a, x.device) for a in addresses)
-        x = x.index_put(where, changed(x[where], edit))
+        put = x.index_put_ if in_place else x.index_put
+        x = put(where, changed(x[where], edit))
     return x
 
 
