@@ -147,7 +147,7 @@ def _sum(left: VectorTerm, right: VectorTerm, expr: Expr, scope: Scope) -> Vecto
 
 def written(target: Target) -> str:
     """The kind of site that a vector's term is a vector of."""
-    return str(target.site.of) if target.site.kind == "feature" else target.site.kind
+    return target.site.rebuilt[0].kind
 
 
 def _feature(expr: Index, scope: Scope) -> VectorTerm:
@@ -163,16 +163,16 @@ def _feature(expr: Index, scope: Scope) -> VectorTerm:
             label=f"these are {len(numbers)}",
             help=f"write {name}[{label}{numbers[0]}], {name}[{label}{numbers[1]}]",
         )
-    if not term.fitted.is_plain:
-        what = "transcoder" if term.fitted.onto else "crosscoder"
+    site = term.fitted.features(name)
+    if len(site.rebuilt) > 1:
         raise scope.reject(
             "E306",
-            f"a feature of a {what} is no direction of one place",
+            "a crosscoder's feature has a direction at each of its places",
             expr.span,
             label=f"`{name}` is of {term.fitted.place}",
+            help=f"set the feature itself: ablate {expr.span.text} with 8",
         )
-    site = term.fitted.features(name)
-    if site.of == "neuron":
+    if site.rebuilt[0].kind == "neuron":
         raise scope.reject(
             "E306",
             f"`{expr.span.text}` is a direction of a layer's neurons, which are no vector here",

@@ -145,7 +145,7 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
             "the dictionary is judged on data that it was fitted to",
             "fit",
             "fit one part and judge on another",
-            0.9,
+            0.8,
         )
     names: list[str] = []
     by_model: list[str] = []
@@ -246,14 +246,14 @@ def warn_of_same(
             label=told,
             help="these stand among both: take other prompts"
             if found and n < all_of_them
-            else advice + _parted(learned, checks.n_prompts(learned, model), share),
+            else advice + _two_parts(learned, checks.n_prompts(learned, model), share),
         )
 
 
-def _parted(learned: Side, n: int | None, share: float) -> str:
-    """How some of the data is held out."""
-    cut = "…" if n is None else f"{int(share * n)}"
-    return f": let held = {learned.dataset.name} where index >= {cut}"
+def _two_parts(learned: Side, n: int | None, share: float) -> str:
+    """How to keep what is judged on apart."""
+    name, at = learned.dataset.name, "…" if n is None else f"{int(share * n)}"
+    return f": {name} where index < {at}, {name} where index >= {at}"
 
 
 def _judged(finding: FindingTerm, lowering: Lowering) -> Judged:

@@ -38,9 +38,7 @@ def _crewed(*dictionaries: Fitted, workers: int = 2) -> Plan:
     return replace(plan, tasks=tuple(tasks))
 
 
-def test_two_processes_fit_what_one_does(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_two_processes_fit_what_one_does(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     alone = _fit(_plan(*TOGETHER), tmp_path / "a")
     together = _fit(_crewed(*TOGETHER), tmp_path / "b")
     ours, theirs = alone.read_table("sae"), together.read_table("sae")

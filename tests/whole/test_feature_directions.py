@@ -15,12 +15,17 @@ TEXT = """model   m = bundled("induction-2l")
 dataset d = repeated_tokens(pairs=8, half=12, seed=0)
 step sae   = fit topk(width=48, k=[4, 6], batch=64, lr=5e-3)
            on L0.resid_post of d.clean until tokens=1k
+step mlp   = fit topk(width=48, k=4, batch=64, lr=5e-3) on L0.attn_out to L1.attn_out of d.clean
+           until tokens=1k
 let  both  = 2 * sae[k=6, 7] - sae[k=4, 1]
 step one   = perturb L0.resid_post of d.clean along sae[k=6, 7] by 5x
 step two   = perturb L0.resid_post of d.clean along both by 1x
 step plain = record L0.resid_post of d.clean keep 8
 step moved = record L0.resid_post of (d.clean under one) keep 8
 step sum   = record L0.resid_post of (d.clean under two) keep 8
+step far   = perturb L1.attn_out of d.clean along mlp[9] by -3x
+step there = record L1.attn_out of d.clean keep 8
+step gone  = record L1.attn_out of (d.clean under far) keep 8
 step erase = ablate L0.resid_post with zero along sae[k=6, 7]
 step flat  = record L0.resid_post of (d.clean under erase) keep 8
 """
@@ -46,6 +51,12 @@ def test_what_is_added_is_the_decoders_row(run: RunFolder) -> None:
     np.testing.assert_allclose(moved - before, np.broadcast_to(5 * one, before.shape), atol=2e-5)
     both = np.broadcast_to(2 * one - other, before.shape)
     np.testing.assert_allclose(summed - before, both, atol=2e-5)
+
+
+def test_a_transcoders_direction_is_of_what_it_rebuilds(run: RunFolder) -> None:
+    before, moved = (_tensors(run, s)["L1.attn_out"] for s in ("there", "gone"))
+    row = _tensors(run, "mlp")["W_dec"][9]
+    np.testing.assert_allclose(moved - before, np.broadcast_to(-3 * row, before.shape), atol=2e-5)
 
 
 def test_what_is_erased_is_all_along_it(run: RunFolder) -> None:
