@@ -23,7 +23,7 @@ step two   = perturb L0.resid_post of d.clean along both by 1x
 step plain = record L0.resid_post of d.clean keep 8
 step moved = record L0.resid_post of (d.clean under one) keep 8
 step sum   = record L0.resid_post of (d.clean under two) keep 8
-step far   = perturb L1.attn_out of d.clean along mlp[9] by -3x
+step far   = perturb L1.attn_out of d.clean along -mlp[9] by 3x
 step there = record L1.attn_out of d.clean keep 8
 step gone  = record L1.attn_out of (d.clean under far) keep 8
 step erase = ablate L0.resid_post with zero along sae[k=6, 7]
