@@ -75,9 +75,10 @@ class _Study:
         self.report.progress(self._done, self._total)
 
     def _bases(self) -> list[dict[str, ib.Basis]]:
-        options = (self.options["mode"], self.options["center"], self.options["drop"])
+        names = ("mode", "center", "drop", "sources", "seed")
+        options = {name: self.options[name] for name in names}
         found = []
-        for basis in ib.bases(self.stages, self.layers, *options):
+        for basis in ib.bases(self.stages, self.layers, **options):
             found.append(basis)
             self._step()
         return found[::-1]
@@ -86,7 +87,8 @@ class _Study:
         found: dict[str, list[Tensor]] = {kind: [] for kind in KINDS}
         for at, stage in enumerate(self.stages):
             pairs = [self._pair(kind, at) for kind in KINDS]
-            all_edges = ib.edges(stage, self.layers[at], pairs, self.options["steps"])
+            told = ib.sourced(stage, self.options["sources"], self.options["seed"])
+            all_edges = ib.edges(told, self.layers[at], pairs, self.options["steps"])
             for kind, edges in zip(KINDS, all_edges, strict=True):
                 found[kind].append(edges)
                 self.found.score(self.targets[at], kind, "effective_edges", ib.effective(edges))

@@ -79,6 +79,13 @@ FACTORINGS: dict[str, Factoring] = {
                         "slopes at the activations",
                         least=0,
                     ),
+                    "sources": Parameter(
+                        "int",
+                        0,
+                        "sums of output positions under random signs whose slopes are taken; 0 for "
+                        "those of every position",
+                        least=0,
+                    ),
                     "examples": Parameter(
                         "int", 256, "how many of them edges are ablated on", least=1
                     ),
@@ -86,7 +93,7 @@ FACTORINGS: dict[str, Factoring] = {
                         "word", "louvain", "how modules are found", ("louvain", "leiden")
                     ),
                     "resolution": Parameter("number", 1, "of the modularity", least=0),
-                    "seed": Parameter("int", 0, "of the partition", least=0),
+                    "seed": Parameter("int", 0, "of the partition and the sources", least=0),
                 },
             ),
             _BY_BASIS,
