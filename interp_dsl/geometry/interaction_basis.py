@@ -149,7 +149,8 @@ def sourced(stage: Stage, sources: int, seed: int) -> Stage:
             torch.arange(y.shape[1], device=y.device),
         )
         signs = 2 * draws.below(draws.hashed(seed, "sources", *counters), 2) - 1
-        return signs.to(y.dtype) @ y / sources**0.5
+        found: Tensor = signs.to(y.dtype) @ y / sources**0.5
+        return found
 
     return run
 
