@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from interp_dsl.engine.rebuilt import Place, of_place
-from interp_dsl.engine.statistics import bounds, ratio_bounds
+from interp_dsl.engine.statistics import bounds, compared
 from interp_dsl.engine.sweep import Sweeper
 from interp_dsl.plan.dictionaries import DictionaryOf
 from interp_dsl.plan.paths import Moved, Path, Rebuilt, Sized
@@ -107,8 +106,4 @@ def _row(curve: Curve, label: str, at: int, against: Curve, seed: int) -> Row:
         "ratio_high": None,
         "n": len(effect),
     }
-    if bool(effect.mean() > 0) and bool(error.mean().isfinite()):
-        ends = [x if abs(x) < torch.inf else None for x in ratio_bounds(error, effect, seed)]
-        row |= {"ratio": float(error.mean() / effect.mean())}
-        row |= dict(zip(("ratio_low", "ratio_high"), ends, strict=True))
-    return row
+    return row | compared(error, effect, seed)
