@@ -48,6 +48,8 @@ def factor_cost(task: Factor, known: Sizes) -> Cost:
     examples = options.get("examples", 0)
     steps = options.get("steps", 0)
     assert isinstance(examples, int) and isinstance(steps, int)
+    hessian = options.get("hessian", 0)
+    assert isinstance(hessian, int)
     flops, passes = 0.0, data.n
     for forward, width, below, _ in stages:
         flops += data.n * forward * (1 + 2 * width * (1 + max(1, steps)))
@@ -57,7 +59,9 @@ def factor_cost(task: Factor, known: Sizes) -> Cost:
             flops += BASES * (searched * forward + _counts(below) * data.n * rest)
             passes += BASES * (searched + _counts(below) * data.n)
     held = FLOAT64 * data.n * sum(numbers for *_, numbers in stages)
-    peak = FLOAT64 * HELD * WITH_SLOPE
+    outputs = min(hessian, data.n) * (stages[0][1] if stages else 0)
+    flops += 2 * len(stages) * outputs**2 * (model.d_model + model.d_mlp)
+    peak = FLOAT64 * max(HELD * WITH_SLOPE, 2 * outputs**2)
     return Cost(passes, passes * data.width, flops, held, True, peak)
 
 

@@ -44,6 +44,7 @@ _BY_MATRIX = {
     "gradient_rank": "dimensions that the slopes of the logits in its outputs span",
     "free": "directions of the matrix that change nothing, of these ranks",
     "effective": "products of the two spectra over the cut",
+    "hessian_rank": "rank of the behavioural loss's Hessian in the matrix, on some examples",
 }
 _BY_NEURON = {
     "neurons_dead": "neurons that are never on",
@@ -114,6 +115,9 @@ FACTORINGS: dict[str, Factoring] = {
                         "the share of inputs on which synchronised neurons agree",
                         least=0.5,
                         most=1,
+                    ),
+                    "hessian": Parameter(
+                        "int", 0, "examples on which the Hessian's rank is counted", least=0
                     ),
                 },
             ),

@@ -193,7 +193,7 @@ RANKS = """model m = bundled("ioi-3l")
 dataset d = task("ioi-3l", n=4)
 let one = d where index < 1
 step ranks = factor {L1.mlp, L2.mlp} on one by degeneracy()
-step same = factor {L2.mlp} on one by degeneracy(agreement=0.5)
+step same = factor {L2.mlp} on one by degeneracy(agreement=0.5, hessian=1)
 """
 
 
@@ -211,6 +211,11 @@ def test_ranks_of_mlps(tmp_path: Path) -> None:
             assert 0 < found[unit, matrix, "effective"] <= r1 * r2
     assert found["L2.mlp", "W_in", "activation_rank"] == positions
     assert found["L1.mlp", "W_in", "activation_rank"] > positions
+    counted = run.scores("same").filter(metric="hessian_rank")
+    for matrix in ("W_in", "W_out"):  # of one activation: as many as its slopes have dimensions
+        (rank,) = counted.filter(matrix=matrix)["value"]
+        assert rank == found["L2.mlp", matrix, "gradient_rank"] > 1
+        assert found["L2.mlp", matrix, "hessian_rank"] is None
     ranks = run.folder.read_table("ranks.ranks")
     assert set(ranks["of"]) == {"activations", "slopes"}
     groups = run.folder.read_table("same.groups")
