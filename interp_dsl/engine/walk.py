@@ -21,7 +21,6 @@ from interp_dsl.engine.factors import factor
 from interp_dsl.engine.fit import fit
 from interp_dsl.engine.forwards import run_forward
 from interp_dsl.engine.generate import generate
-from interp_dsl.engine.heap import give_back
 from interp_dsl.engine.inspect import inspect
 from interp_dsl.engine.inspect_weights import inspect_weights
 from interp_dsl.engine.interrupts import Stop
@@ -41,6 +40,7 @@ from interp_dsl.engine.scores import Scored, column_kinds, no_units, score_run
 from interp_dsl.engine.state import Result, State
 from interp_dsl.engine.sweep import Shard, Sweeper, plain_values, shards, table_order
 from interp_dsl.language.diagnostics import InterpError
+from interp_dsl.models.heap import give_back
 from interp_dsl.plan.expressions import Row
 from interp_dsl.plan.tasks import (
     Attribute,
