@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from interp_dsl.engine.errors import errors
+from interp_dsl.engine.errors import errors, rounding
 from interp_dsl.engine.flips import flipped
 from interp_dsl.engine.further import Further
 from interp_dsl.engine.looks import Looks, looked_at
@@ -213,7 +213,7 @@ def _ratios(curve: Curve, curves: Sequence[Curve], reach: Reach, seed: int) -> l
     if other is None:
         return [{} for _ in curve.points]
     pairs = zip(curve.mean, other.mean, strict=True)
-    return [compared(over, under, seed) for over, under in pairs]
+    return [compared(over, under, seed, rounding(curve.metric)) for over, under in pairs]
 
 
 def is_beside(one: Curve, other: Curve) -> bool:

@@ -20,8 +20,6 @@ from torch import Tensor
 CONFIDENCE = 0.95
 RESAMPLES = 1000
 GAP_FLOOR = 0.5  # logits; lint 11: a smaller gap divides by next to nothing
-ROUNDING = 1e-7
-"""Effects that float32 makes of nothing; a KL divergence under it is lost in it."""
 _CHUNK = 256
 _CELLS = 4096
 _WEIGHTS = 2**20
@@ -82,10 +80,10 @@ def ratio_bounds(over: Tensor, under: Tensor, seed: int) -> tuple[float, float]:
     return float(low[0]), float(high[0])
 
 
-def compared(over: Tensor, under: Tensor, seed: int) -> dict[str, float | None]:
+def compared(over: Tensor, under: Tensor, seed: int, rounding: float) -> dict[str, float | None]:
     """`ratio` of mean effects, mean(over) ÷ mean(under) of values [n] each, with its bounds, none
-    for those that are infinite; nothing where `under` has no effect but what rounding makes."""
-    if not float(under.mean()) > ROUNDING or not bool(over.mean().isfinite()):
+    for those that are infinite; nothing where `under` has no effect above `rounding`."""
+    if not float(under.mean()) > rounding or not bool(over.mean().isfinite()):
         return {}
     low, high = (x if abs(x) < torch.inf else None for x in ratio_bounds(over, under, seed))
     ratio = float(over.mean() / under.mean())

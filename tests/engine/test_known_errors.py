@@ -6,10 +6,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import pytest
 import torch
 
 from interp_dsl.dictionaries.dictionary import Dictionary
 from interp_dsl.dictionaries.formats.writing import Origin, encoded
+from interp_dsl.engine.errors import rounding
+from interp_dsl.engine.statistics import compared
 from interp_dsl.plan.dictionaries import DictionaryOf, Fitted, LoadDictionary
 from interp_dsl.plan.paths import Decoders, Drawn, Rebuilt, Sized
 from interp_dsl.plan.paths import Path as Way
@@ -83,3 +86,10 @@ def test_dead_features_that_nothing_reads_change_no_prediction(tmp_path: Path) -
     told = {(r["direction"], r["metric"]): r["effect"] for r in points.to_dicts()}
     assert abs(told["dead", "kl"]) < 1e-12 < 1e-3 < told["random", "kl"]
     assert abs(told["dead", "distance"] - 2) < 1e-6
+
+
+def test_what_rounding_makes_of_nothing_depends_on_the_metric() -> None:
+    over, under = torch.full((8,), 0.5), torch.full((8,), 2e-6)
+    assert compared(over, under, 0, rounding(DISTANCE)) == {}
+    told = compared(over, under, 0, rounding(KL))
+    assert told["ratio"] == pytest.approx(2.5e5) == told["ratio_low"]
