@@ -129,10 +129,10 @@ class CurveTerm:
 
 @dataclass(frozen=True)
 class VectorTerm:
-    """A vector before its model is known: a sum of coefficient x mean activation. `model` is what
-    a prefix has said."""
+    """A vector before its model is known: a sum of coefficient x mean activation of a side, or
+    x a feature's direction, which is of no side. `model` is what a prefix has said."""
 
-    terms: tuple[tuple[float, Target, Side], ...]
+    terms: tuple[tuple[float, Target, Side | None], ...]
     model: Model | None = None
 
 
