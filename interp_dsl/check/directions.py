@@ -64,10 +64,13 @@ def _of_dictionary(given: dict[str, Any], expr: Call, scope: Scope) -> Direction
 
 
 def _of_features(expr: Index, scope: Scope) -> DirectionTerm:
-    """The decoder directions of features by number: `sae[12]`."""
+    """The decoder directions of features by number: `sae[12]`; of one, known beforehand, its
+    vector."""
     term = features(expr, scope)
+    numbers, written = term.numbers or (), term.fitted.rebuilt
+    if len(numbers) == 1 and len(written) == 1 and written[0].site.kind != "neuron":
+        return DirectionTerm(_name(expr), "vector", vector=vector(expr, scope))
     only_plain((term.fitted,), term.step.name, expr.span, scope)
-    numbers = term.numbers or ()
     dictionary = DictionaryTerm(term.step, (term.fitted,))
     return DirectionTerm(
         _name(expr),
