@@ -70,6 +70,9 @@ def apply(x: Tensor, edits: Iterable[Edit]) -> Tensor:
         if block is not None:
             new = changed(x[block], edit)
             is_whole = new[:, :, None].shape == x.shape and not torch.is_grad_enabled()
+            if is_whole and edit.op == "add":
+                x = new[:, :, None]
+                continue
             x = torch.empty_like(x) if is_whole else x.clone()
             x[block] = new  # never the edit's own value, which others hold
             continue
