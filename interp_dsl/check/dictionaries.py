@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from interp_dsl.check.literals import is_whole, literal
@@ -10,7 +11,7 @@ from interp_dsl.language.source import Span
 from interp_dsl.language.tree import Argument, Call, Expr, Index, ListOf, Number, Range
 from interp_dsl.plan.algebra import Explicit
 from interp_dsl.plan.dictionaries import Fitted
-from interp_dsl.plan.places import Target, Unit
+from interp_dsl.plan.places import Site, Target, Unit
 from interp_dsl.verbs.dictionaries import said
 from interp_dsl.verbs.values import DictionaryTerm, FeaturesTerm, Step, UnitSet
 
@@ -39,21 +40,21 @@ def chosen(index: Index, step: Step, scope: Scope) -> tuple[Fitted, ...]:
     return tuple(found)
 
 
-def one_of(index: Index | None, step: Step, span: Span, scope: Scope) -> Fitted:
-    """The one dictionary that the brackets name."""
+def one_of(index: Index | None, step: Step, span: Span, scope: Scope, numbers: str = "") -> Fitted:
+    """The one dictionary that the brackets name, beside the `numbers` of features."""
     found = step.dictionaries if index is None else chosen(index, step, scope)
     if len(found) > 1:
-        raise which(step, span, scope)
+        raise which(step, span, scope, numbers)
     return found[0]
 
 
-def which(step: Step, span: Span, scope: Scope) -> Rejected:
+def which(step: Step, span: Span, scope: Scope, numbers: str = "") -> Rejected:
     return scope.reject(
         "E310",
         f"`{step.name}` has {len(step.dictionaries)} dictionaries",
         span,
         label="which of them?",
-        help=f"name it: {step.name}[{step.dictionaries[0].label}]",
+        help=f"name it: {step.name}[{step.dictionaries[0].label}{numbers}]",
     )
 
 
@@ -90,7 +91,8 @@ def features(expr: Expr, scope: Scope) -> FeaturesTerm:
             "E300", "which features?", expr.span, help=f"write features({expr.span.text})"
         )
     index = replace(expr, arguments=others) if others else None
-    found = one_of(index, step, expr.span, scope)
+    told = "".join(f", {a.span.text}" for a, held in counted if held is not None)
+    found = one_of(index, step, expr.span, scope, told)
     wrong = [n for n in numbers if not 0 <= n < found.option("width")]
     if wrong:
         raise scope.reject(
@@ -107,7 +109,7 @@ def feature_units(expr: Expr, scope: Scope) -> UnitSet:
     if isinstance(expr, Call) and expr.function == ERRORS:
         return _errors(expr, scope)
     term = features(expr, scope)
-    only_plain((term.fitted,), term.step.name, expr.span, scope)
+    _of_one_model(term.fitted, term.step.name, expr.span, scope)
     site = term.fitted.features(term.step.name)
     numbers = range(term.fitted.option("width")) if term.numbers is None else term.numbers
     return UnitSet(Explicit(tuple(Unit((Target(site, n),)) for n in numbers)), term.step.model)
@@ -119,12 +121,60 @@ def only_plain(fitted: tuple[Fitted, ...], name: str, span: Span, scope: Scope) 
         what = "transcoder" if fitted[0].onto else "crosscoder"
         raise scope.reject(
             "E306",
-            f"features of a {what} are no units, and are not related",
+            f"features of a {what} are not related",
             span,
             label=f"`{name}` is of {fitted[0].place}",
             help="look at them: inspect features(…); or splice it in: evaluate … measure "
             "ce_loss_score()",
         )
+
+
+def _of_one_model(fitted: Fitted, name: str, span: Span, scope: Scope) -> None:
+    """Refuse crosscoders between models, of which a step runs one."""
+    if len(fitted.models) > 1:
+        raise scope.reject(
+            "E306",
+            "features of a crosscoder between models are no units",
+            span,
+            label=f"`{name}` is of {fitted.place}",
+            help="look at them: inspect features(…); or splice it in: evaluate … measure "
+            "ce_loss_score()",
+        )
+
+
+def check_live(found: tuple[Site, ...], why: str, span: Span, scope: Scope) -> None:
+    """Refuse features that must be read as a pass goes and cannot be."""
+    far = next((site for site in found if site.feature and not site.can_be_read_live), None)
+    if far is None:
+        return
+    read, rebuilt = (Target(ps[0].tensor, ps[0].part).place for ps in (far.read, far.rebuilt))
+    where = "at several places" if far.others else f"at {read} and write at {rebuilt}"
+    raise scope.reject(
+        "E306",
+        f"features of `{far.feature}` cannot be read as a pass goes",
+        span,
+        label=f"{why}; they are read {where}",
+        help="change them alone, in a patch or ablate of their own; those of one place, or of one "
+        "MLP as on L0.mlp_in to L0.mlp, can be read as a pass goes",
+    )
+
+
+def check_order(made: Sequence[tuple[Site, ...]], span: Span, scope: Scope) -> None:
+    """Refuse a transcoder's error that is changed after its features, by sites of one intervention
+    after another: what these have added to what is rebuilt would be lost with it."""
+    seen: set[str | None] = set()
+    for found in made:
+        for site in found:
+            if site.kind == "error" and site.onto is not None and site.feature in seen:
+                raise scope.reject(
+                    "E306",
+                    f"errors({site.feature}) are changed after features of `{site.feature}`",
+                    span,
+                    label="what the features add to what is rebuilt is part of its error by then",
+                    help="name the error first: under together(ERRORS, FEATURES), or change both "
+                    "in one intervention",
+                )
+        seen |= {site.feature for site in found if site.kind == "feature"}
 
 
 def _errors(expr: Call, scope: Scope) -> UnitSet:
@@ -133,7 +183,7 @@ def _errors(expr: Call, scope: Scope) -> UnitSet:
         raise scope.reject("E301", "errors of what?", expr.span, help="write errors(sae)")
     step, index = _fit(expr.arguments[0].value, scope)
     fitted = one_of(index, step, expr.span, scope)
-    only_plain((fitted,), step.name, expr.span, scope)
+    _of_one_model(fitted, step.name, expr.span, scope)
     return UnitSet(Explicit((Unit((Target(fitted.errors(step.name)),)),)), step.model)
 
 

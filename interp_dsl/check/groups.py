@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from interp_dsl.check.arguments import positional
+from interp_dsl.check.dictionaries import check_live
 from interp_dsl.check.literals import is_whole, literal, only
 from interp_dsl.check.scope import Rejected, Scope
 from interp_dsl.language.tree import Call, Expr, Phrase
@@ -41,6 +42,7 @@ def group(expr: Call, scope: Scope) -> UnitSet:
         values[0], by = _ordered(values[0], scope)
     found = _joined(values, expr, scope)
     _bounded(expr, found.units, scope)
+    _live(expr, found.units, scope)
     return replace(found, units=Grouped(expr.function, found.units, size, by))
 
 
@@ -86,6 +88,13 @@ def _without_by(expr: Call, scope: Scope) -> None:
                 label="the order is a clause",
                 help=f"write growing({places[0]} by {argument.value.span.text})",
             )
+
+
+def _live(expr: Call, found: Units, scope: Scope) -> None:
+    """Features among several places can be read as a pass goes."""
+    held = sites(found, scope.session.steps)
+    if len({site.ends for site in held}) > 1:
+        check_live(held, "other places change as well", expr.span, scope)
 
 
 def _bounded(expr: Call, found: Units, scope: Scope) -> None:

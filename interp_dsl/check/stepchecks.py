@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from interp_dsl.check.builds import build_data
 from interp_dsl.check.datachecks import Spans, check_change, check_side, names_of, side_of
+from interp_dsl.check.dictionaries import check_live, check_order
 from interp_dsl.check.models import known_model, which_model
 from interp_dsl.check.noops import why_idle
 from interp_dsl.check.scope import Scope
@@ -18,7 +19,7 @@ from interp_dsl.plan.metrics import METRICS, calls, needs
 from interp_dsl.plan.places import Site
 from interp_dsl.plan.units import expand
 from interp_dsl.verbs.lowering import sites
-from interp_dsl.verbs.values import Call, Change, Model, Side, Step, VectorTerm
+from interp_dsl.verbs.values import Call, Change, Model, Side, Step, UnitSet, VectorTerm
 
 if TYPE_CHECKING:
     from interp_dsl.data.types import Answer
@@ -161,15 +162,29 @@ class StepChecks:
 
     def check_contexts(self, call: Call, model: Model, side: Side, word: str) -> None:
         """What holds throughout is of this model, and its places are on this side."""
-        for context in call.clauses.get("under", ()):
+        contexts = call.clauses.get("under", ())
+        for context in contexts:
             for change in context.changes:
                 self._holds(call, change, model, side, call.spans["under"])
         for change in side.under:
             self._holds(call, change, model, side, call.spans[word])
+        own = [units for units in call.objects if isinstance(units, UnitSet)]
+        for held in [c.changes for c in contexts] or [()]:
+            made = [change.units for change in (*side.under, *held)] + own
+            span = call.spans["under" if contexts else word]
+            check_order([self.sites(one.units) for one in made], span, self.scope)
 
     def _holds(self, call: Call, change: Change, model: Model, side: Side, span: Span) -> None:
         self._same_model(change.units.model, model, span)
+        check_live(self.sites(change.units.units), "this holds throughout", span, self.scope)
         check_change(change, side, Spans(span, span, span), self.scope)
+
+    def check_joined(self, call: Call, units: Units) -> None:
+        """Units of which any may be changed together: features among several places."""
+        found = self.sites(units)
+        if len({site.ends for site in found}) > 1:
+            why = "other places change as well"
+            check_live(found, why, call.spans["objects"], self.scope)
 
     def check_side(self, call: Call, side: Side, model: Model, word: str) -> None:
         check_side(side, model, call.spans[word], self.scope)

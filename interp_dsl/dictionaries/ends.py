@@ -27,7 +27,6 @@ from interp_dsl.dictionaries.architectures.base import (
     Now,
     Params,
     column_sums,
-    share,
 )
 from interp_dsl.dictionaries.starting import begin_at
 
@@ -123,16 +122,18 @@ def loss_through(
     now: Now,
     objective: Objective,
 ) -> Found:
-    """The loss with an objective of the rebuilt activations in the squared error's place, and its
+    """The loss with an objective of the rebuilt activations in their squared error's place, and its
     gradients. To first order any objective is a squared error: that from the activations which lie
-    off the rebuilt ones, x̂, by its slope g, so that 2 w (x̂ - wanted) = g with w the share of an
-    error; so architectures need not know of it. Of those only whose loss has no other use for what
-    is wanted: relu, jumprelu, and without AuxK topk and batch_topk."""
+    off the rebuilt ones, x̂, by its slope g, so that s (x̂ - wanted) = g with s the steepness of an
+    error; so architectures need not know of it. What parts of a dictionary rebuild alone, a gate or
+    the inner prefixes, counts as it does beside the squared error. Without AuxK, which would
+    rebuild what x̂ is aimed at."""
     seen, wanted = ends.ends(params, fixed, *batch)
-    error = architecture.loss(params, seen, wanted, now).error
+    plain = architecture.loss(params, seen, wanted, now)
+    error = plain.error
     value, slope = objective(batch[1] + error)
-    aimed = wanted + error - slope / (2 * share(wanted, architecture.convention))
-    found = architecture.loss(params, seen, aimed, now)
+    aimed = wanted + error - slope / plain.steepness
+    found = architecture.loss(params, seen, aimed, replace(now, alone=wanted))
     terms = {OBJECTIVE: value, **{n: v for n, v in found.terms.items() if n != "mse"}}
     gradients = found.gradients | ends.gradients(params, seen, found)
     return replace(found, terms=terms, gradients=gradients, error=error)

@@ -231,6 +231,8 @@ def _joined(units: Sequence[Unit]) -> Unit:
 
 def _widened(x: Tensor, k: int) -> Tensor:
     """[R, j, …] as [R, k, …], repeating the first."""
+    if x.shape[1] == k:
+        return x
     more = x[:, :1].expand(-1, k - x.shape[1], *x.shape[2:])
     return torch.cat([x, more], dim=1)
 

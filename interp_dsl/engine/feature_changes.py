@@ -3,18 +3,27 @@ them at once (Marks et al. 2024, arXiv 2403.19647, equations 2 to 4).
 
 An activation is x = Σ f_i d_i + b + e, with decoder rows d_i and the error e. Where the slope of
 the metric at x is g, a feature that goes from f to f' contributes (f' - f) d · g, the error
-(e' - e) · g. The contributions of all features and of the error add up to those of x itself."""
+(e' - e) · g. The contributions of all features and of the error add up to those of x itself. Those
+of a transcoder are read at one place, and add up to what it rebuilds at another, whose slope counts
+(Dunefsky et al. 2024, arXiv 2406.11944)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from interp_dsl.dictionaries.dictionary import Dictionary
-from interp_dsl.engine.feature_values import Multiples, activations_of, dictionary_of, encoded
+from interp_dsl.engine.feature_values import (
+    Multiples,
+    activations_of,
+    dictionary_of,
+    encoded,
+    flat,
+    rebuilt_of,
+)
 from interp_dsl.engine.means import Means
 from interp_dsl.engine.sources import Address, Elsewhere, Values
 from interp_dsl.engine.state import State
@@ -28,7 +37,7 @@ Piece = tuple[Site, Positions]
 
 @dataclass(frozen=True)
 class Changed:
-    """v - f of features [B, k, m], or v - e of the error [B, k, d_in], at positions `where` [B, k];
+    """v - f of features [B, k, m], or v - e of an error [B, k, d_out], at positions `where` [B, k];
     0 where an example has fewer of them."""
 
     where: Tensor
@@ -52,7 +61,7 @@ class FeatureChanges:
     @property
     def n_features(self) -> int:
         """How many features, or coordinates of errors, are changed at a position, at most."""
-        widths = {site: self._dictionary(site).d_in for site, _ in self._features}
+        widths = {site: self._dictionary(site).d_out for site, _ in self._features}
         by_site: dict[Site, int] = {}
         for (site, _), held in self._features.items():
             size = len(held) if site.kind == "feature" else widths[site]
@@ -70,32 +79,34 @@ class FeatureChanges:
         """Which row of a piece's contributions a feature has; the first of an error."""
         return self._rows[piece][index or 0]
 
-    def of(self, piece: Piece, clean: Tensor, examples: Tensor) -> Changed:
-        """The changes of examples [B], whose clean values at the place are [B, T, index, width]."""
+    def of(self, piece: Piece, clean: Mapping[Site, Tensor], examples: Tensor) -> Changed:
+        """The changes of examples [B], whose clean values at sites are [B, T, index, width]."""
         site, positions = piece
         slots = self.state.slots(self.into, positions)
         where = slots.index[examples]
-        now = self._read(piece, entries(self._flat(site, clean), _rows(where), where))
-        valid = moved(slots.valid[examples], clean.device)
+        at = _rows(where), where
+        x, y = flat(clean[site.own], site.part), flat(clean[site.written], site.rebuilt[0].part)
+        now = self._read(piece, entries(x, *at), entries(y, *at))
+        valid = moved(slots.valid[examples], now.device)
         return Changed(where, (self._then(piece, examples) - now) * valid[..., None])
 
     def moved(self, piece: Piece, changed: Changed, held: Tensor) -> Tensor:
         """The activations of a place [B, T, index, width] with the change of a piece added."""
-        site, flat = piece[0], self._flat(piece[0], held)
-        change = changed.change
+        site, part = piece[0], piece[0].rebuilt[0].part
+        own, change = flat(held, part), changed.change
         if site.kind == "feature":
             change = change @ self._decoder(piece)
         at = (moved(_rows(changed.where), held.device), moved(changed.where, held.device))
-        new = flat.index_put(at, change.to(flat.dtype), accumulate=True)
-        if site.part is None:
+        new = own.index_put(at, change.to(own.dtype), accumulate=True)
+        if part is None:
             return new.view(held.shape)
-        return held.index_copy(2, torch.tensor([site.part], device=held.device), new[:, :, None])
+        return held.index_copy(2, torch.tensor([part], device=held.device), new[:, :, None])
 
     def contributions(self, piece: Piece, changed: Changed, slopes: Tensor) -> Tensor:
         """What each feature of a piece contributes [features, B], by slopes of the place [B, T,
         index, width]; an error [1, B]."""
         site, where = piece[0], changed.where
-        slope = entries(self._flat(site, slopes), _rows(where), where).float()
+        slope = entries(flat(slopes, site.rebuilt[0].part), _rows(where), where).float()
         if site.kind == "error":
             return (changed.change * slope).sum((1, 2))[None]
         return (changed.change * (slope @ self._decoder(piece).T)).sum(1).T
@@ -105,8 +116,9 @@ class FeatureChanges:
         site, positions = piece
         if isinstance(self.values, Elsewhere):
             mine, theirs = self.values.places(positions, examples)
-            x = activations_of(self.values.run, site, self.state)
-            return self._read(piece, entries(x, mine[:, None], theirs))
+            x, y = self._activations(self.values.run, site)
+            at = mine[:, None], theirs
+            return self._read(piece, entries(x, *at), entries(y, *at))
         if isinstance(self.values, Multiples):
             return self.values.of(site, torch.tensor(self._features[piece]))
         if self._means is not None:
@@ -115,7 +127,7 @@ class FeatureChanges:
         return self.values(Address(site.own, positions, examples[:1], first)).float()
 
     def _mean(self, piece: Piece, examples: Tensor) -> Tensor:
-        """The means of a piece's features [B, k, m], or of the error [B, k, d_in]."""
+        """The means of a piece's features [B, k, m], or of the error [B, k, d_out]."""
         (site, positions), numbers = piece, self._features[piece]
         place = {n: i for i, n in enumerate(self._averaged_numbers(site))}
         at = torch.tensor([place[n] for n in numbers])
@@ -130,26 +142,29 @@ class FeatureChanges:
         return sorted({n for (s, _), held in self._features.items() if s == site for n in held})
 
     def _averaged(self, site: Site) -> Tensor:
-        """Features of the run whose means are taken [n, T, m, 1], or its errors [n, T, 1, d_in]."""
+        """Features of the run whose means are taken [n, T, m, 1], or errors [n, T, 1, d_out]."""
         assert isinstance(self.values, Means)
-        x, dictionary = (
-            activations_of(self.values.source.run, site, self.state),
-            self._dictionary(site),
-        )
+        dictionary = self._dictionary(site)
+        x, y = self._activations(self.values.source.run, site)
         if site.kind == "error":
-            return (x.float() - dictionary.reconstruct(x.float()))[:, :, None]
+            return (y.float() - dictionary.reconstruct(x.float()))[:, :, None]
         numbers = self._averaged_numbers(site)
         parts = encoded(x.reshape(-1, x.shape[-1]), dictionary)
         found = torch.cat([part[:, numbers] for part in parts])
         return found.view(*x.shape[:2], len(numbers), 1)
 
-    def _read(self, piece: Piece, x: Tensor) -> Tensor:
-        """The features of activations x [B, k, d_in], or their error."""
+    def _activations(self, run: Run, site: Site) -> tuple[Tensor, Tensor]:
+        """What a dictionary reads in a run and, of an error, what it rebuilds [n, T, d]."""
+        x = activations_of(run, site, self.state)
+        return x, rebuilt_of(run, site, self.state) if site.kind == "error" else x
+
+    def _read(self, piece: Piece, x: Tensor, y: Tensor) -> Tensor:
+        """The features of activations x [B, k, d_in], or the error of what is made of them in y
+        [B, k, d_out]."""
         site, dictionary = piece[0], self._dictionary(piece[0])
-        x = x.float()
         if site.kind == "error":
-            return x - dictionary.reconstruct(x)
-        return dictionary.encode(x)[..., self._features[piece]]
+            return y.float() - dictionary.reconstruct(x.float())
+        return dictionary.encode(x.float())[..., self._features[piece]]
 
     def _decoder(self, piece: Piece) -> Tensor:
         """Decoder rows of a piece's features [m, d_in]."""
@@ -157,11 +172,6 @@ class FeatureChanges:
 
     def _dictionary(self, site: Site) -> Dictionary:
         return dictionary_of(site, self.state.device(self.into), self.state)
-
-    @staticmethod
-    def _flat(site: Site, x: Tensor) -> Tensor:
-        """What the dictionary reads [B, T, d_in] of its place's [B, T, index, width]."""
-        return x.flatten(2) if site.part is None else x[:, :, site.part]
 
 
 def _rows(where: Tensor) -> Tensor:

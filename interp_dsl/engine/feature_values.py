@@ -28,15 +28,36 @@ def dictionary_of(site: Site, device: torch.device, state: State) -> Dictionary:
 
     def read() -> Dictionary:
         step, _, label = str(site.feature).partition("[")
-        return labelled(state.results[step].tensors, label.removesuffix("]")).to(device)
+        return labelled(state.result(step).tensors, label.removesuffix("]")).to(device)
 
     return state.once(("dictionary", site.feature), read)
 
 
 def activations_of(run: Run, site: Site, state: State) -> Tensor:
     """What a dictionary reads in a run [n, T, d_in], as an earlier forward kept it."""
-    captured = state.captured(run, site.own)
-    return captured.flatten(2) if site.part is None else captured[:, :, site.part]
+    return _beside(run, site.read, state)
+
+
+def rebuilt_of(run: Run, site: Site, state: State) -> Tensor:
+    """What a dictionary rebuilds in a run [n, T, d_out], as an earlier forward kept it."""
+    return _beside(run, site.rebuilt, state)
+
+
+def _beside(run: Run, places: tuple[Site, ...], state: State) -> Tensor:
+    """The activations of places side by side."""
+    found = [flat(state.captured(run, place.tensor), place.part) for place in places]
+    return found[0] if len(found) == 1 else torch.cat(found, -1)
+
+
+def widths(run: Run, site: Site, state: State) -> list[int]:
+    """How wide each of the places is that a dictionary rebuilds and reads."""
+    return [_beside(run, (place,), state).shape[-1] for place in site.rebuilt]
+
+
+def flat(x: Tensor, part: int | None) -> Tensor:
+    """The activations [n, T, d] of a place [n, T, index, width]: of one index, or of all of them
+    side by side."""
+    return x.flatten(2) if part is None else x[:, :, part]
 
 
 def encoded(x: Tensor, dictionary: Dictionary) -> Iterator[Tensor]:

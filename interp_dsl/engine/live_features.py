@@ -1,6 +1,6 @@
-"""Features set while a pass goes: x becomes x + Σ (v - f(x)) d + (w - e(x)), whatever an earlier
-change has made of x. v is what a feature is set to, w what the error is; where they are none, f and
-e stay as they are."""
+"""Features set while a pass goes: y becomes y + Σ (v - f(x)) d + (w - e), whatever an earlier
+change has made of x and y. v is what a feature is set to, w what the error e = y - ŷ(x) is; where
+they are none, f and e stay as they are. y is x itself, but of a transcoder."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from interp_dsl.dictionaries.dictionary import Dictionary
+from interp_dsl.engine.carried import Change, changing
 from interp_dsl.engine.packed import Packed
 from interp_dsl.engine.slots import Slots
-from interp_dsl.engine.splice import row_of
 from interp_dsl.models.edits import Edit, moved
 from interp_dsl.plan.places import Positions, Site
 
@@ -22,7 +22,7 @@ Piece = tuple[Site, Positions]
 Named = tuple[int, Sequence[int]]
 """A unit of a batch by number, and its features at a place."""
 Then = Callable[[Site, Positions, Tensor, Tensor], Tensor]
-"""What features [R] of examples [R] are set to, [R, k] or [R, 1]; errors [R, k, d_in]."""
+"""What features [R] of examples [R] are set to, [R, k] or [R, 1]; errors [R, k, d_out]."""
 
 
 def read_live(
@@ -32,25 +32,26 @@ def read_live(
     slots_of: Callable[[Positions], Slots],
     then: Then,
 ) -> list[Edit]:
-    """One edit for each dictionary and its positions, of all features there and the error, so that
+    """The edits of each dictionary and its positions, of all features there and the error, so that
     they are read from the same x."""
     joined: dict[Piece, dict[str, Sequence[Named]]] = defaultdict(dict)
     for (site, at), members in pieces.items():
         joined[replace(site, kind="feature"), at][site.kind] = members
     return [
-        _edit(piece, members, batch, dictionary_of(piece[0]), slots_of(piece[1]), then)
+        edit
         for piece, members in joined.items()
+        for edit in _edits(piece, members, batch, dictionary_of(piece[0]), slots_of(piece[1]), then)
     ]
 
 
-def _edit(
+def _edits(
     piece: Piece,
     members: Mapping[str, Sequence[Named]],
     batch: Packed,
     dictionary: Dictionary,
     slots: Slots,
     then: Then,
-) -> Edit:
+) -> list[Edit]:
     (site, at), features = piece, dict(members.get("feature", ()))
     errors = {number for number, _ in members.get("error", ())}
     numbers = sorted({n for held in features.values() for n in held})
@@ -59,7 +60,7 @@ def _edit(
     some = slots.some[batch.examples[rows]]
     rows, which = rows[some], which[some]
     where, device = slots.index[batch.examples[rows]], dictionary.tensors["W_dec"].device
-    width = len(numbers) + (dictionary.d_in if errors else 0)
+    width = len(numbers) + (dictionary.d_out if errors else 0)
     value = torch.full((*where.shape, width), torch.nan, device=device)
     place = {n: i for i, n in enumerate(numbers)}
     for member, unit in enumerate(units):
@@ -75,24 +76,21 @@ def _edit(
         if unit in errors:
             wanted = then(replace(site, kind="error"), at, torch.zeros_like(examples), examples)
             value[moved(chosen, device), :, len(numbers) :] = wanted.float()
-    own, part = row_of(site.own, site.part)
-    index, valid = torch.full_like(rows, part), torch.ones_like(where, dtype=torch.bool)
-    change = _change(dictionary, numbers)
-    return Edit(own, rows, index, where, valid, value, "map", map=change)
+    return changing(site, rows, where, value, _change(dictionary, numbers), device)
 
 
-def _change(dictionary: Dictionary, numbers: Sequence[int]) -> Callable[..., Tensor]:
-    """What makes of activations [R, k, d_in] new ones, given the values [R, k, features (+ d_in)]
-    that features, and behind them the error, are set to; NaN where they stay."""
+def _change(dictionary: Dictionary, numbers: Sequence[int]) -> Change:
+    """What makes new activations by the values [R, k, features (+ d_out)] that features, and behind
+    them the error, are set to; NaN where they stay."""
     decoder = dictionary.tensors["W_dec"][numbers]
 
-    def changed(x: Tensor, value: Tensor) -> Tensor:
-        given, features = x.float(), dictionary.encode(x.float())
+    def changed(y: Tensor, x: Tensor, value: Tensor) -> Tensor:
+        given, features = y.float(), dictionary.encode(x.float())
         set_to, error = value[..., : len(numbers)], value[..., len(numbers) :]
         change = _unless_kept(set_to, features[..., numbers]) @ decoder
         if error.shape[-1]:
-            change = change + _unless_kept(error, given - dictionary.decode(features))
-        return (given + change).to(x.dtype)
+            change = change + _unless_kept(error, given - dictionary.decode(features, x.float()))
+        return (given + change).to(y.dtype)
 
     return changed
 

@@ -160,7 +160,7 @@ def _in_turn(units: tuple[Unit, ...], order: str) -> list[int]:
 
     def turn(number: int) -> tuple[int, int]:
         return max(
-            (-1 if (own := t.site.own).layer is None else own.layer, ORDER.index(own.kind))
+            (-1 if (own := t.site.written).layer is None else own.layer, ORDER.index(own.kind))
             for t in units[number].targets
         )
 

@@ -17,7 +17,7 @@ def per_example(ref: ScoreOf, n: int, state: State) -> NDArray[np.float64]:
     """A score's values for the n examples of the data to filter. E637 for a column that single
     examples lack, E638 where the step measured another number of examples."""
     row = Tables(state.rows, expand).row(ref)
-    result = state.results[ref.step]
+    result = state.result(ref.step)
     at = result.rows.index(row)
     names = ("base", "value", "effect", *BY_EXAMPLE)
     tensors = {

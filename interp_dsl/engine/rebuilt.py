@@ -84,7 +84,7 @@ class Rebuilds:
         """A dictionary as its step left it."""
 
         def read() -> Dictionary:
-            held = labelled(self.state.results[of.step].tensors, of.fitted[0].label)
+            held = labelled(self.state.result(of.step).tensors, of.fitted[0].label)
             return held.to(self.state.device(self.into))
 
         return self.state.once(("dictionary", *of.names), read)

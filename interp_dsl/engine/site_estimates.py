@@ -3,7 +3,7 @@
 What a unit would be changed to is what an edit would make of it (edits.py), so that an estimate and
 a patch ask the same. All units of a site that act at different positions share one source; where
 positions overlap, as `all` and `END` do, each has its own. Features of a dictionary, and its error,
-are read off the slope of the place that it was fitted to (feature_changes.py)."""
+are read off the slope of the place that it rebuilds (feature_changes.py)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.edits import apply
 from interp_dsl.models.executor import Executor
 from interp_dsl.plan.memory import SLOPED
-from interp_dsl.plan.places import ALL, Positions, Site, Target, Unit
+from interp_dsl.plan.places import ALL, Positions, Site, Target, Unit, telling
 from interp_dsl.plan.tasks import Attribute
 
 FEATURES = 2**26
@@ -127,7 +127,7 @@ class SiteEstimates:
         """[metrics, units, B]"""
         clean = self._clean(numbers)
         changed = {
-            piece: self.features.of(piece, clean[self._site(piece[0])], numbers)
+            piece: self.features.of(piece, clean, numbers)
             for piece in self.layers
             if piece[0].feature
         }
@@ -248,7 +248,9 @@ class SiteEstimates:
     def _clean(self, numbers: Tensor) -> dict[Site, Tensor]:
         examples = examples_of(self.bench, numbers, 0)
         nowhere = torch.zeros(len(numbers), 0, dtype=torch.long)
-        sites = list(dict.fromkeys(self._site(site) for site, _ in self._moved()))
+        pieces = self._moved()
+        wanted = {self._site(site): None for site, _ in pieces}
+        sites = [*wanted | dict.fromkeys(telling(site for site, _ in pieces))]
         with torch.no_grad():
             found = self.bench.executor.forward(
                 examples.tokens, nowhere, examples.under, sites, examples.mask

@@ -74,6 +74,8 @@ class State:
     data: dict[str, Data] = field(default_factory=dict)
     runs: dict[Run, Kept] = field(default_factory=dict)
     results: dict[str, Result] = field(default_factory=dict)
+    unread: dict[str, Callable[[], Result]] = field(default_factory=dict)
+    """Steps that are finished and read when something asks for them."""
     once: Memo = field(default_factory=Memo)
 
     def executor(self, run: Run) -> Executor:
@@ -111,13 +113,18 @@ class State:
         )
         return self.runs[run].sites[site]
 
+    def result(self, step: str) -> Result:
+        if step not in self.results:
+            assert step in self.unread, f"the plan reads step {step} before it has run"
+            self.results[step] = self.unread.pop(step)()
+        return self.results[step]
+
     def rows(self, step: str) -> list[Row]:
-        assert step in self.results, f"the plan reads step {step} before it has run"
-        return self.results[step].rows
+        return self.result(step).rows
 
     def agreement(self, step: str) -> dict[str, dict[str, float | None]]:
         """By metric, how well a step's estimates go together with real patches."""
-        found: dict[str, dict[str, float | None]] = self.results[step].facts.get("verified", {})
+        found: dict[str, dict[str, float | None]] = self.result(step).facts.get("verified", {})
         return found
 
     def units(self, units: Units, run: Run) -> tuple[Unit, ...]:

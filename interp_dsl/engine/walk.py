@@ -21,7 +21,6 @@ from interp_dsl.engine.factors import factor
 from interp_dsl.engine.fit import fit
 from interp_dsl.engine.forwards import run_forward
 from interp_dsl.engine.generate import generate
-from interp_dsl.engine.heap import give_back
 from interp_dsl.engine.inspect import inspect
 from interp_dsl.engine.inspect_weights import inspect_weights
 from interp_dsl.engine.interrupts import Stop
@@ -41,6 +40,7 @@ from interp_dsl.engine.scores import Scored, column_kinds, no_units, score_run
 from interp_dsl.engine.state import Result, State
 from interp_dsl.engine.sweep import Shard, Sweeper, plain_values, shards, table_order
 from interp_dsl.language.diagnostics import InterpError
+from interp_dsl.models.heap import give_back
 from interp_dsl.plan.expressions import Row
 from interp_dsl.plan.tasks import (
     Attribute,
@@ -305,10 +305,13 @@ class Walk:
         self.folder.finish_step(step, key, **{**about, "taken_from": str(folder.path)})
 
     def _remember(self, step: str) -> None:
-        if self.folder.has_table(step):
+        def read() -> Result:
             rows: list[Row] = [*self.folder.read_table(step).to_dicts()]
             tensors = self.folder.read_tensors(step) if self.folder.has_tensors(step) else {}
-            self.state.results[step] = Result(rows, tensors, self.folder.step_facts(step))
+            return Result(rows, tensors, self.folder.step_facts(step))
+
+        if self.folder.has_table(step):
+            self.state.unread[step] = read
 
     def _write(self, step: str, scored: Scored, key: str, **about: object) -> None:
         if scored.tensors:

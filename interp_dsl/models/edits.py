@@ -1,7 +1,7 @@
 """Interventions as tensors, and their whole mathematics.
 
 Every site is seen in its canonical form X [batch, position, index, width]. An edit addresses
-entries (row, position, index) of X, computes new from old and writes back out of place:
+entries (row, position, index) of X and computes new from old:
 
     set    new = value
     add    new = old + value
@@ -59,8 +59,9 @@ class Edit:
         )
 
 
-def apply(x: Tensor, edits: Iterable[Edit]) -> Tensor:
-    """X [batch, position, index, width] with the edits made one after another, out of place."""
+def apply(x: Tensor, edits: Iterable[Edit], in_place: bool = False) -> Tensor:
+    """X [batch, position, index, width] with the edits made one after another: X may be overwritten
+    `in_place`, and stands where a gradient or another reader needs it."""
     for edit in edits:
         if not bool(edit.valid.all()):
             edit = flat(edit)
@@ -70,15 +71,17 @@ def apply(x: Tensor, edits: Iterable[Edit]) -> Tensor:
         if block is not None:
             new = changed(x[block], edit)
             is_whole = new[:, :, None].shape == x.shape and not torch.is_grad_enabled()
-            if is_whole and edit.op == "add":
+            if is_whole and edit.op == "add":  # a sum, which nobody else holds
                 x = new[:, :, None]
                 continue
-            x = torch.empty_like(x) if is_whole else x.clone()
+            if not in_place:
+                x = torch.empty_like(x) if is_whole else x.clone()
             x[block] = new  # never the edit's own value, which others hold
             continue
         addresses = (edit.rows[:, None], edit.positions, edit.index[:, None])
         where = tuple(moved(a, x.device) for a in addresses)
-        x = x.index_put(where, changed(x[where], edit))
+        put = x.index_put_ if in_place else x.index_put
+        x = put(where, changed(x[where], edit))
     return x
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from interp_dsl.language.diagnostics import InterpError
-from interp_dsl.models import files, native, weights
+from interp_dsl.models import files, heap, native, weights
 from interp_dsl.models.checkpoint import python_model, transformers_model
 from interp_dsl.models.compiled import choice
 from interp_dsl.models.compiled.executor import CompiledExecutor
@@ -40,6 +40,7 @@ def load(
     and under `verify` made again; else the hooked one with a `remark`. Raises InterpError
     E450-E463; E605, E608 where compiled is insisted on and not to be had."""
     place = resolve_device(str(spec.get("device") or device))
+    heap.keep()
     asked = dtype or spec.get("dtype")
     precision = resolve(asked, place)
     loaded = _loaded(spec, place, precision, trusted, executor, verify)

@@ -225,10 +225,11 @@ class Intervention:
     through_z: bool = False
 
     def site(self, target: Target) -> Site:
-        """The site at which a target is changed, and at which its source is captured."""
+        """The site at which a target is changed, and, of all but features and errors, at which its
+        source is captured."""
         if self.through_z and target.site.kind == "head":
             return Site("z", target.site.layer)
-        return target.site.own
+        return target.site.written
 
 
 # ---- expressions over results: claims, filters

@@ -71,7 +71,9 @@ class Fitted:
         """The site of its features, of the dictionary that `step` fits."""
         name = f"{step}[{self.label}]" if self.label else step
         own, part = self.target.site, self.target.index
-        return Site("feature", own.layer, feature=name, of=own.kind, part=part)
+        onto = None if self.onto is None else _place(self.onto)
+        others = tuple(map(_place, self.others))
+        return Site("feature", own.layer, None, None, name, own.kind, part, onto, others)
 
     def errors(self, step: str) -> Site:
         """The site of what it leaves unexplained."""
@@ -85,6 +87,10 @@ class Fitted:
     def option(self, name: str) -> Any:
         """The value of an option that this architecture has."""
         return self.given[name]
+
+
+def _place(target: Target) -> Site:
+    return replace(target.site, part=target.index)
 
 
 SitesOf = dict[Run, tuple[Site, ...]]

@@ -41,7 +41,7 @@ from interp_dsl.plan.tasks import (
     Sweep,
     Task,
 )
-from interp_dsl.plan.told import choosing, fitted, one_pass, shape, show_runs, title
+from interp_dsl.plan.told import choosing, fitted, reads, shape, show_runs, title
 from interp_dsl.plan.told_starts import starting
 from interp_dsl.plan.units import depends
 from interp_dsl.plan.written import quantity, written_ranking
@@ -231,7 +231,7 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
             yield shape(one)
         case Fit():
             if not task.stored_by:
-                yield f"on {show_runs(task)}: {one_pass(task)}, which ends after the last site"
+                yield f"on {show_runs(task)}: {reads(task)}"
             yield from fitted(task, found.sizes)
             yield _cost(estimate)
         case SelfTest(corrupt=corrupt):

@@ -6,10 +6,13 @@ one a neuron with width 1, an attention pattern [query, head, key]."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 RESIDUAL_SITES = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_in", "mlp_out")
 INPUT_SITES = ("q_input", "k_input", "v_input")
+_OF_MLP = ("resid_mid", "mlp_in", "neuron", "mlp_out", "resid_post")
+"""In the order in which a pass reaches them."""
 HEAD_SITES = ("q", "k", "v", "z", "head", "pattern", *INPUT_SITES)
 
 
@@ -27,8 +30,10 @@ class Site:
     hook (a TransformerLens hook name in `hook`, layer None);
     edge (of the model's graph, as the language writes it in `edge`; no tensor of its own);
     feature (of the dictionary `feature`, as the language writes it, index = feature; it has no
-    tensor of its own, but a part of that of the place `of` and its index `part`);
-    error (what that dictionary leaves unexplained, x - x̂, of the width of x)."""
+    tensor of its own, but a part of that of the place `of` and its index `part`, which its
+    dictionary reads; a transcoder writes to `onto`, a crosscoder reads and writes `others` too,
+    places with their index as `part`);
+    error (what that dictionary leaves unexplained of what it rebuilds, y - ŷ, of its width)."""
 
     kind: str
     layer: int | None = None
@@ -37,12 +42,62 @@ class Site:
     feature: str | None = None
     of: str | None = None
     part: int | None = None
+    onto: Site | None = field(default=None, repr=False)  # noise is drawn by what a site reads as
+    others: tuple[Site, ...] = field(default=(), repr=False)
+
+    @property
+    def read(self) -> tuple[Site, ...]:
+        """The places that its dictionary reads, with their indices; itself of all other sites."""
+        return (Site(self.of, self.layer, part=self.part), *self.others) if self.of else (self,)
+
+    @property
+    def rebuilt(self) -> tuple[Site, ...]:
+        """The places that its dictionary rebuilds, at which it is changed."""
+        return self.read if self.onto is None else (self.onto,)
+
+    @property
+    def tensor(self) -> Site:
+        """A place's site, without its index."""
+        return self if self.part is None else replace(self, part=None)
 
     @property
     def own(self) -> Site:
-        """The site whose tensor holds this: of a feature or an error, what its dictionary was
-        fitted to."""
+        """The site whose tensor holds this: of a feature or an error, what its dictionary reads."""
         return Site(self.of, self.layer) if self.of is not None else self
+
+    @property
+    def written(self) -> Site:
+        """The site at which this is changed, the first of several."""
+        return self.own if self.onto is None else self.onto.tensor
+
+    @property
+    def ends(self) -> tuple[tuple[Site, ...], tuple[Site, ...]]:
+        """The sites of which this is read, and those at which it is changed."""
+        read, rebuilt = (tuple(p.tensor for p in ps) for ps in (self.read, self.rebuilt))
+        return read, rebuilt
+
+    @property
+    def told_by(self) -> tuple[Site, ...]:
+        """The sites whose tensors tell what this is."""
+        read, rebuilt = self.ends
+        return tuple(dict.fromkeys((*read, *(rebuilt if self.kind == "error" else ()))))
+
+    @property
+    def can_be_read_live(self) -> bool:
+        """Whether a pass that has come to what is rebuilt has just shown what is read: it is the
+        same place, or both are of the MLP of one layer."""
+        own, written = self.own, self.written
+        if self.others:
+            return False
+        is_of_one_mlp = own.layer == written.layer and {own.kind, written.kind} <= {*_OF_MLP}
+        return own == written or (
+            is_of_one_mlp and _OF_MLP.index(own.kind) < _OF_MLP.index(written.kind)
+        )
+
+
+def telling(found: Iterable[Site]) -> tuple[Site, ...]:
+    """The sites that tell what features and errors are, those among these."""
+    return tuple(dict.fromkeys(at for site in found if site.feature for at in site.told_by))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +209,12 @@ class Unit:
         if len(self.targets) == 1:
             return self.targets[0].place
         return f"together({', '.join(t.place for t in self.targets)})"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its features are read as a pass goes: where it changes other places too, they
+        need not be what they were."""
+        return len({t.site.ends for t in self.targets}) > 1
 
     @property
     def shared_positions(self) -> Positions | None:

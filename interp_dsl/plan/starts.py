@@ -54,6 +54,9 @@ class Late:
 def starting(unit: Unit, change: Intervention, position: int, few: int) -> Start:
     """The start of a unit that acts from `position` on, at `few` positions."""
     sites = [change.site(target) for target in unit.targets]
+    for feature in {target.site for target in unit.targets if target.site.feature}:
+        sites += feature.ends[1]
+        sites += feature.ends[0] if unit.is_live else ()
     layers = {s.layer for s in sites}
     layer, behind = min(map(_place, sites))
     here = {s.kind for s in sites if s.layer == layer}

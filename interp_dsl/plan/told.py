@@ -20,8 +20,12 @@ def show_runs(task: Fit | EvaluateDictionary | Inspect) -> str:
     return " and ".join(map(show_run, task.runs))
 
 
-def one_pass(task: Fit) -> str:
-    return "one pass of each model" if task.beside else "one pass for all"
+def reads(task: Fit) -> str:
+    """The passes that a fit takes of its data."""
+    if task.objective != "mse":
+        return "one plain pass for all, and for each dictionary one more, there and back"
+    who = "one pass of each model" if task.beside else "one pass for all"
+    return f"{who}, which ends after the last site"
 
 
 def title(task: Fit) -> str:
@@ -42,6 +46,9 @@ def fitted(task: Fit, known: Sizes) -> Iterator[str]:
     if task.objective != "mse":
         what = {"kl": "the divergence of", "ce": "the cross-entropy of"}[task.objective]
         yield f"the loss: {what} what the model says with each spliced in; whole prompts at a step"
+        alone = {"gated": "what the gate rebuilds", "matryoshka": "what inner prefixes rebuild"}
+        for part in {alone[d.architecture] for d in task.dictionaries if d.architecture in alone}:
+            yield f"and the squared error of {part} alone, as in a plain fit"
         for one in (d for d in task.dictionaries if d.downstream):
             streams = f"{len(one.downstream)} stream{'s' * (len(one.downstream) > 1)}"
             weight = one.option("downstream")

@@ -9,7 +9,7 @@ from interp_dsl.plan.algebra import Explicit, Metric, MetricCall
 from interp_dsl.plan.circuits import FEWEST_PATCHES
 from interp_dsl.plan.expressions import CORRELATIONS
 from interp_dsl.plan.metrics import METRICS, calls, needs
-from interp_dsl.plan.places import ALL, Site, Target, Unit
+from interp_dsl.plan.places import ALL, Site, Target, Unit, telling
 from interp_dsl.plan.tasks import Attribute, AttributeEdges, Variant
 from interp_dsl.plan.units import depends
 from interp_dsl.verbs import sweeps
@@ -179,7 +179,16 @@ def _with_units(call: Call, checks: Checks, step: Step, method: Estimate, units:
     model = step.model
     assert model is not None
     change = Change(replace(units, model=model), source, call.clauses.get("along", ()))
-    has_features = any(site.feature for site in checks.sites(units.units))
+    found = checks.sites(units.units)
+    if any(site.others for site in found):
+        checks.error(
+            "E306",
+            "what features of a crosscoder would do is not estimated",
+            call.spans["objects"],
+            label="they write at several places",
+            help="change them: ablate … with zero",
+        )
+    has_features = any(site.feature for site in found)
     if has_features and not method.first_order:
         checks.error(
             "E306",
@@ -274,9 +283,9 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     task: Attribute | AttributeEdges
     if step.change is not None:
         intervention = lowering.intervention(step.change, model, into)
-        own = tuple(s.own for s in sites(step.change.units.units, lowering.steps) if s.feature)
+        own = telling(sites(step.change.units.units, lowering.steps))
         for run in runs if own else ():
-            lowering.forward(run, tuple(dict.fromkeys(own)))
+            lowering.forward(run, own)
         if term.options.get("at") == "inputs":
             lowering.source(source, model, (Site("embed"),))
         task = Attribute(*about, intervention)

@@ -63,7 +63,7 @@ def _dictionaries(
         for varying, given in variants(term.options):
             options = settled(given, tokens)
             _check_options(call, checks, options, tokens)
-            _check_objective(call, checks, term.architecture, options, len(models))
+            _check_objective(call, checks, options, len(models))
             _check_ends(call, checks, options, Between(read, onto))
             parts = [place] if len(ends) > 1 else []
             parts += [f"{name}={said(options[name])}" for name in varying]
@@ -118,9 +118,7 @@ def _check_options(call: Call, checks: Checks, options: dict[str, Any], tokens: 
         )
 
 
-def _check_objective(
-    call: Call, checks: Checks, name: str, options: dict[str, Any], models: int
-) -> None:
+def _check_objective(call: Call, checks: Checks, options: dict[str, Any], models: int) -> None:
     """End to end there is no error of single activations to learn from, or to begin anew by."""
     if options["objective"] == "mse":
         return
@@ -133,20 +131,19 @@ def _check_objective(
             help="leave `objective` away",
         )
     used = [
-        (name in ("gated", "matryoshka"), f"`{name}` rebuilds activations in more than one way"),
-        (options.get("alpha"), "AuxK rebuilds an activation's error"),
-        (options.get("resample"), "features are resampled by an activation's error"),
-        (options["workers"] > 1, "the model runs at every step, in one process"),
-        (options["store"], "the model runs at every step: stored activations are of no use"),
+        ("alpha", options.get("alpha"), "AuxK rebuilds an activation's error"),
+        ("resample", options.get("resample"), "an activation's error tells what a new one learns"),
+        ("workers", options["workers"] > 1, "the model runs at every step, in one process"),
+        ("store", options["store"], "the model runs at every step and makes them anew"),
     ]
-    for is_wrong, why in used:
+    for name, is_wrong, why in used:
         if is_wrong:
             checks.error(
                 "E306",
-                f"this is not fitted with objective={options['objective']}",
+                f"`{name}` does not go with objective={options['objective']}",
                 call.spans["objects"],
                 label=why,
-                help="take relu, topk, batch_topk or jumprelu, with objective and no such option",
+                help=f"leave out `{name}`, or take objective=mse",
             )
 
 

@@ -144,7 +144,7 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
             model,
             "the dictionary is judged on data that it was fitted to",
             "fit",
-            "fit one part and judge on another: let held = DATA where index >= 4000",
+            _two_parts(term.step.learned_from, model, checks),
         )
     names: list[str] = []
     by_model: list[str] = []
@@ -244,6 +244,15 @@ def warn_of_same(
             label=told,
             help=advice,
         )
+
+
+def _two_parts(learned: Side, model: Model, checks: Checks) -> str:
+    """How to keep what is judged on apart."""
+    n = checks.n_prompts(learned, model)
+    name, at = ("DATA", 4000) if n is None else (learned.dataset.name, 4 * n // 5)
+    return (
+        f"fit one part and judge on another: {name} where index < {at}, {name} where index >= {at}"
+    )
 
 
 def _judged(finding: FindingTerm, lowering: Lowering) -> Judged:

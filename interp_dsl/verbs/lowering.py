@@ -196,7 +196,7 @@ class Lowering:
         self.require(depends(change.units.units))
         wanted = sites(change.units.units, self.steps)
         self.require(dict.fromkeys(fit_of(s.feature) for s in wanted if s.feature))
-        own = tuple(dict.fromkeys(s.own for s in wanted))
+        own = tuple(dict.fromkeys(at for s in wanted for at in s.told_by))
         if change.source.kind == "times":
             change = replace(change, source=replace(change.source, side=change.source.side or into))
         source = self.source(change.source, model, own)

@@ -17,6 +17,7 @@ from interp_dsl.plan.algebra import (
     Units,
 )
 from interp_dsl.plan.node_circuits import EvaluateNodes, SearchNodes
+from interp_dsl.plan.places import telling
 from interp_dsl.plan.tasks import Variant
 from interp_dsl.verbs import sweeps
 from interp_dsl.verbs.evidence import FINDINGS
@@ -51,6 +52,7 @@ def check(call: Call, checks: Checks, units: UnitSet) -> Step:
         source = replace(source, side=into)
     change = Change(replace(units, model=model), source, ())
     sweeps.check_places(call, checks, change, "from")
+    checks.check_joined(call, units.units)
     checks.check_change(call, change, "from", "into")
     step = Step(
         call.name,
@@ -153,9 +155,9 @@ def _prepared(
     intervention = lowering.intervention(change, model, into)
     holds = tuple(c for context in call.clauses.get("under", ()) for c in context.changes)
     run, reference = lowering.variant_run(into, holds, model), lowering.reference(into, model)
-    own = tuple(s.own for s in sites(change.units.units, lowering.steps) if s.feature)
+    own = telling(sites(change.units.units, lowering.steps))
     if own:
-        lowering.forward(run, tuple(dict.fromkeys(own)))
+        lowering.forward(run, own)
     lowering.measured(run, metrics, reference)
     lowering.checks(into, model)
     return Variant(run, None), intervention

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from interp_dsl.plan.algebra import Metric
-from interp_dsl.plan.places import HEAD_SITES
+from interp_dsl.plan.places import HEAD_SITES, telling
 from interp_dsl.plan.tasks import Sweep
 from interp_dsl.verbs import edges
 from interp_dsl.verbs.lowering import Lowering, place_of, sites
@@ -170,7 +170,7 @@ def lower(call: Call, step: Step, lowering: Lowering, into_word: str) -> None:
         else None
     )
     reference = lowering.reference(into, model)
-    own = tuple(s.own for s in sites(step.change.units.units, lowering.steps) if s.of)
+    own = telling(sites(step.change.units.units, lowering.steps))
     variants = lowering.variants(step, contexts, into, other, reference, own)
     if other is not None:
         lowering.measured(other, step.metrics, reference)

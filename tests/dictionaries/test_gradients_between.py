@@ -120,18 +120,48 @@ def test_a_crosscoder_pays_for_the_sum_of_its_decoders_lengths() -> None:
     compare(Relu(0.3, "weighted", parts=(3, 4)), plain)
 
 
-THROUGH: dict[str, tuple[Architecture, Callable[[Tensor], Tensor], Callable[..., Tensor]]] = {
-    "relu": (Relu(0.03, "unit"), lambda pre: pre.relu(), lambda p, f: 0.03 * f.sum(1).mean()),
+Encode = Callable[[Params, Tensor], Tensor]
+Rest = Callable[[Params, Tensor, Tensor], Tensor]
+
+
+def _gate_alone(p: Params, pre: Tensor) -> Tensor:
+    """What a gate pays, and its squared error as in a plain fit."""
+    gate = (pre + p["b_gate"]).relu()
+    frozen = {"decoder": p["decoder"].detach(), "goal": p["goal"].detach()}
+    return 0.2 * gate.sum(1).mean() + _off(frozen, gate).mean()
+
+
+def _prefixes_alone(p: Params, f: Tensor) -> Tensor:
+    """The squared errors of inner prefixes, each a third as in a plain fit."""
+    return sum(_off({**p, "decoder": p["decoder"][:n]}, f[:, :n]).mean() for n in (5, 10)) / 3
+
+
+THROUGH: dict[str, tuple[Architecture, Encode, Rest]] = {
+    "relu": (
+        Relu(0.03, "unit"),
+        lambda p, pre: pre.relu(),
+        lambda p, f, pre: 0.03 * f.sum(1).mean(),
+    ),
     "weighted": (
         Relu(0.3, "weighted"),
-        lambda pre: pre.relu(),
-        lambda p, f: 0.3 * (f * p["decoder"].norm(dim=1)).sum(1).mean(),
+        lambda p, pre: pre.relu(),
+        lambda p, f, pre: 0.3 * (f * p["decoder"].norm(dim=1)).sum(1).mean(),
     ),
-    "topk": (TopK(3, alpha=0.0), lambda pre: top(pre, 3), lambda p, f: f.sum() * 0),
+    "topk": (TopK(3, alpha=0.0), lambda p, pre: top(pre, 3), lambda p, f, pre: f.sum() * 0),
     "batch_topk": (
         BatchTopK(3, alpha=0.0),
-        lambda pre: top(pre.flatten(), 3 * B).view_as(pre),
-        lambda p, f: f.sum() * 0,
+        lambda p, pre: top(pre.flatten(), 3 * B).view_as(pre),
+        lambda p, f, pre: f.sum() * 0,
+    ),
+    "matryoshka": (
+        Matryoshka(3, alpha=0.0, prefixes=(0.25, 0.5, 1.0)),
+        lambda p, pre: top(pre.flatten(), 3 * B).view_as(pre),
+        lambda p, f, pre: _prefixes_alone(p, f),
+    ),
+    "gated": (
+        Gated(0.2),
+        lambda p, pre: (pre + p["b_gate"] > 0) * (pre * p["r_mag"].exp() + p["b_mag"]).relu(),
+        lambda p, f, pre: _gate_alone(p, pre),
     ),
 }
 
@@ -140,7 +170,7 @@ THROUGH: dict[str, tuple[Architecture, Callable[[Tensor], Tensor], Callable[...,
 @pytest.mark.parametrize("transcodes", [False, True], ids=["itself", "onto"])
 def test_an_objective_of_what_is_rebuilt(name: str, transcodes: bool) -> None:
     """Any function of the rebuilt activations, here one far from a squared error."""
-    architecture, encode, penalty = THROUGH[name]
+    architecture, encode, rest = THROUGH[name]
     d_out = OUT if transcodes else D
     params, x, mixed = started(architecture, d_out), inputs(), drawn(5, d_out, 9)
     y = drawn(3, B, d_out) if transcodes else x
@@ -157,9 +187,10 @@ def test_an_objective_of_what_is_rebuilt(name: str, transcodes: bool) -> None:
 
     def whole(p: Params) -> Tensor:
         seen = x - (CENTRE["centre"] if transcodes else p["b_dec"])
-        f = encode(seen @ p["encoder"].T + p["b_enc"])
-        made = f @ p["decoder"] + p["b_dec"] + (seen @ p["W_skip"].T if transcodes else 0)
-        return plain(made) + penalty(p, f)
+        beside = p["b_dec"] + (seen @ p["W_skip"].T if transcodes else 0)
+        pre = seen @ p["encoder"].T + p.get("b_enc", 0)
+        f = encode(p, pre)
+        return plain(f @ p["decoder"] + beside) + rest({**p, "goal": y - beside}, f, pre)
 
     ends = Onto(True) if transcodes else Itself()
     fixed = CENTRE if transcodes else {}
@@ -168,3 +199,5 @@ def test_an_objective_of_what_is_rebuilt(name: str, transcodes: bool) -> None:
     assert "mse" not in found.terms
     plainly = loss_between(ends, architecture, params, fixed, (x, y), Now())
     torch.testing.assert_close(found.error, plainly.error)
+    others = plainly.terms.keys() - {"mse"}
+    assert all(found.terms[name] == plainly.terms[name] for name in others)

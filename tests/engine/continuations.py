@@ -61,6 +61,8 @@ def state_of(model: Executor, path: Path, width: int, target: Target = STREAM) -
     tensors = {"W_enc": decoder.T.contiguous(), "W_dec": decoder, "b_enc": torch.ones(6)}
     sae = Dictionary("topk", {**tensors, "b_dec": torch.full((width,), 0.1)}, 4)
     state.results["sae"] = Result([], {k: v.numpy() for k, v in sae.saved().items()})
+    mlp = Dictionary("topk", {**sae.tensors, "b_in": torch.zeros(width)}, 4)
+    state.results["mlp"] = Result([], {k: v.numpy() for k, v in mlp.saved().items()})
     sites = (*{STREAM.site, target.site}, Site("head", 0), Site("resid_pre", 1))
     for run in (CLEAN, CORRUPT):
         run_forward(Forward("f", run, sites), (), state, Report(folder_in(path / run.side), "t"))
@@ -69,6 +71,12 @@ def state_of(model: Executor, path: Path, width: int, target: Target = STREAM) -
 
 def feature(number: int, target: Target = STREAM, at: Positions = ALL) -> Unit:
     site = Fitted("", target, "topk", ()).features("sae")
+    return Unit((Target(site, number, at),))
+
+
+def transcoder_feature(number: int, at: Positions = ALL) -> Unit:
+    ends = Target(Site("mlp_in", 1)), Target(Site("mlp_out", 1))
+    site = Fitted("", ends[0], "topk", (), onto=ends[1]).features("mlp")
     return Unit((Target(site, number, at),))
 
 
@@ -104,6 +112,10 @@ KINDS: dict[str, tuple[Intervention, ...]] = {
     "pushed": (PUSHED,),
     "drawn": (DRAWN,),
     "features": (FEATURES,),
+    "features of a transcoder": (
+        change(Constant(4.0), transcoder_feature(1), transcoder_feature(5)),
+        change(Constant(9.0), transcoder_feature(3, LAST)),
+    ),
     "a feature at the last": (change(Constant(9.0), feature(3, at=LAST)),),
     "a clamp and a push": (change(Constant(3.0), feature(2)), PUSHED),
 }  # fmt: skip

@@ -23,6 +23,7 @@ from .test_fit import STREAM, Small, _fit, _one, _plan, _same, _text
 from .test_resume import Dies
 from .tiny import Given, Tiny
 
+Tensors = dict[str, Tensor]
 RELU = _one("relu", STREAM, l1=0.05, norm="weighted", lr=1e-2, clip=0.0, warmup=0.0, bias="mean")
 PLAIN = replace(_one("topk", STREAM, k=3, lr=1e-2), label="k=3")
 
@@ -90,34 +91,49 @@ def test_the_first_step_is_autograds(tmp_path: Path, objective: str) -> None:
     assert held["W_dec"].shape == (24, 8)
 
 
+def _relu(p: Tensors, pre: Tensor) -> Tensor:
+    return (pre + p["b_enc"]).relu()
+
+
+def _weighted(p: Tensors, x: Tensor, f: Tensor, scale: float) -> Tensor:
+    return 0.05 * scale * (f * p["W_dec"].norm(dim=1)).sum(1).mean()
+
+
 def first_step(
-    path: Path, one: Fitted, value_of: Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor]
+    path: Path,
+    one: Fitted,
+    value_of: Callable[[Tensor, Callable[[Tensor], Tensor]], Tensor],
+    encode: Callable[[Tensors, Tensor], Tensor] = _relu,
+    rest: Callable[[Tensors, Tensor, Tensor, float], Tensor] = _weighted,
+    objective: str = "kl",
 ) -> None:
     """With a rate so small that a step is linear, each parameter of a one-step fit moves by lr
     against the sign of autograd's gradient, of `value_of` examples with what is rebuilt in place,
-    and the penalty."""
+    and of the rest of the loss. Decoder rows of length 1 turn as well, and are left out."""
     lr = one.option("lr")
     still = replace(one, options=tuple((k, 0.0 if k == "lr" else v) for k, v in one.options))
-    moved = _fit(_through(one, tokens=8), path / "a")
-    start = _fit(_through(still, tokens=8), path / "b")
+    moved = _fit(_through(one, objective=objective, tokens=8), path / "a")
+    start = _fit(_through(still, objective=objective, tokens=8), path / "b")
     scale = start.step_facts("sae")["dictionaries"][0]["scale"]
     p = {k: torch.from_numpy(v).requires_grad_() for k, v in start.read_tensors("sae").items()}
-    penalties = []
+    rests = []
 
     def rebuilt(x: Tensor) -> Tensor:
-        f = ((x - p["b_dec"]) @ p["W_enc"] + p["b_enc"]).relu()
-        penalties.append(0.05 * scale * (f * p["W_dec"].norm(dim=1)).sum(1).mean())
+        f = encode(p, (x - p["b_dec"]) @ p["W_enc"])
+        rests.append(rest(p, x, f, scale))
         return f @ p["W_dec"] + p["b_dec"]
 
     examples = torch.from_numpy(np.random.default_rng((0, 0, 0)).permutation(30)[:1])
     value = value_of(examples, rebuilt)
     row = start.read_table("sae").row(0, named=True)
     assert row["loss"] - row["penalty"] == pytest.approx(value.item(), rel=1e-4)
-    (value + penalties[0]).backward()
-    units = {"W_enc": 1.0, "W_dec": 1.0, "b_enc": 1 / scale, "b_dec": 1 / scale}
-    for name, held in p.items():
+    assert row["penalty"] == pytest.approx(rests[0].item(), rel=1e-4)
+    (value + rests[0]).backward()
+    learned = p.keys() - ({"threshold", "W_dec"} if one.architecture != "relu" else set())
+    for name in learned:
+        held, unit = p[name], 1 / scale if name.startswith("b_") else 1.0
         assert held.grad is not None
-        steps = (moved.read_tensors("sae")[name] - held.detach().numpy()) / (lr * units[name])
+        steps = (moved.read_tensors("sae")[name] - held.detach().numpy()) / (lr * unit)
         large = held.grad.abs() > 1e-2 * held.grad.abs().max()
         assert int(large.sum()) >= 8
         np.testing.assert_allclose(
@@ -131,6 +147,44 @@ def test_a_step_moves_against_the_gradient_of_the_whole(tmp_path: Path) -> None:
     first_step(tmp_path, one, lambda examples, rebuilt: _loss("kl", examples, rebuilt))
 
 
+SMALL = {"lr": 1e-4, "clip": 0.0, "warmup": 0.0, "decay": 0.0}
+
+
+@pytest.mark.parametrize("objective", ["kl", "ce"])
+def test_a_gates_own_error_counts_beside_the_objective(tmp_path: Path, objective: str) -> None:
+    one = _one("gated", STREAM, l1=0.05, sparsity_warmup=0.0, **SMALL)
+
+    def encode(p: Tensors, pre: Tensor) -> Tensor:
+        return (pre + p["b_gate"] > 0) * (pre * p["r_mag"].exp() + p["b_mag"]).relu()
+
+    def rest(p: Tensors, x: Tensor, f: Tensor, scale: float) -> Tensor:
+        gate = ((x - p["b_dec"]) @ p["W_enc"] + p["b_gate"]).relu()
+        off = gate @ p["W_dec"].detach() + p["b_dec"].detach() - x
+        return 0.05 * scale * gate.sum(1).mean() + scale**2 * off.square().mean()
+
+    def value(examples: Tensor, rebuilt: Callable[[Tensor], Tensor]) -> Tensor:
+        return _loss(objective, examples, rebuilt)
+
+    first_step(tmp_path, one, value, encode, rest, objective)
+
+
+def test_inner_prefixes_rebuild_beside_the_objective(tmp_path: Path) -> None:
+    one = _one("matryoshka", STREAM, k=3, prefixes=(0.25, 0.5, 1.0), **SMALL)
+
+    def encode(p: Tensors, pre: Tensor) -> Tensor:
+        pre = pre + p["b_enc"]
+        least = pre.flatten().sort(descending=True).values[3 * len(pre) - 1]
+        return pre.relu() * (pre >= least)
+
+    def rest(p: Tensors, x: Tensor, f: Tensor, scale: float) -> Tensor:
+        errors = [f[:, :n] @ p["W_dec"][:n] + p["b_dec"] - x for n in (6, 12)]
+        return scale**2 / 3 * sum(e.square().mean() for e in errors)
+
+    first_step(
+        tmp_path, one, lambda examples, rebuilt: _loss("kl", examples, rebuilt), encode, rest
+    )
+
+
 def test_the_objective_falls(tmp_path: Path) -> None:
     folder = _fit(_through(PLAIN, tokens=4000), tmp_path)
     table = folder.read_table("sae")
@@ -139,7 +193,11 @@ def test_the_objective_falls(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("after", [3, 20])
-@pytest.mark.parametrize("one", [RELU, TRANSCODER, CROSSCODER], ids=["relu", "onto", "cross"])
+@pytest.mark.parametrize(
+    "one",
+    [RELU, TRANSCODER, CROSSCODER, _one("matryoshka", STREAM, k=3), _one("gated", STREAM, l1=0.1)],
+    ids=["relu", "onto", "cross", "matryoshka", "gated"],
+)
 def test_a_lost_run_goes_on_to_the_same_numbers(tmp_path: Path, one: Fitted, after: int) -> None:
     plan = _through(one, tokens=200)
     whole = _fit(plan, tmp_path / "whole")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from interp_dsl.engine import heap
 from interp_dsl.engine.scores import Scored
 from interp_dsl.engine.sweep import Shard, Sweeper
+from interp_dsl.models import heap
 from interp_dsl.plan.algebra import Explicit, FromRun
 from interp_dsl.plan.places import Positions
 
@@ -49,17 +51,17 @@ def test_tensors_do_not_add_up_over_shards(tmp_path: Path, monkeypatch: pytest.M
 
 def test_freed_memory_is_given_back_where_the_library_can(monkeypatch: pytest.MonkeyPatch) -> None:
     trimmed: list[int] = []
-    monkeypatch.setattr(heap, "_trim", lambda: trimmed.append)
+    monkeypatch.setattr(heap, "_found", {"malloc_trim": trimmed.append}.get)
     heap.give_back()
     assert trimmed == [0]
-    monkeypatch.setattr(heap, "_trim", lambda: None)
+    monkeypatch.setattr(heap, "_found", lambda _: None)
     heap.give_back()
 
 
 def test_holes_in_the_heap_do_not_stay() -> None:
     """Small blocks are kept for reuse, unless they are given back."""
     status = Path("/proc/self/statm")
-    if heap._trim() is None or not status.exists():
+    if heap._found("malloc_trim") is None or not status.exists():
         pytest.skip("the C library cannot give memory back here")
 
     def resident() -> int:
@@ -71,3 +73,28 @@ def test_holes_in_the_heap_do_not_stay() -> None:
     del blocks
     heap.give_back()
     assert full - resident() > 90e6 and len(kept) == 10
+
+
+FREED = """
+import resource, torch
+from interp_dsl.models import heap
+
+def faults() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+heap.keep()
+for _ in range(3):
+    before = faults()
+    parts = [torch.ones(2**20) for _ in range(8)]
+    del parts
+print(faults() - before)
+"""
+
+
+def test_what_is_freed_is_kept() -> None:
+    """Of the 8,192 pages of tensors that are made once more, few come anew from the system."""
+    if heap._found("mallopt") is None:
+        pytest.skip("the C library cannot be told to keep memory here")
+    command = [sys.executable, "-c", FREED]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(found.stdout) < 2048

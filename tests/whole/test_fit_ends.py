@@ -88,7 +88,7 @@ def test_the_plan_tells_both_ends() -> None:
         ("evaluate mlp on held measure mmcs(cross)", "E306"),
         ("inspect cross[0] by logits()", "E306"),
         ("perturb L0.mlp_in of held along error(mlp[k=2]) by 0..1 every 0.5 measure kl()", "E306"),
-        ("ablate errors(mlp[k=2]) with zero on held measure kl()", "E306"),
+        ("relate mlp, mlp on text by similarity()", "E306"),
     ],
 )  # fmt: skip
 def test_what_has_no_such_ends_is_refused(line: str, code: str) -> None:
@@ -136,13 +136,28 @@ def test_end_to_end_the_model_is_kept_rather_than_the_activation(tmp_path: Path)
     assert experiment is not None
     told = explain(plan_experiment(experiment, "cpu"))
     assert "the loss: the divergence of what the model says with each spliced in" in told
+    assert "one plain pass for all, and for each dictionary one more, there and back" in told
+
+
+@pytest.mark.parametrize(
+    ("fitted", "part"),
+    [
+        ("gated(width=64, l1=1, objective=kl)", "what the gate rebuilds"),
+        ("matryoshka(width=64, k=4, objective=ce)", "what inner prefixes rebuild"),
+    ],
+)
+def test_a_plan_tells_what_counts_beside_the_objective(fitted: str, part: str) -> None:
+    line = f"step sae = fit {fitted} on L0.mlp of text until tokens=9k"
+    experiment = check_source(Source(f"{HEAD}{line}\n")).experiment
+    assert experiment is not None
+    told = explain(plan_experiment(experiment, "cpu"))
+    assert f"and the squared error of {part} alone, as in a plain fit" in told
 
 
 @pytest.mark.parametrize(
     "options",
-    ["gated(width=64, l1=1, ", "topk(width=64, k=4, workers=2, ",
-     "topk(width=64, k=4, alpha=0.1, ", 'topk(width=64, k=4, store="a", ',
-     "matryoshka(width=64, k=4, "],
+    ["relu(width=64, l1=1, norm=unit, resample=5, ", "topk(width=64, k=4, workers=2, ",
+     "matryoshka(width=64, k=4, alpha=0.1, ", 'topk(width=64, k=4, store="a", '],
 )  # fmt: skip
 def test_what_cannot_be_fitted_end_to_end_is_refused(options: str) -> None:
     line = f"step sae = fit {options}objective=kl) on L0.mlp of text until tokens=9k"

@@ -39,13 +39,15 @@ class Now:
     """Where training stands: `warmth` 0 to 1 scales sparsity coefficients; dead [m] tells the
     features that count as dead, None where none does; `held` is what the architecture keeps from
     batch to batch without learning it by gradient; `crew` has the other parts of the batch; `room`
-    is what is worked in."""
+    is what is worked in. `alone` [B, d_out] is what a part of a dictionary, a gate or some of the
+    features, is to rebuild by itself, where that is not what the whole is to."""
 
     warmth: float = 1.0
     dead: Tensor | None = None
     held: Params = field(default_factory=dict)
     crew: Crew = ALONE
     room: Room = field(default_factory=Room)
+    alone: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ class Gated:
         l1, weight, scale = self.l1 * now.warmth / len(seen), share(wanted), params["r_mag"].exp()
         fired, gates, pull = (torch.zeros_like(scale) for _ in range(3))
         gradients, aux = blank(params, now.room), wanted.new_zeros(())
+        alone = wanted if now.alone is None else now.alone
         error = torch.empty_like(wanted)
         for rows, shared, gate, f, d_mag, d_gate in chunks(seen, width, *_WORKED_IN, room=now.room):
             torch.mm(seen[rows], encoder.T, out=shared)
@@ -59,7 +60,7 @@ class Gated:
             torch.addcmul(params["b_mag"], shared, scale, out=f).clamp_min_(0)
             where_on(f, gate)
             off = torch.addmm(wanted[rows], f, decoder, beta=-1, out=error[rows])
-            off_gate = torch.addmm(wanted[rows], gate, decoder, beta=-1)
+            off_gate = torch.addmm(alone[rows], gate, decoder, beta=-1)
             where_on(torch.mm(off, decoder.T, out=d_mag).mul_(2 * weight), f)
             where_on(torch.mm(off_gate.mul(2 * weight), decoder.T, out=d_gate).add_(l1), gate)
             gradients["decoder"].addmm_(f.T, off, alpha=2 * weight)

@@ -80,9 +80,14 @@ class TopK:
         parts = [
             (codes.part(level.start, level.stop), params["decoder"][level]) for level in levels
         ]
-        errors = _errors(parts, wanted)
+        errors, inner = _errors(parts, wanted), 0
+        if now.alone is not None:
+            errors, inner = _errors(parts, now.alone), len(parts) - 1
+            errors[-1] += now.alone - wanted
         weight, error = share(wanted) / len(errors), errors[-1]
-        terms = {"mse": torch.stack([weight * sum_of_squares(e) for e in errors]).sum()}
+        terms = {"mse": _squares(errors[inner:], weight)}
+        if inner:
+            terms["prefixes"] = _squares(errors[:inner], weight)
         slope, gradients = _nested(parts, seen, errors, weight)
         dead = _numbers(now.dead if self.alpha else None, seen)
         if len(dead):
@@ -122,6 +127,10 @@ def _errors(parts: list[Part], wanted: Tensor) -> list[Tensor]:
         made = codes.decode(decoder)
         errors.append(made.add_(errors[-1]) if errors else made.sub_(wanted))
     return errors
+
+
+def _squares(errors: list[Tensor], weight: float) -> Tensor:
+    return torch.stack([weight * sum_of_squares(error) for error in errors]).sum()
 
 
 def _nested(

@@ -14,7 +14,7 @@ from interp_dsl.models.compiled.forward import Compiled, Rooms
 from interp_dsl.models.compiled.memory import Growth, Memory, Start
 from interp_dsl.models.compiled.taps import Place, Taps, hooked
 from interp_dsl.models.compiled.walk import Walk
-from interp_dsl.models.edits import Edit, entries, flat, moved
+from interp_dsl.models.edits import Edit, entries, moved
 from interp_dsl.models.errors import failure
 from interp_dsl.models.executor import Pass
 from interp_dsl.models.precision import in_own_precision
@@ -245,9 +245,9 @@ class CompiledExecutor:
             raise _cannot("the memory holds no keys")
         if not self.facts.shape.causal:
             raise _cannot("a bidirectional model has no earlier positions")
-        places = [flat(edit).positions for edit in edits]
-        places += [] if reads is None else [reads]
-        if any(bool((at < position).any()) for at in places):
+        early = [(edit.positions < position) & edit.valid for edit in edits]
+        early += [] if reads is None else [reads < position]
+        if any(bool(is_early.any()) for is_early in early):
             raise _cannot(f"an edit or a read lies before position {position}")
 
     def _check_length(self, tokens: Tensor) -> None:

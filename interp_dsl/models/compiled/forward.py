@@ -12,6 +12,7 @@ from torch.nn import functional
 from interp_dsl.models.compiled.activations import activated
 from interp_dsl.models.compiled.attention import Rotary
 from interp_dsl.models.compiled.description import Description
+from interp_dsl.models.compiled.masks import Triangle
 from interp_dsl.models.compiled.weights import Block, Norm, Weights
 
 WIDEST = "widest"
@@ -49,6 +50,7 @@ class Compiled:
         )
         self.fuses = description.fuses_attention(self.dtype)
         self.rooms = Rooms()
+        self.triangle = Triangle()
 
     def normed(self, x: Tensor, norm: Norm, kind: str | None) -> Tensor:
         """x [..., width] normalised over its last axis."""
@@ -109,7 +111,7 @@ class Compiled:
         weight, bias = self.weights.unembed, self.weights.unembed_bias
         if outputs is not None:
             weight, bias = weight[outputs], None if bias is None else bias[outputs]
-        self.work["unembed"] += x[..., 0].numel() * len(weight)
+        self.work["unembed"] += math.prod(x.shape[:-1]) * len(weight)
         logits = self.product("logits", x, weight, bias, rooms)
         cap = self.description.logit_cap
         return logits if cap is None else cap * torch.tanh(logits / cap)

@@ -57,7 +57,7 @@ class Projections:
         return weight[rows], None if bias is None else bias[rows]
 
     def _count(self, parts: str, x: Tensor) -> None:
-        n = x[..., 0].numel()
+        n = x.shape[0] * x.shape[1]
         self.model.work["q"] += n * ("q" in parts)
         self.model.work["kv"] += n * ("k" in parts)
 

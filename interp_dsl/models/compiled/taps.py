@@ -73,18 +73,26 @@ class Taps:
         """The edits of a place, their positions counted in the window."""
         return [in_window(edit, self.window) for edit in self._edits.get((kind, layer), ())]
 
-    def at(self, kind: str, layer: int | None, raw: Tensor, form: points.Form) -> Tensor:
-        """A place's own tensor after its edits, kept where it was asked for."""
+    def at(
+        self,
+        kind: str,
+        layer: int | None,
+        raw: Tensor,
+        form: points.Form,
+        in_place: bool = False,
+    ) -> Tensor:
+        """A place's own tensor after its edits, kept where it was asked for. `in_place` where
+        nothing else reads what it was."""
         place = (kind, layer)
         if place not in self._touched:
             return raw
         if place in self._edits:
             edits = self.edits_at(kind, layer)
-            raw = points.native(apply(points.canonical(raw, form), edits), form)
+            raw = points.native(apply(points.canonical(raw, form), edits, in_place), form)
         if place in self._raw_edits:
             raw_form: points.Form = "flat" if raw.ndim == 3 else "heads"
             edits = [in_window(edit, self.window) for edit in self._raw_edits[place]]
-            raw = points.native(apply(points.canonical(raw, raw_form), edits), raw_form)
+            raw = points.native(apply(points.canonical(raw, raw_form), edits, in_place), raw_form)
         for site in self._wanted.get(place, ()):
             is_hook = site.kind == "hook"
             self.captured[site] = raw if is_hook else points.canonical(raw, form)

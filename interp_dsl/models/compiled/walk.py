@@ -11,6 +11,7 @@ from torch.nn import functional
 from interp_dsl.models.compiled import attention, heads, prefix
 from interp_dsl.models.compiled.description import LayerKind
 from interp_dsl.models.compiled.forward import Compiled, added
+from interp_dsl.models.compiled.masks import Masks, of_rows
 from interp_dsl.models.compiled.memory import Growth, Memory, Start
 from interp_dsl.models.compiled.projections import Projections
 from interp_dsl.models.compiled.taps import Taps, Window
@@ -54,8 +55,7 @@ class Walk:
         self.in_place = not torch.is_grad_enabled() and not taps.wanted()
         self.rooms = model.rooms if self.in_place else None
         self.projections = Projections(model, taps, self.rooms)
-        self._seen: dict[int | None, Tensor | None]
-        self._biases: dict[int | None, Tensor | None]
+        self.masks = Masks(model.triangle, length, self.shape.causal, mask, model.dtype)
         for rotary in model.rotary:
             rotary.reach(length)
         self.is_narrow = start is not None and start.changed is not None
@@ -105,10 +105,10 @@ class Walk:
         return max((at + (kind != "resid_pre") for kind, at in places), default=layer)
 
     def _block(self, x: Tensor, layer: int) -> Tensor:
-        x = self.taps.at("resid_pre", layer, x, "flat")
+        x = self.taps.at("resid_pre", layer, x, "flat", self.in_place)
         self._keep(layer, "resid_pre", x)
         x, z = self._attended(x, layer)
-        z = self.taps.at("z", layer, z, "heads")
+        z = self.taps.at("z", layer, z, "heads", self.in_place)
         self._keep(layer, "z", z)
         if self.shape.parallel:
             hidden = self._hidden(x, layer)
@@ -117,7 +117,7 @@ class Walk:
             x = self.taps.at("resid_mid", layer, self._written(x, z, layer), "flat")
             if not self.shape.attn_only:
                 x = self._mlp_written(x, self._hidden(x, layer), layer)
-        return self.taps.at("resid_post", layer, x, "flat")
+        return self.taps.at("resid_post", layer, x, "flat", self.in_place)
 
     # ---- attention
 
@@ -184,7 +184,7 @@ class Walk:
             self.model.fuses
             and self.mask is None
             and not self.taps.touches("pattern", layer)
-            and self._covers(kind.window)
+            and self.masks.covers(kind.window)
             and prefix.TIMES * t <= self.length
             and 2 * len(start.groups.examples) <= len(start.rows)
         )
@@ -252,56 +252,30 @@ class Walk:
                 k,
                 v,
                 kind.scale,
-                _of(self._visible(kind.window), rows),
+                of_rows(self.masks.visible(kind.window), rows),
                 description.score_cap,
                 torch.float32 if description.single_softmax else None,
                 lambda pattern: self._pattern(pattern, layer, rows),
             )
         square = self.taps.window.holds_all() and self.mask is None
-        is_causal = self.shape.causal and square and self._covers(kind.window)
-        added = None if is_causal else _of(self._bias(kind.window), rows)
+        is_causal = self.shape.causal and square and self.masks.covers(kind.window)
+        added = None if is_causal else of_rows(self.masks.bias(kind.window), rows)
         z = attention.fused(q, k, v, kind.scale, added, is_causal)
         if description.blank_rows and self.mask is not None:
-            z = z * self._sees_any(kind.window, rows)
+            z = z * self.masks.sees_any(kind.window, rows)
         return z
 
     def _pattern(self, pattern: Tensor, layer: int, rows: slice) -> Tensor:
         if self.model.description.blank_rows and self.mask is not None:
-            pattern = pattern * self._sees_any(self._kind(layer).window, rows).transpose(1, 2)
+            pattern = pattern * self.masks.sees_any(self._kind(layer).window, rows).transpose(1, 2)
         return self.taps.at("pattern", layer, pattern, "pattern")
-
-    def _visible(self, window: int | None) -> Tensor | None:
-        window = None if self._covers(window) else window
-        if window not in self._seen:
-            self._seen[window] = attention.visible(
-                self.positions, self.length, self.shape.causal, window, self.mask
-            )
-        return self._seen[window]
-
-    def _bias(self, window: int | None) -> Tensor | None:
-        """What is added to scores, made once as long as the same positions are held."""
-        window = None if self._covers(window) else window
-        if window not in self._biases:
-            seen = self._visible(window)
-            self._biases[window] = None if seen is None else attention.bias(seen, self.model.dtype)
-        return self._biases[window]
-
-    def _covers(self, window: int | None) -> bool:
-        """Does a window hide nothing of a prompt of this length?"""
-        return window is None or window >= self.length
-
-    def _sees_any(self, window: int | None, rows: slice) -> Tensor:
-        """[r, t, 1, 1]: 1 for queries of `rows` that see a key."""
-        seen = _of(self._visible(window), rows)
-        assert seen is not None
-        return seen.any(-1).transpose(1, 2)[..., None].to(self.model.dtype)
 
     # ---- what a layer's parts write
 
     def _written(self, x: Tensor, z: Tensor, layer: int) -> Tensor:
         """x + z W_O + b_O [B, t, d_model], heads changed."""
         block, taps = self.model.weights.blocks[layer], self.taps
-        self.model.work["out"] += z[..., 0, 0].numel()
+        self.model.work["out"] += z.shape[0] * z.shape[1]
         w_o = block.w_o.flatten(0, 1).T
         edits = taps.edits_at("head", layer)
         watched = taps.touches("attn_out", layer) or taps.wants("head", layer)
@@ -330,7 +304,7 @@ class Walk:
 
     def _hidden(self, x: Tensor, layer: int) -> Tensor:
         """The MLP's activations [B, t, d_mlp]."""
-        self.model.work["mlp"] += x[..., 0].numel()
+        self.model.work["mlp"] += x.shape[0] * x.shape[1]
         x = self.taps.at("mlp_in", layer, x, "flat")
         h = self.model.hidden(x, self.model.weights.blocks[layer], self.rooms)
         return self.taps.at("neuron", layer, h, "units")
@@ -371,7 +345,7 @@ class Walk:
 
     def _hold(self, window: Window, positions: Tensor) -> None:
         self.taps.window, self.positions = window, positions
-        self._seen, self._biases = {}, {}
+        self.masks.hold(positions)
 
     def _pick(self, x: Tensor) -> Tensor:
         """The stream at the read positions; from here on it holds nothing else."""
@@ -392,8 +366,3 @@ class Walk:
 def _gathered(x: Tensor, at: Tensor) -> Tensor:
     """x [B, t, …] at positions [B, r]."""
     return entries(x, torch.arange(len(at))[:, None], at)
-
-
-def _of(x: Tensor | None, rows: slice) -> Tensor | None:
-    """Rows of x [B or 1, …], which may be the same for all."""
-    return x if x is None or len(x) == 1 else x[rows]
