@@ -113,7 +113,7 @@ def options(clause: Clause, function: Function, scope: Scope) -> dict[str, Any]:
             f"`{clause.word}` takes options by name",
             clause.values[0].span,
             label=f"they are {', '.join(function.parameters)}",
-            help=f"write {clause.word} {next(iter(function.parameters))}=…",
+            help=f"write {clause.word} {next(iter(function.parameters))}={clause.values[0].span.text}",
         )
     call = Call(
         function=function.name,

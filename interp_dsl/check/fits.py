@@ -9,6 +9,12 @@ from interp_dsl.language.tree import Call, Expr, Name
 from interp_dsl.verbs.dictionaries import ARCHITECTURES, READINGS
 from interp_dsl.verbs.values import FitTerm, ReadingTerm
 
+SHAPES = {
+    "transcoder": "a transcoder rebuilds another place: fit topk(…) on L3.mlp_in to L3.mlp_out of …",
+    "crosscoder": "a crosscoder reads several: fit topk(…) on together(L1.resid_post, …) of …",
+}
+"""What a dictionary is by the places that it reads and rebuilds, whatever its architecture."""
+
 
 def method(expr: Expr, scope: Scope) -> FitTerm:
     """What is fitted, with its options: `topk(width=4096, k=32)`."""
@@ -19,6 +25,14 @@ def method(expr: Expr, scope: Scope) -> FitTerm:
     if not isinstance(expr, Call):
         known = ", ".join(f"{name}(…)" for name in ARCHITECTURES)
         raise scope.reject("E300", "what is to be fitted is wanted here", expr.span, help=known)
+    if expr.function in SHAPES:
+        raise scope.reject(
+            "E203",
+            f"`{expr.function}` is no architecture",
+            expr.name_span,
+            label=f"one of {', '.join(ARCHITECTURES)} is wanted",
+            help=SHAPES[expr.function],
+        )
     if expr.function not in ARCHITECTURES:
         raise scope.unknown_function(
             expr.function, expr.name_span, "an architecture", list(ARCHITECTURES)

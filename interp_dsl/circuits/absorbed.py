@@ -15,24 +15,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from interp_dsl.circuits.layer import Layer, by_head
 from interp_dsl.circuits.prompts import Prompts
-from interp_dsl.circuits.rows import picked
+from interp_dsl.circuits.rows import index, picked
 from interp_dsl.models.compiled import attention
 from interp_dsl.models.graph import Ints
 
 
 class Source(NamedTuple):
-    """What the keys or values of some `rows` [m] are: themselves `x` [m, K, B, T, d_head], or the
-    normed inputs [m, K, B, T, D] that they are made of (`is_input`). The first two axes of x have
-    size 1 where it is the same for all."""
+    """What the queries, keys or values of some `rows` [m] are in `some` candidates [c]: themselves
+    `x` [m, c, B, T, d_head], or the normed inputs [m, c, B, T, D] that they are made of
+    (`is_input`). The first two axes of x have size 1 where it is the same for all."""
 
     rows: Ints
+    some: Ints
     x: Tensor
     is_input: bool
 
@@ -42,6 +42,17 @@ class Source(NamedTuple):
         sizes = [size for size in self.x.shape[:2] if size > 1]
         axes = "".join(a for a, size in zip("nk", self.x.shape, strict=False) if size > 1)
         return f"{axes}bt", self.x.reshape(*sizes, *self.x.shape[2:])
+
+    def of(self, x: Tensor) -> Tensor:
+        """x [n, K, ...] of these rows and candidates, [m, c, ...]."""
+        return picked(picked(x, self.rows).transpose(0, 1), self.some).transpose(0, 1)
+
+    def write(self, into: Tensor, x: Tensor) -> None:
+        """Let these rows and candidates of a tensor [n, K, ...] be x [m or 1, c or 1, ...]."""
+        rows, some = (index(of, x.device) for of in (self.rows, self.some))
+        if isinstance(rows, Tensor) and isinstance(some, Tensor):
+            rows = rows[:, None]
+        into[rows, some] = x
 
 
 def pays(n_queries: int, n_keys: int, d_head: int) -> bool:
@@ -63,22 +74,21 @@ def attended(
     values: Sequence[Source],
 ) -> Tensor:
     """z [n, K, B, r, d_head] of queries q [n, K, B, r, d_head] at the reads, of some heads [n].
-    Keys and values of every row are told by one source each."""
-    n = len(heads)
+    Of keys and values of a row and a candidate the last source counts."""
 
     def scores(of: Source) -> Tensor:
-        mine, (axes, x) = _some(q, of.rows), of.joined
+        mine, (axes, x) = of.of(q), of.joined
         if not of.is_input:
             return torch.einsum(f"nkbrd,{axes}d->nkbrt", mine, x)
         weight, bias, at = layer.map_of("k", heads[of.rows])
         mine = by_head(mine, weight, at)
         found = torch.einsum(f"nkbrd,{axes}d->nkbrt", mine, x)
         if bias is not None and layer.model.description.score_cap is not None:
-            found = found + by_head(_some(q, of.rows), bias.transpose(1, 2), at)
+            found = found + by_head(of.of(q), bias.transpose(1, 2), at)
         return found
 
     def mixed(of: Source) -> Tensor:
-        mine, (axes, x) = _some(pattern, of.rows), of.joined
+        mine, (axes, x) = of.of(pattern), of.joined
         found = torch.einsum(f"nkbrt,{axes}d->nkbrd", mine, x)
         if not of.is_input:
             return found
@@ -87,8 +97,8 @@ def attended(
         return found if bias is None else found + picked(bias, at)[:, None, None]
 
     seen = prompts.seen(layer.kind.window, narrow=True)
-    pattern = _pattern(layer, _by_row(scores, keys, n), seen)
-    z = _by_row(mixed, values, n)
+    pattern = _pattern(layer, _each(scores, keys, q.shape[:2]), seen)
+    z = _each(mixed, values, q.shape[:2])
     if layer.model.description.blank_rows and prompts.mask is not None and seen is not None:
         z = z * seen[:, 0].any(-1, keepdim=True).to(z.dtype)
     return z
@@ -103,14 +113,23 @@ def _pattern(layer: Layer, scores: Tensor, seen: Tensor | None) -> Tensor:
     return functional.softmax(scores, dim=-1, dtype=dtype).to(scores.dtype)
 
 
-def _some(x: Tensor, rows: Ints) -> Tensor:
-    return x if len(rows) == len(x) else picked(x, rows)
+def joined(sources: Sequence[Source], shape: Sequence[int]) -> Tensor:
+    """Sources that are queries, keys or values themselves, as one tensor [n, K, B, t, d_head]."""
+    if len(sources) == 1:
+        return sources[0].x.expand(*shape, -1, -1, -1)
+    return _each(lambda of: of.x, sources, shape)
 
 
-def _by_row(make: Callable[[Source], Tensor], sources: Sequence[Source], n: int) -> Tensor:
-    """What is made of each source, rows in order."""
+def _each(
+    make: Callable[[Source], Tensor], sources: Sequence[Source], shape: Sequence[int]
+) -> Tensor:
+    """What is made of each source, [n, K, ...]; later ones stand over earlier ones."""
     if len(sources) == 1:
         return make(sources[0])
-    order = np.argsort(np.concatenate([of.rows for of in sources]))
-    found = torch.cat([make(of) for of in sources])
-    return found[torch.from_numpy(order).to(found.device)]
+    found: Tensor | None = None
+    for source in sources:
+        x = make(source)
+        found = x.new_empty(*shape, *x.shape[2:]) if found is None else found
+        source.write(found, x)
+    assert found is not None
+    return found

@@ -207,9 +207,8 @@ class _Search:
         receivers = self.graph.receiver_of[edges]
         is_alone = (receivers == receivers[guesses.argmax()]) | ~np.logical_or.accumulate(guesses)
         edges, guesses = edges[: _run(is_alone)], guesses[: _run(is_alone)]
-        before = np.tril(np.tile(guesses, (len(edges), 1)), -1)
         try:
-            scores = suffix.test(self._candidates(edges, before | np.eye(len(edges), dtype=bool)))
+            scores = suffix.test(self._candidates(edges, guesses))
         except (RuntimeError, MemoryError) as error:
             if len(edges) == 1 or not is_out_of_memory(error):
                 raise
@@ -231,7 +230,7 @@ class _Search:
         if accepted >= 0:
             suffix.accept(accepted)
         for late in range(judged, len(edges)):
-            gone = np.flatnonzero(before[late])
+            gone = np.flatnonzero(guesses[:late])
             base = scores[gone[-1]] if len(gone) else start
             self._guesses.tested(int(edges[late]), bool(self._margin(scores[late] - base) < 0))
         return judged
@@ -239,7 +238,7 @@ class _Search:
     def _test_anew(self, edge: int, suffix: Suffix) -> None:
         """Judge an edge alone, by a state that is new: score and effect then depend on nothing but
         the edges kept. The search goes on from that state."""
-        alone = self._candidates(np.array([edge]), np.ones((1, 1), dtype=bool))
+        alone = self._candidates(np.array([edge]), np.ones(1, dtype=bool))
         score = suffix.test(alone)[0]
         self.circuit.again += 1
         is_first = self.rules.start == "zero" and bool(self.circuit.kept.all())
@@ -247,11 +246,11 @@ class _Search:
             suffix.accept(0)
         self._suffix = suffix
 
-    def _candidates(self, edges: Ints, taken: Bools) -> Candidates:
-        """Those that take the `taken` [n, edges] of some edges. Without its direct edge, a receiver
-        loses all that it still receives."""
+    def _candidates(self, edges: Ints, guesses: Bools) -> Candidates:
+        """Each of some edges without those before it that are guessed to go. Without its direct
+        edge, a receiver loses all that it still receives."""
         if self.graph.sender_of[edges[0]] >= 0:
-            return Candidates.of(self.graph, edges, taken)
+            return Candidates.chain(self.graph, edges, guesses)
         receiver = int(self.graph.receiver_of[edges[0]])
         group = self.graph.group_of[receiver]
         kept = group.matrix(self.circuit.kept)[receiver - group.first]

@@ -54,13 +54,21 @@ class EdgeForward:
     """`model`'s forward pass with edges of `graph` removed, for any model that `Compiled` covers.
 
     Gradients flow to `kept`, `ablated` and `embedded`; weights have none. `tf32`: how matrices of
-    float32 are to be multiplied, for those that differentiate it (models/precision.py)."""
+    float32 are to be multiplied, for those that differentiate it (models/precision.py). `tokens`
+    [u]: those alone whose logits it gives, wherever d_vocab_out stands; None for all."""
 
-    def __init__(self, model: Compiled, graph: Graph, tf32: bool = False) -> None:
+    def __init__(
+        self, model: Compiled, graph: Graph, tf32: bool = False, tokens: Tensor | None = None
+    ) -> None:
         self.model = model
         self.graph = graph
         self.tf32 = tf32
+        self.tokens = tokens
         self.layers = tuple(Layer(model, number) for number in range(graph.shape.n_layers))
+
+    def unembedded(self, x: Tensor) -> Tensor:
+        """The stream after the last block [..., D] -> logits [..., d_vocab_out]."""
+        return self.model.logits(x, self.tokens)
 
     def embedded(self, tokens: Tensor) -> Tensor:
         """What the embeddings write for tokens [B, T]: [1 or 2, B, T, D]."""
@@ -155,9 +163,8 @@ class EdgeForward:
                 out = layer.mlp(stream.received(x, next(groups)))
                 stream.write(prompts.edited("mlp_out", number, out))
         final = prompts.narrowed(stream.received(stream.mark(), next(groups))[0])
-        logits = self.model.logits(final)
         return Run(
-            logits,
+            self.unembedded(final),
             stream.outputs(),
             tuple(stream.inputs),
             tuple(stream.marks),

@@ -7,6 +7,7 @@ input."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -187,8 +188,14 @@ def by_head(x: Tensor, weight: Tensor, heads: Ints) -> Tensor:
     if isinstance(at, slice):
         found = torch.matmul(rows, weight[at])
     else:
-        ends = [*(np.flatnonzero(np.diff(heads)) + 1).tolist(), len(heads)]
-        starts = [0, *ends[:-1]]
-        parts = [rows[i:j] @ weight[heads[i]] for i, j in zip(starts, ends, strict=True)]
-        found = parts[0] if len(parts) == 1 else torch.cat(parts)
+        runs = [(head, len(list(run))) for head, run in groupby(heads.tolist())]
+        parts = torch.split(rows, [length for _, length in runs])
+        if torch.is_grad_enabled():
+            made = [part @ weight[head] for part, (head, _) in zip(parts, runs, strict=True)]
+            found = torch.cat(made)
+        else:  # each where it is to stand
+            found = rows.new_empty(*rows.shape[:-1], weight.shape[-1])
+            into = torch.split(found, [length for _, length in runs])
+            for part, to, (head, _) in zip(parts, into, runs, strict=True):
+                torch.matmul(part, weight[head], out=to)
     return found.view(*x.shape[:-1], weight.shape[-1])

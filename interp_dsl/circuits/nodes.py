@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from interp_dsl.circuits import absorbed
-from interp_dsl.circuits.absorbed import Source
+from interp_dsl.circuits.absorbed import Source, joined
 from interp_dsl.circuits.clean import Clean
-from interp_dsl.circuits.flow import Flow, Inputs, Update
+from interp_dsl.circuits.flow import Flow, Inputs, State, Update
 from interp_dsl.circuits.layer import Layer
 from interp_dsl.circuits.prompts import Prompts
-from interp_dsl.circuits.rows import index, picked
+from interp_dsl.circuits.rows import picked
 from interp_dsl.models.graph import Bools, Ints
 
 PARTS = "qkv"
@@ -37,7 +37,7 @@ class Heads:
         late = ["q"] if narrow and graph.split_qkv else []
         early = [channel for channel in groups if channel not in late]
         self.inputs: list[Inputs] = []
-        self._channels = [channels for channels in (early, late) if channels]
+        self._channels = [channels for channels in (late, early) if channels]
         for channels in self._channels:
             receivers = [(groups[channel], head) for channel in channels for head in heads]
             self.inputs.append(Inputs(clean, receivers, present, channels is late))
@@ -59,76 +59,62 @@ class Heads:
     # ---- heads that the candidates take edges from
 
     def _tested(self, flow: Flow) -> bool:
-        """Recompute heads that candidates take edges from, each once for all candidates that leave
-        it alike; whether there are any."""
-        state = np.full((len(PARTS), len(self._heads), flow.n_candidates), -1)
-        new: dict[str, Tensor] = {}
+        """Recompute the heads that candidates take edges from, each its own; whether there are
+        any."""
+        new: dict[str, tuple[int, Tensor]] = {}
+        found: list[tuple[Ints, Ints]] = []
+        before = 0
         for inputs, channels in zip(self.inputs, self._channels, strict=True):
             states = inputs.states(flow)
             if states is None:
                 continue
             h = self.layer.normed(states.x)
             channel_of, head_of = np.divmod(states.rows, len(self._heads))
-            touched_of = states.touched // len(self._heads)
-            for number in sorted(set(channel_of.tolist())):
-                mine, touched = np.flatnonzero(channel_of == number), touched_of == number
-                heads, which = states.touched[touched] % len(self._heads), states.which[touched]
-                x = h[mine[0] : mine[-1] + 1]
-                for part in _parts(channels[number]):
-                    about = (part, head_of[mine], inputs.narrow, flow.clean.prompts)
-                    new[part] = self._project(x, *about)
-                    state[PARTS.index(part), heads] = np.where(which < 0, -1, which - mine[0])
-        if new:
-            self._write_states(new, state, flow)
-        return bool(new)
+            ends = np.searchsorted(channel_of, np.arange(len(channels) + 1)).tolist()
+            for channel, start, end in zip(channels, ends, ends[1:], strict=False):
+                if start < end:
+                    about = (head_of[start:end], inputs.narrow, flow.clean.prompts)
+                    for part in _parts(channel):
+                        x = self._project(h[start:end], part, *about)
+                        new[part] = before + start, x
+            found.append((states.candidates, head_of))
+            before += len(head_of)
+        if found:
+            candidates, heads = (np.concatenate(of) for of in zip(*found, strict=True))
+            self._write_states(candidates, heads, new, flow)
+        return bool(found)
 
-    def _write_states(self, new: dict[str, Tensor], state: Ints, flow: Flow) -> None:
-        """Attend and write for heads with new queries, keys or values: those of `new` [states, B,
-        t, d_head] that `state` [parts, heads, K] tells, the accepted ones where it says -1."""
-        rows = np.flatnonzero((state >= 0).any((0, 2)))
-        made: dict[tuple[int, ...], int] = {}
-        which = np.full((len(rows), flow.n_candidates), -1)
-        for candidate, of_heads in enumerate(state[:, rows].transpose(2, 1, 0).tolist()):
-            for number, (row, of) in enumerate(zip(rows.tolist(), of_heads, strict=True)):
-                if max(of) >= 0:
-                    which[number, candidate] = made.setdefault((row, *of), len(made))
-        heads, *at = np.array(list(made)).T
-        q, k, v = (
-            self._mixed(part, heads, of_part, new.get(part))
-            for part, of_part in zip(PARTS, at, strict=True)
-        )
-        z = self.layer.attend(q, k, v, flow.clean.prompts, self.narrow)
-        for part, of_part in zip(PARTS, state, strict=True):
-            if part in new:
-                flow.updates.append(Update(self._parts[part], rows, new[part], of_part[rows]))
-        written = self.layer.write(z, self._heads[heads])
-        self._send_states(written, heads, rows, which, flow)
-
-    def _mixed(self, part: str, heads: Ints, at: Ints, new: Tensor | None) -> Tensor:
-        """Queries, keys or values [n, B, t, d_head] of heads [n]: the states of `new` that `at` [n]
-        tells, the accepted ones where it says -1."""
-        kept = self._parts[part]
-        if new is None or (at < 0).all():
-            return picked(kept, heads)
-        if (at >= 0).all():
-            return picked(new, at)
-        return picked(torch.cat([new, kept]), np.where(at >= 0, at, len(new) + heads))
-
-    def _send_states(
-        self, written: Tensor, heads: Ints, rows: Ints, which: Ints, flow: Flow
+    def _write_states(
+        self, candidates: Ints, heads: Ints, new: dict[str, tuple[int, Tensor]], flow: Flow
     ) -> None:
-        """Send what candidates make heads write: `written` [n, B, t, D] by heads [n], of which
-        `which` [rows, K] is each candidate's for those in `rows`, none where it says -1."""
+        """Attend and write: candidates [m] change the heads [m], of which some have `new` queries,
+        keys or values, from a place among them on."""
+        q, k, v = (self._mixed(part, heads, *new.get(part, (0, None))) for part in PARTS)
+        z = self.layer.attend(q, k, v, flow.clean.prompts, self.narrow)
+        for part, (first, x) in new.items():
+            mine = slice(first, first + len(x))
+            flow.updates.append(State(self._parts[part], candidates[mine], heads[mine], x))
+        written = self.layer.write(z, self._heads[heads])
         if self._raw is not None:
-            spread = np.arange(len(self._raw))[:, None].repeat(flow.n_candidates, 1) + len(written)
-            spread[rows] = np.where(which >= 0, which, spread[rows])
-            raw = torch.cat([written, self._raw])[torch.from_numpy(spread).to(written.device)]
-            flow.updates.append(Update(self._raw, rows, written, which))
+            raw = self._raw[:, None].repeat_interleave(flow.n_candidates, 1)
+            raw[heads, candidates] = written
+            flow.updates.append(State(self._raw, candidates, heads, written))
             self._send(*self._rescaled(raw), flow)
             return
-        flow.updates.append(Update(self._written, rows, written, which))
+        flow.updates.append(State(self._written, candidates, heads, written))
         difference = written - picked(self._written, heads)
-        flow.send_states(self.senders[rows], difference, which, self.narrow)
+        flow.send_states(candidates, self.senders[heads], difference, self.narrow)
+
+    def _mixed(self, part: str, heads: Ints, first: int, new: Tensor | None) -> Tensor:
+        """Queries, keys or values [m, B, t, d_head] of heads [m]: new from the `first` on, the
+        accepted ones before and behind these."""
+        kept = self._parts[part]
+        if new is None:
+            return picked(kept, heads)
+        if len(new) == len(heads):
+            return new
+        last = first + len(new)
+        return torch.cat([picked(kept, heads[:first]), new, picked(kept, heads[last:])])
 
     # ---- heads that changed senders reach
 
@@ -138,18 +124,19 @@ class Heads:
         if not new or (flow.leaves_clean(self.inputs) and self._raw is None):
             return
         heads = np.unique(np.concatenate([piece.rows for of in new.values() for piece in of]))
-        q, k, v = (self._sources(part, heads, new.get(part, [])) for part in PARTS)
+        prompts, shape = flow.clean.prompts, (len(heads), flow.n_candidates)
+        q, k, v = (self._sources(part, heads, new.get(part, []), flow) for part in PARTS)
         if any(piece.is_input for piece in (*k, *v)):
-            about = (self.layer, flow.clean.prompts, self._heads[heads])
-            z = absorbed.attended(*about, self._stacked(q, flow), k, v)
+            about = (self.layer, prompts, self._heads[heads])
+            z = absorbed.attended(*about, joined(q, shape), k, v)
         else:
-            held = [self._stacked(pieces, flow) for pieces in (q, k, v)]
-            z = self.layer.attend(held[0], held[1], held[2], flow.clean.prompts, self.narrow)
+            made = joined(q, shape), joined(k, shape), joined(v, shape)
+            z = self.layer.attend(*made, prompts, self.narrow)
         written = self.layer.write(z, self._heads[heads])
         if self._raw is not None:
             rows = torch.from_numpy(heads).to(written.device)
             raw = self._raw[:, None].expand(-1, *written.shape[1:]).index_copy(0, rows, written)
-            flow.updates.append(Update(self._raw, heads, written))
+            flow.updates.append(Update(self._raw, heads, flow.everyone, written))
             heads, written = self._rescaled(raw)
         self._send(heads, written, flow)
 
@@ -160,20 +147,23 @@ class Heads:
             changed = inputs.changed(flow)
             if changed is None:
                 continue
-            for members, own in changed.parts():
-                h = self.layer.normed(changed.new(own))
-                channel_of, head_of = np.divmod(changed.rows[members], len(self._heads))
+            for rows, own in changed.parts():
+                some, x = changed.new(own)
+                h = self.layer.normed(x)
+                channel_of, head_of = np.divmod(rows, len(self._heads))
                 for number in dict.fromkeys(channel_of.tolist()):
                     mine = np.flatnonzero(channel_of == number)
-                    x = h if len(own) < len(members) else h[mine[0] : mine[-1] + 1]
+                    x = h if len(own) < len(rows) else h[mine[0] : mine[-1] + 1]
                     for part in _parts(channels[number]):
-                        piece = self._renewed(x, part, head_of[mine], inputs.narrow, flow)
-                        made.setdefault(part, []).append(piece)
+                        about = (head_of[mine], some, inputs.narrow, flow)
+                        made.setdefault(part, []).append(self._renewed(x, part, *about))
         return made
 
-    def _renewed(self, h: Tensor, part: str, heads: Ints, is_narrow: bool, flow: Flow) -> Source:
-        """New queries, keys or values of normed inputs h [m or 1, K, B, T, D]. Of those absorbed,
-        just a candidate accepted is projected."""
+    def _renewed(
+        self, h: Tensor, part: str, heads: Ints, some: Ints, is_narrow: bool, flow: Flow
+    ) -> Source:
+        """New queries, keys or values of normed inputs h [m or 1, c, B, T, D] of some candidates
+        [c]. Of those absorbed, just a candidate accepted is projected."""
 
         prompts = flow.clean.prompts  # a flow that held itself would outlive its batch
 
@@ -183,30 +173,19 @@ class Heads:
         is_input = flow.given is not None and part in self._absorbed
         x = h if is_input else project(h)
         make = project if is_input else None
-        flow.updates.append(Update(self._parts[part], heads, x, make=make))
-        return Source(heads, x, is_input)
+        flow.updates.append(Update(self._parts[part], heads, some, x, make=make))
+        return Source(heads, some, x, is_input)
 
-    def _sources(self, part: str, heads: Ints, new: Sequence[Source]) -> list[Source]:
+    def _sources(self, part: str, heads: Ints, new: Sequence[Source], flow: Flow) -> list[Source]:
         """Queries, keys or values of some heads [n], each by its place among these: the new ones,
-        and those accepted where there are none."""
+        and before them those accepted where new ones leave any."""
         found = [piece._replace(rows=np.searchsorted(heads, piece.rows)) for piece in new]
         is_old = np.ones(len(heads), dtype=bool)
         for piece in found:
-            is_old[piece.rows] = False
+            is_old[piece.rows] = len(piece.some) < flow.n_candidates
         if is_old.any():
             old = picked(self._parts[part], heads[is_old])[:, None]
-            found.append(Source(np.flatnonzero(is_old), old, False))
-        return found
-
-    def _stacked(self, sources: Sequence[Source], flow: Flow) -> Tensor:
-        """As one tensor [n, K, B, t, d_head]."""
-        if len(sources) == 1:
-            return sources[0].x.expand(-1, flow.n_candidates, -1, -1, -1)
-        shape = sources[0].x.shape[2:]
-        n = sum(len(source.rows) for source in sources)
-        found = sources[0].x.new_empty(n, flow.n_candidates, *shape)
-        for source in sources:
-            found[index(source.rows, found.device)] = source.x
+            found.insert(0, Source(np.flatnonzero(is_old), flow.everyone, old, False))
         return found
 
     # ---- both
@@ -223,7 +202,7 @@ class Heads:
         """Send what heads write now, [n, K, B, t, D]."""
         difference = written - picked(self._written, heads)[:, None]
         flow.send(self.senders[heads], difference, self.narrow)
-        flow.updates.append(Update(self._written, heads, written))
+        flow.updates.append(Update(self._written, heads, flow.everyone, written))
 
     def _rescaled(self, raw: Tensor) -> tuple[Ints, Tensor]:
         """A norm behind the attention: what one head writes changes what it makes of all,
@@ -252,4 +231,4 @@ class Mlp:
         if x is not None and not flow.leaves_clean(self.inputs):
             written = self.layer.mlp(x)[None]
             flow.send(self.senders, written - self._written[:, None], self.narrow)
-            flow.updates.append(Update(self._written, np.arange(1), written))
+            flow.updates.append(Update(self._written, np.arange(1), flow.everyone, written))

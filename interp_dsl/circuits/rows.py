@@ -34,9 +34,9 @@ class Rows:
 
 def picked(x: Tensor, rows: Ints) -> Tensor:
     """x[rows], a view where all are the same row or each follows the one before."""
-    n = len(rows)
-    if n > 1 and (rows == rows[0]).all():
-        return x[int(rows[0])].expand(n, *x.shape[1:])
+    numbers = rows.tolist()
+    if len(numbers) > 1 and numbers.count(numbers[0]) == len(numbers):
+        return x[numbers[0]].expand(len(numbers), *x.shape[1:])
     at = index(rows, x.device)
     return x[at] if isinstance(at, slice) else x.index_select(0, at)
 

@@ -57,7 +57,7 @@ class Suffix:
         self._final = Inputs(clean, [(graph.groups[-1], 0)], held, True)
         inputs = [*(i for node in self._nodes for i in node.inputs), self._final]
         self._live = np.zeros((graph.n_receivers, 1), dtype=bool)
-        self._live[[receiver for owner in inputs for receiver in owner.rows]] = True
+        self._live[[receiver for owner in inputs for receiver in owner.receivers]] = True
         if clean.places is not None:
             windows = [layer.kind.window for layer in clean.forward.layers]
             self._live = self._live & live(graph, kept, clean.places, clean.prompts, windows)
@@ -81,13 +81,15 @@ class Suffix:
 
     def test(self, candidates: Candidates) -> list[float]:
         """The score of each of K candidates, which take edges into live receivers of this stage out
-        of the accepted state."""
+        of the accepted state, as they were asked for."""
         self._flow = self._new_flow(candidates)
-        return self._measured(self._advance())
+        scores = self._measured(self._advance())
+        return [scores[number] for number in candidates.numbers]
 
-    def accept(self, candidate: int) -> None:
+    def accept(self, asked: int) -> None:
         """Make one of the candidates tested last the accepted state."""
-        self._flow.accept(candidate)
+        given = self._flow.given
+        self._flow.accept(given.numbers[asked] if given else 0)
         self.is_new = False
 
     def _new_flow(self, given: Candidates | None) -> Flow:
@@ -103,7 +105,7 @@ class Suffix:
         return x
 
     def _measured(self, x: Tensor) -> list[float]:
-        return self._clean.means(self._clean.forward.model.logits(x))
+        return self._clean.means(self._clean.forward.unembedded(x))
 
 
 def wide(graph: Graph, present: Bools, reach: Bools) -> Bools:

@@ -106,7 +106,8 @@ def evaluate(task: EvaluateCircuit, state: State, folder: RunFolder, report: Rep
     graph = _graph(first, executor.facts.shape)
     edges = Edges(graph.split_qkv, graph.split_embed)
     about = (task.into, task.source, edges, graph.direct, task.metrics, state, report.note)
-    bench = EdgeBench(*about, places=tuple(map(positions_of, graph.places)))
+    places = tuple(map(positions_of, graph.places))
+    bench = EdgeBench(*about, places=places, reads_answers=task.reads_answers)
     data = state.data[task.into.data]
     if first.data is not None and first.data.sha256 == fingerprint(data):
         report.note(f"{task.step}: the circuit was found on these very prompts of {data.name}")

@@ -100,4 +100,4 @@ def edge_patches(
 def _bench(task: AttributeEdges, state: State, report: Report) -> EdgeBench:
     run, metrics = task.variant.into, task.metrics
     about = (run, task.source, task.edges, False, metrics, state, report.note, task.along)
-    return EdgeBench(*about, places_in(task, state))
+    return EdgeBench(*about, places_in(task, state), task.reads_answers)

@@ -68,7 +68,6 @@ class EdgeSweeper:
         span = basis(task.intervention.along, state)
         self.basis = None if span is None else span.to(executor.device, executor.dtype)
         self.holds_patterns = "patterns" in travel.freeze
-        self.forward = EdgeForward(self.norms or executor.model, self.graph, executor.tf32)
 
     def prepare(self, found: Sequence[Shard]) -> None:
         """Raise what is wrong with the edges and their positions: E201, E410 to E414, E657."""
@@ -104,8 +103,8 @@ class EdgeSweeper:
                 self.task.metrics,
             )
             assert edges is not None
-            made = EdgeBench(run, source, edges, False, metrics, self.state, self.note)
-            self._benches[run] = made
+            about = (run, source, edges, False, metrics, self.state, self.note)
+            self._benches[run] = EdgeBench(*about, reads_answers=self.task.reads_answers)
         return self._benches[run]
 
     def _values(self, bench: EdgeBench, units: Sequence[Unit]) -> Tensor:
@@ -147,7 +146,7 @@ class EdgeSweeper:
         some: slice,
     ) -> Tensor:
         """The logits of rows, each of one of the units and one of the examples `some`."""
-        forward, run, device = self.forward, bench.run, bench.tokens.device
+        forward, run, device = self._forward(bench), bench.run, bench.tokens.device
         numbers, within = torch.arange(some.start, some.stop, device=device), examples - some.start
         if self.norms:
             self.norms.watch()
@@ -187,6 +186,11 @@ class EdgeSweeper:
         before = base.outputs[: self.graph.heads(layer).start, within]
         x, reads = base.streams[layer][within], _of(bench.reads, examples)
         return forward.resumed(layer, x, before, change, reads, mask, edits)
+
+    def _forward(self, bench: EdgeBench) -> EdgeForward:
+        if self.norms is None:
+            return bench.forward
+        return EdgeForward(self.norms, self.graph, bench.executor.tf32, bench.forward.tokens)
 
     def _rows(self, bench: EdgeBench) -> int:
         packing = self.task.packing

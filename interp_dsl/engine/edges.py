@@ -53,9 +53,11 @@ class EdgeBench:
         note: Callable[[str], None],
         along: Sequence[Vector] = (),
         places: Sequence[Positions] = (),
+        reads_answers: bool = False,
     ) -> None:
         """`along`: only the component in the span of these is out, of what senders write in the run
-        itself. `places`: of a graph by position. Raises InterpError E650, E651, E658, and E411 to
+        itself. `places`: of a graph by position. `reads_answers`: only the tokens that answers
+        begin with are unembedded. Raises InterpError E650, E651, E658, and E411 to
         E414 for places that the source's prompts have elsewhere."""
         self.state, self.run, self.source, self.note = state, run, source, note
         executor = state.executor(run)
@@ -65,13 +67,15 @@ class EdgeBench:
         self.executor = executor
         named = tuple(map(str, places))
         self.graph = Graph(shape, edges.split_qkv, edges.split_embed, direct, named)
-        self.forward = EdgeForward(executor.model, self.graph, executor.tf32)
         data, side = state.data[run.data], state.side(run)
         reads = plan_reads(data, side, metrics, executor.facts)
         if len(reads.variants) > 1:
             raise _sequences(data.name)
         reference = state.kept(reference_of(run, data)).logits
-        self.meter = Meter(reads, metrics, shape.d_vocab_out, reference, executor.device)
+        about = (reads, metrics, shape.d_vocab_out, reference, executor.device)
+        self.meter = Meter(*about, reads_answers=reads_answers)
+        tokens = self.meter.outputs
+        self.forward = EdgeForward(executor.model, self.graph, executor.tf32, tokens)
         plain = reads.variants["plain"]
         self.n, self.width = plain.tokens.shape
         self.tokens = torch.from_numpy(plain.tokens).to(executor.device)

@@ -46,7 +46,8 @@ class Search:
     where it is None; the others stay in. `counts`: how many of them enter each layer, and the final
     residual at last, where that is known beforehand. `is_stepwise`: a
     pass an edge at most, from the logits down; of other methods `passes` of all examples at most.
-    `by` ranks the edges, where the method starts from a ranking."""
+    `by` ranks the edges, where the method starts from a ranking. `reads_answers`: only the tokens
+    that answers begin with are unembedded."""
 
     id: str
     step: str
@@ -63,6 +64,7 @@ class Search:
     passes: int | None = None
     by: ScoreOf | CircuitOf | None = None
     among: Units | None = None
+    reads_answers: bool = False
     key: str | None = None
     place: Place | None = None
 
@@ -107,13 +109,15 @@ class Attribute(Estimated):
 @dataclass(frozen=True, slots=True)
 class AttributeEdges(Estimated):
     """Of the edges of the model's graph, or those `among` them, each taken out with `source` in
-    its place, or what of it lies in the span of `along`."""
+    its place, or what of it lies in the span of `along`. `reads_answers`: only the tokens that
+    answers begin with are unembedded."""
 
     source: Source
     edges: Edges
     n_edges: int | None = None
     among: Units | None = None
     along: tuple[Vector, ...] = ()
+    reads_answers: bool = False
 
 
 Attribution = Attribute | AttributeEdges
@@ -131,7 +135,8 @@ class CircuitFile:
 class EvaluateCircuit:
     """How good circuits are on `into`, with `source` where an edge is out: a score table named
     `step`, a row a circuit and finding. `measures`: how many circuits findings measure, at most,
-    beside each of these."""
+    beside each of these. `reads_answers`: only the tokens that answers begin with are unembedded.
+    """
 
     id: str
     step: str
@@ -142,6 +147,7 @@ class EvaluateCircuit:
     reference: Run
     n_edges: int | None = None
     measures: int = 0
+    reads_answers: bool = False
     key: str | None = None
     place: Place | None = None
 

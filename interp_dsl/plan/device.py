@@ -23,7 +23,7 @@ class Device:
 
 
 DEVICES: Mapping[str, Device] = {
-    "cpu": Device("cpu", 2_048, 8e8, 256_000_000, 4e11),
+    "cpu": Device("cpu", 2_048, 1.6e9, 256_000_000, 4e11),
     "cuda": Device("cuda", 131_072, 4e11, 8_000_000_000, 1e14),
     "mps": Device("mps", 32_768, 2e10, 2_000_000_000, 4e12),
 }

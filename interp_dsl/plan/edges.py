@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from interp_dsl.plan.algebra import Explicit, Run, Source
+from interp_dsl.plan.algebra import Explicit, Metric, Run, Source
 from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, whole
 from interp_dsl.plan.memory import BYTES, edge_token_bytes, tested_at_once, token_bytes
 from interp_dsl.plan.places import ALL, Unit
 from interp_dsl.plan.rewrite import parts
 from interp_dsl.plan.starts import WHOLE, Start, edge_layer, fitting
 from interp_dsl.plan.tasks import DataSize, EvaluateCircuit, ModelSize, Search, Sweep
-from interp_dsl.plan.work import EVERYWHERE, Reads, Work, passes, reads
+from interp_dsl.plan.work import EVERYWHERE, Reads, Work, answering, passes, reads
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def edge_sweep_cost(task: Sweep, units: Sequence[Unit], known: Sizes) -> Cost:
     if found is None:
         return UNKNOWN
     model, data = found
-    read = reads(task.metrics) if reads(task.metrics).is_known else EVERYWHERE
+    read = answering(_reads(task.metrics), task, data)
     rows, packing = len(units) * data.n, task.packing or WHOLE
     batch = min(rows, fitting(packing.tokens, packing.rows, data.width, 0))
     entered = [edge_layer(unit, model.n_layers) for unit in units]
@@ -119,7 +119,8 @@ def bounds(task: Search, known: Sizes) -> Bounds | None:
     model, data = found
     one = whole(task.into, None, known).flops
     assert one
-    final = passes(model, task.counts[-1] * data.n, data.width, reads(task.metrics), _at(model))
+    read = answering(reads(task.metrics), task, data)
+    final = passes(model, task.counts[-1] * data.n, data.width, read, _at(model))
     return Bounds(final.flops(model) / one, _tests(task, model, data).flops(model) / one)
 
 
@@ -149,12 +150,19 @@ def _sources(source: Source, known: Sizes) -> Cost:
 def _tests(task: Search, model: ModelSize, data: DataSize) -> Work:
     """Every edge tested, with all that comes behind it."""
     assert task.counts is not None
-    read, rows = reads(task.metrics), data.n * max(1, len(task.thresholds))
+    read = answering(reads(task.metrics), task, data)
+    rows = data.n * max(1, len(task.thresholds))
     work = Work()
     for layer, count in enumerate(task.counts):
         start = Start(layer, False, 0) if layer < model.n_layers else _at(model)
         work += passes(model, rows * count, data.width, read, start)
     return work
+
+
+def _reads(metrics: Sequence[Metric]) -> Reads:
+    """Where metrics read a pass's logits: everywhere, where the data's answers decide."""
+    found = reads(metrics)
+    return found if found.is_known else EVERYWHERE
 
 
 def _at(model: ModelSize) -> Start:
@@ -167,9 +175,7 @@ def _masked(task: Search | EvaluateCircuit, circuits: int, known: Sizes) -> Cost
     found = known.of(task.into)
     assert found is not None
     model, data = found
-    read = reads(task.metrics)
-    if not read.is_known:
-        read = EVERYWHERE
+    read = answering(_reads(task.metrics), task, data)
     passed = (circuits + 1) * data.n
     cost = _sources(task.source, known) + whole(task.into, passed + data.n, known, read)
     n_edges = sum(task.counts or ()) if isinstance(task, Search) else task.n_edges

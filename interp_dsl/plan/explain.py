@@ -262,10 +262,11 @@ def _circuits(task: Search | EvaluateCircuit, known: Sizes, estimate: Cost) -> I
     """Where a search or an evaluation of circuits runs, and what it takes."""
     yield f"on {show_run(task.into)}, set to {show_source(task.source)} where an edge is out"
     if isinstance(task, EvaluateCircuit):
-        yield f"measures {', '.join(f.name for f in task.findings)}"
+        yield f"measures {', '.join(f.name for f in task.findings)}{_unembeds(task)}"
     else:
         first, *others = (m.name for m in task.metrics)
-        yield f"driven by {first}" + (f", reports {', '.join(others)}" if others else "")
+        reported = f", reports {', '.join(others)}" if others else ""
+        yield f"driven by {first}{reported}{_unembeds(task)}"
         kept = ", all others stay in" if task.among is not None else ""
         if task.counts is not None:
             yield _count(sum(task.counts), "edge") + kept + _passes(task, known)
@@ -300,10 +301,15 @@ def _estimated(task: Attribution, estimate: Cost) -> Iterator[str]:
     change += " along a direction" if along else ""
     for variant in task.variants:
         yield f"on {show_run(variant.into)}{change}{beside}"
-    yield f"estimates of {', '.join(m.name for m in task.metrics)}"
+    unembeds = _unembeds(task) if isinstance(task, AttributeEdges) else ""
+    yield f"estimates of {', '.join(m.name for m in task.metrics)}{unembeds}"
     if task.verify:
         yield f"the {task.verify} largest are measured by real patches"
     yield _cost(estimate)
+
+
+def _unembeds(task: Search | EvaluateCircuit | AttributeEdges) -> str:
+    return ", unembeds the answers' tokens" if task.reads_answers else ""
 
 
 def _passes(task: Search, known: Sizes) -> str:

@@ -29,6 +29,8 @@ from interp_dsl.plan.places import Site, Unit
 from interp_dsl.plan.rewrite import parts, rewritten
 from interp_dsl.plan.starts import PARTS, WHOLE, Packing, acts_everywhere, fitting, start
 from interp_dsl.plan.tasks import (
+    AttributeEdges,
+    EvaluateCircuit,
     EvaluateDictionary,
     Fit,
     Forward,
@@ -38,6 +40,7 @@ from interp_dsl.plan.tasks import (
     Plan,
     Record,
     Relate,
+    Search,
     Sweep,
     Task,
 )
@@ -51,6 +54,7 @@ UNKNOWN_ROWS, LEAST_TOKENS = 64, 64
 BATCHES_A_SHARD = 4
 
 T = TypeVar("T")
+R = TypeVar("R", Sweep, Search, AttributeEdges, EvaluateCircuit)
 
 
 def share_forwards(plan: Plan) -> Plan:
@@ -133,10 +137,11 @@ def read_answers(plan: Plan) -> Plan:
         is_whole = task.run in compared or Site("logits") in task.sites or not task.metrics
         return task if is_whole else replace(task, reads_answers=compares(task.metrics))
 
-    def few(task: Sweep) -> Sweep:
-        return replace(task, reads_answers=task.edges is None and compares(task.metrics))
+    def few(task: R) -> R:
+        return replace(task, reads_answers=compares(task.metrics))
 
-    return _each(_each(plan, Forward, change), Sweep, few)
+    plan = _each(_each(_each(plan, Forward, change), Sweep, few), Search, few)
+    return _each(_each(plan, AttributeEdges, few), EvaluateCircuit, few)
 
 
 def stop_early(plan: Plan) -> Plan:
@@ -294,7 +299,20 @@ def _packed(task: Sweep, known: Sizes, device: Device) -> Sweep:
     return replace(task, packing=replace(limits, shard=shard))
 
 
-K = TypeVar("K", Forward, Sweep, LoadModel, Fit, EvaluateDictionary, Inspect, Relate, Generate)
+K = TypeVar(
+    "K",
+    AttributeEdges,
+    EvaluateCircuit,
+    EvaluateDictionary,
+    Fit,
+    Forward,
+    Generate,
+    Inspect,
+    LoadModel,
+    Relate,
+    Search,
+    Sweep,
+)
 
 
 def _each(plan: Plan, kind: type[K], change: Callable[[K], K]) -> Plan:

@@ -15,6 +15,7 @@ from interp_dsl.plan.paths import CELLS, AlongSlope, Decoders, Moved
 from interp_dsl.plan.rewrite import parts
 from interp_dsl.plan.tasks import Attribute, AttributeEdges, Attribution, ModelSize, Sweep
 from interp_dsl.plan.touched import sites_in
+from interp_dsl.plan.work import EVERYWHERE, answering
 
 FORWARD_AND_BACK = 3
 
@@ -33,7 +34,8 @@ def _of_variant(task: Attribution, known: Sizes) -> Cost:
     n_slopes = _slopes(task, model, known)
     if n_slopes is None:
         return UNKNOWN
-    slopes = whole(task.variant.into, n_slopes * len(task.metrics) * data.n, known)
+    read = answering(EVERYWHERE, task, data) if isinstance(task, AttributeEdges) else EVERYWHERE
+    slopes = whole(task.variant.into, n_slopes * len(task.metrics) * data.n, known, read)
     assert slopes.flops is not None
     slopes = replace(slopes, flops=FORWARD_AND_BACK * slopes.flops)
     plain = whole(task.variant.into, (1 + task.verify) * data.n, known)

@@ -9,7 +9,15 @@ from interp_dsl.plan.algebra import Metric
 from interp_dsl.plan.metrics import METRICS, calls
 from interp_dsl.plan.places import Positions
 from interp_dsl.plan.starts import BEGINNING, Start
-from interp_dsl.plan.tasks import DataSize, Forward, ModelSize, Sweep
+from interp_dsl.plan.tasks import (
+    AttributeEdges,
+    DataSize,
+    EvaluateCircuit,
+    Forward,
+    ModelSize,
+    Search,
+    Sweep,
+)
 
 
 @dataclass(frozen=True)
@@ -41,8 +49,16 @@ def read_by(
     task: Forward | Sweep, data: DataSize | None, ats: Sequence[Positions | None] = ()
 ) -> Reads:
     """What a task, whose run is on `data`, reads of the logits; `ats` as in `reads`."""
-    found = reads(task.metrics, ats) if task.reads_few else EVERYWHERE
-    return replace(found, outputs=data.answers if task.reads_answers and data else None)
+    return answering(reads(task.metrics, ats) if task.reads_few else EVERYWHERE, task, data)
+
+
+def answering(
+    read: Reads,
+    task: Forward | Sweep | Search | AttributeEdges | EvaluateCircuit,
+    data: DataSize | None,
+) -> Reads:
+    """The same of the answers' tokens alone where a task unembeds no others."""
+    return replace(read, outputs=data.answers if task.reads_answers and data else None)
 
 
 def reads(metrics: Sequence[Metric], ats: Sequence[Positions | None] = ()) -> Reads:

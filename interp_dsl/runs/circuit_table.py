@@ -156,5 +156,7 @@ def _check_once(table: pl.DataFrame) -> None:
 
 def _first(table: pl.DataFrame, where: pl.Expr) -> tuple[int, dict[str, object]] | None:
     """The first row where something holds: its number and its values."""
-    found = table.with_row_index("row").filter(where).head(1).to_dicts()
-    return (int(found[0]["row"]), found[0]) if found else None
+    if not table.select(where.any()).item():
+        return None
+    (found,) = table.with_row_index("row").filter(where).head(1).to_dicts()
+    return int(found["row"]), found

@@ -51,16 +51,16 @@ def test_attends_as_with_keys_and_values(name: str, mask: Tensor | None) -> None
         [kept[:1].expand(-1, CANDIDATES, -1, -1, -1), projected(layer, shared, "v", others)]
     )
     wanted = layer.attend(q, keys, values, prompts, narrow=True)
-    linear = absorbed.absorbs_keys(layer)
+    linear, everyone = absorbed.absorbs_keys(layer), np.arange(CANDIDATES)
     assert linear == (name in ("gpt2", "bidirectional"))
-    new = Source(first, own if linear else keys[:1], linear)
+    new = Source(first, everyone, own if linear else keys[:1], linear)
     found = absorbed.attended(
         layer,
         prompts,
         heads,
         q,
-        [Source(others, kept[1:], False), new],
-        [Source(first, kept[:1], False), Source(others, shared, True)],
+        [Source(others, everyone, kept[1:], False), new],
+        [Source(first, everyone, kept[:1], False), Source(others, everyone, shared, True)],
     )
     torch.testing.assert_close(found, wanted)
 
@@ -70,8 +70,11 @@ def test_each_row_is_multiplied_by_its_own_head(heads: list[int]) -> None:
     torch.manual_seed(0)
     x, weight = torch.randn(len(heads), 2, 5, 3).double(), torch.randn(4, 3, 7).double()
     found = by_head(x, weight, np.array(heads))
+    with torch.no_grad():
+        plain = by_head(x, weight, np.array(heads))
     wanted = torch.einsum("nbta,nac->nbtc", x, weight[heads])
     torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(plain, wanted)
 
 
 @pytest.mark.parametrize("rows", [[], [1], [1, 2, 3], [2, 2, 2], [3, 1, 1]])

@@ -386,13 +386,16 @@ def test_bias_before_a_norm_is_refused() -> None:
         prepared(EdgeForward(biased, Graph(model.description.shape)), "mean", LAST).clean()
 
 
-@pytest.mark.parametrize("direct", [False, True])
-def test_large_inputs(monkeypatch: pytest.MonkeyPatch, direct: bool) -> None:
-    """What is made one by one of inputs that are large is what is made at once of small ones."""
-    case = setting("gpt2", direct=direct)
-    order = published_order(case.forward.graph)
-    (small,) = case.fast(0.02, Rules(direct=direct, batch=16))
-    monkeypatch.setattr("interp_dsl.circuits.flow.APART", 0)
-    (large,) = case.fast(0.02, Rules(direct=direct, batch=16))
-    assert large.tests == small.tests > 0
-    same(case, large, case.plain(0.02, order), order)
+@pytest.mark.parametrize("name", ["gpt2", "attn_only", "gemma2", "mistral"])
+@pytest.mark.parametrize("absorbs", [False, True])
+def test_large_inputs(name: str, absorbs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of inputs that are large only those are made that a candidate changes."""
+    monkeypatch.setattr("interp_dsl.circuits.flow.CACHED", 1)
+    monkeypatch.setattr("interp_dsl.circuits.absorbed.pays", lambda *sizes: absorbs)
+    case = setting(name)
+    graph = case.forward.graph
+    for order in (published_order(graph), shuffled(graph, 0)):
+        judged = case.plain(0.02, order)
+        numbers = [graph.index[edge] for edge in order]
+        (circuit,) = case.fast(0.02, Rules(order=numbers, batch=16))
+        same(case, circuit, judged, order)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -159,6 +160,23 @@ def test_a_search_is_bounded_by_a_pass_an_edge() -> None:
     assert plain.passes == 16 * (edges + 2)
     assert total.passes == plain.passes
     assert total.is_bound and total.flops and plain.flops and total.flops < plain.flops
+
+
+def test_a_search_unembeds_the_answers_tokens_where_nothing_else_is_compared() -> None:
+    """Every test of an edge, and every pass of an evaluation, makes so many logits less."""
+    plan = planned(text=TEXT.replace("kl()", "logit()").replace("faithfulness()", "logit()"))
+    known = sizes(plan)
+    for task in tasks(plan):
+        found = known.of(task.into)
+        assert found is not None and task.reads_answers
+        model, data = found
+        assert data.answers is not None and data.answers < model.d_vocab
+        few, every = edges_cost(task, known), edges_cost(replace(task, reads_answers=False), known)
+        assert few.flops is not None and every.flops is not None
+        tested = sum(task.counts or ()) if isinstance(task, Search) else 3
+        saved = 2 * model.d_model * (model.d_vocab - data.answers) * data.n * tested
+        assert every.flops - few.flops == pytest.approx(saved)
+    assert not any(task.reads_answers for task in tasks(planned()))
 
 
 def test_what_a_search_holds_is_bounded_by_nodes_and_examples() -> None:

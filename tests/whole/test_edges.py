@@ -73,7 +73,7 @@ def test_optimised_equals_plain(at: int, using: int, tmp_path: Path) -> None:
     text += "step dull = ablate L0.mlp at END with zero along told\n"
     text += "let told = mean(L0.resid_post of ioi.clean at END)\n"
     text += f"step who = patch {UNITS[at]} from {source} into ioi.clean {TRAVELS[using]} "
-    text += "measure gap, kl()\n"
+    text += "measure gap\n" if at % 2 else "measure gap, kl()\n"
     checked = check_source(Source(text), allow=[folder])
     assert checked.experiment is not None, checked.diagnostics
     lowered = lower(checked.experiment)
@@ -127,6 +127,49 @@ def test_edges_by_their_names(tmp_path: Path) -> None:
     heads = ", ".join(f"L0H{a} -> L1H3.k" for a in range(4))
     assert list(scores("sender"))[2] == f"together({keys})"
     assert list(scores("reader"))[3] == f"together({heads})"
+
+
+ANSWERS = """
+model m = bundled("induction-2l")
+dataset d = repeated_tokens(pairs=6, half=8)
+metric gap = logit_diff()
+step circuit = search edges by acdc(threshold=0.3) from d.corrupt into d.clean measure gap
+step greedy  = search (heads -> logits) by greedy(n=3) from d.corrupt into d.clean measure gap
+step check   = evaluate circuit on d measure faithfulness(gap), gap
+step slopes  = attribute edges by eap_ig(steps=2) from d.corrupt into d.clean measure gap
+step patches = patch edges from d.corrupt into d.clean measure gap
+"""
+
+
+def test_the_answers_tokens_alone_give_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As all tokens do; and of the others no logit is made where edges are out."""
+    (tmp_path / "x.interp").write_text(ANSWERS)
+    made: set[int] = set()
+    unembedded = EdgeForward.unembedded
+
+    def watched(self: EdgeForward, x: Tensor) -> Tensor:
+        logits = unembedded(self, x)
+        made.add(logits.shape[-1])
+        return logits
+
+    monkeypatch.setattr(EdgeForward, "unembedded", watched)
+    few = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "few")
+    n_tokens = made.pop()
+    assert not made and n_tokens <= 12
+    monkeypatch.setattr("interp_dsl.plan.passes.compares", lambda metrics: False)
+    whole = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "whole")
+    assert min(made) > n_tokens
+    for step in ("circuit", "greedy", "check", "slopes", "patches"):
+        ours, theirs = few.scores(step), whole.scores(step)
+        assert ours.columns == theirs.columns and len(ours) == len(theirs) > 0
+        for column in ours.columns:
+            if ours[column].dtype.is_float():
+                apart = (ours[column] - theirs[column]).abs().max()
+                assert apart is None or apart < 1e-4, (step, column)
+            else:
+                assert ours[column].equals(theirs[column]), (step, column)
 
 
 def test_the_example_holds(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def record(
             if watch:
                 run.outputs.append(written.detach()[None])
     run.streams[end] = x.view_as(x)
-    logits = forward.model.logits(prompts.narrowed(run.streams[end]))
+    logits = forward.unembedded(prompts.narrowed(run.streams[end]))
     return run._replace(logits=logits)
 
 
