@@ -71,7 +71,7 @@ class Chain:
                     if at:
                         x = self._link(at - 1, x, rows)
                     if at in found:
-                        cut = self.first if is_wide(at, self.n_layers) else 0
+                        cut = self.first if self._is_wide(at) else 0
                         found[at].append(x[:, cut:])
                         fixed[at].append(x[:, :cut])
         self._fixed = {at: torch.cat(parts) for at, parts in fixed.items()}
@@ -84,7 +84,7 @@ class Chain:
             x = torch.cat([self._fixed[below][rows], f], 1)
             for at in range(below, above):
                 x = self._link(at, x, rows)
-            return x[:, self.first :] if is_wide(above, self.n_layers) else x
+            return x[:, self.first :] if self._is_wide(above) else x
 
         return run
 
@@ -111,6 +111,9 @@ class Chain:
         """The metrics [metrics, m] of the first m examples, from their logits [m, r, d_vocab]."""
         examples = torch.arange(len(logits), device=logits.device)
         return self._meter.measure({"plain": logits.float()}, examples)
+
+    def _is_wide(self, at: int) -> bool:
+        return is_wide(at, self.n_layers, everywhere=self._reads is None)
 
     def _embedded(self, rows: slice) -> Tensor:
         weights, tokens = self.model.weights, self.tokens[rows]

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from interp_dsl.engine.errors import errors
+from interp_dsl.engine.errors import errors, rounding
 from interp_dsl.engine.flips import flipped
 from interp_dsl.engine.further import Further
 from interp_dsl.engine.looks import Looks, looked_at
@@ -24,8 +24,8 @@ from interp_dsl.engine.state import State
 from interp_dsl.engine.statistics import (
     CONFIDENCE,
     bounds,
+    compared,
     median_bounds,
-    ratio_bounds,
     resampling,
 )
 from interp_dsl.engine.sweep import Sweeper
@@ -212,15 +212,8 @@ def _ratios(curve: Curve, curves: Sequence[Curve], reach: Reach, seed: int) -> l
     other = next((c for c in curves if c.path == against and is_beside(c, curve)), None)
     if other is None:
         return [{} for _ in curve.points]
-    found: list[Row] = []
-    for over, under in zip(curve.mean, other.mean, strict=True):
-        if not bool(under.mean() > 0) or not bool(over.mean().isfinite()):
-            found.append({})
-            continue
-        low, high = ratio_bounds(over, under, seed)
-        ratio = float(over.mean() / under.mean())
-        found.append({"ratio": ratio, "ratio_low": _number(low), "ratio_high": _number(high)})
-    return found
+    pairs = zip(curve.mean, other.mean, strict=True)
+    return [compared(over, under, seed, rounding(curve.metric)) for over, under in pairs]
 
 
 def is_beside(one: Curve, other: Curve) -> bool:

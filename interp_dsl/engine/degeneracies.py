@@ -42,16 +42,17 @@ def _mlp(target: Target, chain: Chain, options: dict[str, Any], found: Factored)
     read = model.normed(stream, block.ln2, model.description.norm)
     pre = functional.linear(read, block.w_in, block.b_in)
     hidden = model.hidden(stream, block)
-    slopes = {
-        "W_in": ib.what_is_read(chain.after_added(layer, stream), torch.zeros_like(pre)),
-        "W_out": ib.what_is_read(chain.stage(begin + 1, end), behind),
-    }
-    for matrix, weight, inputs in (("W_in", block.w_in, read), ("W_out", block.w_out, hidden)):
+    for matrix, weight, inputs, stage, outputs in (
+        ("W_in", block.w_in, read, chain.after_added(layer, stream), torch.zeros_like(pre)),
+        ("W_out", block.w_out, hidden, chain.stage(begin + 1, end), behind),
+    ):
         spectra = {
             "activations": dg.spectrum(inputs),
-            "slopes": dg.eigenvalues(slopes[matrix]),
+            "slopes": dg.eigenvalues(ib.what_is_read(stage, outputs)),
         }
         _ranks(target, matrix, weight, spectra, options["drop"], found)
+        rank = _hessian_rank(stage, inputs, outputs, options["hessian"], options["drop"])
+        found.score(target, matrix, "hessian_rank", rank)
     gates = pre[..., : hidden.shape[-1]]
     _neurons(target, gates, options["agreement"], found)
     return hidden
@@ -84,6 +85,19 @@ def _ranks(
             for k, value in enumerate(values.tolist())
         ],
     )
+
+
+def _hessian_rank(
+    stage: ib.Stage, inputs: Tensor, outputs: Tensor, examples: int, drop: float
+) -> int | None:
+    """Of a matrix from `inputs` to `outputs` [n, p, d], which the stage reads; on some examples."""
+    if not examples:
+        return None
+    parts: dict[int, list[Tensor]] = {}
+    for rows, jacobian in ib.jacobians(stage, outputs[:examples]):
+        parts.setdefault(rows.start, []).append(jacobian.flatten(1, 2))
+    jacobians = torch.cat([torch.cat(part, 1) for part in parts.values()])
+    return dg.rank(dg.matrix_hessian_spectrum(inputs[:examples], jacobians), drop)
 
 
 def _neurons(target: Target, gates: Tensor, agreement: float, found: Factored) -> None:

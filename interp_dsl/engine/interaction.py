@@ -4,7 +4,6 @@ metric needs, and modules."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -13,13 +12,12 @@ from torch import Tensor
 
 from interp_dsl.engine.chain import Chain
 from interp_dsl.engine.factors import Factored, note_few
+from interp_dsl.engine.partitions import partition
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State
 from interp_dsl.geometry import ablation
 from interp_dsl.geometry import interaction_basis as ib
-from interp_dsl.geometry.communities import leiden, louvain
-from interp_dsl.geometry.modules import Modules, Partition, modules
-from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.geometry.modules import Modules, modules
 from interp_dsl.plan.factors import depth
 from interp_dsl.plan.metrics import good
 from interp_dsl.plan.places import Target
@@ -42,7 +40,7 @@ class _Study:
     def __init__(self, task: Factor, chain: Chain, report: Report) -> None:
         self.task, self.chain, self.report = task, chain, report
         self.options: dict[str, Any] = dict(task.options)
-        self.partition = _partition(self.options)
+        self.partition = partition(self.options)
         self.targets: Sequence[Target] = task.targets
         depths = [depth(t.site, chain.n_layers) for t in self.targets]
         end = 2 * chain.n_layers + 1
@@ -77,9 +75,10 @@ class _Study:
         self.report.progress(self._done, self._total)
 
     def _bases(self) -> list[dict[str, ib.Basis]]:
-        options = (self.options["mode"], self.options["center"], self.options["drop"])
+        names = ("mode", "center", "drop", "sources", "seed")
+        options = {name: self.options[name] for name in names}
         found = []
-        for basis in ib.bases(self.stages, self.layers, *options):
+        for basis in ib.bases(self.stages, self.layers, **options):
             found.append(basis)
             self._step()
         return found[::-1]
@@ -88,7 +87,8 @@ class _Study:
         found: dict[str, list[Tensor]] = {kind: [] for kind in KINDS}
         for at, stage in enumerate(self.stages):
             pairs = [self._pair(kind, at) for kind in KINDS]
-            all_edges = ib.edges(stage, self.layers[at], pairs, self.options["steps"])
+            told = ib.sourced(stage, self.options["sources"], self.options["seed"])
+            all_edges = ib.edges(told, self.layers[at], pairs, self.options["steps"])
             for kind, edges in zip(KINDS, all_edges, strict=True):
                 found[kind].append(edges)
                 self.found.score(self.targets[at], kind, "effective_edges", ib.effective(edges))
@@ -190,26 +190,6 @@ class _Study:
             for (below, above), edges in zip(pairwise(self.targets), held, strict=True):
                 self.found.tensor(f"{below.place}->{above.place}.{kind}.edges", edges)
         self._step()
-
-
-def _partition(options: dict[str, Any]) -> Partition:
-    """How modules are found. Raises InterpError E693 where what it needs is not installed."""
-    settings = {"resolution": options["resolution"], "seed": options["seed"]}
-    if options["partition"] == "louvain":
-        return partial(louvain, **settings)
-    try:
-        import igraph  # noqa: F401
-    except ImportError as error:
-        raise InterpError(
-            Diagnostic(
-                "E693",
-                "Leiden's method needs igraph",
-                notes=(str(error),),
-                help="install it, or say partition=louvain",
-            ),
-            exit_code=3,
-        ) from None
-    return partial(leiden, **settings)
 
 
 def _required(keep: Sequence[int], scores: Sequence[float], target: float) -> int | None:

@@ -13,10 +13,11 @@ from interp_dsl.engine.ablation import Ablation
 from interp_dsl.engine.factors import Factored, write
 from interp_dsl.engine.harvest import Harvest
 from interp_dsl.engine.kept_dictionaries import read_dictionaries
+from interp_dsl.engine.partitions import partition
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State
 from interp_dsl.geometry import gates, similarity
-from interp_dsl.geometry.communities import Edge, louvain, modularity
+from interp_dsl.geometry.communities import Edge, modularity
 from interp_dsl.geometry.similarity import Related, Stream
 from interp_dsl.plan.dictionaries import Fitted, Relate
 from interp_dsl.runs.folder import RunFolder
@@ -24,7 +25,7 @@ from interp_dsl.runs.related import TABLES
 
 
 def relate(task: Relate, key: str, state: State, folder: RunFolder, report: Report) -> None:
-    """Run the method and write what it leaves."""
+    """Run the method and write what it leaves. Raises InterpError E693."""
     with torch.no_grad():
         found = _Study(task, state, folder, report).done()
     write(found, TABLES, task.step, key, folder)
@@ -37,6 +38,7 @@ class _Study:
     def __init__(self, task: Relate, state: State, folder: RunFolder, report: Report) -> None:
         self.task, self.state, self.report = task, state, report
         self.options: dict[str, Any] = task.given
+        self.partition = partition(self.options)
         self.fitted = task.fitted
         self.device = state.device(task.run)
         self.dictionaries = [read_dictionaries(folder, of, self.device)[0] for of in task.of]
@@ -183,13 +185,12 @@ class _Study:
     def _communities(self) -> None:
         """Communities of features of all layers."""
         sizes = [d.d_sae for d in self.dictionaries]
-        resolution = self.options["resolution"]
-        labels = louvain(sum(sizes), self.edges, resolution, self.options["seed"])
+        labels = self.partition(sum(sizes), self.edges)
         counts = [0] * (max(labels) + 1)
         for label in labels:
             counts[label] += 1
         self.found.score(None, None, "communities", sum(count > 1 for count in counts))
-        q = modularity(sum(sizes), self.edges, labels, resolution)
+        q = modularity(sum(sizes), self.edges, labels, self.options["resolution"])
         self.found.score(None, None, "modularity", q)
         nodes = (
             (one, k) for one, size in zip(self.fitted, sizes, strict=True) for k in range(size)

@@ -80,6 +80,16 @@ def ratio_bounds(over: Tensor, under: Tensor, seed: int) -> tuple[float, float]:
     return float(low[0]), float(high[0])
 
 
+def compared(over: Tensor, under: Tensor, seed: int, rounding: float) -> dict[str, float | None]:
+    """`ratio` of mean effects, mean(over) ÷ mean(under) of values [n] each, with its bounds, none
+    for those that are infinite; nothing where `under` has no effect above `rounding`."""
+    if not float(under.mean()) > rounding or not bool(over.mean().isfinite()):
+        return {}
+    low, high = (x if abs(x) < torch.inf else None for x in ratio_bounds(over, under, seed))
+    ratio = float(over.mean() / under.mean())
+    return {"ratio": ratio, "ratio_low": low, "ratio_high": high}
+
+
 def median_bounds(values: Tensor, seed: int) -> tuple[float, float]:
     """The same interval of the median of values [n], over the same resamples, in each of which a
     value counts as often as it was drawn."""

@@ -70,6 +70,21 @@ def hessian_spectrum(
     return eigenvalues(gram / len(x))
 
 
+def matrix_hessian_spectrum(activations: Tensor, jacobians: Tensor) -> Tensor:
+    """The same of one matrix W [d2, d1] inside f, out = W a, from its activations [n, p, d1] at p
+    positions and d f / d out [n, outputs, p, d2]: J = sum_p g_p (x) a_p. As many as outputs of all
+    examples, or as numbers in W where these are fewer. No row of J is ever formed."""
+    n, outputs = jacobians.shape[:2]
+    gram = jacobians.new_zeros(n, outputs, n, outputs)
+    for x in range(n):
+        for y in range(x + 1):
+            across = torch.einsum("pd,qd,opj->oqj", activations[x], activations[y], jacobians[x])
+            block = across.flatten(1) @ jacobians[y].flatten(1).T
+            gram[x, :, y], gram[y, :, x] = block, block.T
+    most = activations.shape[-1] * jacobians.shape[-1]
+    return eigenvalues(gram.view(n * outputs, -1) / n)[:most]
+
+
 def eigenvalues(symmetric: Tensor) -> Tensor:
     """Falling; rounding may not push one below 0."""
     found: Tensor = torch.linalg.eigvalsh(symmetric)

@@ -23,6 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from interp_dsl.geometry import draws
+
 Stage = Callable[[Tensor, slice], Tensor]
 """A layer's activations [n, p, d] of the examples in the slice -> the next layer's [n, p', d'].
 What else the examples hold is the stage's own."""
@@ -98,9 +100,11 @@ def bases(
     mode: str = "local",
     center: bool = True,
     drop: float = 1e-9,
+    sources: int = 0,
+    seed: int = 0,
 ) -> Iterator[dict[str, Basis]]:
     """`neuron`, `pca` and `interaction` of each layer, the last layer first. `layers` are the
-    activations of the chain, one more than there are stages."""
+    activations of the chain, one more than there are stages. `sources` as of `sourced`."""
     assert mode in ("local", "global") and len(layers) == len(stages) + 1
     output: Basis | None = None
     above: Basis | None = None
@@ -113,6 +117,7 @@ def bases(
             stage, target = stages[at], above
             if mode == "global":
                 stage, target = composed(stages[at:]), output
+            stage = sourced(stage, sources, seed)
             above = interaction(components, what_is_read(stage, layers[at], target.to), drop)
         yield {"interaction": above, "pca": components, "neuron": neurons(mean, gram)}
 
@@ -124,6 +129,28 @@ def composed(stages: Sequence[Stage]) -> Stage:
         for stage in stages:
             f = stage(f, rows)
         return f
+
+    return run
+
+
+def sourced(stage: Stage, sources: int, seed: int) -> Stage:
+    """The stage with its output positions summed up under random signs, `sources` times over, in
+    place of each alone; itself for 0. Products of slopes of two positions cancel on average, so
+    that squares of its slopes are, in expectation, those of all positions summed: of long prompts,
+    whose positions are many, an estimate by few slopes."""
+    if not sources:
+        return stage
+
+    def run(f: Tensor, rows: slice) -> Tensor:
+        y = stage(f, rows)
+        counters = (
+            torch.arange(rows.start, rows.stop, device=y.device)[:, None, None],
+            torch.arange(sources, device=y.device)[:, None],
+            torch.arange(y.shape[1], device=y.device),
+        )
+        signs = 2 * draws.below(draws.hashed(seed, "sources", *counters), 2) - 1
+        found: Tensor = signs.to(y.dtype) @ y / sources**0.5
+        return found
 
     return run
 
@@ -150,9 +177,9 @@ def edges(
     any, derivatives are those at the activations themselves, a = 1."""
     totals = [f.new_zeros(above.to.shape[1], below.to.shape[1]) for below, above in pairs]
     mean, points = pairs[0][0].mean, _points(steps)
-    for rows in _blocks(stage, f):
+    for rows, at in _blocks(stage, f):
         apart = f[rows] - mean
-        parts = (w * _jacobian(stage, mean + a * apart, rows) for a, w in points)
+        parts = (w * _jacobian(stage, mean + a * apart, rows, at) for a, w in points)
         jacobian = sum(parts, f.new_zeros(()))
         for total, (below, above) in zip(totals, pairs, strict=True):
             along = (jacobian @ below.back.T) * below.coordinates(f[rows])[:, None, None]
@@ -170,26 +197,30 @@ def _points(steps: int) -> list[tuple[float, float]]:
 
 def jacobians(stage: Stage, f: Tensor, to: Tensor | None = None) -> Iterator[tuple[slice, Tensor]]:
     """Blocks of examples, and d stage / d f of each [n, p', d', p, d]; d' directions `to` of the
-    stage's outputs where they are given."""
-    for rows in _blocks(stage, f, to):
-        yield rows, _jacobian(stage, f[rows], rows, to)
+    stage's outputs where they are given. Where one example has too many for a block, there are
+    several of it, each of some p'."""
+    for rows, at in _blocks(stage, f, to):
+        yield rows, _jacobian(stage, f[rows], rows, at, to)
 
 
-def _blocks(stage: Stage, f: Tensor, to: Tensor | None = None) -> Iterator[slice]:
-    """Examples whose Jacobians are held at once."""
+def _blocks(stage: Stage, f: Tensor, to: Tensor | None = None) -> Iterator[tuple[slice, slice]]:
+    """Examples, and positions of their outputs, whose Jacobians are held at once."""
     with torch.enable_grad():  # a stage may be made of slopes itself
         probe = stage(f[:1], slice(0, 1))
-    width = probe.shape[1] * (probe.shape[2] if to is None else to.shape[1])
-    size = max(1, NUMBERS // (width * f[0].numel()))
+    positions, width = probe.shape[1], probe.shape[2] if to is None else to.shape[1]
+    held = max(1, NUMBERS // (width * f[0].numel()))
+    size, some = max(1, held // positions), min(held, positions)
     for first in range(0, len(f), size):
-        yield slice(first, min(first + size, len(f)))
+        rows = slice(first, min(first + size, len(f)))
+        for at in range(0, positions, some):
+            yield rows, slice(at, at + some)
 
 
-def _jacobian(stage: Stage, x: Tensor, rows: slice, to: Tensor | None = None) -> Tensor:
-    """d stage / d f at x, the activations of some examples."""
+def _jacobian(stage: Stage, x: Tensor, rows: slice, at: slice, to: Tensor | None = None) -> Tensor:
+    """d stage / d f at x, the activations of some examples, of the outputs at some positions."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        y = stage(x, rows)
+        y = stage(x, rows)[:, at]
         y = (y if to is None else y @ to).sum(0)
         unit = torch.eye(y.numel(), dtype=y.dtype, device=y.device).view(-1, *y.shape)
         [found] = torch.autograd.grad(y, x, unit, is_grads_batched=True)

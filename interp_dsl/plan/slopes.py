@@ -56,7 +56,8 @@ def _dictionaries_cost(task: Sweep, known: Sizes) -> Cost:
     """A pass through each dictionary of the paths, and one for each direction of features."""
     source, total = task.intervention.source, Cost()
     once = dict.fromkeys(parts(source, DictionaryOf))
-    again = [of for path in parts(source, Decoders) for of in path.of * path.n]
+    drawn = [path for path in parts(source, Decoders) if path.which not in ("random", "named")]
+    again = [of for path in drawn for of in path.of * path.n]
     for variant in task.variants:
         for of in (*once, *again):
             found, fitted = known.of(variant.into), of.fitted[0]

@@ -11,7 +11,7 @@ from interp_dsl.runs.text import MISSING, Column, count, decimals, number, print
 if TYPE_CHECKING:
     import polars as pl
 
-_SHARES = ("slope", "location", "width", "plateau", "jumps")
+_SHARES = ("slope", "location", "width", "plateau", "jumps", "flips")
 """What two decimals tell."""
 _BOUNDS = {
     "effect": ("low", "high", "95% interval"),

@@ -51,6 +51,7 @@ FINDINGS: dict[str, tuple[str, ...]] = {
         "gradient_rank",
         "free",
         "effective",
+        "hessian_rank",
         "neurons_dead",
         "synchronised",
         "groups",

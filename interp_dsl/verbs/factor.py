@@ -49,7 +49,7 @@ def _check(call: Call, checks: Checks) -> Step:
     checks.check_side(call, side, model, "on")
     _check_lengths(call, checks, side, model)
     _check_metric(call, checks, method, side, model)
-    if model.spec["kind"] in ("pretrained", "checkpoint") and method.is_judged:
+    if method.is_judged and _is_language(model):
         checks.warn(
             "W43",
             "on language models the interaction basis is exploratory",
@@ -57,6 +57,12 @@ def _check(call: Call, checks: Checks) -> Step:
             label="its authors found no substantial gain over principal components there",
         )
     return step
+
+
+def _is_language(model: Model) -> bool:
+    """Whether it learned natural text or code, and no made-up task."""
+    kind, name = model.spec["kind"], model.spec.get("name")
+    return kind in ("pretrained", "checkpoint") or (kind, name) == ("bundled", "text-1l-512")
 
 
 def _layers(

@@ -44,6 +44,7 @@ _BY_MATRIX = {
     "gradient_rank": "dimensions that the slopes of the logits in its outputs span",
     "free": "directions of the matrix that change nothing, of these ranks",
     "effective": "products of the two spectra over the cut",
+    "hessian_rank": "rank of the behavioural loss's Hessian in the matrix, on some examples",
 }
 _BY_NEURON = {
     "neurons_dead": "neurons that are never on",
@@ -79,6 +80,13 @@ FACTORINGS: dict[str, Factoring] = {
                         "slopes at the activations",
                         least=0,
                     ),
+                    "sources": Parameter(
+                        "int",
+                        0,
+                        "sums of output positions under random signs whose slopes are taken; 0 for "
+                        "those of every position",
+                        least=0,
+                    ),
                     "examples": Parameter(
                         "int", 256, "how many of them edges are ablated on", least=1
                     ),
@@ -86,7 +94,7 @@ FACTORINGS: dict[str, Factoring] = {
                         "word", "louvain", "how modules are found", ("louvain", "leiden")
                     ),
                     "resolution": Parameter("number", 1, "of the modularity", least=0),
-                    "seed": Parameter("int", 0, "of the partition", least=0),
+                    "seed": Parameter("int", 0, "of the partition and the sources", least=0),
                 },
             ),
             _BY_BASIS,
@@ -107,6 +115,9 @@ FACTORINGS: dict[str, Factoring] = {
                         "the share of inputs on which synchronised neurons agree",
                         least=0.5,
                         most=1,
+                    ),
+                    "hessian": Parameter(
+                        "int", 0, "examples on which the Hessian's rank is counted", least=0
                     ),
                 },
             ),

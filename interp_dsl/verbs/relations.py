@@ -38,6 +38,9 @@ RELATIONS: dict[str, Function] = {
                     "int", 0, "pairs of each two layers whose lower feature is ablated", least=0
                 ),
                 "prompts": Parameter("int", 32, "on how many of them that is done", least=1),
+                "partition": Parameter(
+                    "word", "louvain", "how communities are found", ("louvain", "leiden")
+                ),
                 "resolution": Parameter("number", 1, "of the modularity", least=0),
                 "seed": Parameter("int", 0, "of the communities", least=0),
             },

@@ -68,6 +68,19 @@ def test_streams_and_stages_are_the_models_own(model: str) -> None:
     assert torch.allclose(chain.values(streams[-1])[0], torch.ones(6))
 
 
+def test_a_metric_that_reads_everywhere_leaves_only_bos_out() -> None:
+    """Behind the last attention, too; the logits are all there, as the metric needs them."""
+    state = state_of("induction-2l", "induction-2l", 6)
+    chain = Chain(RUN, (Metric("loss", MetricCall("loss")),), state)
+    behind, logits = chain.streams([4, 5])
+    tokens = chain.tokens
+    assert (behind.shape[1], logits.shape[1]) == (tokens.shape[1] - 1, tokens.shape[1])
+    assert torch.equal(chain.stage(4, 5)(behind, slice(0, 6)), logits)
+    scores = logits[:, :-1].log_softmax(2).gather(2, tokens[:, 1:, None].long())
+    expected = -scores[..., 0].mean(1).float()
+    torch.testing.assert_close(chain.values(logits)[0], expected)
+
+
 def test_slopes_behind_an_mlp_are_differences() -> None:
     state = state_of("ioi-3l", "ioi-3l", 1)
     chain = Chain(RUN, (), state)
@@ -180,7 +193,7 @@ RANKS = """model m = bundled("ioi-3l")
 dataset d = task("ioi-3l", n=4)
 let one = d where index < 1
 step ranks = factor {L1.mlp, L2.mlp} on one by degeneracy()
-step same = factor {L2.mlp} on one by degeneracy(agreement=0.5)
+step same = factor {L2.mlp} on one by degeneracy(agreement=0.5, hessian=1)
 """
 
 
@@ -198,6 +211,11 @@ def test_ranks_of_mlps(tmp_path: Path) -> None:
             assert 0 < found[unit, matrix, "effective"] <= r1 * r2
     assert found["L2.mlp", "W_in", "activation_rank"] == positions
     assert found["L1.mlp", "W_in", "activation_rank"] > positions
+    counted = run.scores("same").filter(metric="hessian_rank")
+    for matrix in ("W_in", "W_out"):  # of one activation: as many as its slopes have dimensions
+        (rank,) = counted.filter(matrix=matrix)["value"]
+        assert rank == found["L2.mlp", matrix, "gradient_rank"] > 1
+        assert found["L2.mlp", matrix, "hessian_rank"] is None
     ranks = run.folder.read_table("ranks.ranks")
     assert set(ranks["of"]) == {"activations", "slopes"}
     groups = run.folder.read_table("same.groups")

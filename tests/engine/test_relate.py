@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from interp_dsl.engine.relate import relate
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State
 from interp_dsl.geometry.similarity import sums_bytes
+from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.dictionaries import DictionaryOf, Fitted, Relate
 from interp_dsl.plan.places import Site, Target
@@ -38,6 +40,7 @@ GIVEN = {
     "joined": 0.9,
     "verify": 0,
     "prompts": 3,
+    "partition": "louvain",
     "resolution": 1,
     "seed": 0,
 }
@@ -130,6 +133,25 @@ def test_what_passes_is_told(tmp_path: Path) -> None:
     first = communities.filter(pl.col("feature") == 0)["community"].to_list()
     assert len(first) == 2 and len(set(first)) == 1
     assert rows["communities"]["value"] == communities["community"].n_unique()
+
+
+def test_leiden_finds_communities_where_igraph_is(tmp_path: Path) -> None:
+    """The few pairs that are joined leave both methods no choice."""
+    pytest.importorskip("igraph", reason="igraph is an optional extra")
+    found = [
+        run(tmp_path / how, joined=0.6, partition=how).read_table("graph.communities")
+        for how in ("leiden", "louvain")
+    ]
+    assert len(found[0]) and found[0].equals(found[1])
+
+
+def test_leiden_asks_for_igraph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before any text goes through the model."""
+    monkeypatch.setitem(sys.modules, "igraph", None)
+    model = Tiny()
+    with pytest.raises(InterpError) as error:
+        run(tmp_path, model=model, partition="leiden")
+    assert [d.code for d in error.value.diagnostics] == ["E693"] and model.rows == 0
 
 
 def test_gates_of_both_kinds_are_scored_in_one_pass(tmp_path: Path) -> None:

@@ -85,6 +85,37 @@ def test_the_spectrum_is_that_of_the_behavioural_loss() -> None:
     assert torch.allclose(dg.hessian_spectrum(model, x), expected, atol=1e-10 * expected[0])
 
 
+class Behind(nn.Module):
+    """A matrix applied at each of three positions; what follows mixes them in a curved way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 5, bias=False).double()
+        self.first.weight.data.copy_(random(5, 4))
+        self.last = random(15, 6, seed=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.behind(self.first(x))
+
+    def behind(self, out: Tensor) -> Tensor:
+        return (out.flatten(-2).tanh() @ self.last).sigmoid()
+
+
+def test_the_hessian_of_one_matrix_needs_no_row_of_its_jacobian() -> None:
+    """From activations and slopes alone as from all derivatives; with many examples, and with few,
+    whose outputs are fewer than the matrix's numbers."""
+    model = Behind()
+    for n in (2, 40):
+        x = random(n, 3, 4, seed=3)
+        out = model.first(x).detach()
+        slopes = torch.stack([torch.autograd.functional.jacobian(model.behind, o) for o in out])
+        found = dg.matrix_hessian_spectrum(x, slopes)
+        expected = dg.hessian_spectrum(model, x, ["first.weight"])
+        assert len(found) == len(expected) == min(20, 6 * n)
+        assert torch.allclose(found, expected, atol=1e-12 * float(expected[0]))
+        assert count(found) == min(20, 6 * n)
+
+
 def test_few_examples_bound_the_rank() -> None:
     model = net(random(5, 6), random(3, 5, seed=1))
     eigenvalues = dg.hessian_spectrum(model, random(4, 6, seed=2))

@@ -172,13 +172,47 @@ def test_edges_are_their_definition_on_one_example() -> None:
     assert torch.allclose(edges, expected, rtol=1e-5, atol=1e-9 * float(edges.max()))
 
 
-def test_blocks_of_examples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("numbers", [1000, 100])
+def test_blocks_of_examples_and_positions_change_nothing(
+    numbers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A position of an example has 72 slopes."""
     stages, layers = chain(n=37)
     whole = found(stages, layers)
-    monkeypatch.setattr(ib, "NUMBERS", 1000)
+    edges = all_edges(stages, layers, whole)
+    monkeypatch.setattr(ib, "NUMBERS", numbers)
+    largest = max(j.numel() for _, j in ib.jacobians(stages[0], layers[0]))
+    assert largest == {1000: 6 * 144, 100: 72}[numbers]
     parts = found(stages, layers)
     for one, two in zip(whole, parts, strict=True):
         assert torch.allclose(one["interaction"].values, two["interaction"].values, rtol=1e-12)
+    again = all_edges(stages, layers, whole)
+    for kind in KINDS:
+        for one, two in zip(edges[kind], again[kind], strict=True):
+            assert torch.allclose(one, two, rtol=1e-9, atol=1e-12 * float(one.max()))
+
+
+def test_random_signs_estimate_what_all_positions_read() -> None:
+    """Slopes of two positions multiply in M' and in the edges with the mean of their signs'
+    product: about 1/sqrt(sources x examples). Where there is one position, nothing is estimated."""
+    stages, layers = chain(n=20)
+    held = found(stages, layers)
+    pair = [(held[0]["interaction"], held[1]["interaction"])]
+    exact = ib.what_is_read(stages[0], layers[0]), ib.edges(stages[0], layers[0], pair)[0]
+
+    def apart(sources: int) -> list[float]:
+        told = ib.sourced(stages[0], sources, 0)
+        found = ib.what_is_read(told, layers[0]), ib.edges(told, layers[0], pair)[0]
+        return [float((x - y).norm() / y.norm()) for x, y in zip(found, exact, strict=True)]
+
+    few, many = apart(1), apart(200)
+    assert min(few) > 0.03 > max(many), (few, many)
+
+    def last(f: Tensor, rows: slice) -> Tensor:
+        return stages[0](f, rows)[:, -1:]
+
+    alone = ib.what_is_read(ib.sourced(last, 3, 0), layers[0])
+    torch.testing.assert_close(alone, ib.what_is_read(last, layers[0]))
 
 
 def test_tied_values_are_told() -> None:

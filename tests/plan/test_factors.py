@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from interp_dsl.plan.algebra import Metric, MetricCall, Run
 from interp_dsl.plan.cost import sizes
 from interp_dsl.plan.factors import depth, factor_cost, factor_plain, is_wide
@@ -54,6 +56,24 @@ def test_ablations_and_layers_add_to_it() -> None:
     assert flops[0] < flops[1] < flops[2]
     loop = factor_plain(longer, sizes(plan(longer)))
     assert (loop.flops or 0) > flops[2]
+
+
+def test_metrics_that_read_everywhere_leave_all_positions_to_slopes() -> None:
+    """Behind the last attention, too: 6 positions for one, but for what few sources ask of them."""
+    sites = (Site("resid_mid", 1), Site("resid_post", 1))
+    assert is_wide(4, 2, everywhere=True) and not is_wide(5, 2, everywhere=True)
+    few = task(*sites, examples=0)
+    loss = (Metric("loss", MetricCall("loss")),)
+    every = replace(few, metrics=loss)
+    sourced = replace(task(*sites, examples=0, sources=2), metrics=loss)
+    costs = [factor_cost(step, sizes(plan(step))) for step in (few, every, sourced)]
+    assert costs[1].bytes == 6 * (costs[0].bytes or 0)
+    mlp = 10 * 2 * 2 * 8 * 12
+    assert [cost.flops for cost in costs] == [
+        mlp * (1 + 4 * 8),
+        6 * mlp * (1 + 4 * 8 * 6),
+        6 * mlp * (1 + 4 * 8 * 2),
+    ]
 
 
 def test_data_that_is_not_at_hand_leaves_it_open() -> None:

@@ -84,6 +84,18 @@ def test_dropped_examples_are_not_left_out() -> None:
     assert [list(c.cells) for c in whole.columns if c.name == "dropped"] == [["3", "3"]]
 
 
+def test_flips_stand_beside_the_jumps_where_they_were_counted() -> None:
+    def shown(rows: pl.DataFrame) -> dict[str, list[str]]:
+        whole = blocks(select(rows, "regions", Selection())[0], None)[0]
+        return {c.name: list(c.cells) for c in whole.columns}
+
+    is_whole = pl.col("length").is_null()
+    rows = curved.regions().with_columns(flips=pl.lit(None, pl.Float64))
+    assert "flips" not in shown(rows)
+    counted = rows.with_columns(flips=pl.when(is_whole).then(pl.lit(37.5)))
+    assert shown(counted)["flips"] == ["37.50", "37.50"]
+
+
 def test_a_point_in_words() -> None:
     line = bands(curved.sensitive(), "kl", ("L0.resid_pre", "END")).lines[1]
     said = dict(point_words(line.rows[2]))

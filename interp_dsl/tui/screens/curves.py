@@ -260,5 +260,5 @@ def whole_columns(bands: Bands) -> list[Column]:
     return found
 
 
-WHOLE = ("slope", "location", "width", "plateau", "jumps")
+WHOLE = ("slope", "location", "width", "plateau", "jumps", "flips")
 """Columns of a whole curve that the table shows."""
