@@ -154,6 +154,10 @@ def typed(expr: Expr, parameter: Parameter, name: str, scope: Scope) -> Any:
         from interp_dsl.check.dictionaries import one_dictionary
 
         return one_dictionary(expr, scope)
+    if kind == "model":
+        from interp_dsl.check.models import model
+
+        return model(expr, scope)
     if kind == "models":
         from interp_dsl.check.models import named_models
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from interp_dsl.check.models import carry
+from interp_dsl.check.sampled import check_reader
 from interp_dsl.check.scope import Declared, Rejected, Scope
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.language.suggest import suggest
@@ -46,6 +47,8 @@ def _build(found: Dataset, used: Model | None, scope: Scope) -> Data | None:
         return None
     if found.parent is not None:
         return _select(found, used, scope)
+    if found.writer is not None:
+        check_reader(found, used, scope)
     if not _is_at_hand(found, scope):
         return None
     from interp_dsl.data.build import build
@@ -59,7 +62,7 @@ def _build(found: Dataset, used: Model | None, scope: Scope) -> Data | None:
 def _is_at_hand(found: Dataset, scope: Scope) -> bool:
     kind = found.spec["kind"]
     size = found.spec.get("n", found.spec.get("pairs"))
-    if kind in ("python", "corpus"):
+    if kind in ("python", "corpus", "sampled"):
         scope.session.wait(f"the data of `{found.name}` is made when the run starts")
         return False
     if size is not None and size > MOST_EXAMPLES:

@@ -8,6 +8,7 @@ from interp_dsl.check.arguments import arguments
 from interp_dsl.check.bodies import body_of
 from interp_dsl.check.literals import values_of
 from interp_dsl.check.paths import inside, require_trust
+from interp_dsl.check.sampled import writer_of
 from interp_dsl.check.scope import Declared, Scope
 from interp_dsl.language.source import Span
 from interp_dsl.language.tree import Attribute, Binary, Call, Expr, Index, Name, Phrase
@@ -86,7 +87,9 @@ def _make(declared: Declared) -> Dataset:
     if expr.function == "python":
         require_trust(expr.span, scope)
         spec["folder"] = str(scope.folder)
-    return Dataset(declared.id, spec, _sides(declared.name, spec), expr.span)
+    writer = writer_of(spec, expr, scope)
+    sides = _sides(declared.name, spec)
+    return Dataset(declared.id, spec, sides, expr.span, writer=writer)
 
 
 def _paths(spec: dict[str, Any], span: Span, scope: Scope) -> None:

@@ -63,9 +63,7 @@ class Growing:
         mask = None
         if self.side.mask is not None:
             mask = torch.from_numpy(self.side.mask)[examples].to(self.executor.device)
-        if isinstance(self.executor, CompiledExecutor):
-            return Cached(self.executor, edits, len(examples), self.width, mask)
-        return Anew(self.executor, edits, len(examples), self.width, mask)
+        return reader_of(self.executor, edits, len(examples), self.width, mask)
 
     def tokens(self, examples: Tensor) -> Tensor:
         """The prompts of some examples [B, T], on the device."""
@@ -121,6 +119,15 @@ class Anew:
         self.tokens.scatter_(1, at, tokens)
         reads = positions.gather(1, columns)
         return self.executor.forward(self.tokens, reads, self.edits, mask=self.mask).logits[:, 0]
+
+
+def reader_of(
+    executor: Executor, edits: Sequence[Edit], rows: int, width: int, mask: Tensor | None
+) -> Reader:
+    """What reads texts [rows, width] on: with keys and values kept where the executor can."""
+    if isinstance(executor, CompiledExecutor):
+        return Cached(executor, edits, rows, width, mask)
+    return Anew(executor, edits, rows, width, mask)
 
 
 def _longer(side: Side, more: int) -> Side:

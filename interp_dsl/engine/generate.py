@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from interp_dsl.engine.batches import default_rows, in_batches
+from interp_dsl.engine.choosing import chosen
 from interp_dsl.engine.continuing import Growing
 from interp_dsl.engine.edits import Contexts
 from interp_dsl.engine.report import Report
@@ -68,16 +69,8 @@ class Chooser:
 
     def choose(self, logits: Tensor, examples: Tensor, step: int) -> Tensor:
         """A token [B] from logits [B, V]."""
-        if not self.temperature:
-            return logits.argmax(-1).cpu()
-        likely = (logits.cpu().double() / self.temperature).softmax(-1)
-        likely, order = likely.sort(dim=-1, descending=True, stable=True)
-        before = likely.cumsum(-1) - likely
-        likely = likely.masked_fill(before >= self.top_p, 0.0)  # the first is always in
-        total = likely.cumsum(-1)
-        drawn = torch.from_numpy(self.draws[examples.numpy(), step])[:, None] * total[:, -1:]
-        place = torch.searchsorted(total, drawn, right=True)
-        return order.gather(1, place.clamp(max=int(likely.shape[1]) - 1))[:, 0]
+        draws = torch.from_numpy(self.draws[examples.numpy(), step])
+        return chosen(logits, self.temperature, self.top_p, draws).cpu()
 
 
 def generate(task: Generate, key: str, state: State, folder: RunFolder, report: Report) -> None:
@@ -122,14 +115,14 @@ def _continue(
         logits = own.read(tokens, positions, columns)
         log = logits.log_softmax(-1)
         base = log if plain is own else plain.read(tokens, positions, columns).log_softmax(-1)
-        chosen = chooser.choose(logits, examples, step)
-        at = moved(chosen[:, None], log.device)
-        written.ids[examples, step] = chosen
+        follows = chooser.choose(logits, examples, step)
+        at = moved(follows[:, None], log.device)
+        written.ids[examples, step] = follows
         written.there[examples, step] = goes_on
         written.logprob[examples, step] = base.gather(1, at)[:, 0].cpu().double()
         written.own_logprob[examples, step] = log.gather(1, at)[:, 0].cpu().double()
         written.kl[examples, step] = (base.exp() * (base - log)).sum(-1).cpu().double()
-        goes_on = goes_on & ~torch.isin(chosen, torch.tensor(growing.executor.facts.eos))
+        goes_on = goes_on & ~torch.isin(follows, torch.tensor(growing.executor.facts.eos))
         if not bool(goes_on.any()):
             return
         tokens, positions = at, (lengths + step)[:, None]

@@ -36,12 +36,14 @@ from interp_dsl.engine.per_example import per_example
 from interp_dsl.engine.placed import placed
 from interp_dsl.engine.relate import relate
 from interp_dsl.engine.report import Report
+from interp_dsl.engine.sampled import build_sampled
 from interp_dsl.engine.scores import Scored, column_kinds, no_units, score_run
 from interp_dsl.engine.state import Result, State
 from interp_dsl.engine.sweep import Shard, Sweeper, plain_values, shards, table_order
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.heap import give_back
 from interp_dsl.plan.expressions import Row
+from interp_dsl.plan.sampling import is_sampled
 from interp_dsl.plan.tasks import (
     Attribute,
     AttributeEdges,
@@ -142,6 +144,8 @@ class Walk:
         of a sweep, tokens of a fit, edges of a search that goes from one to the next."""
         if isinstance(task, Forward):
             return self.state.data[task.run.data].n
+        if isinstance(task, BuildData):
+            return task.size.n if task.size and is_sampled(task) else None
         if isinstance(task, EvaluateDictionary | Inspect):
             return self.state.data[task.run.data].n
         if isinstance(task, Generate):
@@ -164,7 +168,7 @@ class Walk:
             case LoadModel():
                 return self._load(task, report)
             case BuildData():
-                return self._build(task)
+                return self._build(task, report)
             case Forward():
                 if task.run not in self.needs.unfinished(self._is_finished):
                     return False
@@ -204,12 +208,14 @@ class Walk:
         self.folder.update_manifest(device=str(executor.device))
         return True
 
-    def _build(self, task: BuildData) -> bool:
+    def _build(self, task: BuildData, report: Report) -> bool:
         if task.parent is not None:
             assert task.test is not None
             parent = self.state.data[task.parent]
             kept = matches(parent, task.test, lambda ref: per_example(ref, parent.n, self.state))
             data = select(parent, kept, task.name)
+        elif is_sampled(task):
+            data = build_sampled(task, self.state, report)
         else:
             facts = self.state.models[task.model].facts if task.model else None
             data = self.loaders.data(task.name, task.spec, facts, self.trusted)

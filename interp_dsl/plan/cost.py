@@ -221,6 +221,10 @@ def cost(task: Task, known: Sizes) -> Cost:
         case KeepPairs(runs=runs, pairs=pairs):
             kept = [whole(run, _least(run, pairs, known), known, EVERYWHERE) for run in runs]
             return replace(sum(kept, Cost()), is_bound=True)
+        case BuildData() if task.spec.get("kind") == "sampled":
+            from interp_dsl.plan.sampling import sampling_cost
+
+            return sampling_cost(task, known)
         case Evaluate() | Record() | LoadModel() | BuildData() | LoadDictionary():
             return Cost()
 

@@ -17,6 +17,7 @@ from interp_dsl.plan.slopes import attribution_plain
 from interp_dsl.plan.tasks import (
     Attribute,
     AttributeEdges,
+    BuildData,
     Evaluate,
     EvaluateCircuit,
     EvaluateDictionary,
@@ -76,6 +77,7 @@ def estimates(plan: Plan) -> Estimates:
     total = sum(measured.values(), Cost())
     extra = {t.id for t in plan.tasks if isinstance(t, SelfTest | KeepPairs)}
     loops = [_plain(t, known) for t in plan.tasks if isinstance(t, Step) and t.id in measured]
+    loops += [found[t.id] for t in plan.tasks if isinstance(t, BuildData)]
     return Estimates(
         known,
         found,

@@ -10,6 +10,7 @@ from interp_dsl.plan.cost import Cost, Sizes, units_of
 from interp_dsl.plan.edges import bounds
 from interp_dsl.plan.estimates import Estimates, estimates, readers
 from interp_dsl.plan.passes import PASSES
+from interp_dsl.plan.sampling import is_sampled, sampling_told
 from interp_dsl.plan.starts import Packing
 from interp_dsl.plan.tasks import (
     Attribute,
@@ -180,6 +181,9 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
     match task:
         case BuildData(size=size) if size:
             yield f"{size.n:,} examples of at most {size.width} tokens"
+            if is_sampled(task):
+                yield from sampling_told(task)
+                yield _cost(estimate)
         case Forward(sites=sites, metrics=metrics, batch=batch):
             kept = f" and {', '.join(task.remembers)} of all layers" if task.remembers else ""
             kept += f", {quantity(estimate.bytes)}B" if estimate.bytes else ""

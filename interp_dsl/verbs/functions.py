@@ -143,6 +143,22 @@ DATASETS: dict[str, Function] = {
                 "column": Parameter("string", None, "the text's column in jsonl files"),
             },
         ),
+        Function(
+            "sampled",
+            "Text that a model writes itself, packed into contexts; one side.",
+            {
+                "model": Parameter("model", doc="the model that writes"),
+                "n": Parameter("int", 2000, "how many contexts", least=1),
+                "context": Parameter("int", 128, "tokens in a context", least=2),
+                "temperature": Parameter(
+                    "number", 1, "logits are divided by it; 0: the most likely token", least=0
+                ),
+                "top_p": Parameter(
+                    "number", 1, "drawn from the most likely with so much of the probability"
+                ),
+                "seed": _SEED,
+            },
+        ),
         Function("python", "Data made by your own code; needs --trust.", {"target": _TARGET}),
     )
 }

@@ -110,10 +110,13 @@ class Lowering:
             return self._known[key]
         self._known[key] = name
         owner = self.model(model)
+        if found.writer is not None:
+            self.model(found.writer)
         parent = self.dataset(found.parent, model) if found.parent else None
         if found.test is not None:
             self.require(steps_of(found.test))
-        place, size = place_of(found.span), data_size(self.data.get((id(found), model.name)))
+        place = place_of(found.span)
+        size = data_size(self.data.get((id(found), model.name))) or sampled_size(found)
         self.add(
             BuildData(name, found.name, frozen(found.spec), owner, parent, found.test, place, size)
         )
@@ -322,6 +325,11 @@ def data_size(data: Data | None) -> DataSize | None:
         return None
     width = max(side.tokens.shape[1] for side in data.sides.values())
     return DataSize(data.n, width, len(data.answer_tokens) or None)
+
+
+def sampled_size(found: Dataset) -> DataSize | None:
+    """The size of text that is yet to be sampled."""
+    return DataSize(found.spec["n"], found.spec["context"]) if found.writer else None
 
 
 def sites(units: Units, steps: dict[str, Step]) -> tuple[Site, ...]:

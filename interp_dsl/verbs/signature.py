@@ -53,8 +53,8 @@ REQUIRED: Any = object()
 class Parameter:
     """An argument of a function. `type` is int, number, ints, numbers (one or a list), string,
     word, bool, path, texts (one or a list of strings), paths, answers, metric, ranking,
-    node_ranking, side, source, place, dictionary, dictionaries, models or top (how many of the
-    largest); `choices` lists the words or strings that it may be, `least` and `most` bound a
+    node_ranking, side, source, place, dictionary, dictionaries, model, models or top (how many of
+    the largest); `choices` lists the words or strings that it may be, `least` and `most` bound a
     number."""
 
     type: str

@@ -33,7 +33,7 @@ class Dataset:
 
     `sides` are the names it may have as far as the text tells; the data itself depends on the
     model that tokenises it (check/builds.py builds it). `names` are the names in a filter's test
-    and where they stand."""
+    and where they stand. `writer` is the model that its text is sampled from."""
 
     name: str
     spec: dict[str, Any]
@@ -42,6 +42,7 @@ class Dataset:
     parent: Dataset | None = None
     test: Expression | None = None
     names: tuple[tuple[str, Span], ...] = ()
+    writer: Model | None = None
 
     @property
     def first_side(self) -> str:
