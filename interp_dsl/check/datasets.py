@@ -87,7 +87,7 @@ def _make(declared: Declared) -> Dataset:
     if expr.function == "python":
         require_trust(expr.span, scope)
         spec["folder"] = str(scope.folder)
-    writer = writer_of(spec, expr, scope)
+    writer = writer_of(declared.id, spec, expr, scope)
     sides = _sides(declared.name, spec)
     return Dataset(declared.id, spec, sides, expr.span, writer=writer)
 

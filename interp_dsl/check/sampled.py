@@ -12,7 +12,7 @@ from interp_dsl.language.tree import Call
 from interp_dsl.verbs.values import Dataset, Model
 
 
-def writer_of(spec: dict[str, Any], call: Call, scope: Scope) -> Model | None:
+def writer_of(name: str, spec: dict[str, Any], call: Call, scope: Scope) -> Model | None:
     """The model that writes a dataset's text, None where it is text of another kind; in the
     specification its task's id takes its place."""
     if call.function != "sampled":
@@ -29,7 +29,7 @@ def writer_of(spec: dict[str, Any], call: Call, scope: Scope) -> Model | None:
         raise scope.reject("E302", wrong, span, help="write for example top_p=0.95")
     if writer.facts is not None:
         try:
-            check_writes(call.span.text, spec["context"], writer.facts)
+            check_writes(name, spec["context"], writer.facts)
         except InterpError as problem:
             raise carry(problem, call.span, scope) from None
     return writer

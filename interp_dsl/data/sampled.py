@@ -44,7 +44,7 @@ def check_reads(name: str, writer: ModelFacts, reader: ModelFacts) -> None:
             raise fault(
                 "E426",
                 f"{reader.name} reads the tokens of {name} as another text than {writer.name} "
-                "wrote",
+                "has written",
                 f"token {token} is {one.piece(token)!r} and {other.piece(token)!r}",
                 help="sample from the model that reads, or take models of one tokenizer",
             )

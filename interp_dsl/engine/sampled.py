@@ -19,6 +19,7 @@ from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State
 from interp_dsl.engine.statistics import generator
 from interp_dsl.models.executor import Executor
+from interp_dsl.models.shape import ModelFacts
 from interp_dsl.plan.sampling import rows_at_once
 from interp_dsl.plan.tasks import BuildData
 
@@ -26,7 +27,7 @@ from interp_dsl.plan.tasks import BuildData
 def build_sampled(task: BuildData, state: State, report: Report) -> Data:
     """The texts of a `sampled` dataset, as one side without answers. Models that read the same
     texts share them. Raises InterpError E404, E408, E426 as data/sampled.py says."""
-    spec = task.spec
+    spec: Mapping[str, Any] = task.spec
     writer = state.models[str(spec["model"])]
     check_writes(task.name, int(spec["context"]), writer.facts)
     if task.model is not None:
@@ -58,9 +59,7 @@ def _write(writer: Executor, spec: Mapping[str, Any], numbers: range) -> Tensor:
     context, facts = int(spec["context"]), writer.facts
     draws = torch.stack([_draws(int(spec["seed"]), i, context) for i in numbers])
     texts = torch.zeros(len(numbers), context, dtype=torch.long)
-    texts[:, 0] = (
-        _drawn_evenly(draws[:, 0], facts.shape.d_vocab) if facts.bos is None else facts.bos
-    )
+    texts[:, 0] = _firsts(draws[:, 0], facts)
     reader = reader_of(writer, (), len(numbers), context - 1, None)
     here = torch.zeros(len(numbers), 1, dtype=torch.long)
     ends = torch.tensor([i for i in facts.eos if i != facts.bos], dtype=torch.long)
@@ -80,6 +79,9 @@ def _draws(seed: int, number: int, context: int) -> Tensor:
     return torch.rand(context, dtype=torch.float64, generator=source)
 
 
-def _drawn_evenly(draws: Tensor, vocabulary: int) -> Tensor:
-    """Tokens [B], each of the vocabulary as likely as any other."""
-    return (draws * vocabulary).long().clamp(max=vocabulary - 1)
+def _firsts(draws: Tensor, facts: ModelFacts) -> Tensor:
+    """What texts begin with [B]: BOS, or without one any token of the vocabulary, each as
+    likely."""
+    if facts.bos is not None:
+        return torch.full(draws.shape, facts.bos)
+    return (draws * facts.shape.d_vocab).long().clamp(max=facts.shape.d_vocab - 1)
