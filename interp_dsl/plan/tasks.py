@@ -127,7 +127,8 @@ class LoadModel:
 @dataclass(frozen=True, slots=True)
 class BuildData:
     """`spec` as data/build.py documents; `model` (a task id) gives the tokenizer and the
-    vocabulary. A filter keeps examples of `parent` that satisfy `test`."""
+    vocabulary. A filter keeps examples of `parent` that satisfy `test`. Of the kind `sampled` the
+    spec names the model (a task id) that writes the text."""
 
     id: str
     name: str
