@@ -28,14 +28,20 @@ def reading(tmp_path: Path) -> Reading:
     folder = RunFolder.create(tmp_path, "related", datetime(2026, 1, 1))
     run = Run("m", "data:d", "text")
     of = tuple(
-        DictionaryOf("sae", (Fitted(f"L{i}", Target(Site("resid_post", i)), "topk", ()),))
+        DictionaryOf(
+            "sae", (Fitted(f"L{i}", Target(Site("resid_post", i)), "topk", (("width", 9),)),)
+        )
         for i in range(3)
     )
     seen = Inspect("i", "seen", run, of[0], None, "examples", ())
     graph = Relate("r", "graph", run, of, "similarity", (), 8)
     folder.write_plan(Plan((seen, graph)))
     examples = [
-        {**dict.fromkeys(EXAMPLE_COLUMNS), "feature": 1, "activation": 2.0, "token": token}
+        {
+            **dict.fromkeys(EXAMPLE_COLUMNS),
+            **{"feature": 1, "activation": 2.0, "share": 1.0, "prompt": 0, "position": 1},
+            **{"before": "a", "token": token, "after": "."},
+        }
         for token in (" cat", " dog")
     ]
     folder.write_table("seen", plain_table(examples, EXAMPLE_COLUMNS))
