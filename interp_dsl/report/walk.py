@@ -49,6 +49,7 @@ def walk(reading: Reading, name: str, most: int = MOST) -> Walk | None:
     data = {
         "step": name,
         "places": [printable(layer) for layer in found.layers],
+        "read_by": [known.read_by.get(layer) for layer in found.layers],
         "measures": found.measures,
         "features": [
             [places[layer], k, found.community.get((layer, k)), [*map(_shown, known((layer, k)))]]

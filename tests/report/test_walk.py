@@ -47,6 +47,7 @@ def test_the_data_are_the_tables(reading: Reading) -> None:  # noqa: F811
         ("L0.resid_post", 2): "B", ("L1.resid_post", 5): "B",
     }  # fmt: skip
     assert [c["size"] for c in data["communities"]] == [3, 2]
+    assert data["read_by"] == ["seen", None, None]
     assert held["L0.resid_post", 1][3] == ["·cat", "·dog"]
     assert held["L0.resid_post", 2][3] == []
 
@@ -126,6 +127,10 @@ def test_clicks_go_from_feature_to_feature_and_back(tab: Tab, reading: Reading) 
     assert beside(tab, "behind")[0] == ("A4", ["0.900", "0.250", "0.100", *["0.250"] * 4, "40"])
     assert unquote(tab.page.url).endswith("#graph.pairs/L0.resid_post/1")
     assert tab.all(".walk .here code").all_inner_texts() == ["·cat", "·dog"]
+    tab.all(".walk .here a").click()
+    assert tab.texts(".feature[open] .contexts:visible mark") == [" cat", " dog"]
+    tab.page.go_back()
+    arrives(tab, "L0.resid_post 1")
     tab.all(".walk table[aria-label='nearest behind'] a").nth(1).click()
     arrives(tab, "L1.resid_post 5")
     tab.page.go_back()

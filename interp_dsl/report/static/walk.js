@@ -60,12 +60,25 @@ function stroll(walk) {
     head.tabIndex = -1;
     about.replaceChildren(
       made("p", "here", head, made("span", "", inside),
-        here.tokens.length ? meaning(here) : "no step of inspect has read it"),
+        here.tokens.length ? meaning(here) : "no step of inspect has read it", contexts()),
       side("before", here.place - 1, here.below),
       side("behind", here.place + 1, here.above),
     );
     mark();
     return head;
+  }
+
+  // To where the page shows what the feature fires on, which is open then.
+  function contexts() {
+    const card = document.getElementById(`${data.read_by[here.place]}-${here.number}`);
+    if (!card) return "";
+    const a = made("a", "", "its contexts");
+    a.href = `#${card.id}`;
+    a.addEventListener("click", () => {
+      card.hidden = false; // a search may have hidden it
+      card.open = true;
+    });
+    return a;
   }
 
   function side(name, place, beside) {
