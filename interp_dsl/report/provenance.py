@@ -65,6 +65,16 @@ def _model(held: Mapping[str, Any]) -> Iterator[Fact]:
 
 
 def _data(held: Mapping[str, Any]) -> Iterator[Fact]:
-    for name, said in (("n", "examples"), ("fingerprint", "fingerprint")):
+    for name, said in _OF_DATA.items():
         if held.get(name) is not None:
             yield said, str(held[name])
+
+
+_OF_DATA = {
+    "n": "examples",
+    "fingerprint": "fingerprint",
+    "dataset": "Hugging Face dataset",
+    "config": "config",
+    "split": "split",
+    "revision": "revision",
+}

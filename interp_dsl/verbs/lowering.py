@@ -113,11 +113,17 @@ class Lowering:
         parent = self.dataset(found.parent, model) if found.parent else None
         if found.test is not None:
             self.require(steps_of(found.test))
-        place, size = place_of(found.span), data_size(self.data.get((id(found), model.name)))
+        place, size = place_of(found.span), self._size(found, model)
         self.add(
             BuildData(name, found.name, frozen(found.spec), owner, parent, found.test, place, size)
         )
         return name
+
+    def _size(self, found: Dataset, model: Model) -> DataSize | None:
+        """As the checker built it; of what only the run reads, as far as the text tells."""
+        if found.spec["kind"] == "hub":
+            return DataSize(found.spec["n"], found.spec["context"])
+        return data_size(self.data.get((id(found), model.name)))
 
     def require(self, steps: Iterable[str]) -> None:
         """Lower the steps whose results the next task reads."""
