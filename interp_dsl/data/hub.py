@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from os.path import normpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ def build_hub(name: str, spec: Mapping[str, Any], context: int, tokenizer: Token
     a row has no text in the column, E434 when the text fills fewer than n contexts."""
     source, split = str(spec["name"]), str(spec.get("split") or "train")
     builder = _builder(source, spec.get("config"), spec.get("revision"))
+    _require_own(source, builder)
     rows = _rows(source, _stream(source, builder, split), str(spec.get("column") or "text"))
     data = pack(name, rows, context, int(spec["n"]), tokenizer)
     origin = {
@@ -67,6 +69,15 @@ def _builder(source: str, config: str | None, revision: str | None) -> DatasetBu
 
 
 _OF_CONFIGS = re.compile(r"BuilderConfig .* not found|Config name is missing")
+
+
+def _require_own(source: str, builder: DatasetBuilder) -> None:
+    """A dataset's README may name files anywhere on this machine: only its own are read."""
+    own = (f"{normpath(source)}/",) if _is_folder(source) else ("hf://", "https://")
+    for files in (builder.config.data_files or {}).values():
+        for file in files:
+            if not (normpath(file) if _is_folder(source) else file).startswith(own):
+                raise _unavailable(source, f"its README names {file}, which is not of it")
 
 
 def _stream(source: str, builder: DatasetBuilder, split: str) -> IterableDataset:
