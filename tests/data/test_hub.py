@@ -103,27 +103,6 @@ def test_where_it_came_from(stories: Path, words: ModelFacts) -> None:
     }
 
 
-def test_the_commit_that_the_hub_gave(
-    stories: Path, words: ModelFacts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The library answers with a folder in place of the hub, and with a commit's hash."""
-    asked: list[str | None] = []
-
-    def given(name: str, config: str | None, revision: str | None) -> datasets.DatasetBuilder:
-        asked.extend((name, config, revision))
-        builder = real(str(stories / "jsonl"))
-        builder.hash = "1234abcd"
-        return builder
-
-    real = datasets.load_dataset_builder
-    monkeypatch.setattr(datasets, "load_dataset_builder", given)
-    monkeypatch.setattr("interp_dsl.data.hub._require_own", lambda *_: None)  # a folder's files
-    found = hub(words, "someone/stories", config="c", revision="main")
-    assert asked == ["someone/stories", "c", "main"]
-    assert found.origin["dataset"] == "someone/stories"
-    assert found.origin["revision"] == "1234abcd"
-
-
 @pytest.mark.parametrize(
     ("options", "code", "note"),
     [
