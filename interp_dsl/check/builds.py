@@ -62,7 +62,7 @@ def _build(found: Dataset, used: Model | None, scope: Scope) -> Data | None:
 def _is_at_hand(found: Dataset, scope: Scope) -> bool:
     kind = found.spec["kind"]
     size = found.spec.get("n", found.spec.get("pairs"))
-    if kind in ("python", "corpus", "sampled"):
+    if kind in ("python", "corpus", "hub", "sampled"):
         scope.session.wait(f"the data of `{found.name}` is made when the run starts")
         return False
     if size is not None and size > MOST_EXAMPLES:

@@ -6,6 +6,7 @@ from typing import Any
 
 from interp_dsl.check.arguments import arguments
 from interp_dsl.check.bodies import body_of
+from interp_dsl.check.hubs import hub_name
 from interp_dsl.check.literals import values_of
 from interp_dsl.check.paths import inside, require_trust
 from interp_dsl.check.sampled import writer_of
@@ -84,6 +85,8 @@ def _make(declared: Declared) -> Dataset:
             help='write template(n=64) { clean "…" where name in ["…", "…"] }',
         )
     _paths(spec, expr.span, scope)
+    if expr.function == "hub":
+        spec["name"] = hub_name(spec, expr.span, scope)
     if expr.function == "python":
         require_trust(expr.span, scope)
         spec["folder"] = str(scope.folder)

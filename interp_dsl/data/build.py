@@ -10,6 +10,7 @@ from interp_dsl.data import tasks
 from interp_dsl.data.conditions import matches, select
 from interp_dsl.data.faults import closest, fault, listed
 from interp_dsl.data.files import build_file
+from interp_dsl.data.hub import build_hub
 from interp_dsl.data.marks import read_prompt
 from interp_dsl.data.prompts import assemble, check_counts, check_fits, own_side, text_side
 from interp_dsl.data.python import build_python
@@ -33,6 +34,7 @@ KINDS = (
     "task",
     "tokens",
     "corpus",
+    "hub",
     "python",
 )
 
@@ -60,6 +62,8 @@ def build(
     task             name, n, seed, split
     tokens           path of a safetensors file
     corpus           paths (globs), context, n, column
+    hub              name (owner/name, or a folder's absolute path), n, context, split, column,
+                     config, revision
     python           target "module:function", folder where the module lies
 
     Raises InterpError with a code E400 to E449 for whatever stands in the way."""
@@ -79,6 +83,9 @@ def build(
             data = build_tokens(name, _path(spec["path"], base))
         case "corpus":
             data = _corpus(name, spec, _needed(name, facts), base)
+        case "hub":
+            known = _needed(name, facts)
+            data = build_hub(name, spec, _context(name, spec, known), load_tokenizer(known))
         case "python":
             data = _python(name, spec, facts, base, trusted)
         case _:
@@ -106,7 +113,20 @@ def _path(path: str, base: Path | None) -> Path:
 
 
 def _corpus(name: str, spec: Spec, facts: ModelFacts, base: Path | None) -> Data:
-    n, context = spec.get("n"), int(spec.get("context") or 128)
+    n = spec.get("n")
+    return build_corpus(
+        name,
+        expand(list(spec["paths"]), base),
+        _context(name, spec, facts),
+        None if n is None else int(n),
+        spec.get("column"),
+        load_tokenizer(facts),
+    )
+
+
+def _context(name: str, spec: Spec, facts: ModelFacts) -> int:
+    """Tokens of a context; E404 for more than the model reads."""
+    context = int(spec.get("context") or 128)
     most = facts.shape.n_ctx
     if context > most and facts.shape.positional == "standard":
         raise fault(
@@ -114,14 +134,7 @@ def _corpus(name: str, spec: Spec, facts: ModelFacts, base: Path | None) -> Data
             f"a context of {name} has {context:,} tokens, and {facts.name} reads at most {most:,}",
             help=f"write context={most}",
         )
-    return build_corpus(
-        name,
-        expand(list(spec["paths"]), base),
-        context,
-        None if n is None else int(n),
-        spec.get("column"),
-        load_tokenizer(facts),
-    )
+    return context
 
 
 def _python(

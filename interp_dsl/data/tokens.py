@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,14 @@ def build_corpus(
     one: the documents follow each other, BOS between them, and what does not fill the last context
     is left out. A text file is a document; of other files every row is one, its text in `column`
     (`text` when None). One side. E434 when the text fills no context, or fewer than n."""
+    return pack(name, _documents(paths, column), context, n, tokenizer)
+
+
+def pack(
+    name: str, documents: Iterable[str], context: int, n: int | None, tokenizer: Tokenizer
+) -> Data:
+    """Documents packed into contexts as `build_corpus` says; none is read behind the last that n
+    contexts need."""
     bos = [] if tokenizer.bos is None else [tokenizer.bos]
     room = context - len(bos)
     if room < 1:
@@ -113,7 +121,7 @@ def build_corpus(
     rows: list[list[int]] = []
     waiting: list[int] = []
     total = 0
-    for text in _documents(paths, column):
+    for text in documents:
         ids = tokenizer.core.encode(text)[0]
         total += len(ids)
         waiting += [*(bos if waiting or rows else ()), *ids]
@@ -169,7 +177,7 @@ def _documents(paths: Sequence[Path], column: str | None) -> Iterator[str]:
     for path in paths:
         if path.suffix.lower() in (".csv", ".json", ".jsonl", ".parquet"):
             for record in read_records(path):
-                yield _text(record, column or "text", path)
+                yield text_of(record, column or "text", path.name)
         else:
             try:
                 yield path.read_text("utf-8")
@@ -177,13 +185,14 @@ def _documents(paths: Sequence[Path], column: str | None) -> Iterator[str]:
                 raise unreadable(path, str(why)) from None
 
 
-def _text(record: Mapping[str, Any], column: str, path: Path) -> str:
+def text_of(record: Mapping[str, Any], column: str, source: str) -> str:
+    """A row's text; E431 where its column holds none."""
     if not isinstance(record.get(column), str):
         raise fault(
             "E431",
-            f"a row of {path.name} has no text in the column {column}",
+            f"a row of {source} has no text in the column {column}",
             f"it has {listed(sorted(record))}",
-            help=closest(column, record) or 'name it: corpus("…", column="COLUMN")',
+            help=closest(column, record) or 'name it: column="COLUMN"',
         )
     return str(record[column])
 

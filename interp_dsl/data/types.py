@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -47,7 +48,8 @@ class Answer:
 @dataclass(frozen=True)
 class Data:
     """A dataset ready to run. Sides pair by row. `columns` are further fields of a file or the
-    slots of a template, one value an example; `template` [n] numbers the template of each row."""
+    slots of a template, one value an example; `template` [n] numbers the template of each row;
+    `origin`: where it came from, as the manifest says it."""
 
     name: str
     sides: dict[str, Side]
@@ -56,6 +58,7 @@ class Data:
     columns: dict[str, tuple[object, ...]] = field(default_factory=dict)
     template: Ints | None = None
     seed: int = 0
+    origin: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def n(self) -> int:

@@ -221,7 +221,7 @@ class Walk:
             data = self.loaders.data(task.name, task.spec, facts, self.trusted)
         self.state.data[task.id] = data
         self._ids[task.id] = fingerprint(data)
-        self._tell("data", task.name, fingerprint=self._ids[task.id], n=data.n)
+        self._tell("data", task.name, fingerprint=self._ids[task.id], n=data.n, **data.origin)
         return True
 
     def _tell(self, kind: str, name: str, **about: object) -> None:

@@ -65,6 +65,21 @@ def _model(held: Mapping[str, Any]) -> Iterator[Fact]:
 
 
 def _data(held: Mapping[str, Any]) -> Iterator[Fact]:
-    for name, said in (("n", "examples"), ("fingerprint", "fingerprint")):
+    for name, said in _OF_DATA.items():
         if held.get(name) is not None:
-            yield said, str(held[name])
+            yield said, _without_folders(str(held[name]))
+
+
+def _without_folders(text: str) -> str:
+    """A report goes to others: of a path on this machine it tells the last part."""
+    return PurePath(text).name if PurePath(text).is_absolute() else text
+
+
+_OF_DATA = {
+    "n": "examples",
+    "fingerprint": "fingerprint",
+    "dataset": "Hugging Face dataset",
+    "config": "config",
+    "split": "split",
+    "revision": "revision",
+}

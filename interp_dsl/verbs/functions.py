@@ -159,6 +159,19 @@ DATASETS: dict[str, Function] = {
                 "seed": _SEED,
             },
         ),
+        Function(
+            "hub",
+            "Text of a Hugging Face dataset, streamed and packed into contexts; one side.",
+            {
+                "name": Parameter("string", doc="owner/name on the hub, or a folder: ./stories"),
+                "n": Parameter("int", doc="how many contexts; no more is read", least=1),
+                "context": Parameter("int", 128, "tokens in a context", least=1),
+                "split": Parameter("string", "train", "the split"),
+                "column": Parameter("string", "text", "the text's column"),
+                "config": Parameter("string", None, "the config, where there are several"),
+                "revision": Parameter("string", None, "a commit, tag or branch"),
+            },
+        ),
         Function("python", "Data made by your own code; needs --trust.", {"target": _TARGET}),
     )
 }

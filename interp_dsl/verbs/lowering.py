@@ -115,12 +115,17 @@ class Lowering:
         parent = self.dataset(found.parent, model) if found.parent else None
         if found.test is not None:
             self.require(steps_of(found.test))
-        place = place_of(found.span)
-        size = data_size(self.data.get((id(found), model.name))) or sampled_size(found)
+        place, size = place_of(found.span), self._size(found, model)
         self.add(
             BuildData(name, found.name, frozen(found.spec), owner, parent, found.test, place, size)
         )
         return name
+
+    def _size(self, found: Dataset, model: Model) -> DataSize | None:
+        """As the checker built it; of what only the run reads, as far as the text tells."""
+        if found.spec["kind"] in ("hub", "sampled"):
+            return DataSize(found.spec["n"], found.spec["context"])
+        return data_size(self.data.get((id(found), model.name)))
 
     def require(self, steps: Iterable[str]) -> None:
         """Lower the steps whose results the next task reads."""
@@ -325,11 +330,6 @@ def data_size(data: Data | None) -> DataSize | None:
         return None
     width = max(side.tokens.shape[1] for side in data.sides.values())
     return DataSize(data.n, width, len(data.answer_tokens) or None)
-
-
-def sampled_size(found: Dataset) -> DataSize | None:
-    """The size of text that is yet to be sampled."""
-    return DataSize(found.spec["n"], found.spec["context"]) if found.writer else None
 
 
 def sites(units: Units, steps: dict[str, Step]) -> tuple[Site, ...]:

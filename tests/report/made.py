@@ -147,7 +147,10 @@ def write(folder: Path, **manifest: Any) -> Path:
         "versions": {"python": "3.11.7", "torch": None},
         "models": {"m": {"fingerprint": "ab" * 32, "executor": "compiled", "difference": 5.27e-7,
                          "remark": None}},
-        "data": {"ioi": {"fingerprint": "cd" * 32, "n": 8}},
+        "data": {"ioi": {"fingerprint": "cd" * 32, "n": 8},
+                 "told": {"dataset": "someone/stories", "config": "small", "split": "test",
+                          "revision": "ab12"},
+                 "mine": {"dataset": "/home/u/mine", "revision": None}},
         "seconds": {"imports": 1.5, "work": 0.25},
         "steps": {name: {"key": f"key of {name}"} for name in ("who", "flow", "wire", "test")},
     }  # fmt: skip

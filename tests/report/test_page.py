@@ -206,6 +206,8 @@ def test_provenance_has_all_that_a_rerun_needs(document: Node) -> None:
     assert facts["python"] == "3.11.7" and facts["torch"] == "not installed"
     assert facts["seed of ioi"] == "0" and facts["device"] == "cpu"
     assert facts["time of work"] == "250 ms" and facts["examples"] == "8"
+    assert (facts["config"], facts["split"], facts["revision"]) == ("small", "test", "ab12")
+    assert "someone/stories" in section.text and facts["Hugging Face dataset"] == "mine"
     assert "/home/u" not in section.text
     assert "kept 2 pairs" in section.text
 
