@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from interp_dsl.plan.algebra import Metric
+from interp_dsl.plan.algebra import Metric, MetricCall
 from interp_dsl.plan.metrics import METRICS, calls
 from interp_dsl.plan.places import Positions
 
@@ -26,7 +26,8 @@ def why_idle(
     if side.mask is not None or any("each" in str(positions) for positions in where):
         return None
     spans = [_span(positions, side) for positions in where]
-    if _reads_answers(metrics) and all((first > side.read).all() for first, _ in spans):
+    last = _last_read(metrics, side)
+    if all((first > last).all() for first, _ in spans):
         return "it lies behind the position that is read"
     if other is None or len(other.tokens) != len(side.tokens):
         return None
@@ -46,10 +47,18 @@ def _span(positions: Positions, side: Prompts) -> tuple[Ints, Ints]:
     return np.where(valid, index, width).min(1), np.where(valid, index, -1).max(1)
 
 
-def _reads_answers(metrics: Sequence[Metric]) -> bool:
-    """Whether metrics read where the answer is predicted and nowhere else."""
-    wanted = [c for m in metrics for c in calls(m.term)]
-    return all(c.at is None and not {"all_positions"} & METRICS[c.function].needs for c in wanted)
+def _last_read(metrics: Sequence[Metric], side: Prompts) -> Ints:
+    """The last position of each prompt [n] that any metric reads: of all positions the last but
+    one, as no token follows the last."""
+    import numpy as np
+
+    def read(call: MetricCall) -> Ints:
+        if "all_positions" in METRICS[call.function].needs:
+            return side.lengths - 2
+        return side.read if call.at is None else _span(call.at, side)[1]
+
+    found: Ints = np.max([read(c) for m in metrics for c in calls(m.term)], axis=0)
+    return found
 
 
 def _same_until(side: Prompts, other: Prompts) -> Ints:
