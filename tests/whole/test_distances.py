@@ -21,9 +21,9 @@ from interp_dsl.data.types import Data
 from interp_dsl.language.source import Source
 from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.hooked import HookedExecutor
-from interp_dsl.plan.passes import narrow, optimise
+from interp_dsl.plan.passes import optimise
 from interp_dsl.plan.places import Positions
-from interp_dsl.plan.tasks import BuildData, Plan, Sweep
+from interp_dsl.plan.tasks import BuildData, Plan
 from tests.devices import here
 from tests.whole.test_optimised import NAMES, PRELUDE, executors, plain, table
 
@@ -141,7 +141,7 @@ def test_patched(name: str, family: str, tmp_path: Path) -> None:
         for at in ("S2", "END")
         for hook in (f"blocks.{layer}.{CHANGED[family]}",)
     }
-    seen = set()
+    seen: set[tuple[str, bool]] = set()
     for rows in tables(plan, hooked, compiled, tmp_path):
         assert len(rows) == LAYERS * 2 * len(MEASURED)
         for row in rows:
@@ -150,7 +150,9 @@ def test_patched(name: str, family: str, tmp_path: Path) -> None:
             assert row["value"] == pytest.approx(expected, rel=1e-3, abs=2e-5), row
             assert row["base"] == 0 and row["normalized"] is None
             seen.add((row["metric"], expected > 1e-4))
-    assert seen >= {(metric, True) for metric in MEASURED}
+    # A parallel model's first MLP sees its own token alone, which is the same on both sides.
+    same = {"before"} if hooked.facts.shape.parallel and family == "mlp" else set()
+    assert {metric for metric, moves in seen if moves} == {*MEASURED} - same
     assert (("before", False) in seen) and (("early", False) in seen)
 
 
