@@ -21,7 +21,7 @@ from interp_dsl.data.types import Data
 from interp_dsl.language.source import Source
 from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.hooked import HookedExecutor
-from interp_dsl.plan.passes import optimise
+from interp_dsl.plan.passes import PASSES, optimise
 from interp_dsl.plan.places import Positions
 from interp_dsl.plan.tasks import BuildData, Plan
 from tests.devices import here
@@ -183,3 +183,29 @@ def test_moved_along_a_direction(name: str, tmp_path: Path) -> None:
             expected = by_hand[row["length"]][row["metric"]]
             assert row["value"] == pytest.approx(expected, rel=1e-3, abs=2e-5), row
     assert by_hand[3.0]["early"] > 1 and by_hand[3.0]["before"] == 0 < by_hand[3.0]["end"]
+
+
+@pytest.mark.usefixtures("device")
+@pytest.mark.parametrize("measured", ["behind", "behind, whole", "early, loss()", "end, gap, kl()"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        "patch resid_pre from ioi.corrupt into ioi.clean at S2.last, END measure",
+        "patch {L0H1, L1H2.k, L2.mlp} from 0.3 into ioi.clean at S2 under cut measure",
+        "ablate pairs({L0H0, L1H1, L1.mlp}) with zero on ioi.clean at S1.last measure",
+    ],
+)
+def test_any_pass_may_be_left_out(step: str, measured: str, tmp_path: Path) -> None:
+    plan, hooked, compiled, _ = planned("gpt2", f"step who = {step} {measured}")
+    reference = table(plain(plan), hooked, tmp_path / "plain")
+    assert not isinstance(reference, tuple)
+    assert float(reference.filter(metric=measured.split(",")[0])["value"].max()) > 1e-2  # type: ignore[arg-type]
+    for left_out in (None, *PASSES):
+        one = plan
+        for a_pass in PASSES:
+            one = one if a_pass is left_out else a_pass(one)
+        name = left_out.__name__ if left_out else "none"
+        found = table(one, compiled, tmp_path / name)
+        assert not isinstance(found, tuple)
+        assert found.select("unit", "metric").equals(reference.select("unit", "metric"))
+        assert (found["value"] - reference["value"]).abs().max() < 5e-5, name  # type: ignore[operator]
