@@ -5,16 +5,19 @@
 
 A random GPT-2 (2 layers, d_model 768, context 128) and two random dictionaries of --width features,
 --k of them on, in SAELens's files; nothing is downloaded. The step is run once. Printed are the
-tokens, the seconds of the step, those of the products of features that its passes make (once, on
-random numbers, and multiplied up), the most memory that the step took beyond what was held before
-it, and what `interp plan` says it holds and needs a batch. One thread unless --threads."""
+tokens, the processor seconds of the step, those of the products of features that its passes make
+(once, on random numbers, and multiplied up), the most memory that the step took beyond what was
+held before it, and what `interp plan` says it holds and needs a batch. One thread unless
+--threads."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,6 +27,7 @@ from job import Shape, Sweep
 from material import make
 
 import interp_dsl
+from interp_dsl import session
 from interp_dsl.dictionaries.dictionary import Dictionary
 from interp_dsl.dictionaries.formats.writing import Origin, encoded
 from interp_dsl.plan.cost import cost, sizes
@@ -80,31 +84,40 @@ def _report(path: Path, out: Path, width: int, tokens: int) -> None:
     task = next(t for t in plan.tasks if isinstance(t, Relate))
     estimate = cost(task, sizes(plan))
     passes = -(-width // task.rows)
-    run = out / "runs" / str(time.time_ns())
-    interp_dsl.run(path, out=run, fresh=True)
-    opened = RunFolder.open(run)
-    ended = next(
-        e for e in opened.events() if e["event"] == "task_finished" and e["step"] == "graph"
-    )
-    pairs = len(opened.read_table("graph.pairs"))
+    run, watch = out / "runs" / str(time.time_ns()), Watch()
+    session.run_file(path, session.Settings(out=run, fresh=True, device="cpu"), watch)
+    pairs = len(RunFolder.open(run).read_table("graph.pairs"))
     bound = 2 * passes * _product(min(task.rows, width), width) * tokens / BLOCK
     held, peak = estimate.bytes or 0, estimate.peak or 0
     print(f"{width:,} x {width:,} features, {tokens:,} tokens, {passes} passes, {pairs:,} pairs")
+    print(f"step {watch.seconds:.1f} s, products {bound:.1f} s: {watch.seconds / bound:.2f} x")
     print(
-        f"step {ended['seconds']:.1f} s, products {bound:.1f} s: {ended['seconds'] / bound:.2f} x"
-    )
-    print(
-        f"memory of the step {_gigabytes(ended['memory'])}, the plan's figure "
+        f"memory of the step {_gigabytes(watch.memory)}, the plan's figure "
         f"{_gigabytes(held + peak)} ({_gigabytes(held)} held, {_gigabytes(peak)} a batch)"
     )
 
 
+class Watch:
+    """Tells the processor seconds and the memory of the step."""
+
+    seconds, memory = 0.0, None
+
+    def checked(self, diagnostics: Sequence[Any]) -> None: ...
+
+    def started(self, folder: Path, resumed: bool) -> None: ...
+
+    def event(self, event: dict[str, Any]) -> None:
+        if event.get("step") == "graph" and event["event"] in ("task_started", "task_finished"):
+            self.seconds = time.process_time() - self.seconds
+            self.memory = event.get("memory")
+
+
 def _product(rows: int, width: int) -> float:
-    """Seconds of one product of a block of tokens."""
+    """Processor seconds of one product of a block of tokens."""
     a, b = torch.rand(BLOCK, rows), torch.rand(BLOCK, width)
-    started = time.perf_counter()
+    started = time.process_time()
     torch.mm(a.T, b)
-    return time.perf_counter() - started
+    return time.process_time() - started
 
 
 def _gigabytes(n: float | None) -> str:

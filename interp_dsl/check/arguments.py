@@ -108,12 +108,13 @@ def unknown_argument(
 def options(clause: Clause, function: Function, scope: Scope) -> dict[str, Any]:
     """The options of a clause, which stand by name: `using thresholds=[0.1, 0.5]`."""
     if clause.values:
+        given, name = clause.values[0].span, next(iter(function.parameters))
         raise scope.reject(
             "E300",
             f"`{clause.word}` takes options by name",
-            clause.values[0].span,
+            given,
             label=f"they are {', '.join(function.parameters)}",
-            help=f"write {clause.word} {next(iter(function.parameters))}={clause.values[0].span.text}",
+            help=f"write {clause.word} {name}={given.text}",
         )
     call = Call(
         function=function.name,

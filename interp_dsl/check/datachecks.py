@@ -78,7 +78,8 @@ def check_change(change: Change, into: Side, spans: Spans, scope: Scope) -> None
                 place = _span_of(leaf, change.units, span)
                 _label_exists(leaf, side_of(data, into).labels, into, place, scope)
     for _, target, side in change.source.vector.terms if change.source.vector else ():
-        _source_at(target.positions, side, model, spans.source, scope)
+        if side is not None:
+            _source_at(target.positions, side, model, spans.source, scope)
     if change.source.kind == "moved":
         return
     if change.source.side is not None:

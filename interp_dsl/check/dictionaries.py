@@ -33,11 +33,17 @@ def chosen(index: Index, step: Step, scope: Scope) -> tuple[Fitted, ...]:
             f"`{step.name}` has no dictionary [{', '.join(parts)}]",
             index.span,
             label=f"it has {_listed(step)}" if step.dictionaries[0].label else "it has one",
-            help=f"write {step.name}[{step.dictionaries[0].label}]"
+            help=f"write {step.name}[{_closest(parts, step)}]"
             if step.dictionaries[0].label
             else f"write {step.name} alone",
         )
     return tuple(found)
+
+
+def _closest(parts: list[str], step: Step) -> str:
+    """The label that has most of these parts."""
+    labels = [d.label for d in step.dictionaries]
+    return max(labels, key=lambda label: len(set(parts) & {*label.split(", ")}))
 
 
 def one_of(index: Index | None, step: Step, span: Span, scope: Scope, numbers: str = "") -> Fitted:

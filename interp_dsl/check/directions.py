@@ -7,19 +7,16 @@ from typing import Any
 
 from interp_dsl.check.arguments import arguments, called, without_brackets
 from interp_dsl.check.circuits import circuit_file
-from interp_dsl.check.dictionaries import features, only_plain
 from interp_dsl.check.scope import Scope
 from interp_dsl.check.vectors import vector
-from interp_dsl.language.tree import Call, Expr, Index, Name
+from interp_dsl.language.tree import Call, Expr, Name
 from interp_dsl.plan.algebra import FileVector
 from interp_dsl.verbs.directions import DIRECTIONS, PATHS, WHICH
-from interp_dsl.verbs.values import DictionaryTerm, DirectionTerm
+from interp_dsl.verbs.values import DirectionTerm
 
 
 def direction(expr: Expr, scope: Scope) -> DirectionTerm:
-    """A direction: `covariance(n=8)`, a vector, or features of a dictionary."""
-    if isinstance(expr, Index):
-        return _of_features(expr, scope)
+    """A direction: `covariance(n=8)`, or a vector."""
     if not isinstance(expr, Call) or expr.function == "mean":
         without_brackets(expr, DIRECTIONS, scope)
         return DirectionTerm(_name(expr), "vector", vector=vector(expr, scope))
@@ -61,22 +58,6 @@ def _of_dictionary(given: dict[str, Any], expr: Call, scope: Scope) -> Direction
     which = asked[0] if asked else "random"
     n, seed = given[which] or 1, given["seed"]
     return DirectionTerm(f"decoder_{which}", "decoder", n, seed, which=which, dictionary=dictionary)
-
-
-def _of_features(expr: Index, scope: Scope) -> DirectionTerm:
-    """The decoder directions of features by number: `sae[12]`."""
-    term = features(expr, scope)
-    only_plain((term.fitted,), term.step.name, expr.span, scope)
-    numbers = term.numbers or ()
-    dictionary = DictionaryTerm(term.step, (term.fitted,))
-    return DirectionTerm(
-        _name(expr),
-        "decoder",
-        len(numbers),
-        which="named",
-        features=numbers,
-        dictionary=dictionary,
-    )
 
 
 def _of_file(given: dict[str, Any], expr: Call, scope: Scope) -> FileVector:

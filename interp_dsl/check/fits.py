@@ -10,8 +10,8 @@ from interp_dsl.verbs.dictionaries import ARCHITECTURES, READINGS
 from interp_dsl.verbs.values import FitTerm, ReadingTerm
 
 SHAPES = {
-    "transcoder": "a transcoder rebuilds another place: fit topk(…) on L3.mlp_in to L3.mlp_out of …",
-    "crosscoder": "a crosscoder reads several: fit topk(…) on together(L1.resid_post, …) of …",
+    "transcoder": "a transcoder rebuilds another place: fit topk(…) on L3.mlp_in to L3.mlp_out …",
+    "crosscoder": "a crosscoder reads several: fit topk(…) on together(L1.resid_post, …) …",
 }
 """What a dictionary is by the places that it reads and rebuilds, whatever its architecture."""
 

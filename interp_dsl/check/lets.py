@@ -129,7 +129,9 @@ def _likely(expr: Expr, scope: Scope) -> tuple[str, ...]:
             return ("literal", "units")
         case Name() | Attribute():
             return _of_name(expr, scope)
-        case SetOf() | Index() | Hook() | Binary(op="|" | "&" | "->"):
+        case Index():
+            return ("units", "vector")
+        case SetOf() | Hook() | Binary(op="|" | "&" | "->"):
             return ("units",)
         case Binary(op="-") if not _is_of_vectors(expr):
             return ("units", "vector", "source")

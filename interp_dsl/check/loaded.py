@@ -16,13 +16,33 @@ from interp_dsl.models.hooks import target_of_hook, target_of_module
 from interp_dsl.models.sites import missing
 from interp_dsl.plan.algebra import Explicit
 from interp_dsl.plan.dictionaries import Fitted
-from interp_dsl.plan.places import ALL, Target
+from interp_dsl.plan.places import ALL, Site, Target
 from interp_dsl.verbs.dictionaries import WITHOUT, activation_width
 from interp_dsl.verbs.load import LOAD, Loading
 from interp_dsl.verbs.lowering import place_of
 from interp_dsl.verbs.values import Model, Step, UnitSet
 
-_SITE = "say which: load(…, site=L6.resid_pre)"
+
+def _site(config: Config, model: Model, word: str = "site") -> str:
+    """A place that such a dictionary may be of, where the model has one as wide."""
+    width = config.d_out if word == "onto" else config.d_in
+    if model.facts is None:
+        return f"say which: load(…, {word}=L6.resid_pre)"
+    last = model.facts.shape.n_layers - 1
+    likely = {f"L{last}.mlp": Site("mlp_out", last)} if word == "onto" else {}
+    likely |= {
+        f"L{last}.resid_post": Site("resid_post", last),
+        f"neurons layers {last}": Site("neuron", last),
+        f"L{last}H0.z": Site("z", last),
+    }
+    named = [
+        name
+        for name, site in likely.items()
+        if activation_width(Target(site, 0 if site.kind == "z" else None), model) == width
+    ]
+    if not named:
+        return f"no place of {model.name} is {width:,} wide: is it of another model?"
+    return f"say which: load(…, {word}={named[0]})"
 
 
 def loaded(expr: Expr, scope: Scope, name: str) -> Step:
@@ -32,7 +52,7 @@ def loaded(expr: Expr, scope: Scope, name: str) -> Step:
     folder = inside(given["folder"], expr.span, scope)
     config = _config(folder, expr, scope)
     model, target = _place(config, given["site"], expr, scope)
-    _check_width(target, config.d_in, model, expr, scope, None if given["site"] else _SITE)
+    _check_width(target, config.d_in, model, expr, scope, _site(config, model))
     onto = _onto(config, given["onto"], model, expr, scope)
     options: dict[str, Any] = {"width": config.d_sae}
     if config.k is not None:
@@ -80,7 +100,7 @@ def _onto(
             "what does this transcoder rebuild?",
             expr.span,
             label=f"{config.hook_out or 'it'}: {wrong}",
-            help="say which: load(…, onto=L6.mlp)",
+            help=_site(config, model, "onto"),
         )
     _check_width(target, config.d_out, model, expr, scope, None)
     return target
@@ -118,7 +138,7 @@ def _place(config: Config, given: UnitSet | None, expr: Expr, scope: Scope) -> t
             f"this dictionary is of {target.place}",
             expr.span,
             label=f"{model.name}: {wrong}",
-            help=_SITE,
+            help=_site(config, model),
         )
     return model, target
 
@@ -145,7 +165,10 @@ def _told(config: Config, model: Model, expr: Expr, scope: Scope) -> Target:
     name = config.hook or config.module
     if name is None:
         raise scope.reject(
-            "E437", "this folder does not say what its dictionary is of", expr.span, help=_SITE
+            "E437",
+            "this folder does not say what its dictionary is of",
+            expr.span,
+            help=_site(config, model),
         )
     if config.hook is not None:
         target = target_of_hook(config.hook, config.head)
@@ -153,7 +176,10 @@ def _told(config: Config, model: Model, expr: Expr, scope: Scope) -> Target:
         target = target_of_module(name)
     if target is None:
         raise scope.reject(
-            "E437", f"this dictionary is of `{name}`, which is no place here", expr.span, help=_SITE
+            "E437",
+            f"this dictionary is of `{name}`, which is no place here",
+            expr.span,
+            help=_site(config, model),
         )
     is_inside = model.facts is not None and model.facts.shape.post_norms
     if config.hook is None and is_inside and target.site.kind in ("mlp_out", "attn_out"):

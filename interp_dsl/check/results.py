@@ -84,6 +84,8 @@ def score(expr: Expr, reading: Reading) -> ScoreOf:
             else f"a step of `{step.verb}`",
             help=f"its parts are {step.name}.heads, .nodes and .edges; evaluate it for scores"
             if step.result == "circuit"
+            else f"judge it: step judged = evaluate {step.name} on held measure fvu()"
+            if step.result == "dictionary"
             else None,
         )
     if len(chain) > 2:

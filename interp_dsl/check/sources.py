@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from interp_dsl.check.arguments import arguments
+from interp_dsl.check.dictionaries import holds_dictionaries
 from interp_dsl.check.literals import number
 from interp_dsl.check.scope import Declared, Scope
 from interp_dsl.check.sides import side
@@ -14,6 +15,7 @@ from interp_dsl.language.tree import (
     Binary,
     Call,
     Expr,
+    Index,
     Name,
     Number,
     Phrase,
@@ -140,7 +142,9 @@ def context(expr: Expr, scope: Scope) -> Context:
         "E300",
         "an intervention is wanted here",
         expr.span,
-        help="name a step: step cut = ablate {L0H1} with zero",
+        help=f"name a step: step strong = ablate {expr.span.text} with 8"
+        if isinstance(expr, Index) and holds_dictionaries(expr.value, scope)
+        else "name a step: step cut = ablate {L0H1} with zero",
     )
 
 
@@ -151,6 +155,9 @@ def _change_of(step: Step, expr: Expr, scope: Scope) -> Change:
             f"`{step.name}` is not an intervention",
             expr.span,
             label=f"a step of `{step.verb}`",
+            help=f"set a feature of it: step strong = ablate {step.name}[12] with 8"
+            if step.result == "dictionary"
+            else None,
         )
     kinds = {site.kind for site in sites(step.change.units.units, scope.session.steps)}
     if "edge" in kinds:

@@ -13,6 +13,7 @@ from interp_dsl.check.models import known_model, which_model
 from interp_dsl.check.moving import check_moving
 from interp_dsl.check.noops import why_idle
 from interp_dsl.check.scope import Scope
+from interp_dsl.check.vectors import written
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.language.source import Span
 from interp_dsl.plan.algebra import Explicit, Metric, Units
@@ -212,7 +213,7 @@ class StepChecks:
             self._fits(found, kinds, call.spans[where])
 
     def _fits(self, found: VectorTerm, kinds: set[str], span: Span) -> None:
-        narrow = {t.site.kind in _NARROW for _, t, _ in found.terms if t.site.kind != "hook"}
+        narrow = {written(t) in _NARROW for _, t, _ in found.terms if t.site.kind != "hook"}
         for kind in sorted(kinds):
             if kind in _SCALAR or (narrow and (kind in _NARROW) not in narrow):
                 size = "d_head" if True in narrow else "d_model"

@@ -25,6 +25,7 @@ from interp_dsl.check.arguments import options
 from interp_dsl.check.edge_sets import edge_set
 from interp_dsl.check.literals import values_of, whole
 from interp_dsl.check.metrics import metric
+from interp_dsl.check.results import step_of
 from interp_dsl.check.scope import Declared, Rejected, Scope
 from interp_dsl.check.stepchecks import StepChecks
 from interp_dsl.check.travel import travel
@@ -32,7 +33,7 @@ from interp_dsl.check.vectors import vector
 from interp_dsl.language import tree
 from interp_dsl.language.source import Span
 from interp_dsl.language.suggest import suggest
-from interp_dsl.language.tree import Expr, Phrase
+from interp_dsl.language.tree import Expr, Index, Phrase
 from interp_dsl.plan.algebra import Explicit
 from interp_dsl.verbs import verbs
 from interp_dsl.verbs.signature import Clause, Verb
@@ -188,9 +189,26 @@ def _missing(verb: Verb, spans: dict[str, Span], phrase: Phrase, scope: Scope) -
             f"`{verb.name}` needs `{word}`",
             phrase.verb.span,
             label=verb.clauses[word].doc,
-            help=f"write for example: {verb.example}",
+            help=f"write for example: {_example(phrase, verb, scope)}",
         )
     return bool(missing)
+
+
+def _example(phrase: Phrase, verb: Verb, scope: Scope) -> str:
+    """A step of the verb, of what the phrase is of."""
+    if len(phrase.objects) != 1 or not verb.examples:
+        return verb.example
+    (named,) = phrase.objects
+    root = named.value if isinstance(named, Index) else named
+
+    try:
+        step = dictionaries.dictionary_step(root, scope)
+        if step is None and scope.lookup(root, "step"):
+            step = step_of(root, scope)
+    except Rejected:
+        return verb.example
+    example = verb.examples.get(step.result) if step else None
+    return example.format(named.span.text) if example else verb.example
 
 
 def _objects(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from interp_dsl.check.dictionaries import feature_units, holds_dictionaries
+from interp_dsl.check.dictionaries import dictionary_step, feature_units, holds_dictionaries
 from interp_dsl.check.groups import GROUPS, group
 from interp_dsl.check.literals import is_whole, literal, values_of
 from interp_dsl.check.models import carry, find_model, known_model
@@ -181,6 +181,14 @@ def _edges(expr: Expr, scope: Scope) -> UnitSet:
 def _declared(declared: Declared, expr: Expr, scope: Scope) -> UnitSet:
     if declared.keyword == "units":
         return declared_units(declared)
+    if dictionary_step(expr, scope) is not None:
+        raise scope.reject(
+            "E300",
+            f"`{expr.span.text}` is a dictionary, and a set of places is wanted here",
+            expr.span,
+            label=declared.line(expr.span),
+            help=f"write features({expr.span.text}), or {expr.span.text}[12]",
+        )
     if declared.keyword != "let":
         raise scope.wrong_kind(declared, expr.span, "a set of places")
     from interp_dsl.check.lets import let_as

@@ -1,10 +1,11 @@
-"""Vectors: `mean(L5.resid_pre of x at last)`, their sums, differences and multiples."""
+"""Vectors: `mean(L5.resid_pre of x at last)`, `sae[12]`; their sums and multiples."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from interp_dsl.check.arguments import positional
+from interp_dsl.check.dictionaries import dictionary_step, features
 from interp_dsl.check.literals import number, only
 from interp_dsl.check.places import is_place
 from interp_dsl.check.positions import position
@@ -12,7 +13,17 @@ from interp_dsl.check.scope import Rejected, Scope
 from interp_dsl.check.sides import side
 from interp_dsl.check.units import units
 from interp_dsl.language.source import Span
-from interp_dsl.language.tree import Attribute, Binary, Call, Expr, Name, Number, Phrase, Unary
+from interp_dsl.language.tree import (
+    Attribute,
+    Binary,
+    Call,
+    Expr,
+    Index,
+    Name,
+    Number,
+    Phrase,
+    Unary,
+)
 from interp_dsl.plan.algebra import Explicit
 from interp_dsl.plan.places import ALL, Positions, Target
 from interp_dsl.verbs.values import Side, UnitSet, VectorTerm
@@ -76,6 +87,8 @@ def vector(expr: Expr, scope: Scope) -> VectorTerm:
             if op == "/" and factor == 0:
                 raise scope.reject("E302", "a vector cannot be divided by zero", right.span)
             return _scaled(vector(left, scope), factor if op == "*" else 1.0 / factor)
+        case Index(value=of) if dictionary_step(of, scope) is not None:
+            return _feature(expr, scope)
         case Phrase(clauses=clauses) if any(c.word == "of" for c in clauses):
             raise scope.reject(
                 "E300",
@@ -118,7 +131,7 @@ def _scaled(term: VectorTerm, factor: float) -> VectorTerm:
 
 def _sum(left: VectorTerm, right: VectorTerm, expr: Expr, scope: Scope) -> VectorTerm:
     terms = left.terms + right.terms
-    if len({t.site.kind in NARROW for _, t, _ in terms}) > 1:
+    if len({written(t) in NARROW for _, t, _ in terms}) > 1:
         raise scope.reject(
             "E306",
             "vectors of different widths do not add",
@@ -130,6 +143,43 @@ def _sum(left: VectorTerm, right: VectorTerm, expr: Expr, scope: Scope) -> Vecto
         names = f"{left.model.name} and {right.model.name}"
         raise scope.reject("E307", f"vectors of two models do not add: {names}", expr.span)
     return VectorTerm(terms, left.model or right.model)
+
+
+def written(target: Target) -> str:
+    """The kind of site that a vector's term is a vector of."""
+    return target.site.rebuilt[0].kind
+
+
+def _feature(expr: Index, scope: Scope) -> VectorTerm:
+    """The direction of a dictionary's feature."""
+    term = features(expr, scope)
+    name, numbers = term.step.name, term.numbers or ()
+    if len(numbers) > 1:
+        label = f"{term.fitted.label}, " if term.fitted.label else ""
+        raise scope.reject(
+            "E304",
+            "a direction is of one feature",
+            expr.span,
+            label=f"these are {len(numbers)}",
+            help=f"write {name}[{label}{numbers[0]}], {name}[{label}{numbers[1]}]",
+        )
+    site = term.fitted.features(name)
+    if len(site.rebuilt) > 1:
+        raise scope.reject(
+            "E306",
+            "a crosscoder's feature has a direction at each of its places",
+            expr.span,
+            label=f"`{name}` is of {term.fitted.place}",
+            help=f"set the feature itself: ablate {expr.span.text} with 8",
+        )
+    if site.rebuilt[0].kind == "neuron":
+        raise scope.reject(
+            "E306",
+            f"`{expr.span.text}` is a direction of a layer's neurons, which are no vector here",
+            expr.span,
+            help=f"set the feature itself: ablate {expr.span.text} with 5x",
+        )
+    return VectorTerm(((1.0, Target(site, numbers[0]), None),), term.step.model)
 
 
 def _mean(expr: Call, scope: Scope) -> VectorTerm:

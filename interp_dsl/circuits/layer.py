@@ -190,9 +190,9 @@ def by_head(x: Tensor, weight: Tensor, heads: Ints) -> Tensor:
     else:
         runs = [(head, len(list(run))) for head, run in groupby(heads.tolist())]
         parts = torch.split(rows, [length for _, length in runs])
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or len(runs) == 1:
             made = [part @ weight[head] for part, (head, _) in zip(parts, runs, strict=True)]
-            found = torch.cat(made)
+            found = torch.cat(made) if len(made) > 1 else made[0]
         else:  # each where it is to stand
             found = rows.new_empty(*rows.shape[:-1], weight.shape[-1])
             into = torch.split(found, [length for _, length in runs])

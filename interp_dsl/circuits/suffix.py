@@ -4,11 +4,11 @@ ACDC visits receivers from the logits down, stage by stage: the final residual, 
 MLP, its heads, and so on. When it tests an edge into a receiver r,
 
 1. every sender before r is clean, for no edge there has been decided: the candidate's input is
-   x_r + (ablated_s - clean_s), and nothing before r is run; candidates that leave a head alike
-   share what it makes of that;
+   x_r + (ablated_s - clean_s), and nothing before r is run;
 2. behind r only those heads and MLPs change that kept edges lead to from r, and of a head only the
    queries, keys or values that these edges enter. They read x + Σ_s kept_s (new_s - old_s), where
-   s are the senders that change; all else is taken from the accepted state;
+   s are the senders that change; all else is taken from the accepted state. Those that the same
+   senders reach share one input;
 3. a node is narrow, needed at the positions that the metric reads alone, when its kept edges lead
    to the final residual, to queries of narrow heads and to narrow MLPs only;
 4. a node without a kept path to the logits is not run at all;

@@ -107,6 +107,13 @@ def _path(path: str, base: Path | None) -> Path:
 
 def _corpus(name: str, spec: Spec, facts: ModelFacts, base: Path | None) -> Data:
     n, context = spec.get("n"), int(spec.get("context") or 128)
+    most = facts.shape.n_ctx
+    if context > most and facts.shape.positional == "standard":
+        raise fault(
+            "E404",
+            f"a context of {name} has {context:,} tokens, and {facts.name} reads at most {most:,}",
+            help=f"write context={most}",
+        )
     return build_corpus(
         name,
         expand(list(spec["paths"]), base),

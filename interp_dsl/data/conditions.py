@@ -91,7 +91,7 @@ def no_column(name: str, data: str, known: list[str]) -> Exception:
     return fault(
         "E424",
         f"{data} has no column {name}",
-        f"it has {listed(known)}",
+        f"it has {listed(known)}" if known else "it has no columns",
         help=closest(name, known),
     )
 

@@ -132,6 +132,7 @@ def help_out(folder: Path, size: int, rank: int) -> None:
         dist.broadcast(told, 0)
         what, number, rows = told.tolist()
         if what == END:
+            dist.destroy_process_group()  # its threads, left running, abort the process at its end
             return
         recipe, trainer = recipes[number], trainers[number]
         if what == STATE:

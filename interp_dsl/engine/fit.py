@@ -60,6 +60,8 @@ def fit(
     if task.store is not None:
         _use_store(task, harvest, key_of, report, stop)
     fitting = resumed(task, key, folder, harvest.device) or begun(task, harvest)
+    if fitting.done:
+        report.note(f"{task.step}: goes on behind step {fitting.done:,} of {task.steps:,}")
     _say_passes(task, harvest.stream.a_pass, report)
     with _hands(task, fitting, harvest.device) as hands:
         _train(task, fitting, harvest, Checkpoints(folder, task.step, key), report, stop, hands)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from interp_dsl.data.types import Answer
 from interp_dsl.engine.own import own_metric
 from interp_dsl.engine.reads import Reads, read_positions, reads_sequence
+from interp_dsl.engine.references import Needed, References, few_at_once
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.plan.algebra import Literal, Metric, MetricCall, MetricSum, MetricTerm
 from interp_dsl.plan.metrics import METRICS, Stream, calls
@@ -21,8 +22,6 @@ Reference = Mapping[Positions | None, Tensor]
 """The reference run's logits [n, d_vocab_out] at each `at` that a metric reads."""
 Streams = Mapping[Stream, Tensor]
 """A run's own vectors [n, d_model] at the places, and the positions, that distances are of."""
-CACHED = 2**16
-"""Logits that a processor keeps at hand while it passes over them."""
 
 
 @dataclass(frozen=True)
@@ -50,30 +49,13 @@ class Classes:
 @dataclass(frozen=True)
 class Rows:
     """What a metric function sees: logits [R, V] at its position, the example of each row, the
-    answers, and the reference's logits [n, V] of all examples where it needs them; their
-    log-probabilities too where these are made once for all rows."""
+    answers, and the reference where it needs one."""
 
     logits: Tensor
     examples: Tensor
     answer: Classes | None
     wrong: Classes | None
-    references: Tensor | None
-    log_q: Tensor | None = None
-
-    @property
-    def reference(self) -> Tensor:
-        """The reference's logits [R, V]."""
-        assert self.references is not None
-        return self.references.index_select(0, self.examples)
-
-    def slices(self) -> Iterator[Rows]:
-        """As few rows at a time as stay at hand in a processor's cache, in order."""
-        size = max(1, CACHED // self.logits.shape[1])
-        if self.logits.device.type != "cpu" or size >= len(self.logits):
-            size = max(1, len(self.logits))
-        parts = (torch.split(x, size) for x in (self.logits, self.examples))
-        for logits, examples in zip(*parts, strict=True):
-            yield replace(self, logits=logits, examples=examples)
+    reference: References | None
 
     @property
     def to_answer(self) -> Classes:
@@ -86,22 +68,14 @@ class Rows:
         return self.wrong
 
     @property
-    def p(self) -> Tensor:
-        return self.logits.log_softmax(1)
+    def to_reference(self) -> References:
+        assert self.reference is not None
+        return self.reference
 
-    @property
-    def q(self) -> Tensor:
-        if self.log_q is None:
-            return self.reference.log_softmax(1)
-        return self.log_q.index_select(0, self.examples)
-
-    def compared(self) -> Rows:
-        """The same with the reference's log-probabilities made beforehand where these are no more
-        than the rows."""
-        references = self.references
-        if references is None or len(references) > len(self.examples):
-            return self
-        return replace(self, log_q=references.log_softmax(1))
+    def slices(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Logits and examples of a few rows at a time, in order."""
+        size = few_at_once(self.logits)
+        return zip(torch.split(self.logits, size), torch.split(self.examples, size), strict=True)
 
 
 def _logit_diff(r: Rows, wrong: str = "mean") -> Tensor:
@@ -129,30 +103,61 @@ def _rank(r: Rows) -> Tensor:
     return 1.0 + (r.logits > best[:, None]).sum(1).float()
 
 
+def _distribution(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Probabilities q [n, V] of logits [n, V], and their `_sums`."""
+    q = logits.softmax(1)
+    return q, *_sums(logits, q)
+
+
+def _sums(logits: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
+    """log Σ exp(x) and Σ q x [R] of logits x [R, V] less the greatest."""
+    x = logits - logits.amax(1, keepdim=True)
+    expected = (q * x).sum(1)
+    return x.exp_().sum(1).log(), expected
+
+
+def _kl(logits: Tensor, q: Tensor, q_total: Tensor, q_expected: Tensor) -> Tensor:
+    """KL(q || p) = log Σ exp(x) − log Σ exp(y) − Σ q (x − y) of logits x of p and y of q."""
+    total, expected = _sums(logits, q)
+    return (total - q_total) - (expected - q_expected)
+
+
+def _js(logits: Tensor, log_q: Tensor) -> Tensor:
+    log_p = logits.log_softmax(1)
+    middle = torch.logaddexp(log_p, log_q) - math.log(2)
+    return (_divergence(log_p, middle) + _divergence(log_q, middle)) / 2
+
+
 def _divergence(p: Tensor, q: Tensor) -> Tensor:
     """KL(p || q) of log probabilities [R, V]."""
     found: Tensor = torch.linalg.vecdot(p.exp(), p - q)
     return found
 
 
-def _js(r: Rows) -> Tensor:
-    middle = torch.logaddexp(r.p, r.q) - float(np.log(2))
-    return (_divergence(r.p, middle) + _divergence(r.q, middle)) / 2
-
-
 def _mean_abs_diff(r: Rows) -> Tensor:
-    return (r.logits - r.reference).abs().mean(1)
+    found = [(x - r.to_reference.of_each(at)).abs().mean(1) for x, at in r.slices()]
+    return torch.cat(found)
 
 
-def _sliced(measure: Callable[[Rows], Tensor]) -> Callable[[Rows], Tensor]:
+def _entropy(logits: Tensor) -> Tensor:
+    log_p = logits.log_softmax(1)
+    return -(log_p.exp() * log_p).nan_to_num(0.0).sum(1)
+
+
+def _sliced(measure: Callable[[Tensor], Tensor]) -> Callable[[Rows], Tensor]:
     """What passes over all outputs several times, slice by slice."""
-    return lambda rows: torch.cat([measure(part) for part in rows.slices()])
+    return lambda rows: torch.cat([measure(logits) for logits, _ in rows.slices()])
 
 
-def _compared(measure: Callable[[Rows], Tensor]) -> Callable[[Rows], Tensor]:
-    """The same of what reads the reference's log-probabilities."""
-    sliced = _sliced(measure)
-    return lambda rows: sliced(rows.compared())
+def _compared(measure: Callable[..., Tensor], needed: Needed) -> Callable[[Rows], Tensor]:
+    """The same of what takes what it needs of a reference too."""
+
+    def measured(rows: Rows) -> Tensor:
+        reference = rows.to_reference
+        reference.prepare(needed, len(rows.examples))
+        return torch.cat([measure(x, *reference.of(needed, at)) for x, at in rows.slices()])
+
+    return measured
 
 
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {
@@ -164,10 +169,10 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "prob_diff": lambda r: _logprob(r).exp() - r.to_wrong.logprob(r.logits, r.examples).exp(),
     "accuracy": _accuracy,
     "rank": _rank,
-    "kl": _compared(lambda r: _divergence(r.q, r.p)),
-    "js": _compared(_js),
-    "mean_abs_diff": _sliced(_mean_abs_diff),
-    "entropy": _sliced(lambda r: -(r.p.exp() * r.p).nan_to_num(0.0).sum(1)),
+    "kl": _compared(_kl, _distribution),
+    "js": _compared(_js, lambda logits: (logits.log_softmax(1),)),
+    "mean_abs_diff": _mean_abs_diff,
+    "entropy": _sliced(_entropy),
 }
 
 
@@ -200,6 +205,7 @@ class Meter:
         self.streams: Streams = {} if streams is None else streams
         self.metrics = tuple(metrics)
         self.reference = reference
+        self._references: dict[Positions | None, References] = {}
         self.device = device
         self.outputs = (
             torch.tensor(reads.data.answer_tokens, device=device) if reads_answers else None
@@ -258,9 +264,15 @@ class Meter:
             examples,
             self._answers["answer"],
             self._answers["wrong"],
-            self.reference[call.at] if refers else None,
+            self._compared_with(call.at) if refers else None,
         )
         return FUNCTIONS[call.function](rows, **dict(call.arguments))
+
+    def _compared_with(self, at: Positions | None) -> References:
+        logits, held = self.reference[at], self._references.get(at)
+        if held is None or held.logits is not logits:
+            held = self._references[at] = References(logits)
+        return held
 
     def at(self, at: Positions | None, plain: Tensor, examples: Tensor) -> Tensor:
         """Logits [R, V], or vectors, of the plain variant at a metric's position."""

@@ -81,7 +81,7 @@ class Paths:
             if rows.stop > rows.start:
                 scales = {points[i].length.scale for i in members}
                 parts.append(self._moved(key, scales, at.examples[rows], fixed[rows], own[rows]))
-        return torch.cat(parts)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _key(self, place: Place, point: Point) -> Key:
         """Numbers beyond those of a path's directions tell points of one direction apart."""

@@ -94,8 +94,6 @@ class Rebuilds:
         keys, held = hashed(path.seed, f"decoder:{path.which}", *at), self.dictionary(of)
         if path.which == "random":
             return below(keys, held.d_sae)
-        if path.which == "named":
-            return torch.tensor(path.features, device=keys.device)[at[0]].expand_as(keys)
         on, found, row = self._alive(of, path.run), [], 0
         for f in _features(x, held):
             match path.which:

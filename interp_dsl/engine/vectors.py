@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from interp_dsl.engine.feature_values import dictionary_of
 from interp_dsl.engine.state import State
 from interp_dsl.geometry.directions import SAME
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.models.edits import entries
-from interp_dsl.plan.algebra import FileVector, LinearVector, MeanVector, Run, Vector
+from interp_dsl.plan.algebra import FeatureVector, FileVector, LinearVector, MeanVector, Run, Vector
 from interp_dsl.plan.places import Target
 
 _RANK = 1e-4
@@ -24,6 +25,10 @@ def vector(wanted: Vector, state: State) -> Tensor:
             return activations(run, target, state).mean(0)
         case FileVector(path=path, name=name):
             return _of_file(path, name)
+        case FeatureVector(target=target):
+            device = state.models[str(target.model)].device
+            decoder = dictionary_of(target.site, device, state).tensors["W_dec"]
+            return decoder[target.index or 0].float()
         case LinearVector(terms=terms):
             parts = torch.stack([c * vector(v, state) for c, v in terms])
             total = parts.sum(0)

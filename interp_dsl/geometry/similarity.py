@@ -190,22 +190,14 @@ def relate(
     size = rows or d1
     z = NormalDist().inv_cdf(1 - 0.025 / (d1 * d2))
     best = {name: _Best(d1, d2) for name in MEASURES}
+    zero = torch.zeros((), dtype=dtype, device=device)
     parts: list[list[Tensor]] = []
     for first in range(0, d1, size):
         block = slice(first, min(first + size, d1))
-        joint, sides = _summed(
-            stream, block, sizes, thresholds, torch.zeros((), dtype=dtype, device=device)
-        )
-        mask = torch.zeros_like(joint.both, dtype=torch.bool)
-        for name, held in best.items():
-            values = measured(name, joint)
-            held.see(block, values)
-            mask |= keep.reached(name, values)
-        i, j = (mask & (joint.both >= keep.support)).nonzero(as_tuple=True)
-        below, above = sides[0].at(first + i), sides[1].at(j)
-        pairs = Joint(joint.n, joint.product[i, j], joint.both[i, j], below, above)
-        found = [measured(name, pairs) for name in MEASURES]
-        parts.append([first + i, j, pairs.both, lift(pairs), lift_low(pairs, z), *found])
+        joint, sides = _summed(stream, block, sizes, thresholds, zero)
+        parts.append(_kept(joint, sides, block, keep, best, z))
+        n = joint.n
+        del joint  # before the next block's is made
     i, j, both, lifts, low, *columns = (torch.cat(column) for column in zip(*parts, strict=True))
     return Related(
         i,
@@ -216,8 +208,31 @@ def relate(
         low,
         {name: held.found() for name, held in best.items()},
         (sides[0].on, sides[1].on),
-        joint.n,
+        n,
     )
+
+
+def _kept(
+    joint: Joint,
+    sides: tuple[Side, Side],
+    block: slice,
+    keep: Keep,
+    best: Mapping[str, _Best],
+    z: float,
+) -> list[Tensor]:
+    """Of the pairs that are kept their numbers, the tokens that both are on, the lift and its lower
+    bound, and the measures; `best` sees those of all."""
+    mask = torch.zeros_like(joint.both, dtype=torch.bool)
+    for name, held in best.items():
+        values = measured(name, joint)
+        held.see(block, values)
+        mask |= keep.reached(name, values)
+        del values  # before the next are made
+    i, j = (mask & (joint.both >= keep.support)).nonzero(as_tuple=True)
+    below, above = sides[0].at(block.start + i), sides[1].at(j)
+    pairs = Joint(joint.n, joint.product[i, j], joint.both[i, j], below, above)
+    found = [measured(name, pairs) for name in MEASURES]
+    return [block.start + i, j, pairs.both, lift(pairs), lift_low(pairs, z), *found]
 
 
 class _Best:

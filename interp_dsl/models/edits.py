@@ -60,8 +60,8 @@ class Edit:
 
 
 def apply(x: Tensor, edits: Iterable[Edit], in_place: bool = False) -> Tensor:
-    """X [batch, position, index, width] with the edits made one after another, in X itself or, as a
-    gradient or another reader of X needs it, in a tensor of its own."""
+    """X [batch, position, index, width] with the edits made one after another: X may be overwritten
+    `in_place`, and stands where a gradient or another reader needs it."""
     for edit in edits:
         if not bool(edit.valid.all()):
             edit = flat(edit)
@@ -71,6 +71,9 @@ def apply(x: Tensor, edits: Iterable[Edit], in_place: bool = False) -> Tensor:
         if block is not None:
             new = changed(x[block], edit)
             is_whole = new[:, :, None].shape == x.shape and not torch.is_grad_enabled()
+            if is_whole and edit.op == "add":  # a sum, which nobody else holds
+                x = new[:, :, None]
+                continue
             if not in_place:
                 x = torch.empty_like(x) if is_whole else x.clone()
             x[block] = new  # never the edit's own value, which others hold

@@ -53,7 +53,14 @@ class FileVector:
     width: int
 
 
-Vector = MeanVector | LinearVector | FileVector
+@dataclass(frozen=True, slots=True)
+class FeatureVector:
+    """The decoder's row of a dictionary's feature, [width]; `target.model` has the dictionary."""
+
+    target: Target
+
+
+Vector = MeanVector | LinearVector | FileVector | FeatureVector
 
 # ---- sources: what a place is set to
 

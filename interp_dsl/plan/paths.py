@@ -109,7 +109,7 @@ class Rebuilt:
 class Decoders:
     """Along decoder directions of features drawn for each example and position. `which`: random,
     active (on in the activation itself), inactive (off in it, and on somewhere in `run`), dead (on
-    nowhere in it), or named: the n of `features`, the same everywhere."""
+    nowhere in it)."""
 
     name: str
     of: tuple[DictionaryOf, ...]
@@ -117,7 +117,6 @@ class Decoders:
     which: str = "random"
     n: int = 1
     seed: int = 0
-    features: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

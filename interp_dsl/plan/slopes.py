@@ -56,7 +56,7 @@ def _dictionaries_cost(task: Sweep, known: Sizes) -> Cost:
     """A pass through each dictionary of the paths, and one for each direction of features."""
     source, total = task.intervention.source, Cost()
     once = dict.fromkeys(parts(source, DictionaryOf))
-    drawn = [path for path in parts(source, Decoders) if path.which not in ("random", "named")]
+    drawn = [path for path in parts(source, Decoders) if path.which != "random"]
     again = [of for path in drawn for of in path.of * path.n]
     for variant in task.variants:
         for of in (*once, *again):

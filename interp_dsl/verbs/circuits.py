@@ -67,7 +67,7 @@ def check(call: Call, checks: Checks, circuit: CircuitTerm) -> Step:
             model,
             "the circuit is measured on prompts that it was found on",
             "search",
-            "search one part and evaluate on another: let held = DATA where index >= 64",
+            "search one part and evaluate on another",
         )
     return step
 

@@ -117,4 +117,8 @@ VERB = Verb(
     _check,
     _lower,
     "step base = evaluate m on ioi measure accuracy(), logit_diff()",
+    examples={
+        "dictionary": "step judged = evaluate {} on held measure l0(), fvu(), ce_loss_score()",
+        "circuit": "step checked = evaluate {} on held measure faithfulness()",
+    },
 )

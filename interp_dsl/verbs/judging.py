@@ -144,7 +144,8 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
             model,
             "the dictionary is judged on data that it was fitted to",
             "fit",
-            _two_parts(term.step.learned_from, model, checks),
+            "fit one part and judge on another",
+            0.8,
         )
     names: list[str] = []
     by_model: list[str] = []
@@ -228,9 +229,10 @@ def warn_of_same(
     message: str,
     source: str,
     advice: str,
+    share: float = 0.5,
 ) -> None:
     """What is found suits the prompts that it was found on: science calls for others. `sides`: the
-    one that it is measured on, and the one that it was found on."""
+    one that it is measured on, and the one that it was found on, a `share` of which is enough."""
     side, learned = sides
     found = checks.shared(side, learned, model)
     is_same = side.dataset is learned.dataset and side.side == learned.side
@@ -242,17 +244,16 @@ def warn_of_same(
             message,
             call.spans["on"],
             label=told,
-            help=advice,
+            help="these stand among both: take other prompts"
+            if found and n < all_of_them
+            else advice + _two_parts(learned, checks.n_prompts(learned, model), share),
         )
 
 
-def _two_parts(learned: Side, model: Model, checks: Checks) -> str:
+def _two_parts(learned: Side, n: int | None, share: float) -> str:
     """How to keep what is judged on apart."""
-    n = checks.n_prompts(learned, model)
-    name, at = ("DATA", 4000) if n is None else (learned.dataset.name, 4 * n // 5)
-    return (
-        f"fit one part and judge on another: {name} where index < {at}, {name} where index >= {at}"
-    )
+    name, at = learned.dataset.name, "…" if n is None else f"{int(share * n)}"
+    return f": {name} where index < {at}, {name} where index >= {at}"
 
 
 def _judged(finding: FindingTerm, lowering: Lowering) -> Judged:

@@ -14,6 +14,7 @@ from interp_dsl.plan import algebra
 from interp_dsl.plan.algebra import (
     Combined,
     Explicit,
+    FeatureVector,
     Filtered,
     FromRun,
     Grouped,
@@ -236,6 +237,11 @@ class Lowering:
     def vector(self, term: VectorTerm, model: Model) -> Vector:
         terms: list[tuple[float, Vector]] = []
         for coefficient, target, side in term.terms:
+            if side is None:
+                self.require([fit_of(str(target.site.feature))])
+                of_model = replace(target, model=self.model(model))
+                terms.append((coefficient, FeatureVector(of_model)))
+                continue
             run = self.run(side, model)
             self.forward(run, sites=(target.site,))
             terms.append((coefficient, MeanVector(run, target)))

@@ -214,7 +214,7 @@ def check_evaluated(call: Call, checks: Checks, search: Step) -> Step:
         model,
         "the circuit is measured on prompts that it was found on",
         "search",
-        "search one part and evaluate on another: let held = DATA where index >= 64",
+        "search one part and evaluate on another",
     )
     return step
 

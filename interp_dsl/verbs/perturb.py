@@ -141,12 +141,8 @@ def _intervention(call: Call, checks: Checks, change: Change, model: Model) -> S
             "E306",
             "an intervention moves along a direction that is known before it",
             call.spans["along"],
-            label="features are added in their own units"
-            if first.features
-            else "this one depends on the activation itself",
-            help=f"ablate {first.name} with 5x"
-            if first.features
-            else "patch or ablate the place instead",
+            label="this one depends on the activation itself",
+            help="patch or ablate the place instead",
         )
     for word in ("under", "using"):
         if word in call.clauses:

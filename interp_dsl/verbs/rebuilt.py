@@ -110,7 +110,7 @@ def dictionary_path(term: DirectionTerm, run: Run, lowering: Lowering) -> Path:
     assert term.dictionary is not None
     of = dictionaries_of(term.dictionary, lowering)
     if term.kind == "decoder":
-        return Decoders(term.name, of, run, term.which, term.n, term.seed, term.features)
+        return Decoders(term.name, of, run, term.which, term.n, term.seed)
     return Rebuilt(term.name, of, term.which, term.n, term.seed)
 
 

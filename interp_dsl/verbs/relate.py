@@ -34,8 +34,10 @@ def _check(call: Call, checks: Checks) -> Step:
             "E306",
             f"two dictionaries of {twice.place} stand here",
             call.spans["objects"],
-            label="which of them?",
-            help="name one a place: sae[L0, k=32], sae[L1, k=32]",
+            label="which of them?" if len(set(places)) > 1 else "one of another place is wanted",
+            help=f"name one a place: {_one_a_place(chain)}"
+            if len(set(places)) > 1
+            else "features are related with those of the next place: fit a dictionary there",
         )
     elif len(places) < 2:
         checks.error(
@@ -43,7 +45,7 @@ def _check(call: Call, checks: Checks) -> Step:
             "features are related with those of another layer",
             call.spans["objects"],
             label="this is one dictionary",
-            help="name two: relate sae[L0], sae[L1] on …",
+            help=_second(terms[0].step, *chain),
         )
     checks.check_side(call, side, model, "on")
     checks.check_contexts(call, model, side, "on")
@@ -63,6 +65,24 @@ def _chain(terms: tuple[DictionaryTerm, ...]) -> list[tuple[str, Fitted]]:
     """The dictionaries with their steps, from the lowest place to the highest."""
     found = [(term.step.name, fitted) for term in terms for fitted in term.fitted]
     return sorted(found, key=lambda one: _height(one[1]))
+
+
+def _second(step: Step, *chain: tuple[str, Fitted]) -> str:
+    """Where a second dictionary is to be had: in the same step, or by another fit."""
+    others = [d for d in step.dictionaries if all(d.target != one.target for _, one in chain)]
+    if chain and others:
+        both = sorted(
+            ((step.name, d) for d in (chain[0][1], others[0])), key=lambda d: _height(d[1])
+        )
+        return f"name two: relate {_one_a_place(both)} on …"
+    return f"fit one of another layer, and name both: relate {step.name}, upper on …"
+
+
+def _one_a_place(chain: list[tuple[str, Fitted]]) -> str:
+    """The first dictionary of each place, by name."""
+    first = {fitted.target: (name, fitted.label) for name, fitted in reversed(chain)}
+    named = [f"{name}[{label}]" if label else name for name, label in first.values()]
+    return ", ".join(reversed(named))
 
 
 def _height(fitted: Fitted) -> tuple[int, int]:

@@ -147,7 +147,8 @@ class Checks(Protocol):
 class Verb:
     """`check` turns an evaluated call into a Step and reports what is wrong with it; `lower` adds
     its tasks to a plan. `refused`: clauses of other verbs that make no sense here, why, and what to
-    write instead."""
+    write instead. `examples`: of what the result of a step is taken as, by its kind, `{}` for its
+    name."""
 
     name: str
     doc: str
@@ -157,3 +158,4 @@ class Verb:
     lower: Callable[[Call, Step, Lowering], None]
     example: str = ""
     refused: dict[str, tuple[str, str]] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)

@@ -95,8 +95,8 @@ class DirectionTerm:
     """A direction before its model is known: `kind` is a function of directions.py, vector, or (of
     `interpolate`) line or arc. `of` is whose activations it is drawn from, None for the step's own
     side; `source` what it leads to; `metric` up whose slope it leads. `dictionary` is what rebuilds
-    the activation or has the features, `which` how or of them, `features` those by number; `sized`
-    the dictionary whose error it is as long as. `base` is its name without the dictionary's."""
+    the activation or has the features, `which` how or of them; `sized` the dictionary whose error
+    it is as long as. `base` is its name without the dictionary's."""
 
     name: str
     kind: str
@@ -108,7 +108,6 @@ class DirectionTerm:
     metric: Metric | None = None
     file: FileVector | None = None
     which: str = ""
-    features: tuple[int, ...] = ()
     dictionary: DictionaryTerm | None = None
     sized: DictionaryTerm | None = None
     base: str = ""
@@ -129,10 +128,10 @@ class CurveTerm:
 
 @dataclass(frozen=True)
 class VectorTerm:
-    """A vector before its model is known: a sum of coefficient x mean activation. `model` is what
-    a prefix has said."""
+    """A vector before its model is known: a sum of coefficient x mean activation of a side, or
+    x a feature's direction, which is of no side. `model` is what a prefix has said."""
 
-    terms: tuple[tuple[float, Target, Side], ...]
+    terms: tuple[tuple[float, Target, Side | None], ...]
     model: Model | None = None
 
 

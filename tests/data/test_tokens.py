@@ -108,6 +108,7 @@ def test_rows_of_a_file_are_documents(tmp_path: Path, words: ModelFacts) -> None
     ("paths", "options", "code"),
     [
         ("a.txt", {"context": 10}, "E434"),
+        ("a.txt", {"context": 13}, "E404"),
         ("a.txt", {"n": 2}, "E434"),
         ("a.txt", {"context": 1}, "E434"),
         ("none*.txt", {}, "E430"),

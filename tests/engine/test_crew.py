@@ -38,7 +38,7 @@ def _crewed(*dictionaries: Fitted, workers: int = 2) -> Plan:
     return replace(plan, tasks=tuple(tasks))
 
 
-def test_two_processes_fit_what_one_does(tmp_path: Path) -> None:
+def test_two_processes_fit_what_one_does(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     alone = _fit(_plan(*TOGETHER), tmp_path / "a")
     together = _fit(_crewed(*TOGETHER), tmp_path / "b")
     ours, theirs = alone.read_table("sae"), together.read_table("sae")
@@ -54,6 +54,7 @@ def test_two_processes_fit_what_one_does(tmp_path: Path) -> None:
         other = together.read_tensors("sae")[name]
         near = np.isclose(other, value, atol=5e-3, rtol=5e-3).mean()
         assert near > 0.99, f"{name}: {near:.3f}"
+    assert capfd.readouterr().err == ""
 
 
 def test_a_lost_run_goes_on_to_the_same_numbers(tmp_path: Path) -> None:

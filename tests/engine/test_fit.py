@@ -188,6 +188,8 @@ def test_a_stopped_run_goes_on_from_the_very_step(tmp_path: Path, after: int) ->
     folder.log.listener = None
     execute(plan, folder, loaders=Given(Tiny(), d=_text()))
     _same(whole, folder)
+    (told,) = (e["text"] for e in folder.events() if "goes on" in e.get("text", ""))
+    assert told == f"sae: goes on behind step {after + 1} of 50"
 
 
 def test_resampling_is_said_and_changes_what_is_learned(tmp_path: Path) -> None:

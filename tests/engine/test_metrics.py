@@ -12,7 +12,8 @@ import torch
 
 from interp_dsl.data.types import Answer, Data
 from interp_dsl.engine.forwards import Bench
-from interp_dsl.engine.metrics import CACHED, FUNCTIONS, Rows
+from interp_dsl.engine.metrics import FUNCTIONS, Rows
+from interp_dsl.engine.references import CACHED, References
 from interp_dsl.engine.state import State
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.plan.algebra import FromRun, Literal, Metric, MetricCall, MetricSum, Zero
@@ -289,5 +290,18 @@ def test_divergences_are_alike_however_many_rows_an_example_has(
     wanted = divergence(q, p)
     if function == "js":
         wanted = (divergence(p, middle) + divergence(q, middle)) / 2
-    measured = FUNCTIONS[function](Rows(found, examples, None, None, references))
+    measured = FUNCTIONS[function](Rows(found, examples, None, None, References(references)))
     torch.testing.assert_close(measured.double(), wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_a_small_divergence_of_logits_that_are_far_from_zero() -> None:
+    """About 4e-4 of logits near −100: no digits are lost to what both have in common."""
+    draw = torch.Generator().manual_seed(0)
+    references = 3 * torch.randn(4, 2**15, generator=draw) - 100
+    examples = torch.arange(4).repeat(3)
+    found = references[examples] + 0.03 * torch.randn(12, 2**15, generator=draw)
+    log_p, log_q = found.double().log_softmax(1), references.double()[examples].log_softmax(1)
+    wanted = (log_q.exp() * (log_q - log_p)).sum(1)
+    measured = FUNCTIONS["kl"](Rows(found, examples, None, None, References(references)))
+    assert float(wanted.min()) > 1e-4
+    torch.testing.assert_close(measured.double(), wanted, atol=2e-6, rtol=0)

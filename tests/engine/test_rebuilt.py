@@ -131,15 +131,6 @@ def test_features_are_drawn_by_whether_they_are_on(tmp_path: Path) -> None:
     assert len(seen["random"]) == 8
 
 
-def test_features_by_number_are_the_same_everywhere(tmp_path: Path) -> None:
-    decoder = dictionary().tensors["W_dec"]
-    way = Decoders("sae[5, 2]", SAE, CLEAN, "named", 2, features=(5, 2))
-    for number, feature in enumerate((5, 2)):
-        found = moves(tmp_path / str(number), way, 1.0, 3.0, number=number)
-        for _, move in each(found):
-            torch.testing.assert_close(move, torch.stack([decoder[feature], 3 * decoder[feature]]))
-
-
 def test_where_no_feature_is_of_the_kind_it_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
