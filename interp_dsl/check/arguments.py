@@ -242,10 +242,23 @@ def _allowed(value: Any, parameter: Parameter, name: str, expr: Expr, scope: Sco
             help=f"did you mean `{near}`?" if near else None,
         )
     numbers = value if isinstance(value, list) else [value]
-    if parameter.least is not None and min(numbers) < parameter.least:
-        raise scope.reject("E302", f"`{name}` is at least {parameter.least}", expr.span)
-    if parameter.most is not None and max(numbers) > parameter.most:
-        raise scope.reject("E302", f"`{name}` is at most {parameter.most:,}", expr.span)
+    about = parameter.doc or None
+    if (least := parameter.least) is not None and min(numbers) < least:
+        raise scope.reject(
+            "E302",
+            f"`{name}` is at least {least}",
+            expr.span,
+            label=about,
+            help=f"write {name}={least} or more",
+        )
+    if (most := parameter.most) is not None and max(numbers) > most:
+        raise scope.reject(
+            "E302",
+            f"`{name}` is at most {most:,}",
+            expr.span,
+            label=about,
+            help=f"write {name}={most} or less",
+        )
 
 
 def _fits(value: Any, kind: str) -> bool:

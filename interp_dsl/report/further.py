@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PICTURES = 6
 """Planes that a page draws."""
+DIRECTIONS = 24
+"""Lines of a chart of errors, which more would hide."""
 _ERRORS = {"dictionary", "l0", "ratio", "direction"}
 
 
@@ -74,7 +76,10 @@ def error_charts(table: pl.DataFrame, name: str) -> Iterator[Chart]:
         if made:
             where = " at ".join(str(p) for p in place if p != "all")
             title = f"{name}: {metric} of the error ÷ that of a direction as long, {where}"
-            yield Chart(title, "features on", "ratio", made, log_y=_is_wide(made))
+            drawn = made[:DIRECTIONS]
+            if len(made) > DIRECTIONS:
+                title += f"; the first {DIRECTIONS} of {len(made)} directions"
+            yield Chart(title, "features on", "ratio", drawn, log_y=_is_wide(drawn))
 
 
 def _is_wide(made: list[Line]) -> bool:

@@ -26,7 +26,7 @@ from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.select import found_by
 from interp_dsl.runs.text import printable, short_duration
 
-SCRIPTS = ("page.js", "tables.js", "graph.js", "patterns.js", "features.js")
+SCRIPTS = ("page.js", "tables.js", "graph.js", "patterns.js", "features.js", "walk.js")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from interp_dsl.report.reading import Reading, step_of
 from interp_dsl.report.samples import Texts, texts
 from interp_dsl.report.tables import Table, table, values
 from interp_dsl.report.training import training_charts
+from interp_dsl.report.walk import Walk, walk
 from interp_dsl.runs import samples
 from interp_dsl.runs.bases import findings, kind
 from interp_dsl.runs.circuit import Circuit
@@ -76,6 +77,7 @@ class Panel:
     patterns: tuple[Example, ...] = ()
     features: Features | None = None
     texts: Texts | None = None
+    walk: Walk | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,8 @@ def _panels(reading: Reading, name: str) -> Iterator[Panel]:
     else:
         pictured = further.figures(reading, name, held)
         shown = further.with_meanings(reading, name, held)
-        yield Panel("table", pictured, table=table(shown, count(len(held), "row")))
+        listed = table(shown, count(len(held), "row"))
+        yield Panel("table", pictured, table=listed, walk=walk(reading, name))
 
 
 # ---- factorings

@@ -13,7 +13,7 @@ from interp_dsl.runs.bands import Band, Bands
 from interp_dsl.runs.cuts import Point
 from interp_dsl.runs.factored import FINDINGS
 from interp_dsl.runs.schema import extra_columns, is_score_table
-from interp_dsl.runs.text import MISSING, Column, number
+from interp_dsl.runs.text import MISSING, Column, decimals, number
 
 if TYPE_CHECKING:
     import polars as pl
@@ -72,6 +72,29 @@ def finding_columns(rows: pl.DataFrame) -> list[Column]:
     said = [Column(name, list(rows[name])) for name in rows.columns[:2]]
     numbers = [Column(n, [figure(v) for v in rows[n]], right=True) for n in rows.columns[2:]]
     return [*said, *numbers]
+
+
+def has_eigenvalues(rows: pl.DataFrame) -> bool:
+    """Whether rows are of a spectrum: eigenvalues by the number of their direction."""
+    return {"layer", "k", "value"} <= set(rows.columns) and not is_score_table(rows)
+
+
+def eigenvalue_columns(rows: pl.DataFrame) -> list[Column]:
+    """The columns of a spectrum as a person reads them: the eigenvalues to the decimals of the
+    greatest, those that would be 0, or a single figure, as powers of ten."""
+    places = decimals(rows["value"])
+    least = 10.0 ** (1 - places)
+
+    def said(value: float | None) -> str:
+        is_small = value is not None and 0 < abs(value) < least
+        return number(value, -1 if is_small else places, signed=False)
+
+    return [
+        Column(name, [*map(said, rows[name])], right=True)
+        if name == "value"
+        else Column(name, [MISSING if v is None else str(v) for v in rows[name]], name == "k")
+        for name in rows.columns
+    ]
 
 
 def figure(value: float | None) -> str:

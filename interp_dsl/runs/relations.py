@@ -129,9 +129,11 @@ def relations(folder: RunFolder, step: str) -> Relations | None:
 
 
 class Meanings:
-    """On which tokens features fire, where a step of `inspect` has looked at their dictionary."""
+    """On which tokens features fire, where a step of `inspect` has looked at their dictionary;
+    `read_by` has the step of each place."""
 
     def __init__(self, folder: RunFolder, plan: Plan | None, step: str) -> None:
+        self.read_by: dict[str, str] = {}
         self._tables: dict[str, pl.DataFrame] = {}
         self._said: dict[Node, tuple[str, ...]] = {}
         tasks = plan.tasks if plan else ()
@@ -141,8 +143,9 @@ class Meanings:
                 for fitted in of.fitted:
                     held = read.get(dictionary_name(of.step, fitted.label))
                     if held is not None and held.examples:
-                        table = folder.read_table(held.examples[-1])
-                        self._tables[fitted.target.place] = table
+                        place, by = fitted.target.place, held.examples[-1]
+                        self.read_by[place] = by
+                        self._tables[place] = folder.read_table(by)
 
     def __call__(self, node: Node) -> tuple[str, ...]:
         """The tokens that a feature fires most strongly on, each once; none where none is known."""

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.language.suggest import suggest
-from interp_dsl.runs.bases import finding_columns, findings, is_findings, kind
+from interp_dsl.runs.bases import (
+    eigenvalue_columns,
+    finding_columns,
+    findings,
+    has_eigenvalues,
+    is_findings,
+    kind,
+)
 from interp_dsl.runs.circuit_rows import edge_columns, is_edge_table, kept_edges, strength
 from interp_dsl.runs.curve_rows import alike, curve_columns, curve_rows, parts
 from interp_dsl.runs.curves import is_curve_table
@@ -174,6 +181,7 @@ _COLUMNS: tuple[
     (is_example_table, example_columns),
     (is_density_table, density_columns),
     (is_written, written_columns),
+    (has_eigenvalues, eigenvalue_columns),
 )
 """What each kind of rows is shown by, the first that holds: those of curves are scores too."""
 

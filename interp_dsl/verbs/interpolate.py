@@ -35,7 +35,7 @@ OPTIONS = Function(
             "int", _DEFAULT.rounds, "how many times a curve is looked at more closely", least=0
         ),
         "jump": Parameter(
-            "number", _DEFAULT.height, "how many times as steep as a line a jump is", least=0
+            "number", _DEFAULT.height, "how many times as steep as a line a jump is", least=1
         ),
         "floor": Parameter(
             "number", _DEFAULT.floor, "a curve whose ends are no further apart is left out", least=0

@@ -33,7 +33,9 @@ OPTIONS = Function(
     "using",
     "How curves are read.",
     {
-        "thresholds": Parameter("numbers", (0.1, 0.5), "effects whose length is looked for"),
+        "thresholds": Parameter(
+            "numbers", (0.1, 0.5), "effects whose length is looked for", least=0
+        ),
         "against": Parameter("word", None, "the direction that others are compared with"),
         "scale": Parameter(
             "dictionaries", None, "what directions are as long as at 1x: a dictionary's error"
@@ -71,6 +73,18 @@ def _check(call: Call, checks: Checks) -> Step:
     return step
 
 
+def _check_components(call: Call, checks: Checks, one: DirectionTerm, wide: int) -> None:
+    """A place has no more principal components than dimensions."""
+    if one.n > wide:
+        checks.error(
+            "E661",
+            f"`{one.name}` asks for {one.n:,} principal components of a place of width {wide:,}",
+            call.spans["along"],
+            label="they span no more dimensions than the place has",
+            help=f"write components(n={wide})",
+        )
+
+
 def _check_scale(call: Call, checks: Checks, lengths: tuple[Length, ...]) -> None:
     """What counts in a dictionary's error is written so."""
     options = call.one("using") or OPTIONS.defaults
@@ -103,6 +117,8 @@ def _check_vectors(
                 call.spans["along"],
                 label=f"the place has {', '.join(str(w) for w in sorted(wide, key=str))}",
             )
+        if one.kind == "components" and shape:
+            _check_components(call, checks, one, min(width(s, shape) or one.n for s in kinds))
         if one.source is not None:
             toward = replace(change, source=one.source)
             checks.check_change(call, toward, "along", "of")

@@ -16,7 +16,7 @@ RELATIONS: dict[str, Function] = {
             "with those of the next, which pass through, are gates of others, or form communities.",
             {
                 "measure": Parameter("word", "pearson", "what pairs are ranked by", MEASURES),
-                "least": Parameter("number", 0.1, "from which value on a pair is kept"),
+                "least": Parameter("number", 0.1, "from which value on a pair is kept", most=1),
                 "top": Parameter("int", 16, "of each lower feature so many at most", least=1),
                 "support": Parameter("int", 20, "tokens that both are on, at least", least=1),
                 "active": Parameter(
@@ -27,13 +27,15 @@ RELATIONS: dict[str, Function] = {
                     most=1,
                 ),
                 "passing": Parameter(
-                    "number", 0.95, "from which value on a feature passes through"
+                    "number", 0.95, "from which value on a feature passes through", most=1
                 ),
                 "gate": Parameter(
                     "number", 0.999, "necessity or sufficiency of a gate's inputs", least=0, most=1
                 ),
                 "inputs": Parameter("int", 2, "of a gate, at most", least=2),
-                "joined": Parameter("number", 0.95, "from which value on pairs form communities"),
+                "joined": Parameter(
+                    "number", 0.95, "from which value on pairs form communities", most=1
+                ),
                 "verify": Parameter(
                     "int", 0, "pairs of each two layers whose lower feature is ablated", least=0
                 ),

@@ -11,7 +11,7 @@ from interp_dsl.geometry import interaction_basis as ib
 from interp_dsl.geometry.communities import components
 from interp_dsl.geometry.interaction_basis import Basis, Stage
 from interp_dsl.geometry.modules import logarithmic
-from tests.geometry.planted import rotation, two_blocks
+from tests.geometry.planted import hidden_blocks, rotation, two_blocks
 
 KINDS = ("interaction", "pca", "neuron")
 
@@ -105,6 +105,31 @@ def test_modules_hidden_by_rotations_fall_apart_in_the_basis_alone(seed: int) ->
     assert counts["interaction"] <= counts["pca"] <= 3 * 32 and counts["neuron"] == 3 * 64
     sizes = {k: ib.effective(edges[k][0]) for k in KINDS}
     assert sizes["interaction"] < sizes["neuron"] and sizes["pca"] < sizes["neuron"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_edges_are_those_between_directions_that_live_in_a_block(seed: int) -> None:
+    """Two layers of ReLUs and a linear read-out. Within a block every live direction reads every
+    other, but that the basis diagonalises what is linear: 72 edges, and 60 where a neuron of the
+    last layer is dead; 96 and 85 of principal components."""
+    stages, layers, turns = hidden_blocks([torch.relu, torch.relu, lambda x: x], seed, lift=0.0)
+    neurons = [(f[:, 0] @ turn).std(0) > 1e-12 for f, turn in zip(layers, turns, strict=True)]
+    assert all(bool(layer.all()) for layer in (*neurons[:2], neurons[3]))
+    last = [int(part.sum()) for part in neurons[2].split(4)]
+    edges = all_edges(stages, layers, found(stages, layers))
+
+    def counted(least: float) -> dict[str, int]:
+        return {k: sum(int((e > least * e.max()).sum()) for e in edges[k]) for k in KINDS}
+
+    assert counted(1e-12) == {
+        "interaction": sum(4 * n + n * n + n for n in last),
+        "pca": sum(4 * 4 + 4 * n + n * n for n in last),
+        "neuron": 3 * 64,
+    }
+    counts = counted(1e-9)
+    assert 60 <= counts["interaction"] <= 72 and counts["neuron"] == 192
+    if sum(last) < 8:
+        assert 83 <= counts["pca"] <= 91
 
 
 def test_what_varies_and_is_not_read_is_dropped() -> None:

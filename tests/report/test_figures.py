@@ -131,6 +131,63 @@ def test_points_of_a_chart_are_to_scale(log: bool) -> None:
     assert named["a"] < named["b"]
 
 
+def ends(root: ElementTree.Element) -> list[tuple[float, float, float]]:
+    """The middle, the top and the bottom of each whisker."""
+    found = []
+    for path in of_class(root, "whisker"):
+        at = re.match(r"M([\d.]+) ([\d.]+)V([\d.]+)", path.get("d", ""))
+        assert at is not None
+        found.append((float(at[1]), float(at[2]), float(at[3])))
+    return found
+
+
+@pytest.mark.parametrize("n", [2, 10, 24, 60])
+def test_names_of_many_lines_stay_inside_and_apart(n: int) -> None:
+    """All lines end at the bottom of the figure, the worst place for their names."""
+    held = [Line(f"line {i}", [Point(1, 100.0 * i), Point(2, 0.0)]) for i in range(n)]
+    root = parsed(lines(Chart("t", "x", "y", held)))
+    names = [t for t in root.iter(f"{SVG}text") if (t.text or "").startswith("line ")]
+    heights = sorted(float(t.get("y", "")) for t in names)
+    assert len(heights) == n
+    assert all(b - a >= 11 for a, b in itertools.pairwise(heights))
+    axis = [t for t in root.iter(f"{SVG}text") if t.text == "x"]
+    assert min(heights) > 30 and max(heights) < float(axis[0].get("y", "")) - 20
+
+
+def test_a_wide_interval_does_not_press_points_together() -> None:
+    """Points from 1 to 5 with intervals of 0.4, one of 1,000, which ends in arrows."""
+    points = [Point(x, x, x - 0.2, x + 0.2) for x in (1.0, 2.0, 4.0, 5.0)]
+    wide = Point(3.0, 3.0, -500.0, 500.0)
+    root = parsed(lines(Chart("t", "x", "y", [Line("a", [*points, wide])])))
+    dots = [float(c.get("cy", "")) for c in of_class(root, "dot")]
+    whiskers = {x: (top, bottom) for x, top, bottom in ends(root)}
+    unit = (max(dots) - min(dots)) / 4
+    lengths = sorted(bottom - top for top, bottom in whiskers.values())
+    assert lengths[:4] == pytest.approx([0.4 * unit] * 4, abs=0.2)
+    assert max(dots) - min(dots) > 150
+    paths = [p.get("d", "") for p in of_class(root, "whisker")]
+    assert sum("h6" not in d for d in paths) == 1
+    said = [t.text or "" for t in root.iter(f"{SVG}title")]
+    assert any("[-500" in s and "+500" in s for s in said)
+
+
+def test_intervals_alike_are_all_drawn_whole() -> None:
+    points = [Point(x, x / 100, x / 100 - 7, x / 100 + 7) for x in (1.0, 2.0, 3.0)]
+    root = parsed(lines(Chart("t", "x", "y", [Line("a", points)])))
+    dots = [float(c.get("cy", "")) for c in of_class(root, "dot")]
+    unit = (max(dots) - min(dots)) / 0.02
+    assert [b - t for _, t, b in ends(root)] == pytest.approx([14 * unit] * 3, rel=0.05)
+    assert all("h6" in p.get("d", "") for p in of_class(root, "whisker"))
+
+
+def test_a_bound_below_zero_goes_to_the_edge_of_a_logarithmic_axis() -> None:
+    points = [Point(1.0, 1.0, 0.5, 2.0), Point(2.0, 100.0, -3.0, 200.0)]
+    root = parsed(lines(Chart("t", "x", "y", [Line("a", points)], log_y=True)))
+    (_, _, first), (_, _, second) = ends(root)
+    dots = [float(c.get("cy", "")) for c in of_class(root, "dot")]
+    assert second > first > dots[0] > dots[1]
+
+
 def test_a_chart_of_a_single_point_is_drawn() -> None:
     parsed(lines(Chart("t", "x", "y", [Line("a", [Point(3, 3)])])))
 

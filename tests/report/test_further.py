@@ -28,14 +28,20 @@ def reading(tmp_path: Path) -> Reading:
     folder = RunFolder.create(tmp_path, "related", datetime(2026, 1, 1))
     run = Run("m", "data:d", "text")
     of = tuple(
-        DictionaryOf("sae", (Fitted(f"L{i}", Target(Site("resid_post", i)), "topk", ()),))
+        DictionaryOf(
+            "sae", (Fitted(f"L{i}", Target(Site("resid_post", i)), "topk", (("width", 9),)),)
+        )
         for i in range(3)
     )
     seen = Inspect("i", "seen", run, of[0], None, "examples", ())
     graph = Relate("r", "graph", run, of, "similarity", (), 8)
     folder.write_plan(Plan((seen, graph)))
     examples = [
-        {**dict.fromkeys(EXAMPLE_COLUMNS), "feature": 1, "activation": 2.0, "token": token}
+        {
+            **dict.fromkeys(EXAMPLE_COLUMNS),
+            **{"feature": 1, "activation": 2.0, "share": 1.0, "prompt": 0, "position": 1},
+            **{"before": "a", "token": token, "after": "."},
+        }
         for token in (" cat", " dog")
     ]
     folder.write_table("seen", plain_table(examples, EXAMPLE_COLUMNS))
@@ -92,3 +98,18 @@ def test_errors_are_ratios_over_the_features_on() -> None:
     assert line.name == "random" and [(p.x, p.y) for p in line.points] == [(2, 6), (8, 24)]
     few = plain_table(rows, ERROR_COLUMNS).filter(pl.col("dictionary") == "sae[k=2]")
     assert list(error_charts(few, "sens.errors")) == []
+
+
+def test_a_chart_of_errors_has_so_many_directions_and_says_of_how_many() -> None:
+    rows = [
+        {
+            **dict.fromkeys(ERROR_COLUMNS),
+            **{"unit": "L1.resid_post", "position": "all", "metric": "kl"},
+            **{"dictionary": f"k={k}", "l0": float(k), "direction": f"d{i}", "ratio": 1.0 + i / k},
+        }
+        for k in (2, 8)
+        for i in range(30)
+    ]
+    (chart,) = error_charts(plain_table(rows, ERROR_COLUMNS), "sens.errors")
+    assert [line.name for line in chart.lines] == [f"d{i}" for i in range(24)]
+    assert chart.title.endswith("the first 24 of 30 directions")

@@ -169,3 +169,15 @@ def test_the_strongest_edges_are_drawn() -> None:
     graph = modules(curved.edges(), curved.modules(), "interaction", most=6)
     assert [link.edge for link in graph.links] == [1000, 100, 10] * 2 and graph.left_out == 4
     assert graph.links[2].weight == pytest.approx(0.5), "weights are those among all edges"
+
+
+def test_small_eigenvalues_are_not_0() -> None:
+    """Those of a place from 1000 by ten downwards, to the one that is rounding."""
+    rows = curved.spectrum().filter(layer=curved.LAYERS[0], basis=curved.BASES[0])
+    (value,) = [c for c in columns_of(rows) if c.name == "value"]
+    for said, truth in zip(value.cells, rows["value"], strict=True):
+        assert float(said) == pytest.approx(truth, rel=1e-3)
+    assert value.cells[:3] == ["1000", "100", "10"] and value.cells[-1] == "-1.000e-17"
+    assert value.cells[3] == "1.000e+00", "a single figure says too little"
+    nothing = rows.with_columns(value=pl.lit(0.0))
+    assert {*next(c for c in columns_of(nothing) if c.name == "value").cells} == {"0.000"}

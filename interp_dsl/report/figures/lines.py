@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import median
 
 from interp_dsl.report.figures import style
 from interp_dsl.report.figures.style import element, words
@@ -14,6 +15,11 @@ from interp_dsl.runs.text import decimals, number
 
 LONG, TALL = 480, 250
 LEFT, TOP = 70.0, 42.0
+APART = 14
+"""Pixels from one line's name to the next."""
+REACH = 3.0
+"""So many times as far as intervals are long in the median, or as far as all points, they may go
+beyond the points; what goes further ends in an arrow at the edge."""
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "5 2", "1 3")
 
 
@@ -60,12 +66,12 @@ class _Chart:
         self.chart = chart
         points = [p for line in chart.lines for p in line.points]
         self.x = _range([self.scaled(p.x) for p in points])
-        self.y = _range(
-            [self.raised(v) for p in points for v in (p.y, p.low, p.high) if v is not None]
-        )
+        values = [self.raised(p.y) for p in points]
+        self.y = _range([*values, *_near(values, [self.bounds(p) for p in points])])
         self.most = max((len(line.points) for line in chart.lines), default=0)
         self.places = decimals(p.y for p in points)
-        self.bottom, self.right = TOP + TALL, LEFT + LONG
+        self.tall = max(TALL, APART * len(chart.lines))
+        self.bottom, self.right = TOP + self.tall, LEFT + LONG
         longest = max((len(line.name) for line in chart.lines), default=0)
         named = min(longest, 32) * style.WIDE + 24 if len(chart.lines) > 1 else 16
         self.width = max(self.right + named, len(chart.title) * 7.4 + 24)
@@ -79,12 +85,21 @@ class _Chart:
         return LEFT + (self.scaled(x) - left) / (right - left) * LONG
 
     def raised(self, y: float) -> float:
-        return math.log10(y) if self.chart.log_y else y
+        if not self.chart.log_y:
+            return y
+        return math.log10(y) if y > 0 else -math.inf
+
+    def bounds(self, point: Point) -> Sequence[float]:
+        """The bounds of a point's interval, where it has one."""
+        if point.low is None or point.high is None:
+            return ()
+        return self.raised(point.low), self.raised(point.high)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """The place of a point."""
+        """The place of a point, or of a bound: at the edge where it lies beyond."""
         low, high = self.y
-        return self.across(x), self.bottom - (self.raised(y) - low) / (high - low) * TALL
+        inside = min(max(self.raised(y), low), high)
+        return self.across(x), self.bottom - (inside - low) / (high - low) * self.tall
 
     def text(self) -> str:
         chart = self.chart
@@ -97,7 +112,7 @@ class _Chart:
     def axes(self) -> Iterator[str]:
         (low, high), log_y = self.y, self.chart.log_y
         for value in style.ticks(low, high):
-            y = self.bottom - (value - low) / (high - low) * TALL
+            y = self.bottom - (value - low) / (high - low) * self.tall
             place = {"x1": LEFT, "x2": self.right, "y1": y, "y2": y}
             is_zero = value == 0 and not log_y
             kind, ink = ("zero", style.FAINT) if is_zero else ("rule", style.RULE)
@@ -141,13 +156,23 @@ class _Chart:
         yield element("path", class_="curve", d=path, fill="none", stroke=colour, **look)
         for point, (x, y) in zip(points, places, strict=True):
             if point.low is not None and point.high is not None and not self.chart.band:
-                top, low = self.at(point.x, point.high)[1], self.at(point.x, point.low)[1]
-                bar = (
-                    f"M{x:.1f} {top:.1f}V{low:.1f}M{x - 3:.1f} {top:.1f}h6M{x - 3:.1f} {low:.1f}h6"
-                )
+                bar = self.whisker(point.x, point.low, point.high)
                 yield element("path", class_="whisker", d=bar, stroke=colour, fill="none")
             said = style.tooltip(self.said(line, point))
             yield element("circle", said, class_="dot", cx=x, cy=y, r=radius, fill=colour)
+
+    def whisker(self, across: float, low: float, high: float) -> str:
+        """The path of an interval: ends where it ends, arrows where it leaves the figure."""
+        x, bottom = self.at(across, low)
+        _, top = self.at(across, high)
+        path = f"M{x:.1f} {top:.1f}V{bottom:.1f}"
+        for y, is_out, inward in (
+            (top, self.raised(high) > self.y[1], 4),
+            (bottom, self.raised(low) < self.y[0], -4),
+        ):
+            path += f"M{x - 3:.1f} {y + inward:.1f}" if is_out else f"M{x - 3:.1f} {y:.1f}h6"
+            path += f"L{x:.1f} {y:.1f}l3 {inward}" if is_out else ""
+        return path
 
     def band(self, points: Sequence[Point], colour: str) -> Iterator[str]:
         """What lies between the bounds of points, one behind another."""
@@ -176,9 +201,20 @@ class _Chart:
                 (self.at(last.x, last.y)[1], style.SERIES[i % len(style.SERIES)], line.name)
             )
         ends.sort()
-        heights = spread([y / 14 for y, _, _ in ends])
-        for height, (_, colour, name) in zip(heights, ends, strict=True):
-            yield words(self.right + 12, height * 14 + 4, style.shortened(name, 32), 11, colour)
+        heights = spread([y / APART for y, _, _ in ends])
+        top, room = TOP / APART, self.bottom / APART - (len(ends) - 1)
+        for i, (height, (_, colour, name)) in enumerate(zip(heights, ends, strict=True)):
+            inside = APART * (min(max(height - i, top), room) + i)
+            yield words(self.right + 12, inside + 4, style.shortened(name, 32), 11, colour)
+
+
+def _near(values: Sequence[float], intervals: Sequence[Sequence[float]]) -> list[float]:
+    """The bounds that an axis has room for: few wide intervals would press all points together."""
+    bounds = [b for interval in intervals for b in interval if math.isfinite(b)]
+    lengths = [i[1] - i[0] for i in intervals if len(i) and all(map(math.isfinite, i))]
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    reach = max(high - low, REACH * median(lengths) if lengths else 0.0)
+    return [bound for bound in bounds if low - reach <= bound <= high + reach]
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:

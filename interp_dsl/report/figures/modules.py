@@ -50,7 +50,9 @@ class _Plot:
         width, opacity = 0.6 + 3.4 * link.weight, 0.2 + 0.6 * link.weight
         place = {"x1": x1, "y1": y1 - RADIUS, "x2": x2, "y2": y2 + RADIUS}
         look: dict[str, style.Attribute] = {"stroke_width": width, "stroke_opacity": opacity}
-        return element("line", style.tooltip(said), class_="edge", stroke=ink, **place, **look)
+        ends = {"data_source": _named(link.source), "data_target": _named(link.target)}
+        tip = style.tooltip(said)
+        return element("line", tip, class_="edge", stroke=ink, **place, **look, **ends)
 
     def nodes(self) -> Iterator[str]:
         radius = min(RADIUS, 0.45 * LONG / max(len(self.graph.row(n)) for n in self.graph.layers))
@@ -60,7 +62,8 @@ class _Plot:
             also = self.about(node)
             tip = style.tooltip(f"{_named(node)}: {said}{also and ', '}{also}")
             ink = style.FAINT if module is None else _colour(module)
-            yield element("circle", tip, class_="dot", cx=x, cy=y, r=radius, fill=ink)
+            about = {"class_": "dot", "data_node": _named(node), "fill": ink}
+            yield element("circle", tip, **about, cx=x, cy=y, r=radius)
             if module is not None and radius > 5:
                 yield words(x, y + 3.6, letter(module), 10, style.PAPER, "middle")
 
