@@ -7,6 +7,7 @@ from itertools import chain, count
 
 from interp_dsl.check.arguments import arguments
 from interp_dsl.check.literals import is_whole, literal, number, only
+from interp_dsl.check.moving import moving_place
 from interp_dsl.check.paths import require_trust
 from interp_dsl.check.positions import Spans, position
 from interp_dsl.check.scope import Declared, Scope
@@ -131,7 +132,9 @@ def _call(expr: Call, scope: Scope) -> MetricCall:
     if expr.function == "python":
         require_trust(expr.span, scope)
         changed["folder"] = str(scope.folder)
-    return MetricCall(expr.function, tuple(sorted(changed.items())))
+    place = changed.pop("place", None)
+    site = None if place is None else moving_place(place, expr.arguments[0], scope)
+    return MetricCall(expr.function, tuple(sorted(changed.items())), site=site)
 
 
 def _read_at(built: MetricTerm, clause: Clause, scope: Scope) -> MetricCall:

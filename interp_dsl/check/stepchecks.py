@@ -10,6 +10,7 @@ from interp_dsl.check.builds import build_data
 from interp_dsl.check.datachecks import Spans, check_change, check_side, names_of, side_of
 from interp_dsl.check.dictionaries import check_live, check_order
 from interp_dsl.check.models import known_model, which_model
+from interp_dsl.check.moving import check_moving
 from interp_dsl.check.noops import why_idle
 from interp_dsl.check.scope import Scope
 from interp_dsl.check.vectors import written
@@ -264,15 +265,7 @@ class StepChecks:
                 if step.findings
                 else "declare one under another name: metric other = …",
             )
-        for metric in step.metrics:
-            if "stream" in needs(metric.term) and step.curves is None:
-                self.error(
-                    "E306",
-                    f"`{metric.name}` is measured by perturb and interpolate",
-                    call.spans["measure"],
-                    label="a distance in the residual stream",
-                    help="measure kl(), or logit_diff()",
-                )
+        check_moving(call, step, self.sites(step.units) if step.units else (), self.scope)
         data = names_of(side.dataset, step.model, self.scope)
         if data is None:
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
@@ -13,7 +13,7 @@ from interp_dsl.engine.batches import default_rows, in_batches
 from interp_dsl.engine.edits import Contexts, Editor
 from interp_dsl.engine.late import changed
 from interp_dsl.engine.means import behind_first
-from interp_dsl.engine.metrics import Meter, Reference, stream_reads
+from interp_dsl.engine.metrics import Meter, Reference
 from interp_dsl.engine.packed import Packed
 from interp_dsl.engine.reads import Reads, Variant, plan_reads
 from interp_dsl.engine.report import Report
@@ -26,6 +26,7 @@ from interp_dsl.models.compiled.memory import Memory
 from interp_dsl.models.edits import Edit, entries, moved
 from interp_dsl.models.executor import Pass
 from interp_dsl.plan.algebra import Metric, Run
+from interp_dsl.plan.metrics import reads_outputs, streams
 from interp_dsl.plan.places import Positions, Site, Target
 from interp_dsl.plan.starts import Start
 from interp_dsl.plan.tasks import Forward
@@ -58,11 +59,13 @@ class Bench:
         shape = self.executor.facts.shape
         data, side = state.data[run.data], state.side(run)
         self.reads: Reads = plan_reads(data, side, metrics, self.executor.facts, ats)
-        streams = state.kept(run).streams
+        own = state.kept(run).streams
         self.meter = Meter(
-            self.reads, metrics, shape.d_vocab_out, reference, self.device, reads_answers, streams
+            self.reads, metrics, shape.d_vocab_out, reference, self.device, reads_answers, own
         )
-        self._last = Site("resid_post", shape.n_layers - 1) if stream_reads(metrics) else None
+        self._streams = dict.fromkeys(site for site, _ in streams(metrics))
+        self._last = Site("resid_post", shape.n_layers - 1)
+        self._reads_outputs = bool(ats) or reads_outputs(metrics)
         self._prompts = {name: self._prompt(v) for name, v in self.reads.variants.items()}
         self.context = Contexts(run, state).edits
         self._rooms = Rooms() if len(self._prompts) == 1 else None
@@ -101,10 +104,10 @@ class Bench:
         edits += more
         reads = prompt.reads_of(examples) if reading == "metrics" else None
         wanted = reads if self.reads_few else None
-        if reading == "nothing":
-            wanted = torch.zeros(len(examples), 0, dtype=torch.long)
-        if self._last is not None and not self.can_resume:
-            sites = tuple(dict.fromkeys((*sites, self._last)))
+        if reading == "nothing" or (reading == "metrics" and not self._reads_outputs):
+            wanted = _nowhere(examples)
+        asked = self._asked() if variant == "plain" and reading == "metrics" else {}
+        sites = tuple(dict.fromkeys((*sites, *asked.values())))
         if isinstance(self.executor, CompiledExecutor):
             place = slice(int(examples[0]), int(examples[-1]) + 1)
             record = None if memory is None else (memory, place)
@@ -114,9 +117,16 @@ class Bench:
             found = self.executor.forward(tokens, wanted, edits, sites, mask)
             found = _of(self.meter.outputs, found)
         found = found if self.reads_few else _at(reads, found, 0)
-        if self._last is None or found.stream is not None or reading == "nothing":
-            return found
-        return replace(found, stream=_read(reads, found.sites[self._last][:, :, 0]))
+        return _with_streams(found, asked, reads, 0)
+
+    def _asked(self, start: Start | None = None) -> dict[Site | None, Site]:
+        """The sites that a pass keeps for the distances that it measures; of one that is taken up
+        at a start those that do not lie before it. A pass that can start late gives the stream
+        behind the last block by itself."""
+        wanted = {site: site or self._last for site in self._streams}
+        if self.can_resume:
+            wanted.pop(None, None)
+        return {k: site for k, site in wanted.items() if start is None or not start.follows(site)}
 
     def blank(self, parts: Sequence[str]) -> Memory | None:
         """Room for what late passes start from; None where nothing can start late."""
@@ -129,22 +139,30 @@ class Bench:
         """The same as `forward`, taken up from what the run's own pass left; no change of `batch`
         lies before `start`."""
         assert isinstance(self.executor, CompiledExecutor)
+        asked = self._asked(start) if variant == "plain" else {}
+        unmoved = dict.fromkeys(self._streams) if variant == "plain" else {}
+        if not asked and not self._reads_outputs:
+            return Pass(torch.empty(len(batch.examples), 0, 0, device=self.device), {}, unmoved)
         prompt, memory = self._prompts[variant], self._memory(variant)
         width = prompt.tokens.shape[1]
         reads = prompt.reads_of(batch.examples)
+        wanted = reads if self.reads_few else None
         late = self.executor.resume(
             memory,
             batch.examples,
             start.layer,
             editor.edits(batch, width),
-            reads if self.reads_few else None,
+            wanted if self._reads_outputs else _nowhere(batch.examples),
             start.position,
+            sites=tuple(asked.values()),
             context=self.context(batch.examples, width),
             changed=changed(batch, self.run, self.state, start.position) if start.few else None,
             outputs=self.meter.outputs,
             rooms=self._rooms,
         )
-        return late if self.reads_few else _at(reads, late, start.position)
+        late = late if self.reads_few else _at(reads, late, start.position)
+        late = replace(late, streams={**unmoved, **late.streams})
+        return _with_streams(late, asked, reads, start.position)
 
     def first_read(self, variant: str) -> int | None:
         """The earliest position that is read, None where all are, or a model looks ahead."""
@@ -171,7 +189,7 @@ class Bench:
                 else self.resume(name, editor, batch, first)
             )
         logits = {name: one.logits for name, one in found.items()}
-        return self.meter.measure(logits, moved(examples, self.device), found["plain"].stream)
+        return self.meter.measure(logits, moved(examples, self.device), found["plain"].streams)
 
     def _prompt(self, variant: Variant) -> _Prompts:
         mask, reads = variant.mask, variant.reads
@@ -210,11 +228,29 @@ class _Prompts:
 
 
 def _at(reads: Tensor | None, found: Pass, first: int) -> Pass:
-    """A pass with the logits of positions [R, r] alone, out of those from `first` on."""
-    if reads is None:
+    """A pass with the logits, and streams, of positions [R, r] alone, out of those from `first`
+    on."""
+    if reads is None or not found.logits.shape[1]:
         return found
-    stream = None if found.stream is None else _read(reads - first, found.stream)
-    return replace(found, logits=_read(reads - first, found.logits), stream=stream)
+    streams = {k: None if x is None else _read(reads - first, x) for k, x in found.streams.items()}
+    return replace(found, logits=_read(reads - first, found.logits), streams=streams)
+
+
+def _with_streams(
+    found: Pass, asked: Mapping[Site | None, Site], reads: Tensor | None, first: int
+) -> Pass:
+    """A pass with the streams of sites that it kept, at positions [R, r] out of those from `first`
+    on."""
+    if not asked:
+        return found
+    where = None if reads is None else reads - first
+    kept = {k: _read(where, canonical(found.sites[site])[:, :, 0]) for k, site in asked.items()}
+    return replace(found, streams={**found.streams, **kept})
+
+
+def _nowhere(examples: Tensor) -> Tensor:
+    """Reads [R, 0] of no position."""
+    return torch.zeros(len(examples), 0, dtype=torch.long)
 
 
 def _read(reads: Tensor | None, x: Tensor) -> Tensor:
@@ -248,9 +284,10 @@ def run_forward(task: Forward, ats: Ats, state: State, report: Report) -> None:
             _store(kept.sites, site, canonical(found.sites[site]), start, n)
         if not task.stops:
             there = moved(examples, bench.device)
-            for at in stream_reads(task.metrics):
-                assert found.stream is not None
-                _store(kept.streams, at, bench.meter.at(at, found.stream, there), start, n)
+            for stream in streams(task.metrics):
+                own = found.streams[stream[0]]
+                assert own is not None
+                _store(kept.streams, stream, bench.meter.at(stream[1], own, there), start, n)
             for at in ats:
                 _store(kept.logits, at, bench.meter.at(at, found.logits, there), start, n)
             if task.metrics:
@@ -259,7 +296,7 @@ def run_forward(task: Forward, ats: Ats, state: State, report: Report) -> None:
                     for name in bench.reads.variants
                     if name != "plain"
                 }
-                values[:, start:stop] = bench.meter.measure(logits, there, found.stream)
+                values[:, start:stop] = bench.meter.measure(logits, there, found.streams)
         for target in task.moments:
             x = canonical(found.sites[target.site])[:, :, target.index or 0]
             _gather(kept, target, x[counted[start:stop]], start)

@@ -15,13 +15,13 @@ from interp_dsl.engine.reads import Reads, read_positions, reads_sequence
 from interp_dsl.engine.references import Needed, References, few_at_once
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.plan.algebra import Literal, Metric, MetricCall, MetricSum, MetricTerm
-from interp_dsl.plan.metrics import METRICS, calls
-from interp_dsl.plan.places import Positions
+from interp_dsl.plan.metrics import METRICS, Stream, calls
+from interp_dsl.plan.places import Positions, Site
 
 Reference = Mapping[Positions | None, Tensor]
 """The reference run's logits [n, d_vocab_out] at each `at` that a metric reads."""
-Streams = Mapping[Positions | None, Tensor]
-"""The same of a run's own stream behind the last block [n, d_model]."""
+Streams = Mapping[Stream, Tensor]
+"""A run's own vectors [n, d_model] at the places, and the positions, that distances are of."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +176,16 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 }
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What passes of some rows gave: logits [R, r, V] by variant, `examples` [R], and of the plain
+    one the places whose distance is measured [R, r, d_model], None where nothing has moved."""
+
+    logits: Mapping[str, Tensor]
+    examples: Tensor
+    streams: Mapping[Site | None, Tensor | None]
+
+
 class Meter:
     """Measures metrics on rows of one side. `reference` holds logits where a metric needs them.
     `outputs` [u]: the tokens whose logits it takes, None for all."""
@@ -209,24 +219,28 @@ class Meter:
         ).to(device)
 
     def measure(
-        self, logits: Mapping[str, Tensor], examples: Tensor, stream: Tensor | None = None
+        self,
+        logits: Mapping[str, Tensor],
+        examples: Tensor,
+        streams: Mapping[Site | None, Tensor | None] | None = None,
     ) -> Tensor:
         """Values [metrics, R] of rows whose logits [R, r, V] each variant gave, and the plain one
-        the `stream` [R, r, d_model] behind the last block."""
-        logits = logits if stream is None else {**logits, STREAM: stream}
-        return torch.stack([self._term(m.term, logits, examples) for m in self.metrics])
+        the `streams` [R, r, d_model] of Pass."""
+        seen = Seen(logits, examples, streams or {})
+        return torch.stack([self._term(m.term, seen) for m in self.metrics])
 
-    def _term(self, term: MetricTerm, logits: Mapping[str, Tensor], examples: Tensor) -> Tensor:
+    def _term(self, term: MetricTerm, seen: Seen) -> Tensor:
         match term:
             case Literal(value=value):
                 assert isinstance(value, int | float)
-                return torch.full((len(examples),), float(value), device=self.device)
+                return torch.full((len(seen.examples),), float(value), device=self.device)
             case MetricCall():
-                return self._call(term, logits, examples)
+                return self._call(term, seen)
             case MetricSum(op=op, operands=operands):
-                return ARITHMETIC[op](*[self._term(t, logits, examples) for t in operands])
+                return ARITHMETIC[op](*[self._term(t, seen) for t in operands])
 
-    def _call(self, call: MetricCall, logits: Mapping[str, Tensor], examples: Tensor) -> Tensor:
+    def _call(self, call: MetricCall, seen: Seen) -> Tensor:
+        logits, examples = seen.logits, seen.examples
         if reads_sequence(call, self.reads.data):
             scores = {
                 name: self._sequence(name, logits[name], examples)
@@ -234,8 +248,11 @@ class Meter:
             }
             return SEQUENCES[call.function](**scores)
         if call.function == "distance":
-            apart = self.at(call.at, logits[STREAM], examples) - self.streams[call.at][examples]
-            return apart.float().square().sum(1).sqrt()
+            moved = seen.streams[call.site]
+            if moved is None:
+                return torch.zeros(len(examples), device=self.device)
+            before = self.streams[call.site, call.at][examples]
+            return (self.at(call.at, moved, examples) - before).float().square().sum(1).sqrt()
         if call.function == "loss":
             return self._loss(logits["plain"], examples)
         if call.function == "python":
@@ -258,7 +275,7 @@ class Meter:
         return held
 
     def at(self, at: Positions | None, plain: Tensor, examples: Tensor) -> Tensor:
-        """Logits [R, V] of the plain variant at a metric's position."""
+        """Logits [R, V], or vectors, of the plain variant at a metric's position."""
         variant = self.reads.variants["plain"]
         slot = variant.slots[at]
         if variant.reads is not None:
@@ -290,7 +307,6 @@ class Meter:
         return -scores.masked_fill(padding, 0.0).sum(1) / (lengths - 1)
 
 
-STREAM = "stream"
 ARITHMETIC: dict[str, Callable[..., Tensor]] = {
     "+": torch.add,
     "-": torch.sub,
@@ -303,12 +319,6 @@ SEQUENCES: dict[str, Callable[..., Tensor]] = {
     "logprob_diff": lambda answer, wrong: answer - wrong,
     "prob": lambda answer: answer.exp(),
 }
-
-
-def stream_reads(metrics: Sequence[Metric]) -> tuple[Positions | None, ...]:
-    """Where metrics read the stream behind the last block."""
-    wanted = (c for m in metrics for c in calls(m.term))
-    return tuple(dict.fromkeys(c.at for c in wanted if "stream" in METRICS[c.function].needs))
 
 
 def reference_reads(metrics: Sequence[Metric]) -> tuple[Positions | None, ...]:

@@ -20,6 +20,7 @@ from interp_dsl.models.executor import Executor
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.plan.algebra import MetricTerm, Run, Units
 from interp_dsl.plan.expressions import Row
+from interp_dsl.plan.metrics import Stream
 from interp_dsl.plan.places import Positions, Site, Target, Unit
 from interp_dsl.plan.units import expand
 
@@ -43,14 +44,14 @@ class Memo:
 @dataclass
 class Kept:
     """What forwards of one run have left: sites [n, T, index, width] on the device, values [n] of
-    metrics, logits [n, d_vocab_out] where they serve as a reference, streams behind the last block
-    [n, d_model] that distances start from, moments of places, and by variant of the prompts what
-    late passes start from."""
+    metrics, logits [n, d_vocab_out] where they serve as a reference, `streams` [n, d_model] that
+    distances start from, moments of places, and by variant of the prompts what late passes start
+    from."""
 
     sites: dict[Site, Tensor] = field(default_factory=dict)
     values: dict[MetricTerm, Tensor] = field(default_factory=dict)
     logits: dict[Positions | None, Tensor] = field(default_factory=dict)
-    streams: dict[Positions | None, Tensor] = field(default_factory=dict)
+    streams: dict[Stream, Tensor] = field(default_factory=dict)
     moments: dict[Target, Moments] = field(default_factory=dict)
     memories: dict[str, Memory] = field(default_factory=dict)
 

@@ -74,8 +74,9 @@ def bounds(values: Tensor, seed: int) -> tuple[Tensor, Tensor]:
 
 def ratio_bounds(over: Tensor, under: Tensor, seed: int) -> tuple[float, float]:
     """The same interval of a ratio of means, mean(over) ÷ mean(under), of values [n] each: both
-    means of the same resamples."""
-    ratios = _means(over[:, None], seed) / _means(under[:, None], seed)
+    means of the same resamples, of which those without an effect of `under` stand last."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = _means(over[:, None], seed) / _means(under[:, None], seed)
     low, high = _tails(ratios)
     return float(low[0]), float(high[0])
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor, device, dtype
@@ -16,12 +16,13 @@ from interp_dsl.plan.places import Site
 @dataclass(frozen=True)
 class Pass:
     """logits: [B, r, d_vocab_out] at the read positions, float32; sites: canonical captures
-    [B, T, index, width] after all edits (for `hook`: the raw tensor). `stream`: where an executor
-    gives it, the residual stream behind the last block at the read positions [B, r, d_model]."""
+    [B, T, index, width] after all edits (for `hook`: the raw tensor). `streams`: places at the read
+    positions [B, r, d_model]; None is the residual stream behind the last block, which an executor
+    may give. One that lies before where a pass was taken up has None."""
 
     logits: Tensor
     sites: dict[Site, Tensor]
-    stream: Tensor | None = None
+    streams: Mapping[Site | None, Tensor | None] = field(default_factory=dict)
 
 
 class Executor(Protocol):

@@ -45,6 +45,25 @@ def _out_of_range(kind: str, shape: Shape, count: int) -> str:
     return f"{kind} has no parts to number"
 
 
+_BEFORE_MLP = ("resid_pre", *HEAD_SITES, "attn_out", "resid_mid")
+_IN_LAYER = (*_BEFORE_MLP, "mlp_in", "neuron", "mlp_out", "resid_post")
+"""In the order in which a layer computes them."""
+
+
+def reaches(changed: Site, read: Site, parallel: bool) -> bool:
+    """Whether a change of one place can move another, of a layer: one lies before the other, or
+    they are the same. In a `parallel` model a layer's MLP does not see its attention. Where a hook
+    acts is not known, so that it may."""
+    assert read.layer is not None
+    if changed.kind == "hook" or changed.layer is None or changed.layer < read.layer:
+        return True
+    if changed.layer > read.layer:
+        return False
+    if parallel and read.kind == "mlp_out" and changed.kind in _BEFORE_MLP[1:]:
+        return False
+    return _IN_LAYER.index(changed.kind) <= _IN_LAYER.index(read.kind)
+
+
 def width(site: Site, shape: Shape) -> int | None:
     """The canonical form's last axis. None for a pattern, whose width is the prompt's length, and
     for a hook."""

@@ -290,11 +290,13 @@ Expression = Literal | ScoreOf | ColumnOf | SetOfUnits | Operation
 
 @dataclass(frozen=True, slots=True)
 class MetricCall:
-    """A metric function with its keyword arguments; `at` None reads the answer position."""
+    """A metric function with its keyword arguments; `at` None reads the answer position. `site`:
+    the place whose distance is measured, None for the stream behind the last block."""
 
     function: str
     arguments: tuple[tuple[str, float | str | bool | None], ...] = ()
     at: Positions | None = None
+    site: Site | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ from interp_dsl.plan.algebra import (
 )
 from interp_dsl.plan.curves import closer
 from interp_dsl.plan.device import expected
-from interp_dsl.plan.memory import batch_bytes, joined_bytes, remembered_bytes, site_bytes
-from interp_dsl.plan.metrics import METRICS, calls
+from interp_dsl.plan.memory import BYTES, batch_bytes, joined_bytes, remembered_bytes, site_bytes
+from interp_dsl.plan.metrics import METRICS, calls, streams
 from interp_dsl.plan.places import Point, Positions, Site, Unit
 from interp_dsl.plan.starts import (
     WHOLE,
@@ -253,7 +253,7 @@ def whole(
         return UNKNOWN
     model, data = found
     rows = data.n if rows is None else rows
-    read = EVERYWHERE if run.model in known.hooked else read
+    read = replace(EVERYWHERE, kept=read.kept) if run.model in known.hooked else read
     work = passes(model, rows, data.width, read, trims=trims)
     largest = min(rows, batch or rows)
     peak = batch_bytes(model, largest, data.width, read)
@@ -278,6 +278,7 @@ def _forward(task: Forward, known: Sizes) -> Cost:
         trims = not task.remembers and all(kind == "resid_pre" for kind in last)
         cost = whole(task.run, None, known, read, trims, task.batch)
     kept = sum(site_bytes(s, model, data) for s in task.sites)
+    kept += BYTES * data.n * model.d_model * len(streams(task.metrics))
     return replace(cost, bytes=kept + remembered_bytes(task.remembers, model, data))
 
 
@@ -286,7 +287,10 @@ def forward_reads(task: Forward, known: Sizes) -> Reads:
     if any(s.kind == "logits" for s in task.sites):
         return EVERYWHERE
     data, ats = known.data.get(task.run.data), known.compared.get(task.run, ())
-    return read_by(task, data, [*ats])
+    read = read_by(task, data, [*ats])
+    if not read.ends:
+        return read
+    return replace(read, kept=(*read.kept, *task.seen), ends=not task.remembers)
 
 
 def _stopped(task: Forward, model: ModelSize, data: DataSize) -> Cost:
@@ -375,6 +379,8 @@ def _late(task: Sweep, run: Run, units: tuple[Unit, ...], known: Sizes) -> Cost:
     starts = [start(unit, task.intervention) for unit in units]
     work, rows, tokens, peak = Work(), 0, 0, 0
     for stretch in late_stretches(task, starts, model, data, read):
+        if stretch.start.layer >= read.stop(model):
+            continue
         width = data.width - stretch.start.position
         work += passes(model, stretch.rows, data.width, read, stretch.start)
         rows += stretch.rows

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 
+from interp_dsl.plan.algebra import Metric
 from interp_dsl.plan.changes import show_change, show_run, show_source
 from interp_dsl.plan.cost import Cost, Sizes, units_of
 from interp_dsl.plan.edges import bounds
 from interp_dsl.plan.estimates import Estimates, estimates, readers
+from interp_dsl.plan.metrics import kept, reads_outputs
 from interp_dsl.plan.passes import PASSES
+from interp_dsl.plan.places import Target
 from interp_dsl.plan.sampling import is_sampled, sampling_told
 from interp_dsl.plan.starts import Packing
 from interp_dsl.plan.tasks import (
@@ -187,8 +190,7 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
         case Forward(sites=sites, metrics=metrics, batch=batch):
             kept = f" and {', '.join(task.remembers)} of all layers" if task.remembers else ""
             kept += f", {quantity(estimate.bytes)}B" if estimate.bytes else ""
-            names = ", ".join(m.name for m in metrics)
-            measured = f", measures {names}" if names else ""
+            measured = f", measures {_measured(metrics)}" if metrics else ""
             if task.moments:
                 kept += f", gathers the moments of {_count(len(task.moments), 'place')}"
             shared = f", for {_listed(used)}" if used else ""
@@ -247,13 +249,21 @@ def _details(task: Task, found: Estimates, used: Sequence[str]) -> Iterator[str]
             yield _cost(estimate)
 
 
+def _measured(metrics: Sequence[Metric]) -> str:
+    """Metrics by name, with the places that they are of."""
+    places = {m.name: [Target(site).place for site in kept([m])] for m in metrics}
+    return ", ".join(f"{n} of {' and '.join(of)}" if of else n for n, of in places.items())
+
+
 def _sweep(task: Sweep, known: Sizes, estimate: Cost) -> Iterator[str]:
     for variant in task.variants:
         other = f", normalised by {show_run(variant.other)}" if variant.other else ""
         yield f"into {show_run(variant.into)}{other}"
     read = "the positions read" if task.reads_few else "every position"
     read = f"the answers' tokens at {read}" if task.reads_answers else read
-    yield f"measures {', '.join(m.name for m in task.metrics)}, unembeds {read}"
+    if not reads_outputs(task.metrics):
+        read = "nothing, ends behind what is measured"
+    yield f"measures {_measured(task.metrics)}, unembeds {read}"
     yield starting(task, known)
     if task.skips:
         yield "skips units that cannot have an effect: theirs is 0"

@@ -75,6 +75,11 @@ def token_bytes(model: ModelSize) -> int:
     return BYTES * (room + model.d_model + max(model.d_model, 2 * heads))
 
 
+def kept_bytes(model: ModelSize, sites: Collection[Site]) -> int:
+    """A position's share of places of the stream that a batch keeps."""
+    return BYTES * model.d_model * len(sites)
+
+
 def joined_bytes(model: ModelSize, rows: int, positions: int, data: DataSize) -> int:
     """Keys and values of all positions that some rows of a batch at a time attend to, once more
     those that were before; each row has so many positions of its own."""
@@ -104,5 +109,7 @@ def read_bytes(model: ModelSize, read: Reads, positions: int) -> int:
 
 
 def batch_bytes(model: ModelSize, rows: int, positions: int, read: Reads) -> int:
-    """The most that a batch of `rows` of so many positions holds: its activations or its logits."""
-    return rows * max(positions * token_bytes(model), read_bytes(model, read, positions))
+    """The most that a batch of `rows` of so many positions holds: its activations or its logits,
+    and with either the places that it keeps."""
+    largest = max(positions * token_bytes(model), read_bytes(model, read, positions))
+    return rows * (largest + positions * kept_bytes(model, read.kept))

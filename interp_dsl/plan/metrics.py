@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal as OneOf
 
-from interp_dsl.plan.algebra import Literal, MetricCall, MetricSum, MetricTerm
+from interp_dsl.plan.algebra import Literal, Metric, MetricCall, MetricSum, MetricTerm
+from interp_dsl.plan.places import Positions, Site
 
 Need = OneOf["answer", "wrong", "reference", "all_positions", "stream"]
 
@@ -27,9 +29,9 @@ class MetricFacts:
     """What a metric is, read by the checker, the reference pages and the engine.
 
     `needs`: answer, wrong (of the data), reference (the logits of the undisturbed clean run),
-    all_positions (logits everywhere), stream (the residual stream behind the last block, in the
-    measured run and in it without the step's own change). `sequence`: reads answers of several
-    tokens, teacher-forced.
+    all_positions (logits everywhere), stream (the residual stream behind the last block or another
+    place, in the measured run and in it without the step's own change). `sequence`: reads answers
+    of several tokens, teacher-forced.
     `in_logits`: counted in logits, so that half a logit is the least gap worth dividing by.
     `smooth`: has a slope, which estimates from gradients need.
     `compares`: reads the logits of the answers' tokens alone.
@@ -127,11 +129,15 @@ _ALL = (
     ),
     MetricFacts(
         "distance",
-        "L2 distance of the residual stream behind the last block, at the position read, from what "
-        "it is without the step's change.",
+        "L2 distance of a place, at the position read, from what it is without the step's change.",
         frozenset({"stream"}),
         good=-1,
         smooth=False,
+        params={
+            "place": Param(
+                "place", None, "the place; the residual stream behind the last block by default"
+            )
+        },
     ),
     MetricFacts("entropy", "Entropy of the predicted distribution, in nats.", good=0),
     MetricFacts(
@@ -150,6 +156,8 @@ _ALL = (
 )
 
 METRICS: dict[str, MetricFacts] = {m.name: m for m in _ALL}
+MOVING = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out")
+"""Sites whose distance can be measured: one vector of width d_model at each position."""
 
 
 def calls(term: MetricTerm) -> tuple[MetricCall, ...]:
@@ -166,6 +174,29 @@ def calls(term: MetricTerm) -> tuple[MetricCall, ...]:
 def needs(term: MetricTerm) -> frozenset[Need]:
     """All that a term needs of the data and of the plan."""
     return frozenset(n for c in calls(term) for n in METRICS[c.function].needs)
+
+
+Stream = tuple[Site | None, Positions | None]
+"""A place whose distance is measured, None for the stream behind the last block, and where."""
+
+
+def streams(metrics: Sequence[Metric]) -> tuple[Stream, ...]:
+    """What metrics measure the distance of."""
+    wanted = (c for m in metrics for c in calls(m.term))
+    found = ((c.site, c.at) for c in wanted if "stream" in METRICS[c.function].needs)
+    return tuple(dict.fromkeys(found))
+
+
+def kept(metrics: Sequence[Metric]) -> tuple[Site, ...]:
+    """The sites that a pass keeps for metrics to read."""
+    return tuple(dict.fromkeys(site for site, _ in streams(metrics) if site is not None))
+
+
+def reads_outputs(metrics: Sequence[Metric]) -> bool:
+    """Whether any of the metrics reads what comes out behind the last block; passes of which none
+    is measured are read there too."""
+    wanted = [c for m in metrics for c in calls(m.term)]
+    return not wanted or any(c.site is None for c in wanted)
 
 
 def in_logits(term: MetricTerm) -> bool:

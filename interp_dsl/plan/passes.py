@@ -24,7 +24,8 @@ from interp_dsl.plan.cost import Sizes, cost, sizes, units_of
 from interp_dsl.plan.device import Device, expected
 from interp_dsl.plan.edges import travelling
 from interp_dsl.plan.growing import generation_batch
-from interp_dsl.plan.memory import edge_token_bytes, read_bytes, token_bytes
+from interp_dsl.plan.memory import edge_token_bytes, kept_bytes, read_bytes, token_bytes
+from interp_dsl.plan.metrics import kept
 from interp_dsl.plan.places import Site, Unit
 from interp_dsl.plan.rewrite import parts, rewritten
 from interp_dsl.plan.starts import PARTS, WHOLE, Packing, acts_everywhere, fitting, start
@@ -174,9 +175,17 @@ def trim_positions(plan: Plan) -> Plan:
 
 
 def narrow(plan: Plan) -> Plan:
-    """Positions that nothing changed yet are as they were, and so are their queries and keys."""
-    plan = _remembering(plan, lambda units, task: _if_anywhere(units, {"queries", "keys"}))
-    return _each(plan, Sweep, lambda t: replace(t, narrow=t.late and t.edges is None))
+    """Positions that nothing changed yet are as they were, and so are their queries and keys. Where
+    a metric reads a place on the way, its position is computed from the start."""
+    plan = _remembering(
+        plan,
+        lambda units, t: set() if kept(t.metrics) else _if_anywhere(units, {"queries", "keys"}),
+    )
+    return _each(
+        plan,
+        Sweep,
+        lambda t: replace(t, narrow=t.late and t.edges is None and not kept(t.metrics)),
+    )
 
 
 def _if_anywhere(units: tuple[Unit, ...], wanted: set[str]) -> set[str]:
@@ -269,8 +278,8 @@ def _limits(task: Forward | Sweep, run: Run, known: Sizes, device: Device) -> Pa
     if found is None:
         return replace(WHOLE, tokens=device.tokens, rows=UNKNOWN_ROWS, least=LEAST_TOKENS)
     model, data = found
-    by_logits = read_bytes(model, read_by(task, data), data.width)
-    token = token_bytes(model)
+    by_logits = max(1, read_bytes(model, read_by(task, data), data.width))
+    token = token_bytes(model) + kept_bytes(model, kept(task.metrics))
     if isinstance(task, Sweep) and task.edges is not None:
         token += edge_token_bytes(model, travels=any(travelling(task, units_of(task, known) or ())))
     tokens = max(1, min(device.tokens, device.budget // token))

@@ -38,6 +38,11 @@ class Start:
         """What starts of one group share a batch."""
         return self.layer, self.behind_attention
 
+    def follows(self, site: Site) -> bool:
+        """Whether a place of the stream lies before this, so that the pass does not come by it."""
+        assert site.layer is not None
+        return (site.layer, site.kind != "resid_pre") < self.group
+
 
 BEGINNING = Start(0, False, 0)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
 from interp_dsl.plan.algebra import Metric
-from interp_dsl.plan.metrics import METRICS, calls
-from interp_dsl.plan.places import Positions
+from interp_dsl.plan.metrics import METRICS, calls, kept, reads_outputs
+from interp_dsl.plan.places import Positions, Site
 from interp_dsl.plan.starts import BEGINNING, Start
 from interp_dsl.plan.tasks import (
     AttributeEdges,
@@ -24,11 +24,25 @@ from interp_dsl.plan.tasks import (
 class Reads:
     """How many positions a row's logits are read at, None for all. `is_known` is False where the
     data's answers decide: they may be of several tokens. `outputs`: how many tokens' logits, None
-    for all."""
+    for all. `kept`: the places of the stream that metrics read; a pass that `ends` is over after
+    the last of them."""
 
     count: int | None
     is_known: bool = True
     outputs: int | None = None
+    kept: tuple[Site, ...] = ()
+    ends: bool = False
+
+    def stop(self, model: ModelSize) -> int:
+        """The layer at which a pass ends; the number of layers for all."""
+        if not self.ends:
+            return model.n_layers
+        return max(s.layer + (s.kind != "resid_pre") for s in self.kept if s.layer is not None)
+
+    def trims(self, model: ModelSize) -> bool:
+        """Whether the last layer can be computed at the read positions alone."""
+        last = model.n_layers - 1
+        return not any(s.layer == last and s.kind != "resid_pre" for s in self.kept)
 
     def logits(self, model: ModelSize, positions: int) -> int:
         """How many logits a row of so many positions has."""
@@ -63,13 +77,16 @@ def answering(
 
 def reads(metrics: Sequence[Metric], ats: Sequence[Positions | None] = ()) -> Reads:
     """Where metrics read a run's logits, and where `ats` does; the answer's where nothing does."""
+    sites = kept(metrics)
+    if not ats and not reads_outputs(metrics):
+        return Reads(0, kept=sites, ends=True)
     wanted = [METRICS[c.function] for m in metrics for c in calls(m.term)]
     if any("all_positions" in facts.needs for facts in wanted):
-        return EVERYWHERE
+        return replace(EVERYWHERE, kept=sites)
     if any(facts.sequence for facts in wanted):
-        return Reads(None, is_known=False)
+        return Reads(None, is_known=False, kept=sites)
     places = {c.at for m in metrics for c in calls(m.term)} | set(ats)
-    return Reads(max(1, len(places)))
+    return Reads(max(1, len(places)), kept=sites)
 
 
 @dataclass(frozen=True)
@@ -129,7 +146,8 @@ def layers(model: ModelSize, width: int, read: Reads, start: Start, trims: bool)
     computes these: through its layer where that is local, then as what all others attend to."""
     t, last = width - start.position, model.n_layers - 1
     few = 0 if start.is_local and start.layer == last else start.few
-    for layer in range(start.layer, model.n_layers):
+    trims = trims and read.trims(model)
+    for layer in range(start.layer, read.stop(model)):
         reads_few = layer == last and trims and read.count is not None
         ending = min(read.count or 0, t) if reads_few else t
         mlp = ending if model.d_mlp else 0

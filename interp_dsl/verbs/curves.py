@@ -134,7 +134,7 @@ def check_idle(call: Call, checks: Checks, step: Step, side: Side, other: Side |
             "nothing changes here",
             call.spans.get("at", call.spans["objects"]),
             label=f"{why}, in every prompt",
-            help="name a position that the answer depends on, and that differs",
+            help="name a position that what is read depends on, and that differs",
         )
 
 

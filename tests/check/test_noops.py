@@ -13,6 +13,7 @@ from interp_dsl.plan.algebra import Metric, MetricCall
 from interp_dsl.plan.places import ALL, EACH, Positions
 
 READ, SAME = "it lies behind the position that is read", "both have the same tokens up to there"
+LOSS = "what the last token predicts is not read"
 KL = (Metric("kl", MetricCall("kl")),)
 LAST = Positions("last")
 
@@ -46,6 +47,19 @@ def test_what_is_behind_the_answer(where: tuple[Positions, ...], why: str | None
 def test_metrics_that_read_elsewhere() -> None:
     for call in (MetricCall("loss"), MetricCall("logit", at=LAST)):
         assert why_idle((at(3),), (*KL, Metric("m", call)), side(), None) is None
+    early = Metric("m", MetricCall("distance", at=at(1)))
+    assert why_idle((at(2),), (early,), side(), None) == READ
+    assert why_idle((at(2),), (*KL, early), side(), None) is None
+    unknown = Metric("m", MetricCall("kl", at=Positions("label", label="T", pick="last")))
+    assert why_idle((at(3),), (unknown,), side(), None) is None
+
+
+def test_loss_reads_no_prediction_of_the_last_token() -> None:
+    """The prompts are of 5 and 4 tokens."""
+    loss = (Metric("loss", MetricCall("loss")),)
+    for where, why in ((LAST, LOSS), (at(4), LOSS), (at(3), None), (at(2), None)):
+        assert why_idle((where,), loss, side(), None) == why
+    assert why_idle((LAST,), (*KL, *loss), side(), None) == READ
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,11 @@ def total(plan: Plan) -> Cost:
         ("embed", "gap"),
         ("mlps at together(9, 5)", "gap"),
         ("resid_post at 4", "loss()"),
+        ("heads", "distance(L1.resid_post)"),
+        ("resid_pre at 4", "(distance(L1.attn_out) at 6)"),
+        ("mlps at 4", "gap, distance(L2.mlp)"),
+        ("mlps", "gap, distance(L2.resid_pre)"),
+        ("queries at 3, 9", "distance(L2.mlp)"),
     ],
 )
 @pytest.mark.parametrize("rows", [None, 40])

@@ -58,6 +58,12 @@ STEPS = (
     "measure kl(), distance()",
     "perturb {site} of ioi.clean {at} along toward(mean(ioi.corrupt, per=all)), toward_zero() "
     "by 0x..0.8x every 0.4x {end} measure gap, distance()",
+    "perturb {site} of ioi.clean {at} along random(n=2) by 1, 4 {end} "
+    "measure (distance(L1.attn_out) at S2.last)",
+    "perturb {site} of ioi.clean {at} along random(n=2) by 1, 4 {end} "
+    "measure loss(), distance(L1.mlp)",
+    "interpolate {site} from ioi.clean to ioi.corrupt {at} by 0..1 every 0.25 {end} "
+    "using refine=2 measure distance(L1.resid_post)",
     "perturb {site} of ioi.clean {at} along toward_real(), components(n=2) by 1, 3 {end} "
     "measure gap",
     "interpolate {site} from ioi.clean to ioi.corrupt {at} by 0..1 every 0.25 along line(), arc() "

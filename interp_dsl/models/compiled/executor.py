@@ -187,7 +187,7 @@ class CompiledExecutor:
             x = walk.through(walk.embedded(tokens), 0)
             if columns is not None:
                 x = entries(x, torch.arange(len(x))[:, None], columns)
-            return Pass(self.model.logits(x).float(), {}, x)
+            return Pass(self.model.logits(x).float(), {}, {None: x})
 
     def shows(self, site: Site) -> bool:
         """See Executor."""
@@ -227,7 +227,7 @@ class CompiledExecutor:
             if reads is not None:
                 slots = moved(reads - walk.taps.window.start, self.device)
                 logits = logits.gather(1, slots[..., None].expand(-1, -1, logits.shape[-1]))
-        return Pass(logits.float(), captured, x)
+        return Pass(logits.float(), captured, {None: x})
 
     def _check_start(self, memory: Memory, layer: int, places: Collection[Place]) -> None:
         if not 0 <= layer < self.facts.shape.n_layers:
