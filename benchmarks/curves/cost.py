@@ -37,8 +37,9 @@ from plan import Product, of_attention, of_layer
 import interp_dsl
 from interp_dsl import session
 from interp_dsl.models.compiled.prefix import TIMES
-from interp_dsl.plan.cost import late_stretches, sizes, units_of
+from interp_dsl.plan.cost import late_stretches
 from interp_dsl.plan.places import Point
+from interp_dsl.plan.sizes import sizes, units_of
 from interp_dsl.plan.starts import Stretch, start
 from interp_dsl.plan.tasks import DataSize, Plan
 from interp_dsl.plan.tasks import Sweep as Task

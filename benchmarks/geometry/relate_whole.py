@@ -30,8 +30,9 @@ import interp_dsl
 from interp_dsl import session
 from interp_dsl.dictionaries.dictionary import Dictionary
 from interp_dsl.dictionaries.formats.writing import Origin, encoded
-from interp_dsl.plan.cost import cost, sizes
+from interp_dsl.plan.cost import cost
 from interp_dsl.plan.dictionaries import Relate
+from interp_dsl.plan.sizes import sizes
 from interp_dsl.runs.folder import RunFolder
 
 D_MODEL, CONTEXT, BLOCK = 768, 128, 1024

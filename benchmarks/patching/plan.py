@@ -11,8 +11,9 @@ from pathlib import Path
 from job import Cell, Job
 
 import interp_dsl
-from interp_dsl.plan.cost import late_stretches, sizes, units_of
+from interp_dsl.plan.cost import late_stretches
 from interp_dsl.plan.estimates import estimates
+from interp_dsl.plan.sizes import sizes, units_of
 from interp_dsl.plan.starts import start
 from interp_dsl.plan.tasks import ModelSize, Plan, Sweep
 from interp_dsl.plan.work import Work, layers, read_by

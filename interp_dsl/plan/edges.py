@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from interp_dsl.plan.algebra import Explicit, Metric, Run, Source
-from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, whole
+from interp_dsl.plan.cost import UNKNOWN, Cost, whole
 from interp_dsl.plan.memory import BYTES, edge_token_bytes, tested_at_once, token_bytes
 from interp_dsl.plan.places import ALL, Unit
 from interp_dsl.plan.rewrite import parts
+from interp_dsl.plan.sizes import Sizes
 from interp_dsl.plan.starts import WHOLE, Start, edge_layer, fitting
 from interp_dsl.plan.tasks import DataSize, EvaluateCircuit, ModelSize, Search, Sweep
 from interp_dsl.plan.work import EVERYWHERE, Reads, Work, answering, passes, reads

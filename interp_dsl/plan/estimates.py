@@ -7,12 +7,13 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from interp_dsl.plan.algebra import Run
-from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, cost, sizes, units_of, whole
+from interp_dsl.plan.cost import UNKNOWN, Cost, cost, whole
 from interp_dsl.plan.edges import edges_plain
 from interp_dsl.plan.factors import factor_plain
 from interp_dsl.plan.growing import generation_plain
 from interp_dsl.plan.metrics import needs
 from interp_dsl.plan.rewrite import parts
+from interp_dsl.plan.sizes import Sizes, sizes, units_of
 from interp_dsl.plan.slopes import attribution_plain
 from interp_dsl.plan.tasks import (
     Attribute,

@@ -7,13 +7,14 @@ from difflib import SequenceMatcher
 
 from interp_dsl.plan.algebra import Metric
 from interp_dsl.plan.changes import show_change, show_run, show_source
-from interp_dsl.plan.cost import Cost, Sizes, units_of
+from interp_dsl.plan.cost import Cost
 from interp_dsl.plan.edges import bounds
 from interp_dsl.plan.estimates import Estimates, estimates, readers
 from interp_dsl.plan.metrics import kept, reads_outputs
 from interp_dsl.plan.passes import PASSES
 from interp_dsl.plan.places import Target
 from interp_dsl.plan.sampling import is_sampled, sampling_told
+from interp_dsl.plan.sizes import Sizes, units_of
 from interp_dsl.plan.starts import Packing
 from interp_dsl.plan.tasks import (
     Attribute,

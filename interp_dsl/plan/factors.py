@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes
+from interp_dsl.plan.cost import UNKNOWN, Cost
 from interp_dsl.plan.places import Site
+from interp_dsl.plan.sizes import Sizes
 from interp_dsl.plan.tasks import DataSize, Factor, ModelSize
 from interp_dsl.plan.work import Work, reads
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, whole
+from interp_dsl.plan.cost import UNKNOWN, Cost, whole
 from interp_dsl.plan.device import Device
 from interp_dsl.plan.generation import Generate
 from interp_dsl.plan.memory import BYTES, batch_bytes
+from interp_dsl.plan.sizes import Sizes
 from interp_dsl.plan.tasks import DataSize, ModelSize
 from interp_dsl.plan.work import Reads, Work
 

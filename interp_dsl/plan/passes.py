@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from interp_dsl.plan.algebra import FromRun, Intervention, Mean, MeanVector, Resample, Run, Zero
-from interp_dsl.plan.cost import Sizes, cost, sizes, units_of
+from interp_dsl.plan.cost import cost
 from interp_dsl.plan.device import Device, expected
 from interp_dsl.plan.edges import travelling
 from interp_dsl.plan.growing import generation_batch
@@ -28,6 +28,7 @@ from interp_dsl.plan.memory import edge_token_bytes, kept_bytes, read_bytes, tok
 from interp_dsl.plan.metrics import kept
 from interp_dsl.plan.places import Site, Unit
 from interp_dsl.plan.rewrite import parts, rewritten
+from interp_dsl.plan.sizes import Sizes, sizes, units_of
 from interp_dsl.plan.starts import PARTS, WHOLE, Packing, acts_everywhere, fitting, start
 from interp_dsl.plan.tasks import (
     AttributeEdges,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, whole
+from interp_dsl.plan.cost import UNKNOWN, Cost, whole
 from interp_dsl.plan.dictionaries import Inspect, InspectWeights
 from interp_dsl.plan.memory import BYTES
 from interp_dsl.plan.relating import BUDGET, PAIR_BYTES
+from interp_dsl.plan.sizes import Sizes
 from interp_dsl.plan.training import harvested
 
 ROWS = 1024

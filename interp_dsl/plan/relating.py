@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, stopped
+from interp_dsl.plan.cost import UNKNOWN, Cost, stopped
 from interp_dsl.plan.dictionaries import Fitted, Relate
+from interp_dsl.plan.sizes import Sizes
 
 PAIR_BYTES = 80
 """Of each pair of features while they are related (geometry.similarity.sums_bytes)."""

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from interp_dsl.plan.algebra import Run
-from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, whole
+from interp_dsl.plan.cost import UNKNOWN, Cost, whole
 from interp_dsl.plan.memory import BYTES, batch_bytes
+from interp_dsl.plan.sizes import Sizes
 from interp_dsl.plan.tasks import BuildData
 from interp_dsl.plan.work import Reads, Work
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from interp_dsl.plan.algebra import Intervention, Run
-from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, units_of, whole
+from interp_dsl.plan.cost import UNKNOWN, Cost, whole
 from interp_dsl.plan.dictionaries import DictionaryOf
 from interp_dsl.plan.memory import sloped_bytes, writers
 from interp_dsl.plan.paths import CELLS, AlongSlope, Decoders, Moved
 from interp_dsl.plan.rewrite import parts
+from interp_dsl.plan.sizes import Sizes, units_of
 from interp_dsl.plan.tasks import Attribute, AttributeEdges, Attribution, ModelSize, Sweep
 from interp_dsl.plan.touched import sites_in
 from interp_dsl.plan.work import EVERYWHERE, answering

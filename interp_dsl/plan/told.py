@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from interp_dsl.plan.changes import show_run
-from interp_dsl.plan.cost import Sizes
 from interp_dsl.plan.dictionaries import EvaluateDictionary, Fit, Fitted, Inspect
 from interp_dsl.plan.generation import Generate
+from interp_dsl.plan.sizes import Sizes
 from interp_dsl.plan.training import buffer_bytes, parameter_bytes, step_bytes
 from interp_dsl.plan.written import quantity
 

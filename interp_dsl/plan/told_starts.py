@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from interp_dsl.plan.algebra import Travel
-from interp_dsl.plan.cost import Sizes, starts_late, units_of
+from interp_dsl.plan.cost import starts_late
+from interp_dsl.plan.sizes import Sizes, units_of
 from interp_dsl.plan.starts import acts_everywhere, start
 from interp_dsl.plan.tasks import Sweep
 

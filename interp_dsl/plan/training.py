@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from interp_dsl.plan.cost import UNKNOWN, Cost, Sizes, stopped, whole
+from interp_dsl.plan.cost import UNKNOWN, Cost, stopped, whole
 from interp_dsl.plan.dictionaries import EvaluateDictionary, Fit, Fitted, SitesOf, run_of
 from interp_dsl.plan.memory import BYTES
 from interp_dsl.plan.places import Site, Target
+from interp_dsl.plan.sizes import Sizes
 
 PRODUCTS = {"relu": 5, "jumprelu": 5, "gated": 7}
 """Dense products of inputs × d_in × width that a step takes; of others the encoder's one, and what

@@ -7,8 +7,9 @@ import pytest
 from interp_dsl.check import check_source, plan_experiment
 from interp_dsl.engine.keys import step_key
 from interp_dsl.language.source import Source
-from interp_dsl.plan.cost import Cost, sizes
+from interp_dsl.plan.cost import Cost
 from interp_dsl.plan.explain import explain
+from interp_dsl.plan.sizes import sizes
 from interp_dsl.plan.slopes import attribution_cost, attribution_plain
 from interp_dsl.plan.tasks import Attribution, LoadModel, Plan
 

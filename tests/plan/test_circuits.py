@@ -13,10 +13,10 @@ from interp_dsl.language.source import Source
 from interp_dsl.models.graph import Graph
 from interp_dsl.models.shape import Shape
 from interp_dsl.plan.algebra import Combined, Literal, MetricCall, MetricSum, OfCircuit, Units
-from interp_dsl.plan.cost import sizes
 from interp_dsl.plan.edges import bounds, edges_cost, edges_plain
 from interp_dsl.plan.metrics import METRICS, good
 from interp_dsl.plan.names import unit_of
+from interp_dsl.plan.sizes import sizes
 from interp_dsl.plan.tasks import CircuitOf, EvaluateCircuit, Plan, Search
 from interp_dsl.plan.units import depends, expand
 from interp_dsl.verbs.search import edge_counts

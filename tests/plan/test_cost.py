@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from interp_dsl.plan.algebra import Explicit, FromRun, Intervention, Metric, MetricCall, Run, Top
-from interp_dsl.plan.cost import Cost, cost, sizes
+from interp_dsl.plan.cost import Cost, cost
 from interp_dsl.plan.estimates import estimates, readers, runs_of
 from interp_dsl.plan.places import ALL, Positions, Site, Target, Unit
+from interp_dsl.plan.sizes import sizes
 from interp_dsl.plan.starts import (
     WHOLE,
     Late,

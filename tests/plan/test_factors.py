@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from interp_dsl.plan.algebra import Metric, MetricCall, Run
-from interp_dsl.plan.cost import sizes
 from interp_dsl.plan.factors import depth, factor_cost, factor_plain, is_wide
 from interp_dsl.plan.places import Site, Target
+from interp_dsl.plan.sizes import sizes
 from interp_dsl.plan.tasks import BuildData, DataSize, Factor, LoadModel, ModelSize, Plan, Task
 
 MODEL = ModelSize(n_layers=2, n_heads=2, n_kv_heads=2, d_model=8, d_head=4, d_mlp=12, d_vocab=11)

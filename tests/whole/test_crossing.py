@@ -12,9 +12,9 @@ import interp_dsl
 from interp_dsl.check import check_source, plan_experiment
 from interp_dsl.cli.app import main
 from interp_dsl.language.source import Source
-from interp_dsl.plan.cost import sizes
 from interp_dsl.plan.dictionaries import Fit
 from interp_dsl.plan.explain import explain
+from interp_dsl.plan.sizes import sizes
 from interp_dsl.plan.training import fit_plain
 from interp_dsl.runs.feature_effects import elsewhere
 from interp_dsl.runs.features import dictionaries

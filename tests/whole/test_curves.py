@@ -142,7 +142,8 @@ dataset ioi = template(n=16, seed=0) {
 
 def cost_of(step: str) -> tuple[float, float]:
     """FLOPs of the step's passes, and of as many whole ones."""
-    from interp_dsl.plan.cost import cost, sizes, whole
+    from interp_dsl.plan.cost import cost, whole
+    from interp_dsl.plan.sizes import sizes
 
     checked = check_source(Source(COST + step))
     assert checked.experiment is not None, checked.diagnostics

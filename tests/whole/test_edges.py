@@ -15,8 +15,9 @@ from interp_dsl.check import check_source
 from interp_dsl.check.lower import lower
 from interp_dsl.circuits.forward import EdgeForward
 from interp_dsl.language.source import Source
-from interp_dsl.plan.cost import cost, sizes
+from interp_dsl.plan.cost import cost
 from interp_dsl.plan.passes import optimise
+from interp_dsl.plan.sizes import sizes
 from interp_dsl.plan.tasks import Sweep
 from interp_dsl.plan.units import expand
 from tests.devices import here
