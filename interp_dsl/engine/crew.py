@@ -4,6 +4,7 @@ takes its helpers with it."""
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -132,7 +133,6 @@ def help_out(folder: Path, size: int, rank: int) -> None:
         dist.broadcast(told, 0)
         what, number, rows = told.tolist()
         if what == END:
-            dist.destroy_process_group()  # its threads, left running, abort the process at its end
             return
         recipe, trainer = recipes[number], trainers[number]
         if what == STATE:
@@ -172,8 +172,9 @@ def main() -> None:
         help_out(Path(folder), int(size), int(rank))
     except (RuntimeError, KeyboardInterrupt):
         if dist.is_initialized():  # the others are gone: nobody is left to be told why
-            sys.exit(1)
+            os._exit(1)
         raise
+    os._exit(0)  # what is left of the group's threads would abort an orderly end now and then
 
 
 if __name__ == "__main__":
