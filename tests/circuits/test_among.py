@@ -14,10 +14,10 @@ from interp_dsl.circuits.ranked import growth, ranking, top_edges
 from interp_dsl.circuits.rules import Rules
 from interp_dsl.models.graph import Bools, Graph
 from interp_dsl.models.paths import on_path
+from tests.circuits.exact import setting
 from tests.circuits.models import double
 from tests.circuits.sequential import published_order
 from tests.circuits.settings import added, named
-from tests.circuits.test_exact import setting
 
 SIZES = [0.5, 2.0, 1.0, 3.0]
 

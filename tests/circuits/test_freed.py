@@ -16,7 +16,7 @@ from interp_dsl.circuits.candidates import Candidates
 from interp_dsl.circuits.flow import Flow
 from interp_dsl.circuits.rules import Rules
 from interp_dsl.circuits.suffix import Suffix
-from tests.circuits.test_exact import LAST, setting
+from tests.circuits.exact import LAST, setting
 
 
 @pytest.mark.parametrize("absorbs", [False, True])

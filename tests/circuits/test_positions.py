@@ -25,10 +25,10 @@ from interp_dsl.circuits.setting import Setting
 from interp_dsl.circuits.suffix import Suffix
 from interp_dsl.models.graph import Bools, Edge, Graph
 from interp_dsl.models.paths import on_path
+from tests.circuits.exact import BATCH, LAST, LENGTH, SOME, divergence
 from tests.circuits.models import double
 from tests.circuits.plain import Plain
 from tests.circuits.sequential import published_order
-from tests.circuits.test_exact import BATCH, LAST, LENGTH, SOME, divergence
 
 PLACES = ("first", "S", "END", "all - together(first, S, END)")
 S, END = [1, 2, 3, 4], [5, 4, 5, 3]

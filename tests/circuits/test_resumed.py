@@ -23,9 +23,9 @@ from interp_dsl.circuits.pruning import prune_edges
 from interp_dsl.circuits.rules import PRESETS, Rules
 from interp_dsl.circuits.setting import Setting
 from interp_dsl.models.graph import Graph
+from tests.circuits.exact import setting
 from tests.circuits.models import double
 from tests.circuits.settings import added
-from tests.circuits.test_exact import setting
 
 
 def watched(search: Generator[Progress, None, Any]) -> tuple[list[Snapshot], Any]:
