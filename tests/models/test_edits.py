@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -40,6 +41,24 @@ def test_set_and_add_change_the_valid_entries_out_of_place() -> None:
     assert torch.equal(apply(X, [edit(value)]), expected(value.expand(2, 4)))
     assert torch.equal(apply(X, [edit(value, op="add")]), expected(OLD + value))
     assert torch.equal(X, before)
+
+
+@pytest.mark.parametrize("op", ["set", "add"])
+def test_edits_in_place_change_the_tensor_itself_and_no_value(op: Literal["set", "add"]) -> None:
+    value = torch.arange(4.0)
+    new = value.expand(2, 4) if op == "set" else OLD + value
+    x = X.clone()
+    assert apply(x, [edit(value, op=op)], in_place=True) is x
+    assert torch.equal(x, expected(new))
+    whole = torch.arange(5)[None].expand(3, 5)
+    held = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(2))
+    kept, rows = held.clone(), torch.arange(3)
+    one = Edit(Site("z", 0), rows, torch.ones(3).long(), whole, whole >= 0, held, op)
+    x = apply(X.clone(), [one], in_place=True)
+    assert torch.equal(x[:, :, 1], held if op == "set" else X[:, :, 1] + held)
+    assert torch.equal(x[:, :, 0], X[:, :, 0])
+    x.zero_()
+    assert torch.equal(held, kept)
 
 
 def test_edits_are_made_in_the_order_given() -> None:
