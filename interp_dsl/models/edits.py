@@ -60,8 +60,8 @@ class Edit:
 
 
 def apply(x: Tensor, edits: Iterable[Edit], in_place: bool = False) -> Tensor:
-    """X [batch, position, index, width] with the edits made one after another: X may be overwritten
-    `in_place`, and stands where a gradient or another reader needs it."""
+    """X [batch, position, index, width] with the edits made one after another. `in_place` lets X be
+    overwritten, as no gradient and no other reader of X allows."""
     for edit in edits:
         if not bool(edit.valid.all()):
             edit = flat(edit)
