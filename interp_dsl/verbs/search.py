@@ -146,7 +146,7 @@ def check_source(
     nodes = family("nodes", model.facts.shape) if model.facts else ()
     places = UnitSet(Explicit(tuple(Unit((node,)) for node in nodes or ())), model)
     checks.check_side(call, into[0], model, into[1])
-    checks.check_at(call, Change(places, term, ()), into[0], (word, into[1]))
+    checks.check_at(call, Change(places, term, (), of_edges=True), into[0], (word, into[1]))
 
 
 def check_among(call: Call, checks: Checks, step: Step) -> None:
@@ -155,7 +155,7 @@ def check_among(call: Call, checks: Checks, step: Step) -> None:
     searched, model = step.searched, step.model
     if searched is None or searched.among is None or model is None:
         return
-    placed = Change(UnitSet(searched.among, model), searched.source, ())
+    placed = Change(UnitSet(searched.among, model), searched.source, (), of_edges=True)
     checks.check_at(call, placed, searched.into, ("from", "into"))
     named = [checks.step(name).searched for name in depends(searched.among)]
     if searched.direct or any(s is not None and s.direct for s in named):

@@ -138,11 +138,13 @@ class VectorTerm:
 
 @dataclass(frozen=True)
 class Change:
-    """An intervention before its model is known: what a step without `measure` is."""
+    """An intervention before its model is known: what a step without `measure` is. `of_edges`: the
+    source stands where edges are out."""
 
     units: UnitSet
     source: SourceTerm
     along: tuple[VectorTerm, ...]
+    of_edges: bool = False
 
 
 @dataclass(frozen=True)
