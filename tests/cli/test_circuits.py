@@ -111,11 +111,14 @@ def test_which_circuit_is_asked_back(
 
 
 def test_a_step_without_a_circuit_has_no_picture(run: RunFolder, interp: Interp) -> None:
-    from interp_dsl.runs.schema import score_table
+    from interp_dsl.runs.schema import NODE_COLUMNS, score_table
 
     run.write_table("plain", score_table([]))
     code, _, err = interp("export", "latest", "plain", "--format", "svg")
     assert code == 2 and "step plain has found no circuit" in err
+    run.write_table("nodes", score_table([], NODE_COLUMNS))
+    code, _, err = interp("show", "latest", "nodes", "--graph")
+    assert code == 2 and "a circuit of nodes, which has no edges" in err and "interp show" in err
 
 
 def test_export_writes_pictures_and_the_circuit_itself(run: RunFolder, interp: Interp) -> None:
