@@ -54,7 +54,8 @@ def summary(circuit: Circuit, shown: int) -> str:
 
 def name(edge: Mapping[str, Any]) -> str:
     """An edge as the language writes it, with its position where a table tells of one."""
-    return printable(edge_name(*(edge[part] for part in KEY), edge.get(POSITION, "all")))
+    source, target, channel = (edge[part] for part in KEY)
+    return printable(edge_name(source, target, channel, edge.get(POSITION, "all")))
 
 
 def n_drawn(edges: pl.DataFrame) -> int:
