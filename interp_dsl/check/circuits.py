@@ -65,7 +65,9 @@ def from_file(expr: Expr, scope: Scope) -> CircuitTerm:
     """`circuit("old.circuit.json")`. Whether it is of this very model the run finds out."""
     assert isinstance(expr, Call)
     path, digest = circuit_file(arguments(expr, CIRCUIT, scope)["path"], expr.span, scope)
-    return CircuitTerm(None, path=path, sha256=digest)
+    edges = _loaded(path, digest).table
+    direct = bool((edges["source"] == edges["target"]).any())
+    return CircuitTerm(None, path=path, sha256=digest, direct=direct)
 
 
 def circuit_file(given: str, span: Span, scope: Scope) -> tuple[Path, str]:

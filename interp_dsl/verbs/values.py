@@ -231,12 +231,14 @@ class Keyed:
 
 @dataclass(frozen=True)
 class CircuitTerm:
-    """The circuits of a step, or of a file: then `step` is None, and the model whichever runs."""
+    """The circuits of a step, or of a file: then `step` is None, and the model whichever runs.
+    `direct`: whether the file knows direct edges."""
 
     step: Step | None
     thresholds: tuple[float, ...] = ()
     path: Path | None = None
     sha256: str = ""
+    direct: bool = False
 
 
 @dataclass(frozen=True)
