@@ -229,13 +229,16 @@ class Scope:
             help=f"name one of its own: {', '.join(behind[:8])}" if behind else None,
         )
 
-    def wrong_kind(self, declared: Declared, span: Span, what: str) -> Rejected:
+    def wrong_kind(
+        self, declared: Declared, span: Span, what: str, remedy: str | None = None
+    ) -> Rejected:
         """Report that a declared name is not what is wanted."""
         return self.reject(
             "E300",
             f"`{span.text}` is {NOUNS[declared.keyword]}, and {what} is wanted here",
             span,
             label=declared.line(span),
+            help=remedy,
         )
 
     def unlisted(

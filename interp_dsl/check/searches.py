@@ -8,9 +8,10 @@ from interp_dsl.check.arguments import arguments
 from interp_dsl.check.circuits import circuit_file, threshold_of, which_threshold
 from interp_dsl.check.metrics import metric
 from interp_dsl.check.results import Chain, metric_and_column, metric_column, step_of, unroll
-from interp_dsl.check.scope import Scope
+from interp_dsl.check.scope import Rejected, Scope
 from interp_dsl.language.tree import Call, Expr, Name
 from interp_dsl.plan.metrics import METRICS
+from interp_dsl.verbs.estimates import ESTIMATES
 from interp_dsl.verbs.evidence import FINDINGS
 from interp_dsl.verbs.judging import MEASURES
 from interp_dsl.verbs.lowering import sites
@@ -27,6 +28,8 @@ def search(expr: Expr, scope: Scope) -> SearchTerm:
     if not isinstance(expr, Call):
         known = ", ".join(f"{name}(…)" for name in SEARCHES)
         raise scope.reject("E300", "a method of search is wanted here", expr.span, help=known)
+    if expr.function in ESTIMATES and scope.find(expr.function) is None:
+        raise _an_estimate(expr, scope)
     if expr.function not in SEARCHES:
         known_methods = list(SEARCHES)
         raise scope.unknown_function(
@@ -43,6 +46,20 @@ def search(expr: Expr, scope: Scope) -> SearchTerm:
     if len(set(thresholds)) < len(thresholds):
         raise scope.reject("E302", "a threshold stands twice in this list", expr.span)
     return SearchTerm(expr.function, options, thresholds, by)
+
+
+def _an_estimate(expr: Call, scope: Scope) -> Rejected:
+    """A method of `attribute` scores what a search then ranks."""
+    ranked, what = (
+        ("edges", "edges") if ESTIMATES[expr.function].of == "edges" else ("nodes", "heads")
+    )
+    return scope.reject(
+        "E203",
+        f"`{expr.function}` scores {what}, and searches none",
+        expr.name_span,
+        help=f"write step scores = attribute {what} by {expr.function}() …, "
+        f"then search {what} by top_{ranked}(by=scores, n=20)",
+    )
 
 
 def _one_of(expr: Call, method: Method, given: dict[str, Any], scope: Scope) -> None:

@@ -190,11 +190,21 @@ def _declared(declared: Declared, expr: Expr, scope: Scope) -> UnitSet:
             help=f"write features({expr.span.text}), or {expr.span.text}[12]",
         )
     if declared.keyword != "let":
-        raise scope.wrong_kind(declared, expr.span, "a set of places")
+        raise scope.wrong_kind(declared, expr.span, "a set of places", _parts(declared, expr.span))
     from interp_dsl.check.lets import let_as
 
     found: UnitSet = let_as(declared, "units", "a set of places", expr.span, scope)
     return found
+
+
+def _parts(declared: Declared, span: Span) -> str | None:
+    """What of a search is a set of places."""
+    from interp_dsl.check.steps import declared_step
+
+    step = declared_step(declared) if declared.keyword == "step" else None
+    if step is None or step.verb != "search":
+        return None
+    return f"write {span.text}.nodes" + (", .heads or .edges" if step.result == "circuit" else "")
 
 
 def declared_units(declared: Declared) -> UnitSet:
