@@ -35,7 +35,7 @@ class Products:
         if self.dtype is None:
             return torch.mm(a, b, out=out)
         a, b = self.factor(a), self.factor(b)
-        if _sums(a):
+        if keeps_sums(a):
             return torch.mm(a, b, torch.float32, out=out)
         made = torch.mm(a, b)
         return made.float() if out is None else out.copy_(made)
@@ -54,7 +54,7 @@ class Products:
         if self.dtype is None:
             return torch.addmm(onto, a, b, beta=beta, alpha=alpha, out=out)
         a, b = self.factor(a), self.factor(b)
-        if _sums(a):
+        if keeps_sums(a):
             return torch.addmm(onto, a, b, torch.float32, beta=beta, alpha=alpha, out=out)
         scaled = onto if beta == 1 else onto * beta
         return torch.add(scaled, torch.mm(a, b), alpha=alpha, out=out)
@@ -69,5 +69,6 @@ BY_NAME = {"float32": PLAIN, "bfloat16": Products(torch.bfloat16)}
 """By the language's words for them."""
 
 
-def _sums(x: Tensor) -> bool:
+def keeps_sums(x: Tensor) -> bool:
+    """Whether products of bfloat16 where x is remain float32, and are not rounded once more."""
     return _SUMS and x.device.type == "cuda"
