@@ -32,7 +32,6 @@ from interp_dsl.dictionaries.architectures.base import (
 )
 from interp_dsl.dictionaries.architectures.screening import screen_of
 from interp_dsl.dictionaries.codes import SPARSE, Codes, Dense, batch_top_k, of_rows, top_k
-from interp_dsl.dictionaries.products import Products
 from interp_dsl.dictionaries.selection import Known, largest
 
 ALPHA = 1 / 32
@@ -91,7 +90,7 @@ class TopK:
         slope, gradients = _nested(parts, seen, errors, weight)
         dead = _numbers(now.dead if self.alpha else None, seen)
         if len(dead):
-            terms["auxk"] = self._revive(params, seen, dead, error, gradients, now.products)
+            terms["auxk"] = self._revive(params, seen, now, dead, error, gradients)
         fired, pull = codes.total((codes.values > 0).to(seen.dtype)), gradients["b_enc"]
         held = self.held(codes, now)
         return Found(terms, gradients, error, slope, 2 * weight, pull, fired, held)
@@ -109,12 +108,13 @@ class TopK:
         self,
         params: Params,
         seen: Tensor,
+        now: Now,
         dead: Tensor,
         error: Tensor,
         gradients: Params,
-        by: Products,
     ) -> Tensor:
         """AuxK; its gradients are added to those at hand."""
+        by = now.products
         pre = by.addmm(params["b_enc"][dead], seen, params["encoder"][dead].T)
         k = min(self.k_aux or error.shape[1] // 2, len(dead))
         is_all = k == len(dead)
