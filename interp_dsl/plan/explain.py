@@ -113,13 +113,14 @@ def _changes(before: Plan, after: Plan) -> Iterator[str]:
     old, new = explain(before).splitlines(), explain(after).splitlines()
     if old == new:
         yield "(nothing to do)"
-    matcher = SequenceMatcher(None, old, new, autojunk=False)
+    matcher, named = SequenceMatcher(None, old, new, autojunk=False), None
     for kind, first, stop, begin, end in matcher.get_opcodes():
         if kind == "equal":
             continue
         task = next((line for line in reversed(new[: begin + 1]) if line[:1] in "├└"), None)
-        if task and task not in new[begin:end]:
+        if task and task not in new[begin:end] and task != named:
             yield f"  {task}"
+        named = task
         yield from (f"- {line}" for line in old[first:stop])
         yield from (f"+ {line}" for line in new[begin:end])
 

@@ -116,6 +116,18 @@ def test_passes_show_what_they_change() -> None:
     assert any(line.startswith("+") and "(late)" in line for line in late)
 
 
+def test_a_pass_is_told_in_a_whole_sentence_and_a_task_named_once() -> None:
+    task = sweep(at("head", 1), reads_few=False, metrics=(GAP,))
+    parts = explain_passes(plan(task)).split("\n\n")[1:-1]
+    for part in parts:
+        law, *lines = part.splitlines()
+        assert law.endswith("."), law
+        titles = [line for line in lines if line.startswith(("  ├─ step", "  └─ step"))]
+        assert len(titles) == len(set(titles)), part
+    few = next(part for part in parts if part.startswith("read_few"))
+    assert "unembeds every position" in few and "FLOP" in few  # two stretches of lines of one task
+
+
 def test_lines_of_a_run_stand_beside_and_below() -> None:
     text = explain(plan(FORWARD), {"f": "0.1 s"}, ["took   0.2 s"])
     assert "forward d.clean  [0.1 s]\n" in text
