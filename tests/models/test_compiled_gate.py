@@ -228,7 +228,7 @@ def test_fields_of_published_models(name: str) -> None:
     ("name", "fields"),
     [
         ("gemma3_text", {"layer_types": ["sliding_attention", "full_attention"]}),
-        ("gemma3_text", {"attn_logit_softcapping": 5.0, "final_logit_softcapping": 9.0}),
+        ("gemma3_text", {"final_logit_softcapping": 9.0}),
         ("llama", {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}}),
         (
             "llama",
@@ -255,9 +255,41 @@ def test_fields_of_published_models(name: str) -> None:
         ),
         ("gpt_neox", {"hidden_act": "relu", "rotary_pct": 1.0}),
         ("gpt2", {"n_inner": 40, "activation_function": "gelu"}),
+        ("gpt2", {"tie_word_embeddings": False, "layer_norm_epsilon": 0.1}),
+        ("llama", {"head_dim": 16, "num_key_value_heads": 1, "tie_word_embeddings": True}),
+        ("llama", {"head_dim": 4, "num_key_value_heads": 4, "hidden_act": "gelu"}),
+        (
+            "llama",
+            {
+                "rope_parameters": {
+                    "rope_type": "yarn",
+                    "rope_theta": 1e4,
+                    "factor": 4.0,
+                    "original_max_position_embeddings": 8,
+                    "attention_factor": 0.7,
+                },
+                "rms_norm_eps": 0.1,
+            },
+        ),
+        (
+            "llama",
+            {
+                "rope_parameters": {
+                    "rope_type": "default",
+                    "rope_theta": 1e2,
+                    "partial_rotary_factor": 0.5,
+                }
+            },
+        ),
+        ("mistral", {"sliding_window": None, "head_dim": 16}),
+        ("qwen3", {"head_dim": 16, "attention_bias": True}),
+        ("gemma", {"head_dim": 16, "attention_bias": True, "tie_word_embeddings": False}),
+        ("gemma2", {"query_pre_attn_scalar": 99, "attn_logit_softcapping": None}),
+        ("gemma2", {"layer_types": ["full_attention"] * 2, "final_logit_softcapping": 3.0}),
     ],
 )
 def test_variants_of_the_families(name: str, fields: dict[str, Any], tmp_path: Path) -> None:
+    """Compiled as TransformerLens computes them, and equal to transformers."""
     import transformers
 
     saved = json.loads((tiny(name) / "config.json").read_text())
@@ -272,3 +304,7 @@ def test_variants_of_the_families(name: str, fields: dict[str, Any], tmp_path: P
         {"kind": "checkpoint", "folder": str(tmp_path / name)}, "cpu", executor="compiled"
     )
     assert loaded.name == "compiled"
+    tokens = prompts(loaded, 2, 12)
+    with torch.no_grad():
+        expected = model.eval()(tokens).logits
+    assert gate.relative_difference(loaded.forward(tokens, None).logits, expected) <= 1e-5
