@@ -129,7 +129,8 @@ def _title(task: Task, known: Sizes) -> str:
     match task:
         case LoadModel(name=name, spec=spec):
             origin = spec.get("name") or spec.get("folder") or spec.get("target")
-            return f"model {name} = {spec['kind']}({origin})"
+            how = ", runs by hooks" if spec.get("executor") == "hooked" else ""
+            return f"model {name} = {spec['kind']}({origin}){how}"
         case BuildData(name=name, spec=spec):
             return f"data {name} = {spec['kind']}"
         case Forward(run=run):

@@ -98,6 +98,7 @@ def test_beyond_rounding_the_hooked_executor_runs_and_says_why(cache: Path) -> N
         model = load(SPEC, "cpu", executor="auto")
         assert model.name == "hooked"
         assert model.difference > 1e-3
+        assert str(model.remark).startswith(f"{model.facts.name} runs by hooks: the compiled")
         assert "differs from TransformerLens's by" in str(model.remark)
     (file,) = cache.iterdir()
     assert json.loads(file.read_text())["verdict"]["passed"] is False
@@ -141,7 +142,10 @@ def test_families_that_are_not_covered_run_hooked() -> None:
     spec = {"kind": "checkpoint", "folder": str(tiny("opt"))}
     model = load(spec, "cpu", executor="auto")
     assert model.name == "hooked" and model.difference is None
-    assert "the family opt is not covered" in str(model.remark)
+    assert str(model.remark) == (
+        "opt-2 runs by hooks: the compiled forward does not cover this model: the family opt is "
+        "not covered"
+    )
     with pytest.raises(InterpError, match="E605"):
         load(spec, "cpu", executor="compiled")
 
