@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+import interp_dsl
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.compiled import choice, gate
 from interp_dsl.models.compiled.executor import CompiledExecutor
@@ -90,6 +91,29 @@ def test_with_a_kept_verdict_transformer_lens_is_not_imported(prior: bool) -> No
     assert run.returncode == 0, run.stderr
     heavy = "" if prior else " transformer_lens transformers"
     assert run.stdout.strip() == f"compiled{heavy}"
+
+
+def test_a_run_compares_once_and_again_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.interp").write_text(
+        'model m = bundled("induction-2l")\n'
+        "dataset d = repeated_tokens(pairs=2, half=4, seed=0)\n"
+        "step who = evaluate m on d.clean measure logit_diff()\n"
+    )
+    compare, compared = gate.compare, []
+
+    def counted(*models: Any) -> gate.Verdict:
+        compared.append(models)
+        return compare(*models)
+
+    monkeypatch.setattr(gate, "compare", counted)
+    for asked, times in ((False, 1), (False, 1), (True, 2)):
+        ran = interp_dsl.run("x.interp", device="cpu", fresh=True, verify=asked)
+        assert len(compared) == times
+        about = ran.manifest["models"]["m"]
+        assert about["executor"] == "compiled" and 0 < about["difference"] <= 1e-5
 
 
 @pytest.mark.usefixtures("broken")
