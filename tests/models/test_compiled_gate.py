@@ -116,6 +116,17 @@ def test_a_run_compares_once_and_again_when_asked(
         assert about["executor"] == "compiled" and 0 < about["difference"] <= 1e-5
 
 
+def test_the_reference_states_the_tolerances() -> None:
+    page = Path(__file__).resolve().parents[2] / "grammar" / "language.md"
+    stated = " ".join(page.read_text("utf-8").split())
+    kinds = {"float32": torch.float32, "float64": torch.float64, "float16": torch.float16}
+    found = {name: gate.TOLERANCES[dtype] for name, dtype in kinds.items()}
+    assert f"{found['float32']:.0e}".replace("e-0", "e-") + " of a place's largest value" in stated
+    assert f"{found['float64']:.0e} in float64" in stated
+    assert f"{gate.TF32_TOLERANCE:g} in tf32, {found['float16']:g} in float16" in stated
+    assert f"{gate.TOLERANCES[torch.bfloat16]:g} in bfloat16" in stated
+
+
 @pytest.mark.usefixtures("broken")
 def test_beyond_rounding_the_hooked_executor_runs_and_says_why(cache: Path) -> None:
     for _ in range(2):  # measured, then kept
