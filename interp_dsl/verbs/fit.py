@@ -9,7 +9,13 @@ from typing import Any
 from interp_dsl.plan.dictionaries import Fit, Fitted
 from interp_dsl.plan.places import Site, Target
 from interp_dsl.verbs.beside import check_beside
-from interp_dsl.verbs.dictionaries import UNTIL, activation_width, said, settled, variants
+from interp_dsl.verbs.dictionaries import (
+    UNTIL,
+    activation_width,
+    said,
+    settled,
+    variants,
+)
 from interp_dsl.verbs.fit_places import Between, between, model_of, models_of
 from interp_dsl.verbs.lowering import Lowering, frozen, place_of
 from interp_dsl.verbs.signature import Checks, Clause, Verb
@@ -31,6 +37,7 @@ def _check(call: Call, checks: Checks) -> Step:
     else:
         checks.check_contexts(call, model, side, "of")
     ends = between(call, checks, model)
+    _check_prompts(call, checks, term, side, model)
     found = _dictionaries(call, checks, term, ends, models, tokens)
     return Step(
         call.name,
@@ -147,6 +154,22 @@ def _check_objective(call: Call, checks: Checks, options: dict[str, Any], models
             )
 
 
+def _check_prompts(call: Call, checks: Checks, term: FitTerm, side: Side, model: Model) -> None:
+    """End to end a step takes whole prompts, which its tokens have to hold."""
+    lengths = checks.lengths(side, model)
+    if term.options["objective"] == "mse" or lengths is None or model.facts is None:
+        return
+    longest, batch = lengths[1] - (model.facts.bos is not None), term.options["batch"]
+    if longest > batch:
+        checks.error(
+            "E302",
+            f"a batch of {batch:,} tokens holds no prompt of {longest:,}",
+            call.spans["objects"],
+            label="end to end a step takes whole prompts",
+            help=f"write batch={longest} or more",
+        )
+
+
 def _downstream(
     call: Call, checks: Checks, options: dict[str, Any], last: Target, model: Model
 ) -> tuple[Site, ...]:
@@ -224,7 +247,7 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     side: Side = call.one("of")
     first = step.dictionaries[0]
     batch, tokens = first.option("batch"), call.one("until")["tokens"]
-    buffer = min(first.option("buffer"), tokens) // batch * batch
+    buffer = min(first.option("buffer") // batch, -(-tokens // batch)) * batch
     term: FitTerm = call.objects[0]
     fit = Fit(
         f"fit:{step.name}",

@@ -88,12 +88,12 @@ def test_the_plan_tells_tokens_batches_and_memory() -> None:
     assert experiment is not None
     plan = plan_experiment(experiment, "cpu")
     (fit,) = (t for t in plan.tasks if isinstance(t, Fit))
-    assert (fit.steps, fit.inputs, fit.buffer, fit.width, fit.batch) == (156, 256, 2048, 128, 16)
+    assert (fit.steps, fit.inputs, fit.buffer, fit.width, fit.batch) == (157, 256, 2048, 128, 16)
     text = explain(plan)
-    assert "fit 2 dictionaries to 40.0 k tokens" in text
+    assert "fit 2 dictionaries to 40.2 k tokens" in text
     assert "neurons layers 0: 512 → 320, batch_topk(k=8, lr=0.002, seed=0)" in text
     assert (
-        "156 steps of 256 activations, shuffled in blocks of 2,048; the data is passed 1.0" in text
+        "157 steps of 256 activations, shuffled in blocks of 2,048; the data is passed 1.1" in text
     )
     # 2,048 x 512 floats; seven copies of 512 x (256 + 320) matrices, twice, and biases
     assert "buffer 4.2 MB and as much for the next, parameters, moments and a checkpoint" in text
@@ -102,20 +102,20 @@ def test_the_plan_tells_tokens_batches_and_memory() -> None:
 @pytest.mark.parametrize(
     ("step", "code", "told"),
     [
-        ("topk(width=64, k=65) on L0.mlp of text until tokens=10k", "E302", "64 features"),
-        ("topk(width=64) on L0.mlp of text until tokens=10k", "E301", "needs `k`"),
+        ("topk(width=64, k=65) on L0.mlp of text until tokens=1M", "E302", "64 features"),
+        ("topk(width=64) on L0.mlp of text until tokens=1M", "E301", "needs `k`"),
         ("topk(width=64, k=8) on L0.mlp of text until tokens=1k", "E302", "no batch of 4,096"),
         ("topk(width=64, k=8) on L0.mlp of text", "E303", "needs `until`"),
         ("topk(width=64, k=8) on L0.mlp of text until steps=9", "E205", "no argument `steps`"),
         ("topk(width=64, k=8) on L0.mlp of text until 10k", "E300", "takes options by name"),
-        ("topk(width=[64, 64], k=8) on L0.mlp of text until tokens=9k", "E302", "twice"),
-        ("topk(width=64, k=8) on L0.mlp[3] of text until tokens=10k", "E306", "all neurons"),
-        ("topk(width=64, k=8) on L0H1.pattern of text until tokens=10k", "E306", "no dictionary"),
-        ("topk(width=64, k=8) on L3.mlp of text until tokens=10k", "E201", "no place L3.mlp"),
-        ("top_k(width=64, k=8) on L0.mlp of text until tokens=10k", "E203", "topk"),
-        ("relu(width=64, l1=1, norm=weighted, resample=10) on L0.mlp of text until tokens=10k",
+        ("topk(width=[64, 64], k=8) on L0.mlp of text until tokens=1M", "E302", "twice"),
+        ("topk(width=64, k=8) on L0.mlp[3] of text until tokens=1M", "E306", "all neurons"),
+        ("topk(width=64, k=8) on L0H1.pattern of text until tokens=1M", "E306", "no dictionary"),
+        ("topk(width=64, k=8) on L3.mlp of text until tokens=1M", "E201", "no place L3.mlp"),
+        ("top_k(width=64, k=8) on L0.mlp of text until tokens=1M", "E203", "topk"),
+        ("relu(width=64, l1=1, norm=weighted, resample=10) on L0.mlp of text until tokens=1M",
          "E306", "norms are 1"),
-        ("matryoshka(width=64, k=8, prefixes=[0.5, 0.25, 1]) on L0.mlp of text until tokens=9k",
+        ("matryoshka(width=64, k=8, prefixes=[0.5, 0.25, 1]) on L0.mlp of text until tokens=1M",
          "E302", "rise to 1"),
     ],
 )  # fmt: skip
@@ -161,7 +161,7 @@ def test_dictionaries_are_judged_one_by_one_and_together(tmp_path: Path) -> None
     ],
 )
 def test_what_cannot_be_judged_is_refused(line: str, code: str, told: str) -> None:
-    fit = "step sae = fit topk(width=64, k=[4, 16]) on L0.mlp of text until tokens=10k"
+    fit = "step sae = fit topk(width=64, k=[4, 16]) on L0.mlp of text until tokens=1M"
     found = check_source(Source(f"{HEAD}{fit}\n{line}\n")).diagnostics
     assert code in [d.code for d in found]
     assert any(told in f"{d.message} {d.label} {d.help}" for d in found), found
@@ -195,7 +195,7 @@ def test_features_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_read_is_refused(line: str, code: str, told: str) -> None:
-    fit = "step sae = fit topk(width=64, k=[4, 8]) on L0.mlp of text until tokens=10k"
+    fit = "step sae = fit topk(width=64, k=[4, 8]) on L0.mlp of text until tokens=1M"
     found = check_source(Source(f"{HEAD}{fit}\nstep seen = {line}\n")).diagnostics
     assert [d.code for d in found] == [code], found
     assert told in f"{found[0].message} {found[0].label} {found[0].help} {found[0].span}", found
@@ -204,7 +204,7 @@ def test_what_cannot_be_read_is_refused(line: str, code: str, told: str) -> None
 ACT = f"""{HEAD}
 dataset held = task("text-1l-512", n=6, seed=1)
 step sae = fit topk(width=64, k=[4, 8], batch=256, lr=5e-3) on neurons layers 0 of text
-           until tokens=6k
+           until tokens=5_888
 step off = ablate sae[k=8, 0..9] with zero on held measure loss(), kl()
 step pinned = ablate sae[k=8, 3] with 20 on held measure kl()
 step whole = ablate features(sae[k=4]) at last with zero on held measure kl()
@@ -231,7 +231,7 @@ def test_features_are_units(tmp_path: Path) -> None:
     ],
 )
 def test_what_features_are_no_units_for_is_refused(line: str, code: str) -> None:
-    fit = "step sae = fit topk(width=64, k=[4, 8]) on L0.mlp of text until tokens=10k"
+    fit = "step sae = fit topk(width=64, k=[4, 8]) on L0.mlp of text until tokens=1M"
     off = "step off = ablate sae[k=4, 1..5] with zero on text measure kl()"
     found = check_source(Source(f"{HEAD}{fit}\n{off}\nstep seen = {line}\n")).diagnostics
     assert code in [d.code for d in found], found
@@ -274,7 +274,7 @@ def test_by_hooks_the_same_is_found(tmp_path: Path) -> None:
 )
 def test_a_dictionary_judged_on_its_own_data_is_said_to_be_so(data: str, told: str | None) -> None:
     held = 'dataset held = prompts(clean=["a new text", "another one"])\n'
-    fit = "step sae = fit topk(width=64, k=4) on L0.mlp of text until tokens=10k\n"
+    fit = "step sae = fit topk(width=64, k=4) on L0.mlp of text until tokens=1M\n"
     judged = f"step j = evaluate sae on {data} measure fvu()\n"
     found = check_source(Source(f"{HEAD}{held}{fit}{judged}")).diagnostics
     assert [d.code for d in found] == (["W41"] if told else [])
