@@ -10,6 +10,7 @@ from interp_dsl.plan.dictionaries import Fit, Fitted
 from interp_dsl.plan.places import Site, Target
 from interp_dsl.verbs.beside import check_beside
 from interp_dsl.verbs.dictionaries import (
+    FEW_STEPS,
     UNTIL,
     activation_width,
     said,
@@ -38,6 +39,7 @@ def _check(call: Call, checks: Checks) -> Step:
         checks.check_contexts(call, model, side, "of")
     ends = between(call, checks, model)
     _check_prompts(call, checks, term, side, model)
+    _warn_of_few_steps(call, checks, term, tokens)
     found = _dictionaries(call, checks, term, ends, models, tokens)
     return Step(
         call.name,
@@ -123,6 +125,21 @@ def _check_options(call: Call, checks: Checks, options: dict[str, Any], tokens: 
             span,
             help="say norm=unit with `resample`, or leave it out",
         )
+
+
+def _warn_of_few_steps(call: Call, checks: Checks, term: FitTerm, tokens: int) -> None:
+    batch: int = term.options["batch"]
+    steps = -(-tokens // batch)
+    if batch > tokens or steps >= FEW_STEPS:
+        return
+    checks.warn(
+        "W46",
+        f"this fit has {steps} training step{'' if steps == 1 else 's'}",
+        call.spans["until"],
+        label=f"{batch:,} activations a step",
+        help=f"write a smaller batch, as batch={max(1, tokens // (2 * FEW_STEPS))}, or ask for "
+        f"{FEW_STEPS * batch:,} tokens and more",
+    )
 
 
 def _check_objective(call: Call, checks: Checks, options: dict[str, Any], models: int) -> None:

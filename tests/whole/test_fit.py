@@ -125,6 +125,19 @@ def test_what_cannot_be_fitted_is_refused(step: str, code: str, told: str) -> No
     assert told in f"{found[0].message} {found[0].label} {found[0].help}"
 
 
+@pytest.mark.parametrize(
+    ("options", "tokens", "steps"),
+    [("", "8k", 2), ("", "4_096", 1), ("batch=80", "4k", None), ("batch=80", "3_919", 49),
+     ("batch=128, objective=kl", "6k", 47), ("", "200_705", None)],
+)  # fmt: skip
+def test_a_fit_of_few_steps_is_warned_of(options: str, tokens: str, steps: int | None) -> None:
+    line = f"step sae = fit topk(width=64, k=8, {options}) on L0.mlp of text until tokens={tokens}"
+    found = check_source(Source(f"{HEAD}{line}\n".replace(", )", ")"))).diagnostics
+    assert [d.code for d in found] == ([] if steps is None else ["W46"])
+    said = f"this fit has {steps} training step{'' if steps == 1 else 's'}"
+    assert all(d.message == said for d in found)
+
+
 JUDGED = f"""{HEAD}
 dataset held = task("text-1l-512", n=8, seed=1)
 step sae = fit topk(width=128, k=[4, 16], batch=256, lr=5e-3) 
