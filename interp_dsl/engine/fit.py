@@ -36,6 +36,7 @@ from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.plan.dictionaries import Fit, Fitted
 from interp_dsl.plan.places import Target
 from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.training import collapsed
 
 POINTS = 200
 """Points of a training curve, about."""
@@ -71,6 +72,8 @@ def fit(
             f"{named(task, one)}: l0 {row['l0']:.1f}, fvu {row['fvu']:.3f}, {row['dead']:,} dead "
             f"after {row['tokens']:,} tokens"
         )
+    for text in collapsed(folder, task.step):
+        report.note(text)
 
 
 def _hands(

@@ -17,6 +17,7 @@ import pytest
 
 import interp_dsl
 from interp_dsl.check import check_source, plan_experiment
+from interp_dsl.cli.app import main
 from interp_dsl.engine.execute import execute
 from interp_dsl.language.source import Source
 from interp_dsl.plan.explain import explain
@@ -180,6 +181,44 @@ def test_what_cannot_be_judged_is_refused(line: str, code: str, told: str) -> No
     assert any(told in f"{d.message} {d.label} {d.help}" for d in found), found
 
 
+COLLAPSED = f"""{HEAD}
+step lone = fit relu(width=64, l1=[0.01, 5], norm=unit, dead_after=1M, batch=128, lr=5e-3)
+            on L0.mlp of text until tokens=8k
+step many = fit topk(width=512, k=2, batch=128, lr=0.1, alpha=0) on L0.mlp of text until tokens=8k
+"""
+
+
+def test_a_dictionary_that_has_collapsed_is_said_to_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Less than one feature on, or most of them dead, by the last points of the curves; in the run,
+    behind it, and in the report. One that has not is not."""
+    (tmp_path / "x.interp").write_text(COLLAPSED)
+    run = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "run", device="cpu")
+    ends = {
+        (step, label): row
+        for step in ("lone", "many")
+        for label, row in run.folder.read_table(step)
+        .group_by("dictionary", maintain_order=True)
+        .last()
+        .rows_by_key("dictionary", named=True, unique=True)
+        .items()
+    }
+    assert ends["lone", "l1=0.01"]["l0"] > 1 and ends["lone", "l1=5"]["l0"] < 1
+    assert ends["many", None]["dead"] > 256 and ends["many", None]["l0"] > 1
+    assert ends["lone", "l1=5"]["dead"] == 0
+    notes = [e["text"] for e in run.folder.events() if e["event"] == "note"]
+    said = [text for text in notes if "collapsed" in text]
+    assert [text.split()[0] for text in said] == ["lone[l1=5]", "many"]
+    assert "0.0 of its 64 features are on" in said[0] and "smaller l1" in said[0]
+    assert "resample" in said[0] and "smaller lr or width" in said[1]
+    assert main(["show", str(run.folder.path), "--top", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert main(["report", str(run.folder.path), "-o", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert all(text in shown and text in page for text in said)
+
+
 READ = f"""{HEAD}
 step sae = fit topk(width=64, k=[4, 8], batch=256, lr=5e-3) on L0.mlp of text until tokens=4k
 step seen = inspect sae[k=8, 3, 10..12] by examples(top=2, intervals=3, context=4) on text
@@ -230,7 +269,7 @@ def test_features_are_units(tmp_path: Path) -> None:
     (tmp_path / "x.interp").write_text(ACT)
     run = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "run", device="cpu")
     assert [c["ok"] for c in run.claims] == [True] * 2
-    assert run.scores("off")["unit"].unique().to_list().count("sae[k=8, 3]") == 1
+    assert run.scores("off")["lone"].unique().to_list().count("sae[k=8, 3]") == 1
     assert len(run.scores("whole")) == 64
 
 
