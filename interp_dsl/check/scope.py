@@ -265,7 +265,9 @@ class Scope:
             return inner._is_broken(rest)
         return first in self.broken or "" in self.broken
 
-    def unknown_function(self, name: str, span: Span, what: str, candidates: list[str]) -> Rejected:
+    def unknown_function(
+        self, name: str, span: Span, what: str, candidates: list[str], **parts: Any
+    ) -> Rejected:
         """Report a call of a function that does not exist, or of a declared name."""
         declared = self.find(name)
         if declared is not None and not suggest(name, candidates, 0.8):
@@ -276,7 +278,7 @@ class Scope:
                 label=declared.line(span),
                 help=f"write {name} without brackets",
             )
-        return self.unlisted("E203", name, span, what, candidates)
+        return self.unlisted("E203", name, span, what, candidates, **parts)
 
 
 def _near(name: str, candidates: list[str]) -> str | None:
