@@ -13,7 +13,7 @@ from interp_dsl.language.tree import Call, Expr, Name
 from interp_dsl.plan.metrics import METRICS
 from interp_dsl.verbs.estimates import ESTIMATES
 from interp_dsl.verbs.evidence import FINDINGS
-from interp_dsl.verbs.judging import MEASURES
+from interp_dsl.verbs.judging import MEASURES, RAW
 from interp_dsl.verbs.lowering import sites
 from interp_dsl.verbs.methods import SEARCHES, Method
 from interp_dsl.verbs.values import FindingTerm, RankingTerm, SearchTerm, Step
@@ -127,8 +127,9 @@ def _scored(step: Step, chain: Chain, what: str, expr: Expr, scope: Scope) -> Ra
     return RankingTerm(step, *metric_and_column(step, chain, expr.span, scope))
 
 
-def finding(expr: Expr, scope: Scope) -> FindingTerm:
-    """What `evaluate` measures: a metric, or a function of a circuit."""
+def finding(expr: Expr, scope: Scope, subject: str | None = None) -> FindingTerm:
+    """What `evaluate` measures: a metric, a function of a circuit, or of a dictionary; `subject` is
+    the kind of what it measures, where that is clear."""
     if isinstance(expr, Name) and expr.id in (*FINDINGS, *MEASURES) and scope.find(expr.id) is None:
         raise scope.reject(
             "E300", f"`{expr.id}` is a function", expr.span, help=f"write {expr.id}()"
@@ -140,8 +141,7 @@ def finding(expr: Expr, scope: Scope) -> FindingTerm:
         found = metric(expr, scope)
         return FindingTerm(found.name, found)
     if expr.function not in FINDINGS:
-        known = [*METRICS, *FINDINGS, *MEASURES]
-        raise scope.unknown_function(expr.function, expr.name_span, "a metric", known)
+        raise _unmeasured(expr, subject, scope)
     function = FINDINGS[expr.function].function
     given = arguments(expr, function, scope)
     of = given.pop("metric", None)
@@ -149,3 +149,17 @@ def finding(expr: Expr, scope: Scope) -> FindingTerm:
         path, given[f"{name}_sha256"] = circuit_file(given[name], expr.span, scope)
         given[name] = str(path)
     return FindingTerm(expr.function, of, expr.function, tuple(sorted(given.items())))
+
+
+def _unmeasured(expr: Call, subject: str | None, scope: Scope) -> Rejected:
+    """Report a measure that there is not; those of a dictionary are few enough to be named."""
+    name, span = expr.function, expr.name_span
+    if subject != "dictionary":
+        known = [*METRICS] if subject == "model" else [*METRICS, *FINDINGS, *MEASURES]
+        return scope.unknown_function(name, span, "a metric", known)
+    measures = f"what is measured of a dictionary: {', '.join(MEASURES)}"
+    beside = next((measure for measure, rows in RAW.items() if name in rows), None)
+    if beside is None:
+        return scope.unknown_function(name, span, "a measure", [*MEASURES], label=measures)
+    instead = f"write {beside}(), which has `{name}` beside it"
+    return scope.reject("E203", f"there is no measure `{name}`", span, label=measures, help=instead)

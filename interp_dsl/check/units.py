@@ -10,8 +10,8 @@ from interp_dsl.check.groups import GROUPS, group
 from interp_dsl.check.literals import is_whole, literal, values_of
 from interp_dsl.check.models import carry, find_model, known_model
 from interp_dsl.check.places import (
-    WHOLE,
     hook_place,
+    listed,
     neurons,
     place_or_family,
     prefixed_hook,
@@ -156,7 +156,7 @@ def _name(expr: Name, scope: Scope) -> UnitSet:
         return _edges(expr, scope)
     found = place_or_family(expr.id, expr.span, scope, None)
     if found is None:
-        candidates = [*scope.declared_as("units"), *FAMILIES, *WHOLE]
+        candidates = [*scope.declared_as("units"), *listed(scope, None)]
         raise scope.unknown(expr, "a place or set of places", candidates)
     return found
 

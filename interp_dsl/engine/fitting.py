@@ -18,6 +18,7 @@ from torch import Tensor
 from interp_dsl.dictionaries.dictionary import Dictionary, Scale
 from interp_dsl.dictionaries.ends import Itself, Onto
 from interp_dsl.dictionaries.named import architecture
+from interp_dsl.dictionaries.products import BY_NAME
 from interp_dsl.dictionaries.schedules import Schedule
 from interp_dsl.dictionaries.starting import mean_length, scale_of
 from interp_dsl.dictionaries.training import Figures, Settings, Trainer
@@ -70,7 +71,7 @@ def read_and_rebuilt(one: Fitted, block: Block) -> tuple[Tensor, Tensor | None]:
 
 def begun(task: Fit, harvest: Harvest) -> Fitting:
     """Before the first step: scales and beginnings of biases are from the first activations."""
-    first = harvest.block(0, min(FIRST, task.steps * task.inputs))
+    first = harvest.block(0, min(FIRST, task.learned))
     plain = {t for d in task.dictionaries if d.option("normalize") == "none" for t in _ends(d)}
     scales = {t: 1.0 if t in plain else scale_of(x) for t, x in first.items()}
     lengths = {t: mean_length(x) * scales[t] for t, x in first.items()}
@@ -99,6 +100,7 @@ def _fitting(
             options["seed"],
             _scale(one, scales, first),
             None if one.onto is None else scales[one.onto],
+            BY_NAME[options["dtype"]],
         )
         schedule = Schedule(
             task.steps, options["warmup"], options["decay"], options.get("sparsity_warmup", 0.0)

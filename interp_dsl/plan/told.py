@@ -8,7 +8,7 @@ from interp_dsl.plan.changes import show_run
 from interp_dsl.plan.dictionaries import EvaluateDictionary, Fit, Fitted, Inspect
 from interp_dsl.plan.generation import Generate
 from interp_dsl.plan.sizes import Sizes
-from interp_dsl.plan.training import buffer_bytes, parameter_bytes, step_bytes
+from interp_dsl.plan.training import buffer_bytes, is_rounded, parameter_bytes, step_bytes
 from interp_dsl.plan.written import quantity
 
 MAIN = ("k", "l1", "l0", "target", "norm", "lr", "seed")
@@ -31,21 +31,20 @@ def reads(task: Fit) -> str:
 def title(task: Fit) -> str:
     count = len(task.dictionaries)
     noun = "dictionary" if count == 1 else "dictionaries"
-    return f"step {task.step}: fit {count} {noun} to {quantity(task.tokens).rstrip()} tokens"
+    return f"step {task.step}: fit {count} {noun} to {quantity(task.learned).rstrip()} tokens"
 
 
 def fitted(task: Fit, known: Sizes) -> Iterator[str]:
     """Each dictionary; how often the data is passed, where its size is known; what is held."""
     for one in task.dictionaries:
         yield shape(one)
-    repeats = _passes(task, known)
-    yield (
-        f"{task.steps:,} steps of {task.inputs:,} activations, shuffled in blocks of "
-        f"{task.buffer:,}{repeats}"
-    )
+    share = f"{task.inputs:,} activations, shuffled in blocks of {task.buffer:,}"
+    if task.objective != "mse":
+        share = f"whole prompts, {task.inputs:,} tokens each but for what is left of a prompt"
+    yield f"{task.steps:,} steps of {share}{_passes(task, known)}"
     if task.objective != "mse":
         what = {"kl": "the divergence of", "ce": "the cross-entropy of"}[task.objective]
-        yield f"the loss: {what} what the model says with each spliced in; whole prompts at a step"
+        yield f"the loss: {what} what the model says with each spliced in"
         alone = {"gated": "what the gate rebuilds", "matryoshka": "what inner prefixes rebuild"}
         for part in {alone[d.architecture] for d in task.dictionaries if d.architecture in alone}:
             yield f"and the squared error of {part} alone, as in a plain fit"
@@ -53,6 +52,8 @@ def fitted(task: Fit, known: Sizes) -> Iterator[str]:
             streams = f"{len(one.downstream)} stream{'s' * (len(one.downstream) > 1)}"
             weight = one.option("downstream")
             yield f"and {weight:g} times the squared error in {streams} behind {one.place}"
+    if any(map(is_rounded, task.dictionaries)):
+        yield "dense products of bfloat16, all else float32"
     if task.workers > 1:
         each = task.inputs // task.workers
         yield f"{task.workers} processes with all parameters, {each:,} activations of a step each"
@@ -100,7 +101,7 @@ def _passes(task: Fit, known: Sizes) -> str:
     data = known.data.get(task.run.data)
     if data is None:
         return ""
-    times = task.steps * task.inputs / (data.n * max(1, data.width - 1))
+    times = task.learned / (data.n * max(1, data.width - 1))
     return "" if times <= 1 else f"; the data is passed {times:.1f} times"
 
 

@@ -59,13 +59,14 @@ class TopK:
 
     def encode(self, params: Params, seen: Tensor, now: Now) -> Codes:
         """The features of a batch that are on."""
-        width, found = len(params["encoder"]), []
-        screen = screen_of(params, now.room)
+        by, width, found = now.products, len(params["encoder"]), []
+        screen = screen_of(params, now)
         if screen:
             found.append(screen.of(seen).largest(min(self.k, width)))
         else:
+            rough = by.rounded(params, "encoder")
             for rows, pre in chunks(seen, width, "pre", room=now.room):
-                found.append(largest(affine(params, seen[rows], pre), self.k))
+                found.append(largest(affine(rough, seen[rows], pre, by), self.k))
         values, index = (torch.cat(x) for x in zip(*found, strict=True))
         return of_rows(values, index, width, self._is_sparse(width))
 
@@ -75,11 +76,9 @@ class TopK:
 
     def loss(self, params: Params, seen: Tensor, wanted: Tensor, now: Now) -> Found:
         """One dense product, encode; the rest of the features that are on alone."""
-        codes = self.encode(params, seen, now)
-        levels = [slice(*ends) for ends in pairwise((0, *self.levels(len(params["decoder"]))))]
-        parts = [
-            (codes.part(level.start, level.stop), params["decoder"][level]) for level in levels
-        ]
+        codes = self.encode(params, seen, now).by(now.products)
+        decoder, levels = codes.weight(params["decoder"]), self.levels(len(params["decoder"]))
+        parts = [(codes.part(*ends), decoder[slice(*ends)]) for ends in pairwise((0, *levels))]
         errors, inner = _errors(parts, wanted), 0
         if now.alone is not None:
             errors, inner = _errors(parts, now.alone), len(parts) - 1
@@ -91,7 +90,7 @@ class TopK:
         slope, gradients = _nested(parts, seen, errors, weight)
         dead = _numbers(now.dead if self.alpha else None, seen)
         if len(dead):
-            terms["auxk"] = self._revive(params, seen, dead, error, gradients)
+            terms["auxk"] = self._revive(params, seen, now, dead, error, gradients)
         fired, pull = codes.total((codes.values > 0).to(seen.dtype)), gradients["b_enc"]
         held = self.held(codes, now)
         return Found(terms, gradients, error, slope, 2 * weight, pull, fired, held)
@@ -106,14 +105,22 @@ class TopK:
         return self.k / width <= SPARSE if self.sparse is None else self.sparse
 
     def _revive(
-        self, params: Params, seen: Tensor, dead: Tensor, error: Tensor, gradients: Params
+        self,
+        params: Params,
+        seen: Tensor,
+        now: Now,
+        dead: Tensor,
+        error: Tensor,
+        gradients: Params,
     ) -> Tensor:
         """AuxK; its gradients are added to those at hand."""
-        pre = torch.addmm(params["b_enc"][dead], seen, params["encoder"][dead].T)
+        by = now.products
+        pre = by.addmm(params["b_enc"][dead], seen, params["encoder"][dead].T)
         k = min(self.k_aux or error.shape[1] // 2, len(dead))
         is_all = k == len(dead)
-        codes = Dense(pre.clamp_min_(0)) if is_all else top_k(pre, k, k / len(dead) <= SPARSE)
-        decoder, weight = params["decoder"][dead], self.alpha * share(error)
+        on = Dense(pre.clamp_min_(0)) if is_all else top_k(pre, k, k / len(dead) <= SPARSE)
+        codes = on.by(by)
+        decoder, weight = codes.weight(params["decoder"][dead]), self.alpha * share(error)
         off = codes.decode(decoder).add_(error)
         for name, learned in _gradients(codes, decoder, seen, off, weight).items():
             gradients[name].index_add_(0, dead, learned)
@@ -164,10 +171,10 @@ class BatchTopK(TopK):
 
     def encode(self, params: Params, seen: Tensor, now: Now) -> Codes:
         width = len(params["encoder"])
-        screen = screen_of(params, now.room)
+        screen = screen_of(params, now)
         if screen:
             return batch_top_k(screen.of(seen), self.k, self._is_sparse(width), now.crew)
-        pre = affine(params, seen, now.room("pre", seen, len(seen), width))
+        pre = affine(params, seen, now.room("pre", seen, len(seen), width), now.products)
         return batch_top_k(Known(pre), self.k, self._is_sparse(width), now.crew)
 
     def held(self, codes: Codes, now: Now) -> Params:
