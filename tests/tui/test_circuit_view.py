@@ -86,6 +86,23 @@ def test_every_node_has_its_edges(place: Path) -> None:
     driven(folder.path, drive)
 
 
+def test_edges_say_at_which_positions_they_stand(place: Path) -> None:
+    edges = [("embed", "L0H0", "v", 1.0), ("embed", "L0H0", "v", -3.0), ("embed", "L0H0", "q", 2.0)]
+    names = pl.Series("position", ["S1", "END", "S1"])
+    folder = found(Path("runs"), circuit(table(edges).with_columns(names)))
+
+    async def drive(app: App, pilot: P) -> None:
+        await typed(app, pilot, ["c"])
+        graph(app)._go("L0H0")
+        await pilot.pause()
+        assert [(texts[0], float(texts[1])) for texts in rows(app)] == [
+            ("← embed v at S1, END", -3.0),
+            ("← embed q at S1", 2.0),
+        ]
+
+    driven(folder.path, drive)
+
+
 def test_arrows_walk_and_edges_are_gone_along(place: Path) -> None:
     folder = viewed.viewed(Path("runs"))
 
