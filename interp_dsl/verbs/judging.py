@@ -245,9 +245,12 @@ def warn_of_same(
             message,
             call.spans["on"],
             label=told,
-            help="these stand among both: take other prompts"
-            if found and n < all_of_them
-            else advice + _two_parts(learned, checks.n_prompts(learned, model), share),
+            help=(
+                "these stand among both; take two parts of one dataset"
+                if found and n < all_of_them
+                else advice
+            )
+            + _two_parts(learned, checks.n_prompts(learned, model), share),
         )
 
 
