@@ -7,7 +7,7 @@ additions, so that equal runs give equal numbers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -49,15 +49,41 @@ class Dense:
 
 
 @dataclass(frozen=True)
+class Features:
+    """Which of m features each of n entries has."""
+
+    index: Tensor
+    width: int
+
+    @property
+    def order(self) -> Tensor:
+        """The entries' order by feature."""
+        return self._sorted.indices
+
+    @cached_property
+    def begins(self) -> Tensor:
+        """Where each feature begins in that order, and where the last ends: [m + 1]."""
+        return begins(self._sorted.values, self.width + 1)
+
+    @cached_property
+    def _sorted(self) -> torch.return_types.sort:
+        return torch.sort(narrowed(self.index, self.width), stable=True)
+
+
+@dataclass(frozen=True)
 class Sparse:
-    """Those that may be on, row after row: values, index (which feature) and row [n]; offsets [B]
-    where each row begins; `width` m."""
+    """Those that may be on, row after row: values and row [n]; offsets [B] where each row begins;
+    their features."""
 
     values: Tensor
-    index: Tensor
     row: Tensor
     offsets: Tensor
-    width: int
+    features: Features
+
+    @property
+    def index(self) -> Tensor:
+        """Which feature each is [n]."""
+        return self.features.index
 
     def decode(self, decoder: Tensor) -> Tensor:
         """F D [B, d]."""
@@ -69,40 +95,37 @@ class Sparse:
 
     def outer(self, values: Tensor, gradient: Tensor) -> Tensor:
         """Vᵀ G [m, d]."""
-        order, starts = self._by_feature
+        order, starts = self.features.order, self.features.begins[:-1]
         return sums(self._rows, gradient, starts, values.index_select(0, order))
 
     def total(self, values: Tensor) -> Tensor:
         """The sums [m] of V over the batch."""
-        order, starts = self._by_feature
-        ends = torch.cat([starts, starts.new_tensor([len(order)])])
-        found: Tensor = torch.segment_reduce(values.index_select(0, order), "sum", offsets=ends)
+        ordered = values.index_select(0, self.features.order)
+        found: Tensor = torch.segment_reduce(ordered, "sum", offsets=self.features.begins)
         return found
 
-    def part(self, start: int, stop: int) -> Sparse:
-        """The features start to stop alone, counted from there."""
-        if stop - start == self.width:
-            return self
-        here = (self.index >= start) & (self.index < stop)
-        row = self.row[here]
-        counts = torch.bincount(row, minlength=len(self.offsets))
-        offsets = counts.cumsum(0) - counts
-        return Sparse(self.values[here], self.index[here] - start, row, offsets, stop - start)
-
-    @cached_property
-    def _by_feature(self) -> tuple[Tensor, Tensor]:
-        """The entries' order by feature, and where each feature begins in it."""
-        order = torch.argsort(narrowed(self.index, self.width), stable=True)
-        counts = torch.bincount(self.index, minlength=self.width)
-        return order, counts.cumsum(0) - counts
+    def in_levels(self, ends: tuple[int, ...]) -> Sparse:
+        """The same with a row [B·L] for each level of each row, level after level. A level has the
+        features from the level before to where it ends; of a row they stand in their order."""
+        row = self.row * len(ends)
+        for end in ends[:-1]:
+            row += self.index >= end
+        return replace(self, row=row, offsets=begins(row, len(self.offsets) * len(ends)))
 
     @cached_property
     def _rows(self) -> Tensor:
         """The entries' rows, in the order by feature."""
-        return self.row.index_select(0, self._by_feature[0])
+        return self.row.index_select(0, self.features.order)
 
 
 Codes = Dense | Sparse
+
+
+def begins(numbers: Tensor, count: int) -> Tensor:
+    """Where each of the numbers 0 to `count` - 1 begins in ascending ones [n]."""
+    return torch.searchsorted(
+        numbers, torch.arange(count, dtype=numbers.dtype, device=numbers.device)
+    )
 
 
 def of_rows(values: Tensor, index: Tensor, width: int, sparse: bool) -> Codes:
@@ -112,19 +135,19 @@ def of_rows(values: Tensor, index: Tensor, width: int, sparse: bool) -> Codes:
         return Dense(values.new_zeros(len(values), width).scatter_(1, index, values))
     count, k = index.shape
     rows = torch.arange(count, device=values.device)
-    return Sparse(values.flatten(), index.flatten(), rows.repeat_interleave(k), rows * k, width)
+    features = Features(index.flatten(), width)
+    return Sparse(values.flatten(), rows.repeat_interleave(k), rows * k, features)
 
 
 def of_entries(
     values: Tensor, row: Tensor, index: Tensor, shape: tuple[int, int], sparse: bool
 ) -> Codes:
-    """Codes [B, m] of single entries, row after row."""
+    """Codes [B, m] of single entries, row after row, of a row in their features' order."""
     if not sparse:
         dense = values.new_zeros(shape)
         dense[row, index] = values
         return Dense(dense)
-    counts = torch.bincount(row, minlength=shape[0])
-    return Sparse(values, index, row, counts.cumsum(0) - counts, shape[1])
+    return Sparse(values, row, begins(row, shape[0]), Features(index, shape[1]))
 
 
 def top_k(pre: Tensor, k: int, sparse: bool) -> Codes:

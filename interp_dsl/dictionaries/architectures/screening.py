@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from interp_dsl.dictionaries import processor
 from interp_dsl.dictionaries.architectures.base import Params, Room, affine, strips
 from interp_dsl.dictionaries.gathering import dots
 from interp_dsl.dictionaries.selection import Entries, Known, kth_at_least, of_each, where_at_least
@@ -81,7 +82,7 @@ class Screen:
 def screen_of(params: Params, room: Room) -> Screen | None:
     """None where this takes no less time."""
     encoder = params["encoder"]
-    can = encoder.device.type == "cpu" and encoder.dtype == torch.float32
+    can = processor.has(encoder) and encoder.dtype == torch.float32
     return Screen(params, room) if can and is_quick() else None
 
 
