@@ -7,7 +7,7 @@ additions, so that equal runs give equal numbers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -55,6 +55,11 @@ class Features:
     index: Tensor
     width: int
 
+    def sums(self, values: Tensor, table: Tensor, row: Tensor) -> Tensor:
+        """Of each feature the sum [m, d] of its values times the table's rows."""
+        rows, weights = (x.index_select(0, self.order) for x in (row, values))
+        return sums(rows, table, self.begins[:-1], weights)
+
     @property
     def order(self) -> Tensor:
         """The entries' order by feature."""
@@ -95,8 +100,7 @@ class Sparse:
 
     def outer(self, values: Tensor, gradient: Tensor) -> Tensor:
         """Vᵀ G [m, d]."""
-        order, starts = self.features.order, self.features.begins[:-1]
-        return sums(self._rows, gradient, starts, values.index_select(0, order))
+        return self.features.sums(values, gradient, self.row)
 
     def total(self, values: Tensor) -> Tensor:
         """The sums [m] of V over the batch."""
@@ -104,18 +108,35 @@ class Sparse:
         found: Tensor = torch.segment_reduce(ordered, "sum", offsets=self.features.begins)
         return found
 
-    def in_levels(self, ends: tuple[int, ...]) -> Sparse:
-        """The same with a row [B·L] for each level of each row, level after level. A level has the
-        features from the level before to where it ends; of a row they stand in their order."""
-        row = self.row * len(ends)
-        for end in ends[:-1]:
-            row += self.index >= end
-        return replace(self, row=row, offsets=begins(row, len(self.offsets) * len(ends)))
+
+@dataclass(frozen=True)
+class Levels:
+    """Sparse codes of features in L levels, which end before the features `ends`. Each level has
+    rows of its own, level after level: G [L·B, d]."""
+
+    codes: Sparse
+    ends: tuple[int, ...]
+
+    def decode(self, decoder: Tensor) -> Tensor:
+        """F D [L·B, d]."""
+        count, codes = len(self.codes.offsets), self.codes
+        row, order = torch.sort(narrowed(self._row, len(self.ends) * count), stable=True)
+        index, values = (x.index_select(0, order) for x in (codes.index, codes.values))
+        return sums(index, decoder, begins(row, len(self.ends) * count), values)
+
+    def slopes(self, gradient: Tensor, decoder: Tensor) -> Tensor:
+        """G Dᵀ at the places of the codes' values."""
+        return dots(gradient, decoder, self._row, self.codes.index)
+
+    def outer(self, values: Tensor, gradient: Tensor) -> Tensor:
+        """Vᵀ G [m, d]."""
+        return self.codes.features.sums(values, gradient, self._row)
 
     @cached_property
-    def _rows(self) -> Tensor:
-        """The entries' rows, in the order by feature."""
-        return self.row.index_select(0, self.features.order)
+    def _row(self) -> Tensor:
+        """Which of them each entry is in [n]."""
+        level = sum((self.codes.index >= end).long() for end in self.ends[:-1])
+        return self.codes.row + level * len(self.codes.offsets)
 
 
 Codes = Dense | Sparse
@@ -142,7 +163,7 @@ def of_rows(values: Tensor, index: Tensor, width: int, sparse: bool) -> Codes:
 def of_entries(
     values: Tensor, row: Tensor, index: Tensor, shape: tuple[int, int], sparse: bool
 ) -> Codes:
-    """Codes [B, m] of single entries, row after row, of a row in their features' order."""
+    """Codes [B, m] of single entries, row after row."""
     if not sparse:
         dense = values.new_zeros(shape)
         dense[row, index] = values

@@ -2,7 +2,7 @@
 
 import torch
 
-from interp_dsl.dictionaries.codes import Codes, Dense, Sparse, batch_top_k, top_k
+from interp_dsl.dictionaries.codes import Codes, Dense, Levels, Sparse, batch_top_k, top_k
 from interp_dsl.dictionaries.selection import Known
 
 
@@ -35,13 +35,13 @@ def test_levels_of_sparse_codes_are_parts_of_dense_ones() -> None:
     pre, decoder = _values(0, 9, 30), _values(1, 30, 5)
     dense, sparse = _of_batch(pre, 4, False), _of_batch(pre, 4, True)
     assert isinstance(dense, Dense) and isinstance(sparse, Sparse)
-    levels = sparse.in_levels((3, 17, 30))
-    made, gradient = levels.decode(decoder).view(9, 3, 5), _values(2, 9, 3, 5)
+    levels = Levels(sparse, (3, 17, 30))
+    made, gradient = levels.decode(decoder).view(3, 9, 5), _values(2, 3, 9, 5)
     outer = levels.outer(sparse.values, gradient.flatten(0, 1))
     for i, (start, stop) in enumerate([(0, 3), (3, 17), (17, 30)]):
         part = dense.part(start, stop)
-        torch.testing.assert_close(made[:, i], part.decode(decoder[start:stop]))
-        torch.testing.assert_close(outer[start:stop], part.outer(part.values, gradient[:, i]))
+        torch.testing.assert_close(made[i], part.decode(decoder[start:stop]))
+        torch.testing.assert_close(outer[start:stop], part.outer(part.values, gradient[i]))
 
 
 def test_rows_without_any_feature_decode_to_nothing() -> None:

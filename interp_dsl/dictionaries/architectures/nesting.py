@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from interp_dsl.dictionaries.architectures.base import Params, where_on
-from interp_dsl.dictionaries.codes import Codes, Dense, Sparse
+from interp_dsl.dictionaries.codes import Codes, Dense, Levels, Sparse
 
 
 @dataclass(frozen=True)
@@ -23,32 +23,32 @@ class Nest:
     ends: tuple[int, ...]
 
     def rebuilt(self, decoder: Tensor) -> Tensor:
-        """What each of the nested dictionaries rebuilds: [B, L, d]."""
+        """What each of the nested dictionaries rebuilds: [L, B, d]."""
         if isinstance(self.codes, Sparse):
-            made = self._by_level.decode(decoder).view(-1, len(self.ends), decoder.shape[1])
+            made = self._levels.decode(decoder).view(len(self.ends), -1, decoder.shape[1])
         else:
-            made = torch.stack([part.decode(rows) for part, rows in self._parts(decoder)], 1)
+            made = torch.stack([part.decode(rows) for part, rows in self._parts(decoder)])
         for level in range(1, len(self.ends)):
-            made[:, level] += made[:, level - 1]
+            made[level] += made[level - 1]
         return made
 
     def gradients(self, decoder: Tensor, seen: Tensor, off: Tensor, weight: float) -> Params:
         """Those of weight × Σ ‖what is rebuilt - held constant‖² by what each of the nested
-        dictionaries is off [B, L, d]. That is overwritten by the slope of the loss along what each
+        dictionaries is off [L, B, d]. That is overwritten by the slope of the loss along what each
         level adds, in units of 2 weight: a feature learns from its own level to the last."""
         for level in reversed(range(len(self.ends) - 1)):
-            off[:, level] += off[:, level + 1]
+            off[level] += off[level + 1]
         if isinstance(self.codes, Sparse):
             rows = off.flatten(0, 1)
-            return gradients(self.codes, self._by_level, decoder, seen, rows, weight)
-        parts = zip(self._parts(decoder), off.unbind(1), strict=True)
+            return gradients(self.codes, self._levels, decoder, seen, rows, weight)
+        parts = zip(self._parts(decoder), off, strict=True)
         found = [gradients(part, part, own, seen, rows, weight) for (part, own), rows in parts]
         return {name: torch.cat([each[name] for each in found]) for name in found[0]}
 
     @cached_property
-    def _by_level(self) -> Sparse:
+    def _levels(self) -> Sparse | Levels:
         assert isinstance(self.codes, Sparse)
-        return self.codes.in_levels(self.ends)
+        return self.codes if len(self.ends) == 1 else Levels(self.codes, self.ends)
 
     def _parts(self, decoder: Tensor) -> Iterator[tuple[Dense, Tensor]]:
         """Each level's codes, and its rows of the decoder."""
@@ -58,13 +58,13 @@ class Nest:
 
 
 def gradients(
-    codes: Codes, by_level: Codes, decoder: Tensor, seen: Tensor, off: Tensor, weight: float
+    codes: Codes, levels: Codes | Levels, decoder: Tensor, seen: Tensor, off: Tensor, weight: float
 ) -> Params:
     """Those of weight × Σ ‖f decoder - held constant‖², whose slope along what is decoded is
-    2 weight × off; f the codes of what is seen, `by_level` those of the rows of off."""
-    d_pre = where_on(by_level.slopes(off, decoder).mul_(2 * weight), codes.values)
+    2 weight × off; f the codes of what is seen, `levels` the same by the rows of off."""
+    d_pre = where_on(levels.slopes(off, decoder).mul_(2 * weight), codes.values)
     return {
-        "decoder": by_level.outer(codes.values * (2 * weight), off),
+        "decoder": levels.outer(codes.values * (2 * weight), off),
         "encoder": codes.outer(d_pre, seen),
         "b_enc": codes.total(d_pre),
     }

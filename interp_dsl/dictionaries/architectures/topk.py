@@ -75,21 +75,20 @@ class TopK:
         codes, decoder = self.encode(params, seen, now), params["decoder"]
         nest = Nest(codes, self.levels(len(decoder)))
         off, count = nest.rebuilt(decoder), len(nest.ends)
-        weight, error = share(wanted) / count, off[:, -1]
-        off[:, :-1] -= (wanted if now.alone is None else now.alone)[:, None]
-        error -= wanted
+        weight, error = share(wanted) / count, off[-1].sub_(wanted)
+        off[:-1] -= wanted if now.alone is None else now.alone
         if now.alone is None or count == 1:
             terms = {"mse": weight * sum_of_squares(off)}
         else:
             terms = {"mse": weight * sum_of_squares(error)}
-            terms["prefixes"] = weight * sum_of_squares(off[:, :-1])
+            terms["prefixes"] = weight * sum_of_squares(off[:-1])
         learned = nest.gradients(decoder, seen, off, weight)
         some = _candidates(now) if self.alpha else None
         if some is not None and len(some):
             terms["auxk"] = self._revive(params, seen, now, some, error, learned)
         fired, pull = codes.total((codes.values > 0).to(seen.dtype)), learned["b_enc"]
         held = self.held(codes, now)
-        return Found(terms, learned, error, off[:, 0], 2 * weight, pull, fired, held)
+        return Found(terms, learned, error, off[0], 2 * weight, pull, fired, held)
 
     def held(self, codes: Codes, now: Now) -> Params:
         return {}
