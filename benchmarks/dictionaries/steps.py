@@ -24,6 +24,7 @@ from interp_dsl.dictionaries.architectures import (
     Relu,
     TopK,
 )
+from interp_dsl.dictionaries.products import BY_NAME, Products
 from interp_dsl.dictionaries.schedules import Schedule
 from interp_dsl.dictionaries.training import Settings, Trainer
 
@@ -55,8 +56,10 @@ def mixtures(rows: int, d: int, width: int, generator: torch.Generator) -> Tenso
 class Case:
     """A dictionary in training, and some of its features dead where that is asked for."""
 
-    def __init__(self, made: Architecture, batches: list[Tensor], width: int, dead: bool) -> None:
-        settings = Settings(width, 4e-4, dead_after=1 << 60)
+    def __init__(
+        self, made: Architecture, batches: list[Tensor], width: int, by: Products, dead: bool
+    ) -> None:
+        settings = Settings(width, 4e-4, dead_after=1 << 60, products=by)
         self.trainer = Trainer(made, settings, Schedule(10_000), batches[0])
         self.batches, self.steps = batches, 0
         self.silenced = int(DEAD * width) if dead else 0
@@ -87,14 +90,15 @@ def race(args: argparse.Namespace) -> dict[str, dict[str, float]]:
     device = torch.device(args.device)
     generator = torch.Generator(device).manual_seed(0)
     batches = [mixtures(args.batch, args.d, args.width, generator) for _ in range(args.batches)]
-    weight = torch.randn(args.d, args.width, device=device)
-    out = torch.empty(args.batch, args.width, device=device)
+    by = BY_NAME["bfloat16" if args.bf16 else "float32"]
+    factors = by.factor(batches[0]), by.factor(torch.randn(args.d, args.width, device=device))
+    out = by.factor(torch.empty(args.batch, args.width, device=device))
     chosen = {n: a for n, a in architectures(args.k).items() if n in args.only or not args.only}
     cases: dict[str, Case] = {}
     for name, made in chosen.items():
-        cases[name] = Case(made, batches, args.width, dead=False)
+        cases[name] = Case(made, batches, args.width, by, dead=False)
         if isinstance(made, TopK):
-            cases[f"{name}, {DEAD:.0%} dead"] = Case(made, batches, args.width, dead=True)
+            cases[f"{name}, {DEAD:.0%} dead"] = Case(made, batches, args.width, by, dead=True)
     for case in cases.values():
         for _ in range(args.warm):
             case.step()
@@ -102,9 +106,9 @@ def race(args: argparse.Namespace) -> dict[str, dict[str, float]]:
     products: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(args.rounds):
         for name, case in cases.items():
-            before = timed(lambda: torch.mm(batches[0], weight, out=out), device)
+            before = timed(lambda: torch.mm(*factors, out=out), device)
             steps[name].append(timed(case.step, device))
-            after = timed(lambda: torch.mm(batches[0], weight, out=out), device)
+            after = timed(lambda: torch.mm(*factors, out=out), device)
             products[name].append((before + after) / 2)
     return {name: _row(steps[name], products[name], args) for name in cases}
 
@@ -133,6 +137,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--tf32", action="store_true", help="CUDA's products in TensorFloat-32")
+    parser.add_argument(
+        "--bf16", action="store_true", help="products of bfloat16, as of dtype=bfloat16"
+    )
     parser.add_argument("--only", nargs="*", default=[], metavar="ARCHITECTURE")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -141,7 +148,7 @@ def main() -> None:
     with torch.no_grad():
         found = race(args)
     about = f"{args.d} → {args.width}, k {args.k}, batch {args.batch}"
-    on = f"{args.device}{', tf32' * args.tf32}"
+    on = f"{args.device}{', tf32' * args.tf32}{', bf16' * args.bf16}"
     print(f"{about}; torch {torch.__version__}, {on}, {args.threads} thread(s), ", end="")
     print(f"{platform.processor() or platform.machine()}; medians of {args.rounds} rounds")
     columns = ["step ms", "product ms", "÷ product", "least", "most", "inputs/s"]

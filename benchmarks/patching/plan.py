@@ -55,10 +55,10 @@ def planned_bytes(job: Job) -> int:
 def products(job: Job, narrow: bool = True) -> Iterator[Product]:
     """Every product that the plan's batches of the sweep make, without units that cannot
     have an effect, in order. Without `narrow`, of what is left after trimming: every position from
-    the first changed one on."""
+    the first changed one on, the first layer's W_O whole."""
     plan = planned(job.folder)
     task = next(t for t in plan.tasks if isinstance(t, Sweep))
-    task = task if narrow else replace(task, narrow=False)
+    task = task if narrow else replace(task, narrow=False, adds=False)
     known = sizes(plan)
     found = known.of(task.variants[0].into)
     units = units_of(task, known)

@@ -7,7 +7,7 @@ additions, so that equal runs give equal numbers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from interp_dsl.dictionaries.crew import ALONE, Crew
 from interp_dsl.dictionaries.gathering import dots, narrowed, sums
+from interp_dsl.dictionaries.products import PLAIN, Products
 from interp_dsl.dictionaries.selection import Scores, largest, largest_of_batch
 
 SPARSE = 1 / 64
@@ -26,18 +27,27 @@ class Dense:
     """All of them: values [B, m]."""
 
     values: Tensor
+    products: Products = PLAIN
+
+    def by(self, products: Products) -> Dense:
+        """The same, multiplied by these."""
+        return replace(self, products=products)
+
+    def weight(self, decoder: Tensor) -> Tensor:
+        """A decoder as its products take it."""
+        return self.products.factor(decoder)
 
     def decode(self, decoder: Tensor) -> Tensor:
         """F D [B, d]."""
-        return self.values @ decoder
+        return self.products.mm(self.values, decoder)
 
     def slopes(self, gradient: Tensor, decoder: Tensor) -> Tensor:
         """G Dᵀ, shaped as `values`."""
-        return gradient @ decoder.T
+        return self.products.mm(gradient, decoder.T)
 
     def outer(self, values: Tensor, gradient: Tensor) -> Tensor:
         """Vᵀ G [m, d]."""
-        return values.T @ gradient
+        return self.products.mm(values.T, gradient)
 
     def total(self, values: Tensor) -> Tensor:
         """The sums [m] of V over the batch."""
@@ -45,7 +55,7 @@ class Dense:
 
     def part(self, start: int, stop: int) -> Dense:
         """The features start to stop alone, counted from there."""
-        return Dense(self.values[:, start:stop])
+        return replace(self, values=self.values[:, start:stop])
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,14 @@ class Sparse:
     def index(self) -> Tensor:
         """Which feature each is [n]."""
         return self.features.index
+
+    def by(self, products: Products) -> Sparse:
+        """The same: rows are gathered as they are."""
+        return self
+
+    def weight(self, decoder: Tensor) -> Tensor:
+        """A decoder as its products take it."""
+        return decoder
 
     def decode(self, decoder: Tensor) -> Tensor:
         """F D [B, d]."""

@@ -18,7 +18,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from interp_dsl.dictionaries.architectures.base import (
@@ -28,6 +27,7 @@ from interp_dsl.dictionaries.architectures.base import (
     Params,
     column_sums,
 )
+from interp_dsl.dictionaries.products import Products
 from interp_dsl.dictionaries.starting import begin_at
 
 OBJECTIVE = "objective"
@@ -46,11 +46,13 @@ class Ends(Protocol):
         """Parameters to begin with, by first activations; and what stays."""
         ...
 
-    def ends(self, params: Params, fixed: Params, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def ends(
+        self, params: Params, fixed: Params, x: Tensor, y: Tensor, by: Products
+    ) -> tuple[Tensor, Tensor]:
         """What is seen [B, d_in] and what is wanted [B, d_out] of a batch."""
         ...
 
-    def gradients(self, params: Params, seen: Tensor, found: Found) -> Params:
+    def gradients(self, params: Params, seen: Tensor, found: Found, by: Products) -> Params:
         """Those of the parameters that are here."""
         ...
 
@@ -62,11 +64,13 @@ class Itself:
     def initial(self, x: Tensor, y: Tensor, bias: str) -> tuple[Params, Params]:
         return {"b_dec": begin_at(x, bias)}, {}
 
-    def ends(self, params: Params, fixed: Params, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def ends(
+        self, params: Params, fixed: Params, x: Tensor, y: Tensor, by: Products
+    ) -> tuple[Tensor, Tensor]:
         seen = x - params["b_dec"]
         return seen, seen
 
-    def gradients(self, params: Params, seen: Tensor, found: Found) -> Params:
+    def gradients(self, params: Params, seen: Tensor, found: Found, by: Products) -> Params:
         return {"b_dec": _total(found) - found.pull @ params["encoder"]}
 
 
@@ -81,16 +85,18 @@ class Onto:
             params["W_skip"] = x.new_zeros(y.shape[1], x.shape[1])
         return params, {"centre": x.mean(0)}
 
-    def ends(self, params: Params, fixed: Params, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def ends(
+        self, params: Params, fixed: Params, x: Tensor, y: Tensor, by: Products
+    ) -> tuple[Tensor, Tensor]:
         seen, wanted = x - fixed["centre"], y - params["b_dec"]
         if self.has_skip:
-            wanted.addmm_(seen, params["W_skip"].T, alpha=-1)
+            by.add_to(wanted, seen, params["W_skip"].T, -1)
         return seen, wanted
 
-    def gradients(self, params: Params, seen: Tensor, found: Found) -> Params:
+    def gradients(self, params: Params, seen: Tensor, found: Found, by: Products) -> Params:
         gradients = {"b_dec": _total(found)}
         if self.has_skip:
-            gradients["W_skip"] = torch.mm(found.slope.T, seen).mul_(found.steepness)
+            gradients["W_skip"] = by.mm(found.slope.T, seen).mul_(found.steepness)
         return gradients
 
 
@@ -108,9 +114,10 @@ def loss_between(
     now: Now,
 ) -> Found:
     """The loss of a batch x, y and the gradients of all parameters."""
-    seen, wanted = ends.ends(params, fixed, *batch)
+    by = now.products
+    seen, wanted = ends.ends(params, fixed, *batch, by)
     found = architecture.loss(params, seen, wanted, now)
-    return replace(found, gradients=found.gradients | ends.gradients(params, seen, found))
+    return replace(found, gradients=found.gradients | ends.gradients(params, seen, found, by))
 
 
 def loss_through(
@@ -128,12 +135,13 @@ def loss_through(
     error; so architectures need not know of it. What parts of a dictionary rebuild alone, a gate or
     the inner prefixes, counts as it does beside the squared error. Without AuxK, which would
     rebuild what x̂ is aimed at."""
-    seen, wanted = ends.ends(params, fixed, *batch)
+    by = now.products
+    seen, wanted = ends.ends(params, fixed, *batch, by)
     plain = architecture.loss(params, seen, wanted, now)
     error = plain.error
     value, slope = objective(batch[1] + error)
     aimed = wanted + error - slope / plain.steepness
     found = architecture.loss(params, seen, aimed, replace(now, alone=wanted))
     terms = {OBJECTIVE: value, **{n: v for n, v in found.terms.items() if n != "mse"}}
-    gradients = found.gradients | ends.gradients(params, seen, found)
+    gradients = found.gradients | ends.gradients(params, seen, found, by)
     return replace(found, terms=terms, gradients=gradients, error=error)

@@ -32,6 +32,7 @@ from interp_dsl.dictionaries.ends import (
     loss_between,
     loss_through,
 )
+from interp_dsl.dictionaries.products import PLAIN, Products
 from interp_dsl.dictionaries.resampling import drawn, resample
 from interp_dsl.dictionaries.schedules import Schedule
 
@@ -49,7 +50,8 @@ class Settings:
     """`lr` of Adam; `clip`: the largest norm of all gradients together, 0 for any; `dead_after`
     inputs without firing a feature counts as dead; `bias`: where b_dec begins (starting.py);
     `seed` of the first parameters. Activations are learned from times `scale`, those that a
-    transcoder rebuilds times `onto`: a factor, or one for each element."""
+    transcoder rebuilds times `onto`: a factor, or one for each element. `products` makes the dense
+    products of a step."""
 
     width: int
     lr: float
@@ -59,6 +61,7 @@ class Settings:
     seed: int = 0
     scale: Scale = 1.0
     onto: Scale | None = None
+    products: Products = PLAIN
 
     @property
     def scales(self) -> tuple[Scale, Scale]:
@@ -162,7 +165,8 @@ class Trainer:
         warmth, most = self.schedule.warmth(self.n_steps), None
         if self._dying is not None:
             most = self._dying.most(self.silent, inputs, self.n_steps)
-        now = Now(warmth, dead, self.held, self.crew, self._room, most=most)
+        by = self.settings.products
+        now = Now(warmth, dead, self.held, self.crew, self._room, by, most=most)
         given = self.ends, self.architecture, self.params, self.fixed, (x, y), now
         if objective is None:
             found = loss_between(*given)

@@ -18,6 +18,7 @@ from torch import Tensor
 from interp_dsl.dictionaries.dictionary import Dictionary, Scale
 from interp_dsl.dictionaries.ends import Itself, Onto
 from interp_dsl.dictionaries.named import architecture
+from interp_dsl.dictionaries.products import BY_NAME
 from interp_dsl.dictionaries.schedules import Schedule
 from interp_dsl.dictionaries.starting import mean_length, scale_of
 from interp_dsl.dictionaries.training import Figures, Settings, Trainer
@@ -99,6 +100,7 @@ def _fitting(
             options["seed"],
             _scale(one, scales, first),
             None if one.onto is None else scales[one.onto],
+            BY_NAME[options["dtype"]],
         )
         schedule = Schedule(
             task.steps, options["warmup"], options["decay"], options.get("sparsity_warmup", 0.0)

@@ -159,6 +159,7 @@ class Bench:
             changed=changed(batch, self.run, self.state, start.position) if start.few else None,
             outputs=self.meter.outputs,
             rooms=self._rooms,
+            from_mid=start.from_mid,
         )
         late = late if self.reads_few else _at(reads, late, start.position)
         late = replace(late, streams={**unmoved, **late.streams})

@@ -200,7 +200,7 @@ class Sweeper:
         """The metrics [metrics, units, n] of one group. Rows run over the units and, for each, over
         the examples; a batch is any stretch of them."""
         values = torch.empty(len(self.task.metrics), len(units) * n, device=bench.device)
-        late = Late(self.task.trims, self.task.narrow)
+        late = Late(self.task.trims, self.task.narrow, self.task.adds)
 
         def taken_up(members: Sequence[Start], first_read: int | None) -> Start | None:
             if not (self.task.late and bench.can_resume):

@@ -313,7 +313,7 @@ def late_stretches(
     task: Sweep, starts: Sequence[Start], model: ModelSize, data: DataSize, read: Reads
 ) -> Iterator[Stretch]:
     """The batches of a late sweep, as far as the text knows them."""
-    late = Late(task.trims and model.is_causal, task.narrow)
+    late = Late(task.trims and model.is_causal, task.narrow, task.adds)
     packing = task.packing or WHOLE
     first_read = None if read.count is None else data.width - 1
     return stretches(starts, data.n, data.width, late, packing, first_read)

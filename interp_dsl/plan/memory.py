@@ -58,11 +58,11 @@ def site_bytes(site: Site, model: ModelSize, data: DataSize) -> int:
 
 
 def remembered_bytes(parts: Collection[str], model: ModelSize, data: DataSize) -> int:
-    """What late passes start from: of every layer the stream before it, queries, keys and values,
-    z of all examples."""
+    """What late passes start from: of every layer the stream before it and behind its attention,
+    queries, keys and values, z of all examples."""
     heads, kv = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
-    widths = {"resid_pre": model.d_model, "queries": heads, "keys": 2 * kv, "z": heads}
-    width = sum(widths[part] for part in parts)
+    widths = {"queries": heads, "keys": 2 * kv, "z": heads}
+    width = sum(widths.get(part, model.d_model) for part in parts)
     return BYTES * model.n_layers * data.n * data.width * width
 
 

@@ -9,6 +9,7 @@ stop_early       a pass that only keeps sites ends after the last of them
 start_late       a sweep's passes start at the first layer that a unit touches
 trim_positions   and at the first position
 narrow           and compute only positions that differ, until later layers attend to them
+add_heads        what attention writes stays, but for what changed heads add to it
 skip_idle        units that cannot have an effect are not run
 choose_executor  a model of whose inner hooks the plan speaks runs by hooks
 pack             how much goes through the model at once, from a memory estimate"""
@@ -39,6 +40,7 @@ from interp_dsl.plan.tasks import (
     Generate,
     Inspect,
     LoadModel,
+    ModelSize,
     Plan,
     Record,
     Relate,
@@ -189,6 +191,26 @@ def narrow(plan: Plan) -> Plan:
     )
 
 
+def add_heads(plan: Plan) -> Plan:
+    """x + (z + Δz) W_O = (x + z W_O) + Δz W_O: what attention wrote is remembered."""
+    known = sizes(plan)
+
+    def adds(task: Sweep) -> bool:
+        units, runs = units_of(task, known), [variant.into for variant in task.variants]
+        if units is None or not task.late or task.edges is not None or kept(task.metrics):
+            return False
+        if any(run.under or not _is_sequential(known.models.get(run.model)) for run in runs):
+            return False
+        return any(acts_everywhere(u) and start(u, task.intervention).from_mid for u in units)
+
+    plan = _each(plan, Sweep, lambda t: replace(t, adds=adds(t)))
+    return _remembering(plan, lambda units, task: {"resid_mid"} if task.adds else set())
+
+
+def _is_sequential(model: ModelSize | None) -> bool:
+    return model is not None and model.is_sequential
+
+
 def _if_anywhere(units: tuple[Unit, ...], wanted: set[str]) -> set[str]:
     """What is wanted where a unit acts at some positions only."""
     return set() if all(map(acts_everywhere, units)) else wanted
@@ -201,7 +223,7 @@ def _remembering(plan: Plan, needed: Callable[[tuple[Unit, ...], Sweep], set[str
     for task in plan.tasks:
         if isinstance(task, Sweep) and task.edges is None:
             units = units_of(task, known)
-            wanted = set(PARTS) if units is None else needed(units, task)
+            wanted = set(PARTS) - {"resid_mid"} if units is None else needed(units, task)
             for variant in task.variants:
                 found.setdefault(variant.into, set()).update(wanted)
 
@@ -345,6 +367,7 @@ PASSES: tuple[Callable[[Plan], Plan], ...] = (
     start_late,
     trim_positions,
     narrow,
+    add_heads,
     skip_idle,
     choose_executor,
     pack,

@@ -11,11 +11,13 @@ from interp_dsl.plan.algebra import Intervention
 from interp_dsl.plan.names import target_of
 from interp_dsl.plan.places import ALL, Positions, Site, Unit
 
-PARTS = ("resid_pre", "queries", "keys", "z")
+PARTS = ("resid_pre", "resid_mid", "queries", "keys", "z")
 """What late passes may take from an earlier one; `keys` are keys and values."""
 BEHIND_ATTENTION = frozenset(
     ("z", "head", "attn_out", "resid_mid", "mlp_in", "neuron", "mlp_out", "resid_post")
 )
+BESIDE_ATTENTION = BEHIND_ATTENTION - {"head", "attn_out"}
+"""Of these what a layer's attention writes stays, but for z W_O of a head whose z is changed."""
 BEHIND_KEYS = BEHIND_ATTENTION | {"q_input", "q", "pattern"}
 """Of these only the positions that are changed reach the stream after the layer."""
 
@@ -25,13 +27,15 @@ class Start:
     """Where a pass is taken up: the layer, −1 before the first one; whether that layer's attention
     comes from memory; the position. `few` is at how many positions it differs from the memory
     there; 0 where that is not known, or where the unit acts in later layers too. `is_local`: nor
-    do that layer's keys and values differ."""
+    do that layer's keys and values differ. `from_mid`: what that layer's attention writes comes
+    from memory, and what changed heads add to it is added."""
 
     layer: int
     behind_attention: bool
     position: int
     few: int = 0
     is_local: bool = False
+    from_mid: bool = False
 
     @property
     def group(self) -> tuple[int, bool]:
@@ -50,10 +54,12 @@ BEGINNING = Start(0, False, 0)
 @dataclass(frozen=True)
 class Late:
     """Which of its passes' shortcuts a sweep takes: `trims` starts at the first changed position,
-    `narrow` computes changed positions alone as long as others do not differ."""
+    `narrow` computes changed positions alone as long as others do not differ, `adds` takes what
+    attention writes from memory."""
 
     trims: bool
     narrow: bool
+    adds: bool
 
 
 def starting(unit: Unit, change: Intervention, position: int, few: int) -> Start:
@@ -67,7 +73,9 @@ def starting(unit: Unit, change: Intervention, position: int, few: int) -> Start
     here = {s.kind for s in sites if s.layer == layer}
     if layer < 0:
         return Start(layer, behind, position)
-    return Start(layer, behind, position, few if len(layers) == 1 else 0, here <= BEHIND_KEYS)
+    few = few if len(layers) == 1 else 0
+    from_mid = here <= BESIDE_ATTENTION and not any(t.site.feature for t in unit.targets)
+    return Start(layer, behind, position, few, here <= BEHIND_KEYS, from_mid)
 
 
 def _place(site: Site) -> tuple[int, bool]:
@@ -174,7 +182,8 @@ def common(starts: Sequence[Start], late: Late, width: int, first_read: int | No
     most = max(s.few for s in starts) if late.narrow and all(s.few for s in starts) else 0
     few = most if 2 * most <= width - position else 0
     is_local = all(s.is_local for s in starts)
-    return replace(first, position=position, few=few, is_local=is_local)
+    from_mid = late.adds and not few and all(s.from_mid for s in starts)
+    return replace(first, position=position, few=few, is_local=is_local, from_mid=from_mid)
 
 
 def fitting(tokens: int, rows: int, width: int, position: int) -> int:

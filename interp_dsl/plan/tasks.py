@@ -99,6 +99,8 @@ class ModelSize:
     d_vocab: int
     is_gated: bool = False
     is_causal: bool = True
+    is_sequential: bool = True
+    """Does the MLP read the stream that attention has written to, as it has written it?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,12 +223,13 @@ class Sweep:
 
     `packing` is what goes through the model at once. `late`: a pass starts at the layer that its
     units touch first, from what the run's own pass left. `trims`: at the first position that they
-    touch; `narrow`: and computes only positions that differ, as long as others do not. `reads_few`:
-    only positions that are read are unembedded; `reads_answers`: only the tokens that answers begin
-    with. `skips`: units that cannot have an effect are not run; their effect is exactly 0. `edges`:
-    the units are edges and paths of this graph, changed as `travel` says; what a pass starts from
-    and what stands in an edge that is out come from runs of the sweep's own. `curves`: the units
-    are points of paths, and the result is a table of curves."""
+    touch; `narrow`: and computes only positions that differ, as long as others do not; `adds`: to
+    what that layer's attention wrote adds what changed heads write. `reads_few`: only positions
+    that are read are unembedded; `reads_answers`: only the tokens that answers begin with. `skips`:
+    units that cannot have an effect are not run; their effect is exactly 0. `edges`: the units are
+    edges and paths of this graph, changed as `travel` says; what a pass starts from and what stands
+    in an edge that is out come from runs of the sweep's own. `curves`: the units are points of
+    paths, and the result is a table of curves."""
 
     id: str
     step: str
@@ -238,6 +241,7 @@ class Sweep:
     late: bool = False
     trims: bool = False
     narrow: bool = False
+    adds: bool = False
     reads_few: bool = False
     reads_answers: bool = False
     skips: bool = False

@@ -8,7 +8,7 @@ from interp_dsl.plan.changes import show_run
 from interp_dsl.plan.dictionaries import EvaluateDictionary, Fit, Fitted, Inspect
 from interp_dsl.plan.generation import Generate
 from interp_dsl.plan.sizes import Sizes
-from interp_dsl.plan.training import buffer_bytes, parameter_bytes, step_bytes
+from interp_dsl.plan.training import buffer_bytes, is_rounded, parameter_bytes, step_bytes
 from interp_dsl.plan.written import quantity
 
 MAIN = ("k", "l1", "l0", "target", "norm", "lr", "seed")
@@ -53,6 +53,8 @@ def fitted(task: Fit, known: Sizes) -> Iterator[str]:
             streams = f"{len(one.downstream)} stream{'s' * (len(one.downstream) > 1)}"
             weight = one.option("downstream")
             yield f"and {weight:g} times the squared error in {streams} behind {one.place}"
+    if any(map(is_rounded, task.dictionaries)):
+        yield "dense products of bfloat16, all else float32"
     if task.workers > 1:
         each = task.inputs // task.workers
         yield f"{task.workers} processes with all parameters, {each:,} activations of a step each"

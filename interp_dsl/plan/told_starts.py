@@ -27,6 +27,7 @@ def starting(task: Sweep, known: Sizes) -> str:
         behind = all(s.behind_attention for s in starts)
         places = f"at {_layers(sorted({s.layer for s in starts}))}"
         places += ", behind the attention" if behind else ""
+        places += ", to whose output heads' changes are added" if task.adds else ""
     found = [f"starts {places} (late)"]
     if units is None or not all(map(acts_everywhere, units)):
         found += ["at the first changed position"] if task.trims else []

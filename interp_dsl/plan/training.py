@@ -17,6 +17,9 @@ COPIES = 7
 """Of each parameter: itself, its gradient and Adam's two moments; all but the gradient once more
 while a checkpoint is written."""
 
+ROUNDED = 2
+"""Bytes of a number in bfloat16."""
+
 
 def fit_cost(task: Fit, known: Sizes) -> Cost:
     """Prompts as far as the last site, and the training steps; held are the buffer, parameters and
@@ -122,8 +125,17 @@ def _skip(one: Fitted) -> int:
 
 
 def step_bytes(one: Fitted, inputs: int) -> int:
-    """Features of one step: two tensors of all of them, pre-activations and a slope."""
-    return BYTES * 2 * inputs * int(one.option("width"))
+    """Features of one step: two tensors of all of them, pre-activations and a slope; with products
+    of bfloat16 these and both weights rounded."""
+    width = int(one.option("width"))
+    features = 2 * inputs * width
+    rounded = features + width * ((one.d_in or 0) + (one.d_rebuilt or 0))
+    return BYTES * features + (ROUNDED * rounded if is_rounded(one) else 0)
+
+
+def is_rounded(one: Fitted) -> bool:
+    """Whether its products are of bfloat16."""
+    return one.given.get("dtype") == "bfloat16"
 
 
 COMPARED = 3

@@ -157,6 +157,6 @@ def layers(model: ModelSize, width: int, read: Reads, start: Start, trims: bool)
         elif few and layer == start.layer + start.is_local:
             yield Work(few, few, ending, mlp, pairs=ending * width)
         elif layer == start.layer and start.behind_attention:
-            yield Work(out=ending, mlp=mlp)
+            yield Work(out=0 if start.from_mid else ending, mlp=mlp)
         else:
             yield Work(ending, t, ending, mlp, pairs=ending * width)

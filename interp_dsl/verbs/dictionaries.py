@@ -72,6 +72,13 @@ _COMMON: dict[str, Parameter] = {
     "bias": Parameter(
         "word", "mean", "where the decoder's bias begins", ("mean", "median", "zero")
     ),
+    "dtype": Parameter(
+        "word",
+        "float32",
+        "bfloat16: what the dense products of a training step multiply is rounded to it, and all "
+        "else remains float32",
+        ("float32", "bfloat16"),
+    ),
     "normalize": Parameter(
         "word",
         "length",

@@ -322,6 +322,7 @@ def model_size(model: Model) -> ModelSize | None:
         s.d_vocab_out,
         s.gated,
         s.causal,
+        not (s.parallel or s.post_norms),
     )
 
 

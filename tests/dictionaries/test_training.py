@@ -15,6 +15,7 @@ from interp_dsl.dictionaries.architectures import (
     TopK,
 )
 from interp_dsl.dictionaries.ends import Itself, Onto, loss_between
+from interp_dsl.dictionaries.products import BY_NAME
 from interp_dsl.dictionaries.schedules import Schedule
 from interp_dsl.dictionaries.training import Settings, Trainer
 from tests.dictionaries.planted import features, mixtures, mmcs
@@ -74,18 +75,24 @@ def test_the_planted_dictionary_is_found_best_by_the_right_penalty() -> None:
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
+@pytest.mark.parametrize("dtype", BY_NAME)
 def test_every_architecture_finds_the_planted_dictionary(
-    architecture: Architecture, steps: int
+    architecture: Architecture, steps: int, dtype: str
 ) -> None:
-    assert mmcs(features(), _fit(architecture, steps, 3e-3).params["decoder"]) > 0.95
+    settings = Settings(128, 3e-3, clip=0.0, bias="median", products=BY_NAME[dtype])
+    found = _fit(architecture, steps, 3e-3, settings)
+    assert mmcs(features(), found.params["decoder"]) > 0.95
 
 
+@pytest.mark.parametrize("dtype", BY_NAME)
 @pytest.mark.parametrize("architecture", ALL, ids=IDS)
-def test_a_restored_state_goes_on_to_the_same_numbers(architecture: Architecture) -> None:
+def test_a_restored_state_goes_on_to_the_same_numbers(
+    architecture: Architecture, dtype: str
+) -> None:
     generator = torch.Generator().manual_seed(0)
     known = features(12, 8)
     batches = [mixtures(known, 32, generator, 0.3) for _ in range(12)]
-    settings = Settings(24, 1e-2, dead_after=64, scale=1.7)
+    settings = Settings(24, 1e-2, dead_after=64, scale=1.7, products=BY_NAME[dtype])
 
     def new() -> Trainer:
         return Trainer(architecture, settings, Schedule(12), batches[0])

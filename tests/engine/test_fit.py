@@ -140,11 +140,12 @@ def test_a_batch_that_was_too_large_leaves_no_trace(tmp_path: Path) -> None:
     assert notes == ["out of memory at 7 rows a batch; going on with 3"]
 
 
+ROUNDED = _one("gated", l1=0.01, lr=1e-2, dtype="bfloat16")
 RESAMPLED = _one("relu", l1=1.0, norm="unit", resample=(12, 30), window=3, lr=0.1)
 
 
 @pytest.mark.parametrize(
-    "one", [_one("batch_topk", k=2), RESAMPLED], ids=["batch_topk", "resampled"]
+    "one", [_one("batch_topk", k=2), RESAMPLED, ROUNDED], ids=["batch_topk", "resampled", "rounded"]
 )
 @pytest.mark.parametrize("rows", [20, 60, 90])
 def test_a_lost_run_goes_on_to_the_same_numbers(tmp_path: Path, one: Fitted, rows: int) -> None:
@@ -190,6 +191,22 @@ def test_a_stopped_run_goes_on_from_the_very_step(tmp_path: Path, after: int) ->
     _same(whole, folder)
     (told,) = (e["text"] for e in folder.events() if "goes on" in e.get("text", ""))
     assert told == f"sae: goes on behind step {after + 1} of 50"
+
+
+def test_products_of_bfloat16_learn_nearly_the_same_and_leave_float32(tmp_path: Path) -> None:
+    plain = replace(ROUNDED, options=_one("gated", l1=0.01, lr=1e-2).options)
+    folders = {
+        one.option("dtype"): _fit(_plan(one), tmp_path / str(i))
+        for i, one in enumerate((plain, ROUNDED))
+    }
+    for dtype, folder in folders.items():
+        (about,) = folder.step_facts("sae")["dictionaries"]
+        assert about["options"]["dtype"] == dtype
+    whole, rounded = (folder.read_tensors("sae") for folder in folders.values())
+    for name, value in whole.items():
+        assert rounded[name].dtype == np.float32 and not np.array_equal(rounded[name], value)
+        off = np.linalg.norm(rounded[name] - value) / np.linalg.norm(value)
+        assert off < 0.1
 
 
 def test_resampling_is_said_and_changes_what_is_learned(tmp_path: Path) -> None:

@@ -119,6 +119,14 @@ def test_a_narrow_pass_counts_what_differs() -> None:
     assert passes(MODEL, 1, 6, Reads(1), local) == passes(MODEL, 1, 6, Reads(1), Start(2, True, 2))
 
 
+def test_a_pass_behind_what_attention_wrote_leaves_out_w_o() -> None:
+    start = Start(1, True, 2)
+    whole, added = (
+        passes(MODEL, 10, 6, Reads(1), s) for s in (start, replace(start, from_mid=True))
+    )
+    assert whole.out - added.out == 10 * 4 and replace(added, out=whole.out) == whole
+
+
 def test_flops_are_two_a_multiply_add() -> None:
     work = Work(q=1, kv=10, out=100, mlp=1000, unembed=10_000, pairs=100_000)
     assert work.flops(MODEL) == 2 * (101 * 24 + 10 * 24 + 1000 * 64 + 10_000 * 4 + 100_000 * 12)
@@ -258,7 +266,7 @@ def test_a_unit_starts_at_its_first_place() -> None:
     change = Intervention(Explicit(()), FromRun(CORRUPT), through_z=True)
     both = Unit((*at("head", 2, index(1)).targets, *at("v", 1, index(3)).targets))
     assert start(both, change) == Start(1, False, 1)
-    assert start(at("head", 2), change) == Start(2, True, 0, is_local=True)
+    assert start(at("head", 2), change) == Start(2, True, 0, is_local=True, from_mid=True)
     assert start(at("q", 2, index(3)), change) == Start(2, False, 3, few=1, is_local=True)
     two = Positions("union", parts=(index(4), Positions("last")))
     assert start(at("k", 0, two), change) == Start(0, False, 0, few=2)
@@ -267,7 +275,7 @@ def test_a_unit_starts_at_its_first_place() -> None:
 
 def test_batches_keep_to_what_starts_together() -> None:
     starts = [Start(1, True, p) for p in (3, 1, 2, 0)] + [Start(1, False, 0)]
-    packing, late = Packing(tokens=12 * 32, rows=12, shard=9, least=512), Late(True, False)
+    packing, late = Packing(tokens=12 * 32, rows=12, shard=9, least=512), Late(True, False, False)
     found = list(stretches(starts, 8, 32, late, packing, first_read=31))
     # 8 × 32 tokens a unit: two of them are 512, enough
     assert found == [
@@ -285,11 +293,17 @@ def test_batches_keep_to_what_starts_together() -> None:
 
 def test_a_start_is_narrow_where_few_positions_differ() -> None:
     few = [Start(1, False, p, few=2) for p in (4, 6)]
-    late = Late(trims=True, narrow=True)
+    late = Late(trims=True, narrow=True, adds=False)
     assert common(few, late, 8, 7) == Start(1, False, 4, few=2)
     assert common(few, late, 7, 6) == Start(1, False, 4, few=0)
     assert common([few[0], Start(1, False, 4)], late, 9, 8) == Start(1, False, 4, few=0)
     assert common(few, replace(late, narrow=False), 8, 7) == Start(1, False, 4)
+    mid = Start(1, True, 0, from_mid=True)
+    assert common([mid, mid], late, 8, 7) == replace(mid, from_mid=False)
+    assert common([mid, mid], replace(late, adds=True), 8, 7) == mid
+    assert common([mid, Start(1, True, 0)], replace(late, adds=True), 8, 7) == Start(1, True, 0)
+    local = replace(mid, few=2)
+    assert common([local], replace(late, adds=True), 8, 7) == replace(local, from_mid=False)
     assert common(few, late, 8, None) == Start(1, False, 0, few=2)
     assert common([Start(-1, False, 0)], late, 8, 7) is None
 

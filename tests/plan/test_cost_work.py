@@ -83,6 +83,9 @@ def total(plan: Plan) -> Cost:
     ("units", "metric"),
     [
         ("heads", "gap"),
+        ("mlps", "gap"),
+        ("pairs({L0H0, L0H1, L1H1})", "gap"),
+        ("{L0H0, L0.attn_out, L0.mlp[3]}", "gap"),
         ("resid_pre at each", "gap"),
         ("queries at 3, 9", "gap"),
         ("patterns at 2 -> 7", "gap"),

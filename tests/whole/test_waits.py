@@ -32,6 +32,8 @@ ADDRESSES = {
     "interp_dsl.models.compiled.taps:in_window": "which entries lie in what is computed",
     "interp_dsl.models.compiled.heads:_outputs": "how many entries a head has",
     "interp_dsl.models.compiled.heads:_unique": "which heads are changed",
+    "interp_dsl.models.compiled.heads:_covers": "whether a head of each row is changed everywhere",
+    "interp_dsl.models.compiled.heads:_with_changed_rows": "how many rows change a head",
     "interp_dsl.models.compiled.prefix:Groups.of": "how many rows an example has at most",
     "interp_dsl.models.compiled.executor:CompiledExecutor._walk": "where logits are read",
     "interp_dsl.models.compiled.executor:CompiledExecutor._check_position": "a start too late",

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from interp_dsl.dictionaries import processor
 from interp_dsl.dictionaries.crew import ALONE, Crew
+from interp_dsl.dictionaries.products import PLAIN, Products
 
 Params = dict[str, Tensor]
 
@@ -41,14 +42,16 @@ class Now:
     features that count as dead, None where none does; there are `most` at most, or as many as there
     are seen to be; `held` is what the architecture keeps from
     batch to batch without learning it by gradient; `crew` has the other parts of the batch; `room`
-    is what is worked in. `alone` [B, d_out] is what a part of a dictionary, a gate or some of the
-    features, is to rebuild by itself, where that is not what the whole is to."""
+    is what is worked in; `products` makes the dense products. `alone` [B, d_out] is what a part of
+    a dictionary, a gate or some of the features, is to rebuild by itself, where that is not what
+    the whole is to."""
 
     warmth: float = 1.0
     dead: Tensor | None = None
     held: Params = field(default_factory=dict)
     crew: Crew = ALONE
     room: Room = field(default_factory=Room)
+    products: Products = PLAIN
     alone: Tensor | None = None
     most: int | None = None
 
@@ -126,9 +129,9 @@ def unit(rows: Tensor) -> Tensor:
     return rows / lengths
 
 
-def affine(params: Params, seen: Tensor, out: Tensor) -> Tensor:
+def affine(params: Params, seen: Tensor, out: Tensor, by: Products = PLAIN) -> Tensor:
     """Pre-activations [B, m] of what is seen [B, d_in]."""
-    return torch.mm(seen, params["encoder"].T, out=out).add_(params["b_enc"])
+    return by.mm(seen, params["encoder"].T, out).add_(params["b_enc"])
 
 
 def sum_of_squares(x: Tensor) -> Tensor:

@@ -48,26 +48,28 @@ class Gated:
 
     def loss(self, params: Params, seen: Tensor, wanted: Tensor, now: Now) -> Found:
         """Seven products: those of ReLU, and decoding the gate and its gradient."""
-        encoder, decoder, width = params["encoder"], params["decoder"], len(params["decoder"])
+        by, width = now.products, len(params["decoder"])
+        encoder, decoder = by.factor(params["encoder"]), by.factor(params["decoder"])
         l1, weight, scale = self.l1 * now.warmth / len(seen), share(wanted), params["r_mag"].exp()
         fired, gates, pull = (torch.zeros_like(scale) for _ in range(3))
         gradients, aux = blank(params, now.room), wanted.new_zeros(())
         alone = wanted if now.alone is None else now.alone
-        error = torch.empty_like(wanted)
+        error, x = torch.empty_like(wanted), by.factor(seen)
         for rows, shared, gate, f, d_mag, d_gate in chunks(seen, width, *_WORKED_IN, room=now.room):
-            torch.mm(seen[rows], encoder.T, out=shared)
+            by.mm(x[rows], encoder.T, shared)
             torch.add(shared, params["b_gate"], out=gate).clamp_min_(0)
             torch.addcmul(params["b_mag"], shared, scale, out=f).clamp_min_(0)
             where_on(f, gate)
-            off = torch.addmm(wanted[rows], f, decoder, beta=-1, out=error[rows])
-            off_gate = torch.addmm(alone[rows], gate, decoder, beta=-1)
-            where_on(torch.mm(off, decoder.T, out=d_mag).mul_(2 * weight), f)
-            where_on(torch.mm(off_gate.mul(2 * weight), decoder.T, out=d_gate).add_(l1), gate)
-            gradients["decoder"].addmm_(f.T, off, alpha=2 * weight)
+            on = by.factor(f)
+            off = by.addmm(wanted[rows], on, decoder, beta=-1, out=error[rows])
+            off_gate = by.addmm(alone[rows], gate, decoder, beta=-1)
+            where_on(by.mm(off, decoder.T, d_mag).mul_(2 * weight), f)
+            where_on(by.mm(off_gate.mul(2 * weight), decoder.T, d_gate).add_(l1), gate)
+            by.add_to(gradients["decoder"], on.T, off, 2 * weight)
             gradients["b_gate"] += column_sums(d_gate)
             gradients["b_mag"] += column_sums(d_mag)
             d_shared = d_gate.addcmul_(d_mag, scale)
-            gradients["encoder"].addmm_(d_shared.T, seen[rows])
+            by.add_to(gradients["encoder"], d_shared.T, x[rows])
             gradients["r_mag"] += column_sums(d_mag.mul_(shared)) * scale
             pull += column_sums(d_shared)
             aux = aux + weight * sum_of_squares(off_gate)

@@ -56,19 +56,21 @@ class JumpRelu:
 
     def loss(self, params: Params, seen: Tensor, wanted: Tensor, now: Now) -> Found:
         """Five products, as of ReLU."""
-        decoder, width = params["decoder"], len(params["decoder"])
+        by, width = now.products, len(params["decoder"])
+        encoder, decoder = by.factor(params["encoder"]), by.factor(params["decoder"])
         threshold, weight = self.thresholds(params, {}), share(wanted)
         most = self.bandwidth * self.length / 2
         fired, close, steep, pull = (torch.zeros_like(threshold) for _ in range(4))
         gradients, error = blank(params, now.room), torch.empty_like(wanted)
-        one = torch.ones_like(threshold[:1])
+        one, x = torch.ones_like(threshold[:1]), by.factor(seen)
         for rows, f, beyond, d_f in chunks(seen, width, *_WORKED_IN, room=now.room):
-            torch.mm(seen[rows], params["encoder"].T, out=f)
+            by.mm(x[rows], encoder.T, f)
             for f_, beyond_ in strips(f, beyond):
                 torch.sub(f_.add_(params["b_enc"]), threshold, out=beyond_)
                 where_on(f_, beyond_)
-            off = torch.addmm(wanted[rows], f, decoder, beta=-1, out=error[rows])
-            torch.mm(off, decoder.T, out=d_f)
+            on = by.factor(f)
+            off = by.addmm(wanted[rows], on, decoder, beta=-1, out=error[rows])
+            by.mm(off, decoder.T, d_f)
             for f_, beyond_, d_f_ in strips(f, beyond, d_f):
                 worked_in = now.room("strip", f, *f_.shape)
                 near = where_near(one, beyond_, most, worked_in)
@@ -76,8 +78,8 @@ class JumpRelu:
                 add_column_sums(steep, near.mul_(d_f_))
                 add_column_sums(pull, where_on(d_f_, f_))
                 add_column_sums(fired, torch.sign(f_, out=worked_in))
-            gradients["decoder"].addmm_(f.T, off, alpha=2 * weight)
-            gradients["encoder"].addmm_(d_f.T, seen[rows], alpha=2 * weight)
+            by.add_to(gradients["decoder"], on.T, off, 2 * weight)
+            by.add_to(gradients["encoder"], d_f.T, x[rows], 2 * weight)
         gradients["b_enc"] = pull.mul_(2 * weight)
         steep *= 2 * weight
         count = now.crew.total(fired.sum()) / (len(seen) * now.crew.size)

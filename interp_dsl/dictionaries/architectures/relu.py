@@ -62,19 +62,21 @@ class Relu:
 
     def loss(self, params: Params, seen: Tensor, wanted: Tensor, now: Now) -> Found:
         """Five products: encode, decode, and the gradients of f, decoder and encoder."""
-        decoder, width = params["decoder"], len(params["decoder"])
+        by, decoder, width = now.products, params["decoder"], len(params["decoder"])
         l1, weight = self.l1 * now.warmth / len(seen), share(wanted, self.convention)
         lengths = self.lengths(decoder)
         pay = l1 / (2 * weight) * lengths  # slopes are counted in units of 2 weight
         sums, fired = torch.zeros_like(lengths), torch.zeros_like(lengths)
         gradients, error = blank(params, now.room), torch.empty_like(wanted)
+        rough, x = by.rounded(params, "encoder", "decoder"), by.factor(seen)
         for rows, f, d_f in chunks(seen, width, "f", "d_f", room=now.room):
-            affine(params, seen[rows], f).clamp_min_(0)
-            off = torch.addmm(wanted[rows], f, decoder, beta=-1, out=error[rows])
-            torch.mm(off, decoder.T, out=d_f).add_(pay)
+            affine(rough, x[rows], f, by).clamp_min_(0)
+            on = by.factor(f)
+            off = by.addmm(wanted[rows], on, rough["decoder"], beta=-1, out=error[rows])
+            by.mm(off, rough["decoder"].T, d_f).add_(pay)
             d_pre = where_on(d_f, f)
-            gradients["decoder"].addmm_(f.T, off, alpha=2 * weight)
-            gradients["encoder"].addmm_(d_pre.T, seen[rows], alpha=2 * weight)
+            by.add_to(gradients["decoder"], on.T, off, 2 * weight)
+            by.add_to(gradients["encoder"], d_pre.T, x[rows], 2 * weight)
             gradients["b_enc"].add_(column_sums(d_pre), alpha=2 * weight)
             sums += column_sums(f)
             fired += count_on(f)

@@ -21,8 +21,9 @@ import torch
 from torch import Tensor
 
 from interp_dsl.dictionaries import processor
-from interp_dsl.dictionaries.architectures.base import Params, Room, affine, strips
+from interp_dsl.dictionaries.architectures.base import Now, Params, Room, affine, strips
 from interp_dsl.dictionaries.gathering import dots
+from interp_dsl.dictionaries.products import PLAIN
 from interp_dsl.dictionaries.selection import Entries, Known, kth_at_least, of_each, where_at_least
 
 ROUNDING = 2.0**-8
@@ -79,11 +80,11 @@ class Screen:
         return rough, lost
 
 
-def screen_of(params: Params, room: Room) -> Screen | None:
-    """None where this takes no less time."""
+def screen_of(params: Params, now: Now) -> Screen | None:
+    """None where this takes no less time, or products are rounded anyway."""
     encoder = params["encoder"]
     can = processor.has(encoder) and encoder.dtype == torch.float32
-    return Screen(params, room) if can and is_quick() else None
+    return Screen(params, now.room) if can and now.products == PLAIN and is_quick() else None
 
 
 @dataclass(frozen=True)

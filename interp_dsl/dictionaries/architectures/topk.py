@@ -56,13 +56,14 @@ class TopK:
 
     def encode(self, params: Params, seen: Tensor, now: Now) -> Codes:
         """The features of a batch that are on."""
-        width, found = len(params["encoder"]), []
-        screen = screen_of(params, now.room)
+        by, width, found = now.products, len(params["encoder"]), []
+        screen = screen_of(params, now)
         if screen:
             found.append(screen.of(seen).largest(min(self.k, width)))
         else:
+            rough = by.rounded(params, "encoder")
             for rows, pre in chunks(seen, width, "pre", room=now.room):
-                found.append(largest(affine(params, seen[rows], pre), self.k))
+                found.append(largest(affine(rough, seen[rows], pre, by), self.k))
         values, index = (torch.cat(x) for x in zip(*found, strict=True))
         return of_rows(values, index, width, self._is_sparse(width))
 
@@ -72,7 +73,8 @@ class TopK:
 
     def loss(self, params: Params, seen: Tensor, wanted: Tensor, now: Now) -> Found:
         """One dense product, encode; the rest of the features that are on alone."""
-        codes, decoder = self.encode(params, seen, now), params["decoder"]
+        codes = self.encode(params, seen, now).by(now.products)
+        decoder = codes.weight(params["decoder"])
         nest = Nest(codes, self.levels(len(decoder)))
         off, count = nest.rebuilt(decoder), len(nest.ends)
         weight, error = share(wanted) / count, off[-1].sub_(wanted)
@@ -111,13 +113,15 @@ class TopK:
         """AuxK, by some features among which all dead ones are; its gradients are added to those at
         hand. It is 0 where none is dead."""
         assert now.dead is not None
-        pre = torch.addmm(params["b_enc"][some], seen, params["encoder"][some].T)
+        by = now.products
+        pre = by.addmm(params["b_enc"][some], seen, params["encoder"][some].T)
         if now.most is not None:
             pre.masked_fill_(~now.dead[some], -torch.inf)
         k = min(self.k_aux or error.shape[1] // 2, len(some))
         is_all = k == len(some)
-        codes = Dense(pre.clamp_min_(0)) if is_all else top_k(pre, k, k / len(some) <= SPARSE)
-        decoder, weight = params["decoder"][some], self.alpha * share(error)
+        on = Dense(pre.clamp_min_(0)) if is_all else top_k(pre, k, k / len(some) <= SPARSE)
+        codes = on.by(by)
+        decoder, weight = codes.weight(params["decoder"][some]), self.alpha * share(error)
         off = codes.decode(decoder).add_(error)
         for name, more in gradients(codes, codes, decoder, seen, off, weight).items():
             learned[name].index_add_(0, some, more)
@@ -130,10 +134,10 @@ class BatchTopK(TopK):
 
     def encode(self, params: Params, seen: Tensor, now: Now) -> Codes:
         width = len(params["encoder"])
-        screen = screen_of(params, now.room)
+        screen = screen_of(params, now)
         if screen:
             return batch_top_k(screen.of(seen), self.k, self._is_sparse(width), now.crew)
-        pre = affine(params, seen, now.room("pre", seen, len(seen), width))
+        pre = affine(params, seen, now.room("pre", seen, len(seen), width), now.products)
         return batch_top_k(Known(pre), self.k, self._is_sparse(width), now.crew)
 
     def held(self, codes: Codes, now: Now) -> Params:

@@ -20,7 +20,7 @@ from interp_dsl.models.executor import Pass
 from interp_dsl.models.precision import in_own_precision
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.plan.places import Site
-from interp_dsl.plan.starts import BEHIND_ATTENTION, BEHIND_KEYS, PARTS
+from interp_dsl.plan.starts import BEHIND_ATTENTION, BEHIND_KEYS, BESIDE_ATTENTION, PARTS
 
 
 class CompiledExecutor:
@@ -80,8 +80,8 @@ class CompiledExecutor:
     def blank(
         self, tokens: Tensor, mask: Tensor | None = None, parts: Collection[str] = PARTS
     ) -> Memory:
-        """Room for what a pass over tokens [n, T] leaves. `parts`: resid_pre, queries, keys (keys
-        and values), z."""
+        """Room for what a pass over tokens [n, T] leaves. `parts`: those of PARTS, of
+        which `keys` are keys and values."""
         self._check_length(tokens)
         mask = None if mask is None else mask.bool()
         return Memory.blank(self.facts.shape, tokens, mask, parts, self.dtype)
@@ -122,6 +122,7 @@ class CompiledExecutor:
         changed: Tensor | None = None,
         outputs: Tensor | None = None,
         rooms: Rooms | None = None,
+        from_mid: bool = False,
     ) -> Pass:
         """What `forward` gives for the examples `rows` [R] of a memory under edits that act in
         `layer` or later and at `position` or later: what comes before is taken from the memory.
@@ -132,7 +133,9 @@ class CompiledExecutor:
         are edits that the memory was made under: those that lie before the start are in it, the
         others are made again, before `edits`. `changed` [R, c]: all `edits` are of `layer`, and at
         these positions; the layer then computes these alone. In one of `rooms` the logits stand
-        until the next pass that is given them. Raises InterpError E607 where the memory does not
+        until the next pass that is given them. `from_mid`: all edits of the layer are of what
+        stands BESIDE_ATTENTION, which is computed for heads that are changed alone; there is no
+        context and no site of the layer. Raises InterpError E607 where the memory does not
         suffice."""
         taps = Taps(self.facts, edits, sites)
         places = taps.edited() | taps.wanted()
@@ -147,7 +150,9 @@ class CompiledExecutor:
             self._check_position(memory, position, edits, reads)
         kept = [edit for edit in context if not _is_before(edit, layer, from_z)]
         taps = Taps(self.facts, [*kept, *edits], sites) if kept else taps
-        start = Start(memory, rows, layer, position, from_z, changed, is_local)
+        if from_mid:
+            self._check_mid(memory, here, [*context, *sites])
+        start = Start(memory, rows, layer, position, from_z, from_mid, changed, is_local)
         mask = memory.mask
         mask = None if mask is None else mask.index_select(0, moved(rows, mask.device))
         with torch.set_grad_enabled(_with_gradient(edits)):
@@ -237,6 +242,13 @@ class CompiledExecutor:
         for kind, at in places:
             if kind != "logits" and (at is None or at < layer):
                 raise _cannot(f"{kind} lies before layer {layer}")
+
+    def _check_mid(self, memory: Memory, here: set[str], other: Sequence[object]) -> None:
+        shape = self.facts.shape
+        if memory.resid_mid is None or memory.z is None:
+            raise _cannot("the memory holds no resid_mid, or no z")
+        if shape.parallel or shape.post_norms or other or not here <= BESIDE_ATTENTION:
+            raise _cannot("more than single heads' changes is added to what attention writes")
 
     def _check_position(
         self, memory: Memory, position: int, edits: Sequence[Edit], reads: Tensor | None

@@ -16,15 +16,17 @@ from interp_dsl.models.shape import Shape
 
 @dataclass(frozen=True)
 class Memory:
-    """Of n examples of T tokens, after all edits that the pass was under: resid_pre [layer, n, T,
-    d_model]; queries [layer, n, T, head, d_head], keys and values [layer, n, T, kv head, d_head] as
-    attention takes them (normed, turned); z [layer, n, T, head, d_head]. A part that was not asked
-    for is None. `mask` [n, T] is the one that they ran under."""
+    """Of n examples of T tokens, after all edits that the pass was under (of resid_mid, before its
+    own): resid_pre and resid_mid [layer, n, T, d_model]; queries [layer, n, T, head, d_head], keys
+    and values [layer, n, T, kv head, d_head] as attention takes them (normed, turned); z [layer, n,
+    T, head, d_head]. A part that was not asked for is None. `mask` [n, T] is the one that they ran
+    under."""
 
     n: int
     length: int
     mask: Tensor | None
     resid_pre: Tensor | None
+    resid_mid: Tensor | None
     queries: Tensor | None
     keys: Tensor | None
     values: Tensor | None
@@ -52,6 +54,7 @@ class Memory:
             length,
             mask,
             room("resid_pre", shape.d_model),
+            room("resid_mid", shape.d_model),
             room("queries", *heads),
             room("keys", *kv),
             room("keys", *kv),
@@ -87,7 +90,8 @@ class Growth:
 @dataclass(frozen=True)
 class Start:
     """Where a late pass starts: `rows` [R] of a memory, from `position` on in `layer`.
-    `from_z`: that layer's attention is taken from the memory up to z. `changed` [R, c]: no other
+    `from_z`: that layer's attention is taken from the memory up to z; `from_mid`: so is what it
+    writes, before heads are changed. `changed` [R, c]: no other
     position differs from the memory until later layers attend to them; None where that is not so.
     `is_local`: neither does one differ within the layer, nor do its keys and values.
     `rows` and `changed` are in the processor's memory."""
@@ -97,6 +101,7 @@ class Start:
     layer: int
     position: int
     from_z: bool
+    from_mid: bool = False
     changed: Tensor | None = None
     is_local: bool = False
 
@@ -142,6 +147,10 @@ class Start:
     def at(self, part: str, layer: int, positions: Tensor) -> Tensor:
         """The same at positions [R, r], [R, r, …]."""
         return entries(self._kept(part)[layer], self.rows[:, None], positions)
+
+    def single(self, part: str, layer: int, rows: Tensor, at: Tensor, index: Tensor) -> Tensor:
+        """A part of a layer at single rows, positions and heads [...] alike, [..., width]."""
+        return entries(self._kept(part)[layer], self.rows[rows], at, index)
 
     def merged(
         self, part: str, layer: int, new: Tensor, first: int, room: Tensor | None = None

@@ -82,8 +82,14 @@ class Walk:
         return x + table
 
     def taken_up(self) -> Tensor:
-        """The residual stream before the layer at which the pass starts."""
-        return self._remembered("resid_pre")
+        """The residual stream before the layer at which the pass starts, or behind its
+        attention."""
+        start = self.start
+        assert start is not None
+        if start.from_z and self._trims(start.layer):
+            assert self.reads is not None
+            self._hold_picked(self.reads)
+        return self._remembered("resid_mid" if start.from_mid else "resid_pre")
 
     def through(self, x: Tensor, layer: int) -> Tensor:
         """Blocks `layer` and later; they end early where nothing is read after a layer."""
@@ -105,6 +111,8 @@ class Walk:
         return max((at + (kind != "resid_pre") for kind, at in places), default=layer)
 
     def _block(self, x: Tensor, layer: int) -> Tensor:
+        if self.start and self.start.from_mid and layer == self.start.layer:
+            return self._behind(self._with_changed_z(x, layer), layer)
         x = self.taps.at("resid_pre", layer, x, "flat", self.in_place)
         self._keep(layer, "resid_pre", x)
         x, z = self._attended(x, layer)
@@ -113,10 +121,16 @@ class Walk:
         if self.shape.parallel:
             hidden = self._hidden(x, layer)
             x = self._mlp_written(self._written(x, z, layer), hidden, layer)
-        else:
-            x = self.taps.at("resid_mid", layer, self._written(x, z, layer), "flat")
-            if not self.shape.attn_only:
-                x = self._mlp_written(x, self._hidden(x, layer), layer)
+            return self.taps.at("resid_post", layer, x, "flat", self.in_place)
+        x = self._written(x, z, layer)
+        self._keep(layer, "resid_mid", x)
+        return self._behind(x, layer)
+
+    def _behind(self, x: Tensor, layer: int) -> Tensor:
+        """The rest of a block behind its attention."""
+        x = self.taps.at("resid_mid", layer, x, "flat")
+        if not self.shape.attn_only:
+            x = self._mlp_written(x, self._hidden(x, layer), layer)
         return self.taps.at("resid_post", layer, x, "flat", self.in_place)
 
     # ---- attention
@@ -129,8 +143,6 @@ class Walk:
             q, (k, v) = self._queries(q, layer), self._keys_values(k, v, layer)
             return x, self._mixed(q, *self.growth.joined(k, v, layer), layer)
         if start and start.from_z and layer == start.layer:
-            if self._trims(layer):
-                x = self._pick(x)
             return x, self._remembered("z")
         if start and self.is_narrow:
             if start.is_local and layer == start.layer:
@@ -292,6 +304,22 @@ class Walk:
         if block.ln1_post is not None:
             total = self.model.normed(total, block.ln1_post, self.model.description.norm)
         return x + taps.at("attn_out", layer, total, "flat")
+
+    def _with_changed_z(self, x: Tensor, layer: int) -> Tensor:
+        """x [B, t, d_model], which the run's own attention has written to, with what edits of z
+        change of that."""
+        start, window = self.start, self.taps.window
+        edits = self.taps.edits_at("z", layer)
+        if not edits:
+            return x
+        assert start is not None
+
+        def held(rows: Tensor, at: Tensor, head: Tensor) -> Tensor:
+            at = at + window.start if window.picked is None else window.picked[rows, at]
+            return start.single("z", layer, rows, at, head)
+
+        w_o = self.model.weights.blocks[layer].w_o
+        return heads.with_changed_z(x, held, w_o, edits, self.in_place)
 
     def _with_heads(self, x: Tensor, z: Tensor, layer: int, edits: Sequence[Edit]) -> Tensor:
         """x [B, t, d_model] with what edits of heads add to it."""

@@ -96,7 +96,7 @@ def _native_block(named: Mapping[str, Tensor], stem: str) -> Block:
         name.removeprefix(stem): value for name, value in named.items() if name.startswith(stem)
     }
     qkv = [parts[f"attn.W_{letter}"].transpose(1, 2).flatten(0, 1) for letter in "QKV"]
-    w_in = [parts[f"mlp.{name}"].T for name in ("W_gate", "W_in") if f"mlp.{name}" in parts]
+    w_in = [parts[f"mlp.{name}"] for name in ("W_gate", "W_in") if f"mlp.{name}" in parts]
     w_out = parts.get("mlp.W_out")
     return Block(
         ln1=_native_norm(parts, "ln1"),
@@ -105,10 +105,10 @@ def _native_block(named: Mapping[str, Tensor], stem: str) -> Block:
         w_o=parts["attn.W_O"].contiguous(),
         b_o=parts["attn.b_O"],
         ln2=_native_norm(parts, "ln2") if w_in else None,
-        w_in=torch.cat(w_in) if w_in else None,
+        w_in=_stacked(w_in) if w_in else None,
         b_in=parts.get("mlp.b_in"),
         mid_norm=_native_norm(parts, "mlp.ln") if "mlp.ln.w" in parts else None,
-        w_out=None if w_out is None else w_out.T.contiguous(),
+        w_out=None if w_out is None else w_out.T,
         b_out=parts.get("mlp.b_out"),
     )
 
@@ -164,15 +164,21 @@ def _bridge_block(block: Any) -> Block:
         q_norm=norm(attn, "q_norm"),
         k_norm=norm(attn, "k_norm"),
         ln2=norm(block, "ln2"),
-        w_in=torch.cat([getattr(mlp, f"W_{name}").detach().T for name in stacked]),
+        w_in=_stacked([getattr(mlp, f"W_{name}").detach() for name in stacked]),
         b_in=_stacked_bias(
             [_optional(mlp, f"b_{name}") for name in stacked],
             [getattr(mlp, f"W_{name}").shape[1] for name in stacked],
         ),
-        w_out=mlp.W_out.detach().T.contiguous(),
+        w_out=mlp.W_out.detach().T,
         b_out=_optional(mlp, "b_out"),
         ln2_post=norm(block, "ln2_post"),
     )
+
+
+def _stacked(matrices: list[Tensor]) -> Tensor:
+    """Matrices [in, out] one above the other [out, in]. They lie in memory as [in, out], of which
+    a processor's product is some percent quicker; a single one is not copied."""
+    return matrices[0].T if len(matrices) == 1 else torch.cat(matrices, 1).T
 
 
 def _optional(component: Any, name: str) -> Tensor | None:
