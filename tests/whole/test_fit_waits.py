@@ -52,6 +52,8 @@ FITS = {
     "jumprelu": ("jumprelu", 32, "target=4"),
     "topk, dense": ("topk", 32, "k=2"),
     "topk, sparse": ("topk", 128, "k=2"),
+    "topk, dense, rounded": ("topk", 32, 'k=2, dtype="bfloat16"'),
+    "gated, rounded": ("gated", 32, 'l1=0.01, dtype="bfloat16"'),
     "batch_topk, dense": ("batch_topk", 32, "k=2"),
     "batch_topk, sparse": ("batch_topk", 128, "k=2"),
     "matryoshka, dense": ("matryoshka", 32, "k=2"),
