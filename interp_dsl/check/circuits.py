@@ -62,14 +62,26 @@ def edges(expr: Expr, scope: Scope) -> EdgeSet:
 
 
 def from_file(expr: Expr, scope: Scope) -> CircuitTerm:
-    """`circuit("old.circuit.json")`: what the file holds is looked at when the run starts."""
+    """`circuit("old.circuit.json")`. Whether it is of this very model the run finds out."""
     assert isinstance(expr, Call)
     path, digest = circuit_file(arguments(expr, CIRCUIT, scope)["path"], expr.span, scope)
-    return CircuitTerm(None, path=path, sha256=digest)
+    edges = _loaded(path, digest).table
+    direct = bool((edges["source"] == edges["target"]).any())
+    return CircuitTerm(None, path=path, sha256=digest, direct=direct)
 
 
 def circuit_file(given: str, span: Span, scope: Scope) -> tuple[Path, str]:
     """A circuit's file, and the sha256 of what it holds."""
+    path, digest = held_file(given, span, scope)
+    try:
+        _loaded(path, digest)
+    except InterpError as problem:
+        raise carry(problem, span, scope) from None
+    return path, digest
+
+
+def held_file(given: str, span: Span, scope: Scope) -> tuple[Path, str]:
+    """A file of any kind, and the sha256 of what it holds."""
     path = inside(given, span, scope)
     try:
         held = path.read_bytes()
@@ -160,10 +172,7 @@ def _part_of_file(held: CircuitTerm, expr: Attribute, scope: Scope) -> UnitSet:
     if expr.name not in PARTS:
         raise scope.unlisted("E208", expr.name, expr.name_span, "a part of a circuit", [*PARTS])
     assert held.path is not None
-    try:
-        circuit = _loaded(held.path, held.sha256)
-    except InterpError as problem:
-        raise carry(problem, expr.span, scope) from None
+    circuit = _loaded(held.path, held.sha256)
     shape = used.facts.shape if used.facts else None
     for name in circuit.nodes:
         wrong = missing(target_of(name), shape) if shape else None
