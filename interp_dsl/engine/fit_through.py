@@ -112,7 +112,7 @@ class _Passed:
 
     def _text(self, x: Tensor) -> Tensor:
         """The rows of text of a stream, float32."""
-        return canonical(x)[self.harvest.kept(self.examples).to(x.device)].float()
+        return self.harvest.text(canonical(x), self.examples).float()
 
 
 def _fitting_error(error: Exception, prompts: int) -> Exception:
