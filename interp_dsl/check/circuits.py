@@ -42,20 +42,22 @@ PARTS = ("heads", NODES, "edges")
 
 def edges(expr: Expr, scope: Scope) -> EdgeSet:
     """All edges of a model: `edges`, `m.edges`, `edges(split_qkv=false)`."""
-    owner, wanted = None, Edges()
+    owner, wanted, direct = None, Edges(), False
     match expr:
         case Name(id="edges"):
             pass
         case Attribute(value=value, name="edges") if declared := find_model(value, scope):
             owner = declared_model(declared)
         case Call(function="edges"):
-            wanted = Edges(**arguments(expr, EDGES, scope))
+            given = arguments(expr, EDGES, scope)
+            direct = given.pop("count") is not None
+            wanted = Edges(**given)
         case _:
             raise AssertionError(f"{expr.span.text} are not all edges of a model")
     used = known_model(scope, owner)
     if used is None:
         raise which_model(scope, expr.span, "edges")
-    return EdgeSet(wanted, used)
+    return EdgeSet(wanted, used, direct=direct)
 
 
 # ---- circuits

@@ -46,6 +46,14 @@ def every(expr: Expr, scope: Scope) -> UnitSet:
     """`edges`, `m.edges`, `edges(split_qkv=false)`: each edge of the model's graph a unit."""
     found = edges(expr, scope)
     assert found.model is not None
+    if found.direct:
+        raise scope.reject(
+            "E306",
+            "direct edges are searched by `acdc` alone",
+            expr.span,
+            label='count="conmy" has them too, and they stand with all others',
+            help='write search edges(count="conmy") by acdc(…), or leave out count',
+        )
     if found.model.facts is None:
         raise unknown_family(expr.span.text, found.model, expr.span, scope)
     graph = Graph(found.model.facts.shape, found.edges.split_qkv, found.edges.split_embed)

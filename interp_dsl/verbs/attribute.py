@@ -15,7 +15,13 @@ from interp_dsl.plan.units import depends
 from interp_dsl.verbs import sweeps
 from interp_dsl.verbs.estimates import ESTIMATES, Estimate
 from interp_dsl.verbs.lowering import Lowering, place_of, sites
-from interp_dsl.verbs.search import check_among, check_edges, edge_units, graph_of
+from interp_dsl.verbs.search import (
+    check_among,
+    check_edges,
+    edge_units,
+    graph_of,
+    refuse_direct,
+)
 from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.values import (
     Call,
@@ -58,6 +64,8 @@ def _check(call: Call, checks: Checks) -> Step:
         return step
     word = "into" if method.has_source else "on"
     into: Side = call.one(word)
+    if isinstance(places, EdgeSet) and places.direct:
+        refuse_direct(call, checks)
     _check_under(call, checks, method, places, word)
     _check_along(call, checks, method, term)
     if isinstance(places, EdgeSet):

@@ -228,5 +228,6 @@ EDGES = Function(
     {
         "split_qkv": Parameter("bool", True, "a head's queries, keys and values read apart"),
         "split_embed": Parameter("bool", False, "token and position embeddings write apart"),
+        "count": Parameter("string", None, "as Conmy et al. count, direct edges too", ("conmy",)),
     },
 )

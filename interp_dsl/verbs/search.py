@@ -67,7 +67,11 @@ def _check(call: Call, checks: Checks) -> Step:
         call.clauses["measure"],
         thresholds=method.thresholds if len(method.thresholds) > 1 else (),
         searched=Searched(
-            into, source, edges.edges, bool(method.options.get("direct", False)), edges.among
+            into,
+            source,
+            edges.edges,
+            edges.direct or bool(method.options.get("direct", False)),
+            edges.among,
         ),
     )
     if model.spec["kind"] == "python":
@@ -91,6 +95,8 @@ def _check(call: Call, checks: Checks) -> Step:
             help="for edges take one of "
             + ", ".join(n for n, m in SEARCHES.items() if "edges" in m.of),
         )
+    if edges.direct and "direct" not in method.options:
+        refuse_direct(call, checks)
     if edges.among is not None and not SEARCHES[method.method].takes_some:
         checks.error(
             "E306",
@@ -102,6 +108,16 @@ def _check(call: Call, checks: Checks) -> Step:
     if method.by is not None:
         _check_ranking(call, checks, step, method.by)
     return step
+
+
+def refuse_direct(call: Call, checks: Checks) -> None:
+    checks.error(
+        "E306",
+        "direct edges are searched by `acdc` alone",
+        call.spans["objects"],
+        label='count="conmy" has them too',
+        help="leave out count",
+    )
 
 
 def check_edges(
@@ -274,7 +290,7 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
             source,
             found.edges,
             method.method,
-            tuple(sorted(method.options.items())),
+            tuple(sorted((method.options | ({"direct": True} if found.direct else {})).items())),
             step.metrics,
             reference,
             method.thresholds,

@@ -158,11 +158,12 @@ class Context:
 @dataclass(frozen=True)
 class EdgeSet:
     """The edges of a model, or `among` them some; `model` is None while no prefix has said
-    which."""
+    which. `direct`: direct edges too."""
 
     edges: Edges
     model: Model | None = None
     among: Units | None = None
+    direct: bool = False
 
 
 @dataclass(frozen=True)

@@ -168,13 +168,18 @@ def test_a_plan_tells_the_published_numbers_of_edges(
             'model m = weights(".")\ndataset pairs = repeated_tokens(pairs=4, half=8)\n'
             f"step a = search edges by acdc(threshold=0.1) {about}\n"
             f'step b = search edges by acdc(threshold=0.1, preset="original") {about}\n'
+            f'step c = search edges(count="conmy") by acdc(threshold=0.1) {about}\n'
             f"expect size(edges) == {plain.replace(',', '')}",
             tmp_path / "a.interp",
         )
     )
     assert found.experiment is not None, found.diagnostics
-    told = explain(plan_experiment(found.experiment))
-    assert f" {plain} edges; tests" in told and f" {published} edges; tests" in told
+    plan = plan_experiment(found.experiment)
+    told = explain(plan)
+    assert told.count(f" {plain} edges; tests") == 1
+    assert told.count(f" {published} edges; tests") == 2
+    searches = [dict(t.options) for t in plan.tasks if isinstance(t, Search)]
+    assert [options["direct"] for options in searches] == [False, True, True]
 
 
 def test_a_search_is_bounded_by_a_pass_an_edge() -> None:
