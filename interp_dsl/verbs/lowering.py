@@ -324,7 +324,7 @@ def model_size(model: Model) -> ModelSize | None:
         s.gated,
         s.causal,
         not (s.parallel or s.post_norms),
-        NUMBERS.get(model.spec.get("dtype"), BYTES),
+        NUMBERS.get(str(model.spec.get("dtype")), BYTES),
     )
 
 
