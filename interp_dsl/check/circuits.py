@@ -92,6 +92,18 @@ def held_file(given: str, span: Span, scope: Scope) -> tuple[Path, str]:
     return path, sha256(held).hexdigest()
 
 
+def no_file(expr: Expr, scope: Scope) -> None:
+    """Report the function that reads prompts where a circuit's is meant."""
+    if isinstance(expr, Call) and expr.function == "file":
+        raise scope.reject(
+            "E300",
+            "`file` reads prompts",
+            expr.name_span,
+            label="a dataset is declared by it",
+            help=f'a circuit\'s file is {CIRCUIT.name}(…): {CIRCUIT.name}("found.circuit.json")',
+        )
+
+
 def subject(expr: Expr, scope: Scope) -> Model | CircuitTerm | DictionaryTerm:
     """What `evaluate` looks at: a model, a step's circuit or circuits, a file's, or dictionaries,
     fitted or loaded."""
@@ -107,11 +119,26 @@ def subject(expr: Expr, scope: Scope) -> Model | CircuitTerm | DictionaryTerm:
         return found
     if isinstance(expr, Call) and expr.function == CIRCUIT.name:
         return from_file(expr, scope)
+    no_file(expr, scope)
     if scope.lookup(root, "step") is None:
+        _no_part(expr, scope)
         return model(expr, scope)
     step = circuit_step(root, scope)
     chosen = threshold_of(expr, step, scope)
     return CircuitTerm(step, step.thresholds if chosen is None else (chosen,))
+
+
+def _no_part(expr: Expr, scope: Scope) -> None:
+    """Report a part of a circuit where the circuit itself is meant."""
+    whole = expr.value if isinstance(expr, Attribute) and expr.name in PARTS else None
+    root = whole.value if isinstance(whole, Index) else whole
+    if whole is not None and root is not None and scope.lookup(root, "step") is not None:
+        raise scope.reject(
+            "E300",
+            f"`{expr.span.text}` is a part of a circuit, and a circuit is wanted here",
+            expr.span,
+            help=f"write {whole.span.text}",
+        )
 
 
 def circuit_step(expr: Expr, scope: Scope) -> Step:
@@ -132,6 +159,7 @@ def part(expr: Attribute, scope: Scope) -> UnitSet | None:
     """`circuit.heads`, `circuit[threshold=0.02].edges`, of a step or a file; None where neither
     stands in front."""
     root = expr.value.value if isinstance(expr.value, Index) else expr.value
+    no_file(expr.value, scope)
     held = file_of(expr.value, scope)
     if held is not None:
         return _part_of_file(held, expr, scope)

@@ -32,23 +32,31 @@ def _checked(path: Path, read: Callable[[Path], Iterator[Record]]) -> Iterator[R
         raise unreadable(path, str(why)) from None
 
 
-def unreadable(path: Path, why: str) -> Exception:
+def unreadable(path: Path, why: str, help: str | None = None) -> Exception:  # noqa: A002
     """E430: the file can't be read, and why."""
-    return fault("E430", f"{path} can't be read", why, help=f"readable are {listed([*_READERS])}")
+    return fault("E430", f"{path} can't be read", why, help=help)
 
 
 def _reader(path: Path) -> Callable[[Path], Iterator[Record]]:
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise unreadable(path, f"no reader for the ending {path.suffix or 'that is missing'}")
+        raise unreadable(
+            path,
+            f"no reader for the ending {path.suffix or 'that is missing'}",
+            help=f"readable are {listed([*_READERS])}",
+        )
     return reader
 
 
 def _csv(path: Path) -> Iterator[Record]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file, strict=True)
-        names = [name for name in rows.fieldnames or () if name]
-        yield from ({name: row[name] for name in names} for row in rows)
+        rows = csv.reader(file, strict=True)
+        header = next(rows, [])
+        for row in filter(None, rows):
+            if len(row) != len(header):
+                found = f"{len(row)} value" + "s" * (len(row) != 1)
+                raise ValueError(f"line {rows.line_num}: {found} of {len(header)} columns")
+            yield {name: value for name, value in zip(header, row, strict=True) if name}
 
 
 def typed(records: Sequence[Record], text: Iterable[str]) -> list[Record]:
@@ -78,8 +86,20 @@ def _json(path: Path) -> Iterator[Record]:
     text = path.read_text("utf-8-sig")
     if text.lstrip().startswith("["):
         yield from json.loads(text)
-    else:
-        yield from (json.loads(line) for line in text.splitlines() if line.strip())
+        return
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield _json_line(line, number)
+
+
+def _json_line(line: str, number: int) -> Record:
+    try:
+        found = json.loads(line)
+    except json.JSONDecodeError as why:
+        raise ValueError(f"line {number}, character {why.colno}: {why.msg}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"line {number}: {type(found).__name__}, not an object with fields")
+    return found
 
 
 def _parquet(path: Path) -> Iterator[Record]:

@@ -71,7 +71,7 @@ def read_and_rebuilt(one: Fitted, block: Block) -> tuple[Tensor, Tensor | None]:
 
 def begun(task: Fit, harvest: Harvest) -> Fitting:
     """Before the first step: scales and beginnings of biases are from the first activations."""
-    first = harvest.block(0, min(FIRST, task.steps * task.inputs))
+    first = harvest.block(0, min(FIRST, task.learned))
     plain = {t for d in task.dictionaries if d.option("normalize") == "none" for t in _ends(d)}
     scales = {t: 1.0 if t in plain else scale_of(x) for t, x in first.items()}
     lengths = {t: mean_length(x) * scales[t] for t, x in first.items()}

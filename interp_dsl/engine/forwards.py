@@ -308,7 +308,8 @@ def run_forward(task: Forward, ats: Ats, state: State, report: Report) -> None:
     in_batches(n, task.batch or default_rows(bench.width), work, report.note)
     if memory is not None:
         kept.memories["plain"] = memory
-    check_finite(values[:, None], task.metrics, ["the plain run"], f"{run.side} of {run.data}")
+    where = f"{state.data[run.data].name}.{run.side}"
+    check_finite(values[:, None], task.metrics, ["the plain run"], where)
     for metric, held in zip(task.metrics, values, strict=True):
         kept.values[metric.term] = held
 

@@ -180,17 +180,9 @@ class Harvest:
             place += stretch.stop - stretch.start
         return held
 
-    def prompts_of(self, tokens: int) -> int:
-        """How many prompts of the longest kind hold so many tokens, one at least."""
-        return max(1, tokens // max(1, self._bench.width - 1))
-
-    def prompts(self, start: int, count: int) -> Tensor:
-        """The stream's examples from number `start` on."""
-        return torch.from_numpy(self.stream.examples(start, count))
-
-    def tokens_in(self, count: int) -> int:
-        """How many tokens of text the stream's first so many examples have."""
-        return self.stream.tokens_in(count)
+    def prompts(self, start: int, stop: int) -> Tensor:
+        """The stream's examples of these numbers."""
+        return torch.from_numpy(self.stream.examples(start, stop - start))
 
     def order(self, number: int, size: int) -> Tensor:
         """The order in which the rows of block `number` are used."""

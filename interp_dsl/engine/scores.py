@@ -145,19 +145,19 @@ def check_finite(
             f"{step}: {metrics[metric].name} of {units[unit]} is "
             f"{float(values[metric, unit, example])} in example {example}",
             notes=(f"{len(wrong)} of {values.numel()} values are no finite numbers", *where),
-            help="look at that example; in bfloat16 or float16 try float32",
+            help="look for a division by zero; in bfloat16 or float16 try float32",
         ),
         exit_code=1,
     )
 
 
 def no_units(step: str) -> InterpError:
-    """E643: a step's filter left nothing to measure."""
+    """E643: a condition or a circuit that chooses the units of a step left none."""
     return InterpError(
         Diagnostic(
             "E643",
             f"step {step} has no units",
-            notes=("its filter left none",),
-            help="loosen the filter",
+            notes=("the condition, or the circuit of a step, that chooses them left none",),
+            help="loosen the condition, or lower the threshold of the search",
         )
     )

@@ -156,6 +156,7 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
                 f"`{finding.name}` is not measured of a dictionary",
                 call.spans["measure"],
                 label=f"what is: {', '.join(MEASURES)}",
+                help=f"what the model loses with it spliced in: {'(), '.join(SPLICED)}()",
             )
             continue
         _check_reference(call, checks, term, finding)
@@ -244,9 +245,12 @@ def warn_of_same(
             message,
             call.spans["on"],
             label=told,
-            help="these stand among both: take other prompts"
-            if found and n < all_of_them
-            else advice + _two_parts(learned, checks.n_prompts(learned, model), share),
+            help=(
+                "these stand among both; take two parts of one dataset"
+                if found and n < all_of_them
+                else advice
+            )
+            + _two_parts(learned, checks.n_prompts(learned, model), share),
         )
 
 

@@ -14,8 +14,10 @@ import pytest
 
 from interp_dsl.data.build import build
 from interp_dsl.data.positions import check_aligned
+from interp_dsl.data.records import read_records
 from interp_dsl.data.tokenizer import Tokenizer
 from interp_dsl.data.types import Answer, Data
+from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.shape import ModelFacts
 from interp_dsl.plan.algebra import ColumnOf, Literal, Operation
 from interp_dsl.plan.places import ALL
@@ -223,6 +225,34 @@ def test_broken_json(tmp_path: Path, words: ModelFacts, raises: Raises, text: st
     (tmp_path / "rows.json").write_text(text)
     with raises("E430"):
         load(tmp_path / "rows.json", words)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        (
+            "p.jsonl",
+            '{"clean": "a"}\n\n{"clean": "a\n',
+            "line 3, character 11: Unterminated string",
+        ),
+        ("p.jsonl", '{"clean": "a"}\n[1]\n', "line 2: list, not an object"),
+        ("p.csv", 'clean,answer\na,b\n"a\na",b\na\n', "line 5: 1 value of 2 columns"),
+        ("p.csv", "clean,answer\na,b,c\n", "line 2: 3 values of 2 columns"),
+    ],
+)
+def test_a_broken_line_is_told_by_its_number(
+    tmp_path: Path, name: str, text: str, why: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InterpError) as told:
+        read_records(tmp_path / name)
+    assert why in told.value.diagnostics[0].notes[0]
+
+
+def test_what_ends_a_line_elsewhere_ends_none_in_a_string(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"clean": "a\u2028b"}\n', encoding="utf-8")
+    assert read_records(path) == [{"clean": "a\u2028b"}]
 
 
 def test_a_missing_column_is_suggested(tmp_path: Path, words: ModelFacts, raises: Raises) -> None:

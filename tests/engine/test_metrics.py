@@ -266,8 +266,9 @@ def test_a_value_that_is_no_number_says_whose_it_is(tmp_path: Path) -> None:
     told = caught.value.diagnostics[0]
     assert "who" in told.message and "gap of L1H0 is nan in example 2" in told.message
     assert "ioi.interp:14" in told.notes
-    with pytest.raises(InterpError, match="E641"):
+    with pytest.raises(InterpError, match="E641") as caught:
         run(sweep_plan(HEADS, Zero(), metrics=(nan,)), MODEL, tmp_path / "b", d=DATA)
+    assert caught.value.diagnostics[0].message.startswith("pairs.clean: ")
 
 
 @pytest.mark.parametrize("function", ["kl", "js"])
