@@ -195,7 +195,8 @@ def _forward(task: Forward, known: Sizes) -> Cost:
         trims = not task.remembers and all(kind == "resid_pre" for kind in last)
         cost = whole(task.run, None, known, read, trims, task.batch)
     kept = sum(site_bytes(s, model, data) for s in task.sites)
-    kept += BYTES * data.n * model.d_model * len(streams(task.metrics))
+    kept += model.number * data.n * model.d_model * len(streams(task.metrics))
+    kept += BYTES * data.n * model.d_vocab * len(known.compared.get(task.run, ()))
     return replace(cost, bytes=kept + remembered_bytes(task.remembers, model, data))
 
 

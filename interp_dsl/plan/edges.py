@@ -199,7 +199,7 @@ def _searched(model: ModelSize, data: DataSize, device: str) -> int:
     one = data.n * data.width * model.d_model
     state = 2 * senders + streams + receivers + attention + senders
     tested = receivers + attention + 3 * senders
-    return BYTES * one * (state + tested * tested_at_once(one, device))
+    return model.number * one * (state + tested * tested_at_once(one, device))
 
 
 def _held(model: ModelSize, data: DataSize) -> int:
@@ -207,4 +207,4 @@ def _held(model: ModelSize, data: DataSize) -> int:
     that are read."""
     layers = model.n_layers * (model.n_heads + 1)
     streams = model.n_layers * 4 + 1
-    return BYTES * data.n * data.width * model.d_model * (2 * (1 + layers) + streams)
+    return model.number * data.n * data.width * model.d_model * (2 * (1 + layers) + streams)

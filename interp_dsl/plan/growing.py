@@ -7,7 +7,7 @@ from dataclasses import replace
 from interp_dsl.plan.cost import UNKNOWN, Cost, whole
 from interp_dsl.plan.device import Device
 from interp_dsl.plan.generation import Generate
-from interp_dsl.plan.memory import BYTES, batch_bytes
+from interp_dsl.plan.memory import batch_bytes
 from interp_dsl.plan.sizes import Sizes
 from interp_dsl.plan.tasks import DataSize, ModelSize
 from interp_dsl.plan.work import Reads, Work
@@ -55,7 +55,7 @@ def generation_batch(task: Generate, known: Sizes, device: Device, unknown: int)
 def _held(task: Generate, model: ModelSize, data: DataSize) -> int:
     """Keys and values of a prompt while it is continued: its own model's and the plain one's."""
     kv = 2 * model.n_kv_heads * model.d_head
-    return 2 * BYTES * model.n_layers * (data.width + task.tokens) * kv
+    return 2 * model.number * model.n_layers * (data.width + task.tokens) * kv
 
 
 def _longer(known: Sizes, task: Generate, more: int) -> Sizes:

@@ -10,6 +10,9 @@ from interp_dsl.plan.tasks import DataSize, ModelSize
 from interp_dsl.plan.work import Reads
 
 BYTES = 4
+"""Of a number in float32: logits and what metrics make of them, whatever a model's dtype."""
+NUMBERS = {"bfloat16": 2, "float16": 2, "float64": 8}
+"""Bytes of one where a model's dtype is not float32."""
 
 
 def tested_at_once(one: int, device: str) -> int:
@@ -36,7 +39,8 @@ def sloped_bytes(model: ModelSize, data: DataSize, senders: int) -> int:
     if senders:
         rows = max(1, WRITTEN // SHARE // (senders * data.width * model.d_model))
     tokens = min(rows, data.n) * data.width
-    return tokens * (2 * model.n_layers * token_bytes(model) + 6 * BYTES * senders * model.d_model)
+    written = 6 * model.number * senders * model.d_model
+    return tokens * (2 * model.n_layers * token_bytes(model) + written)
 
 
 def site_bytes(site: Site, model: ModelSize, data: DataSize) -> int:
@@ -54,7 +58,7 @@ def site_bytes(site: Site, model: ModelSize, data: DataSize) -> int:
         "neuron": model.d_mlp,
         "logits": model.d_vocab,
     }.get(site.kind, model.d_model)
-    return BYTES * data.n * data.width * width
+    return model.number * data.n * data.width * width
 
 
 def remembered_bytes(parts: Collection[str], model: ModelSize, data: DataSize) -> int:
@@ -63,7 +67,7 @@ def remembered_bytes(parts: Collection[str], model: ModelSize, data: DataSize) -
     heads, kv = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
     widths = {"queries": heads, "keys": 2 * kv, "z": heads}
     width = sum(widths.get(part, model.d_model) for part in parts)
-    return BYTES * model.n_layers * data.n * data.width * width
+    return model.number * model.n_layers * data.n * data.width * width
 
 
 def token_bytes(model: ModelSize) -> int:
@@ -72,19 +76,20 @@ def token_bytes(model: ModelSize) -> int:
     rows that are taken up late, and z."""
     heads, kv = model.n_heads * model.d_head, model.n_kv_heads * model.d_head
     room = max(heads + 2 * kv, (4 if model.is_gated else 1) * model.d_mlp)
-    return BYTES * (room + model.d_model + max(model.d_model, 2 * heads))
+    return model.number * (room + model.d_model + max(model.d_model, 2 * heads))
 
 
 def kept_bytes(model: ModelSize, sites: Collection[Site]) -> int:
     """A position's share of places of the stream that a batch keeps."""
-    return BYTES * model.d_model * len(sites)
+    return model.number * model.d_model * len(sites)
 
 
 def joined_bytes(model: ModelSize, rows: int, positions: int, data: DataSize) -> int:
     """Keys and values of all positions that some rows of a batch at a time attend to, once more
     those that were before; each row has so many positions of its own."""
     width = model.n_kv_heads * model.d_head
-    return 3 * BYTES * joined(rows, positions, data.width, width) * data.width * width
+    numbers = joined(rows, positions, data.width, width) * data.width * width
+    return 3 * model.number * numbers
 
 
 def edge_token_bytes(model: ModelSize, travels: bool = False) -> int:
@@ -93,7 +98,7 @@ def edge_token_bytes(model: ModelSize, travels: bool = False) -> int:
     effects travel before they enter, what each writes in the run too, how it differs, and their
     sum."""
     written = (5 if travels else 2) * writers(model)
-    return BYTES * model.d_model * (written + 6 * model.n_heads)
+    return model.number * model.d_model * (written + 6 * model.n_heads)
 
 
 def writers(model: ModelSize) -> int:
@@ -102,10 +107,11 @@ def writers(model: ModelSize) -> int:
 
 
 def read_bytes(model: ModelSize, read: Reads, positions: int) -> int:
-    """The streams of a row's read positions, their logits, and the copy that metrics make of
-    these."""
+    """The streams of a row's read positions, their logits in float32 (of another dtype in that
+    too), and the copy that metrics make of these."""
     count = positions if read.count is None else read.count
-    return BYTES * (count * model.d_model + 2 * read.logits(model, positions))
+    own = 0 if model.number == BYTES else model.number
+    return model.number * count * model.d_model + (own + 2 * BYTES) * read.logits(model, positions)
 
 
 def batch_bytes(model: ModelSize, rows: int, positions: int, read: Reads) -> int:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.cost import UNKNOWN, Cost, whole
-from interp_dsl.plan.memory import BYTES, batch_bytes
+from interp_dsl.plan.memory import batch_bytes
 from interp_dsl.plan.sizes import Sizes
 from interp_dsl.plan.tasks import BuildData
 from interp_dsl.plan.work import Reads, Work
@@ -39,7 +39,7 @@ def sampling_cost(task: BuildData, known: Sizes) -> Cost:
         return whole(Run(writer, task.id, task.name), size.n * t, read, batch=batch)
     layer = Work(t, t, t, t if model.d_mlp else 0, pairs=t * t).times(model.n_layers)
     work = (layer + Work(unembed=t * model.d_vocab)).times(size.n)
-    held = 2 * BYTES * model.n_layers * t * model.n_kv_heads * model.d_head
+    held = 2 * model.number * model.n_layers * t * model.n_kv_heads * model.d_head
     peak = batch * (held + batch_bytes(model, 1, 1, Reads(1)))
     return Cost(size.n, size.n * t, work.flops(model), 0, peak=peak)
 

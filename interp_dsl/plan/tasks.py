@@ -101,6 +101,8 @@ class ModelSize:
     is_causal: bool = True
     is_sequential: bool = True
     """Does the MLP read the stream that attention has written to, as it has written it?"""
+    number: int = 4
+    """Bytes of a number."""
 
 
 @dataclass(frozen=True, slots=True)

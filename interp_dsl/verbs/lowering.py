@@ -34,6 +34,7 @@ from interp_dsl.plan.algebra import (
     Units,
     Vector,
 )
+from interp_dsl.plan.memory import BYTES, NUMBERS
 from interp_dsl.plan.metrics import needs
 from interp_dsl.plan.places import Site, Target
 from interp_dsl.plan.tasks import (
@@ -323,6 +324,7 @@ def model_size(model: Model) -> ModelSize | None:
         s.gated,
         s.causal,
         not (s.parallel or s.post_norms),
+        NUMBERS.get(str(model.spec.get("dtype")), BYTES),
     )
 
 

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from interp_dsl.check import check_source, plan_experiment
 from interp_dsl.data.build import build
 from interp_dsl.data.types import Data
+from interp_dsl.engine import walk
 from interp_dsl.engine.execute import execute
+from interp_dsl.engine.state import State
 from interp_dsl.language.source import Source
 from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.load import load
@@ -22,7 +25,7 @@ from interp_dsl.models.shape import ModelFacts
 from interp_dsl.plan.cost import Cost
 from interp_dsl.plan.estimates import estimates
 from interp_dsl.plan.starts import Packing
-from interp_dsl.plan.tasks import Plan, Sweep
+from interp_dsl.plan.tasks import Forward, Plan, Sweep
 from interp_dsl.plan.work import Work
 from interp_dsl.runs.folder import RunFolder
 
@@ -122,3 +125,33 @@ def test_an_upper_bound_is_one(units: str, metric: str, tmp_path: Path) -> None:
     most = total(plan)
     assert most.is_bound and most.flops is not None
     assert 0 < counted(plan, tmp_path) < most.flops
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
+@pytest.mark.parametrize(
+    ("units", "metric"),
+    [("heads", "gap"), ("resid_pre at each", "kl(), (js() at 3)"), ("mlps at 4", "distance()")],
+)
+def test_the_bytes_kept_are_those_of_what_is_kept(
+    units: str, metric: str, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A forward's estimate against its tensors: sites, streams, reference logits, memories."""
+    text = TEXT.replace('"ioi-3l")', f'"ioi-3l", dtype={dtype})')
+    found = check_source(Source(text.format(units=units, metric=metric), None))
+    assert found.experiment is not None, found.diagnostics
+    plan, held = plan_experiment(found.experiment, "cpu"), {}
+    run_forward = walk.run_forward
+
+    def weighed(task: Forward, ats: Any, state: State, report: Any) -> None:
+        run_forward(task, ats, state, report)
+        kept = state.kept(task.run)
+        found = [*kept.sites.values(), *kept.streams.values(), *kept.logits.values()]
+        for memory in kept.memories.values():
+            found += [x for x in vars(memory).values() if isinstance(x, Tensor)]
+        held[task.id] = sum(x.numel() * x.element_size() for x in found)
+
+    monkeypatch.setattr(walk, "run_forward", weighed)
+    execute(plan, RunFolder.create(tmp_path, "x", datetime(2026, 1, 1)))
+    assert len(held) == 2
+    planned_bytes = {task: estimates(plan).tasks[task].bytes for task in held}
+    assert held == planned_bytes
