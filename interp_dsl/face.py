@@ -64,9 +64,11 @@ def run(
     allow: Sequence[Location] = (),
     device: str | None = None,
     seed: int | None = None,
+    verify: bool = False,
 ) -> Run:
     """Run a file as `interp run` does: the newest unfinished run of the same plan goes on unless
-    `fresh`. Raises InterpError where the file or the run is wrong."""
+    `fresh`; `verify` compares compiled models with TransformerLens's again. Raises InterpError
+    where the file or the run is wrong."""
     settings = _settings(
         params,
         out=None if out is None else Path(out),
@@ -76,6 +78,7 @@ def run(
         allow=allow,
         device=device,
         seed=seed,
+        verify=verify,
     )
     watcher = _Collect()
     ran = session.run_file(Path(path), settings, watcher)

@@ -31,7 +31,8 @@ ABSENT = frozenset({"E451", "E452", "E456"})
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How a file is read and run. `out` names the run's folder itself, `runs` the folder of runs
-    where it gets one; `fresh` neither resumes nor reuses; `seed` replaces the plan's."""
+    where it gets one; `fresh` neither resumes nor reuses; `seed` replaces the plan's; `verify`
+    compares compiled models with TransformerLens's again."""
 
     params: Mapping[str, str] = field(default_factory=dict)
     out: Path | None = None
@@ -41,6 +42,7 @@ class Settings:
     allow: Sequence[Path] = ()
     device: str | None = None
     seed: int | None = None
+    verify: bool = False
 
 
 class Watcher(Protocol):
@@ -121,7 +123,7 @@ def _execute(plan: Plan, folder: RunFolder, reuse: list[RunFolder], settings: Se
     timed("interp_dsl.engine.execute", "torch")
     from interp_dsl.engine.execute import execute
 
-    outcome = execute(plan, folder, trusted=settings.trust, reuse=reuse)
+    outcome = execute(plan, folder, trusted=settings.trust, reuse=reuse, verify=settings.verify)
     held = all(claim["ok"] for claim in outcome.claims)
     return Ran(folder, outcome.status, held, outcome.diagnostics)
 

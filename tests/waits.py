@@ -20,10 +20,13 @@ import interp_dsl
 
 PACKAGE = Path(interp_dsl.__file__).parent
 _METHODS = (
-    "item tolist cpu numpy __bool__ __int__ __float__ __index__ __contains__ nonzero unique "
-    "masked_select equal"
+    "item tolist cpu numpy __bool__ __int__ __float__ __index__ __contains__ nonzero argwhere "
+    "unique unique_consecutive masked_select equal allclose bincount multinomial new_tensor"
 )
-_FUNCTIONS = "nonzero equal unique masked_select tensor from_numpy as_tensor"
+_FUNCTIONS = (
+    "nonzero argwhere unique unique_consecutive masked_select equal allclose bincount multinomial "
+    "tensor from_numpy as_tensor"
+)
 ASKED = frozenset(
     [getattr(Tensor, name) for name in _METHODS.split()]
     + [getattr(torch, name) for name in _FUNCTIONS.split()]
@@ -41,7 +44,7 @@ class Waits(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         caller = _caller(sys._getframe(1))
-        if func in ASKED or (func is Tensor.__getitem__ and _by_mask(args[1])):
+        if func in ASKED or _waits(func, args, kwargs or {}):
             self.found.add(caller)
         with watch("default") if caller in self.allowed else nullcontext():
             return func(*args, **(kwargs or {}))
@@ -61,10 +64,30 @@ def watch(mode: str) -> Iterator[None]:
         torch.cuda.set_sync_debug_mode(held)
 
 
-def _by_mask(key: Any) -> bool:
-    """Whether a tensor is indexed by one of truth values: how many there are decides the shape."""
+def _waits(func: Any, args: Any, kwargs: Any) -> bool:
+    """Whether it does by what it is given."""
+    if func in (Tensor.__getitem__, Tensor.__setitem__):
+        return _is_looked_at(args[1])
+    if func is torch.where:
+        return len(args) == 1
+    if func in (torch.repeat_interleave, Tensor.repeat_interleave):
+        counts = kwargs.get("repeats", args[-1])  # their sum is the shape
+        return isinstance(counts, Tensor) and kwargs.get("output_size") is None
+    if func is Tensor.to:  # from one memory to another, if not behind the host's back
+        places = (*args[1:], kwargs.get("device"))
+        moves = any(isinstance(place, str | torch.device) for place in places)
+        return moves and not kwargs.get("non_blocking")
+    return False
+
+
+def _is_looked_at(key: Any) -> bool:
+    """Whether an index is of truth values, whose number decides the shape, or a list, which is
+    copied to the device."""
     parts = key if isinstance(key, tuple) else (key,)
-    return any(isinstance(part, Tensor) and part.dtype == torch.bool for part in parts)
+    return any(
+        isinstance(part, list) or (isinstance(part, Tensor) and part.dtype == torch.bool)
+        for part in parts
+    )
 
 
 def _caller(frame: FrameType | None) -> str:

@@ -24,6 +24,7 @@ from interp_dsl.dictionaries.architectures import (
     Relu,
     TopK,
 )
+from interp_dsl.dictionaries.dying import EVERY
 from interp_dsl.dictionaries.products import BY_NAME, Products
 from interp_dsl.dictionaries.schedules import Schedule
 from interp_dsl.dictionaries.training import Settings, Trainer
@@ -95,12 +96,14 @@ def race(args: argparse.Namespace) -> dict[str, dict[str, float]]:
     out = by.factor(torch.empty(args.batch, args.width, device=device))
     chosen = {n: a for n, a in architectures(args.k).items() if n in args.only or not args.only}
     cases: dict[str, Case] = {}
+    # off the processor what is dead is only known some steps later
+    warm = args.warm if device.type == "cpu" else max(args.warm, 2 * EVERY)
     for name, made in chosen.items():
         cases[name] = Case(made, batches, args.width, by, dead=False)
         if isinstance(made, TopK):
             cases[f"{name}, {DEAD:.0%} dead"] = Case(made, batches, args.width, by, dead=True)
     for case in cases.values():
-        for _ in range(args.warm):
+        for _ in range(warm):
             case.step()
     steps: dict[str, list[float]] = {name: [] for name in cases}
     products: dict[str, list[float]] = {name: [] for name in cases}

@@ -62,14 +62,26 @@ def edges(expr: Expr, scope: Scope) -> EdgeSet:
 
 
 def from_file(expr: Expr, scope: Scope) -> CircuitTerm:
-    """`circuit("old.circuit.json")`: what the file holds is looked at when the run starts."""
+    """`circuit("old.circuit.json")`. Whether it is of this very model the run finds out."""
     assert isinstance(expr, Call)
     path, digest = circuit_file(arguments(expr, CIRCUIT, scope)["path"], expr.span, scope)
-    return CircuitTerm(None, path=path, sha256=digest)
+    edges = _loaded(path, digest).table
+    direct = bool((edges["source"] == edges["target"]).any())
+    return CircuitTerm(None, path=path, sha256=digest, direct=direct)
 
 
 def circuit_file(given: str, span: Span, scope: Scope) -> tuple[Path, str]:
     """A circuit's file, and the sha256 of what it holds."""
+    path, digest = held_file(given, span, scope)
+    try:
+        _loaded(path, digest)
+    except InterpError as problem:
+        raise carry(problem, span, scope) from None
+    return path, digest
+
+
+def held_file(given: str, span: Span, scope: Scope) -> tuple[Path, str]:
+    """A file of any kind, and the sha256 of what it holds."""
     path = inside(given, span, scope)
     try:
         held = path.read_bytes()
@@ -78,6 +90,18 @@ def circuit_file(given: str, span: Span, scope: Scope) -> tuple[Path, str]:
             "E430", f"{path} cannot be read", span, label=error.strerror or ""
         ) from None
     return path, sha256(held).hexdigest()
+
+
+def no_file(expr: Expr, scope: Scope) -> None:
+    """Report the function that reads prompts where a circuit's is meant."""
+    if isinstance(expr, Call) and expr.function == "file":
+        raise scope.reject(
+            "E300",
+            "`file` reads prompts",
+            expr.name_span,
+            label="a dataset is declared by it",
+            help=f'a circuit\'s file is {CIRCUIT.name}(…): {CIRCUIT.name}("found.circuit.json")',
+        )
 
 
 def subject(expr: Expr, scope: Scope) -> Model | CircuitTerm | DictionaryTerm:
@@ -95,11 +119,26 @@ def subject(expr: Expr, scope: Scope) -> Model | CircuitTerm | DictionaryTerm:
         return found
     if isinstance(expr, Call) and expr.function == CIRCUIT.name:
         return from_file(expr, scope)
+    no_file(expr, scope)
     if scope.lookup(root, "step") is None:
+        _no_part(expr, scope)
         return model(expr, scope)
     step = circuit_step(root, scope)
     chosen = threshold_of(expr, step, scope)
     return CircuitTerm(step, step.thresholds if chosen is None else (chosen,))
+
+
+def _no_part(expr: Expr, scope: Scope) -> None:
+    """Report a part of a circuit where the circuit itself is meant."""
+    whole = expr.value if isinstance(expr, Attribute) and expr.name in PARTS else None
+    root = whole.value if isinstance(whole, Index) else whole
+    if whole is not None and root is not None and scope.lookup(root, "step") is not None:
+        raise scope.reject(
+            "E300",
+            f"`{expr.span.text}` is a part of a circuit, and a circuit is wanted here",
+            expr.span,
+            help=f"write {whole.span.text}",
+        )
 
 
 def circuit_step(expr: Expr, scope: Scope) -> Step:
@@ -120,6 +159,7 @@ def part(expr: Attribute, scope: Scope) -> UnitSet | None:
     """`circuit.heads`, `circuit[threshold=0.02].edges`, of a step or a file; None where neither
     stands in front."""
     root = expr.value.value if isinstance(expr.value, Index) else expr.value
+    no_file(expr.value, scope)
     held = file_of(expr.value, scope)
     if held is not None:
         return _part_of_file(held, expr, scope)
@@ -160,10 +200,7 @@ def _part_of_file(held: CircuitTerm, expr: Attribute, scope: Scope) -> UnitSet:
     if expr.name not in PARTS:
         raise scope.unlisted("E208", expr.name, expr.name_span, "a part of a circuit", [*PARTS])
     assert held.path is not None
-    try:
-        circuit = _loaded(held.path, held.sha256)
-    except InterpError as problem:
-        raise carry(problem, expr.span, scope) from None
+    circuit = _loaded(held.path, held.sha256)
     shape = used.facts.shape if used.facts else None
     for name in circuit.nodes:
         wrong = missing(target_of(name), shape) if shape else None

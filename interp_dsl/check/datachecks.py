@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -162,7 +162,8 @@ def _from_side(
     if other is None or whole is None or data is None:
         return
     if source.kind == "mean":
-        _mean_aligns(source.per, source.side, whole, spans.source, scope)
+        others = ("all",) if change.of_edges else ("template", "label", "token", "all")
+        _mean_aligns(source.per, others, source.side, whole, spans.source, scope)
     if source.kind != "side" or build_data(into.dataset, model, scope) is None:
         return
     if other.n != data.n:
@@ -176,7 +177,10 @@ def _from_side(
     _correspond(change, into, (other, data), where, spans.places, scope)
 
 
-def _mean_aligns(per: str, side: Side, data: Data, span: Span, scope: Scope) -> None:
+def _mean_aligns(
+    per: str, others: Sequence[str], side: Side, data: Data, span: Span, scope: Scope
+) -> None:
+    """Prompts can be averaged so; if not, the other ways are named."""
     import numpy as np
 
     found = side_of(data, side)
@@ -184,14 +188,15 @@ def _mean_aligns(per: str, side: Side, data: Data, span: Span, scope: Scope) -> 
         raise scope.reject(
             "E635", f"`{side.dataset.name}` has no templates", span, help="say per=all"
         )
+    ways = [f"mean({side.dataset.name}.{side.side}, per={others[0]})"]
+    ways += [f"per={other}" for other in others[1:]]
     if per == "position" and np.ptp(found.lengths):
         raise scope.reject(
             "E634",
             "a mean per position needs prompts that align",
             span,
             label=f"prompts have {found.lengths.min()} to {found.lengths.max()} tokens",
-            help=f"write mean({side.dataset.name}.{side.side}, per=template), per=label, "
-            "per=token or per=all",
+            help=f"write {' or '.join(filter(None, (', '.join(ways[:-1]), ways[-1])))}",
         )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from interp_dsl.check.arguments import arguments, called, without_brackets
-from interp_dsl.check.circuits import circuit_file
+from interp_dsl.check.circuits import held_file
 from interp_dsl.check.scope import Scope
 from interp_dsl.check.vectors import vector
 from interp_dsl.language.tree import Call, Expr, Name
@@ -62,7 +62,7 @@ def _of_dictionary(given: dict[str, Any], expr: Call, scope: Scope) -> Direction
 
 def _of_file(given: dict[str, Any], expr: Call, scope: Scope) -> FileVector:
     """A tensor of one axis in a file."""
-    found, sha256 = circuit_file(given["path"], expr.span, scope)
+    found, sha256 = held_file(given["path"], expr.span, scope)
     name = given["name"]
     shapes = _shapes(found)
     if shapes is None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from interp_dsl.check.circuits import from_file
+from interp_dsl.check.circuits import from_file, no_file
 from interp_dsl.check.groups import GROUPS
 from interp_dsl.check.literals import literal
 from interp_dsl.check.loaded import loaded
@@ -204,5 +204,6 @@ def _of_call(expr: Call, scope: Scope) -> tuple[str, ...]:
         return ("circuit",)
     if expr.function == LOAD.name:
         return ("dictionary",)
+    no_file(expr, scope)
     known = [*SOURCES, *GROUPS, CIRCUIT.name, LOAD.name]
     raise scope.unknown_function(expr.function, expr.name_span, "a function of values", known)

@@ -16,6 +16,7 @@ from interp_dsl.check.models import (
 from interp_dsl.check.scope import Rejected, Scope
 from interp_dsl.language.source import Span
 from interp_dsl.language.tree import Argument, Attribute, Expr, Hook, Index, Name
+from interp_dsl.models.shape import Shape
 from interp_dsl.models.sites import FAMILIES, family, missing
 from interp_dsl.plan.algebra import Explicit
 from interp_dsl.plan.places import HEAD_SITES, RESIDUAL_SITES, Site, Target, Unit
@@ -49,6 +50,16 @@ def is_place(name: str) -> bool:
     """Whether a bare word is a place or a family, or begins one (`L3` of `L3.mlp`)."""
     known = (*WHOLE, *FAMILIES, "edges")
     return name in known or bool(_HEAD.fullmatch(name) or _LAYER.fullmatch(name))
+
+
+def listed(scope: Scope, model: Model | None) -> list[str]:
+    """The families and whole places that a model has, to choose from; all where it is not known."""
+    used = known_model(scope, model)
+    shape = used.facts.shape if used and used.facts else None
+    if shape is None:
+        return [*FAMILIES, *WHOLE]
+    families = [name for name in FAMILIES if family(name, shape)]
+    return families + [name for name in WHOLE if missing(Target(Site(name)), shape) is None]
 
 
 def hook_place(hook: str, span: Span, scope: Scope, model: Model | None) -> UnitSet:
@@ -85,7 +96,7 @@ def sited(expr: Attribute, scope: Scope, model: Model | None) -> UnitSet:
         prefixed = declared_model(owner)
         found = place_or_family(expr.name, expr.name_span, scope, prefixed)
         if found is None:
-            known = [*FAMILIES, *WHOLE]
+            known = listed(scope, prefixed)
             raise scope.unlisted("E200", expr.name, expr.name_span, "a place or family", known)
         return found
     place, model = _unprefixed(expr.value, scope, model)
@@ -97,7 +108,7 @@ def sited(expr: Attribute, scope: Scope, model: Model | None) -> UnitSet:
         kind = "mlp_out" if expr.name == "mlp" else expr.name
         if kind in RESIDUAL_SITES:
             return _single(Target(Site(kind, int(match[1]))), expr.span, scope, model)
-    raise _unknown_site(expr, place, scope)
+    raise _unknown_site(expr, place, scope, model)
 
 
 def _unprefixed(expr: Expr, scope: Scope, model: Model | None) -> tuple[str, Model | None]:
@@ -112,17 +123,25 @@ def _unprefixed(expr: Expr, scope: Scope, model: Model | None) -> tuple[str, Mod
     return "", model
 
 
-def _unknown_site(expr: Attribute, place: str, scope: Scope) -> Rejected:
+def _unknown_site(expr: Attribute, place: str, scope: Scope, model: Model | None) -> Rejected:
     if _HEAD.fullmatch(place):
         sites = [site for site in HEAD_SITES if site != "head"]
     elif _LAYER.fullmatch(place):
-        sites = [*RESIDUAL_SITES, "mlp"]
+        used = known_model(scope, model)
+        shape = used.facts.shape if used and used.facts else None
+        sites = [s for s in (*RESIDUAL_SITES, "mlp") if shape is None or not _lacks(s, shape)]
     elif isinstance(expr.value, Name):
         return scope.unknown(expr.value, "a place or set of places", scope.declared_as("units"))
     else:
         return scope.reject("E300", "places of the model are wanted here", expr.span)
     label = f"{place} has {', '.join(sites)}"
     return scope.unlisted("E201", expr.name, expr.name_span, "a site", sites, label=label)
+
+
+def _lacks(name: str, shape: Shape) -> bool:
+    """Whether no layer of a model has a site."""
+    kind = "mlp_out" if name == "mlp" else name
+    return missing(Target(Site(kind, 0)), shape) is not None
 
 
 def neurons(expr: Index, scope: Scope, model: Model | None) -> list[UnitSet]:

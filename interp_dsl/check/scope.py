@@ -184,16 +184,18 @@ class Scope:
                 return self.aliases[alias].find(name, keywords)
         return None
 
-    def declared_as(self, *keywords: str) -> list[str]:
-        """Names of these keywords as they are written here, those behind an alias included."""
-        own = [n for n, d in self.names.items() if d.keyword in keywords]
-        behind = [
-            f"{alias}.{name}"
-            for alias, inner in self.aliases.items()
-            for name, declared in inner.names.items()
-            if declared.keyword in keywords
+    def declared_as(
+        self, *keywords: str, test: Callable[[Expr], bool] = lambda expr: True
+    ) -> list[str]:
+        """Names of these keywords as they are written here, those behind an alias included; only
+        those whose expression passes a test."""
+        scopes = [("", self), *((f"{alias}.", inner) for alias, inner in self.aliases.items())]
+        return [
+            f"{prefix}{name}"
+            for prefix, scope in scopes
+            for name, declared in scope.names.items()
+            if declared.keyword in keywords and test(declared.expr)
         ]
-        return own + behind
 
     def example_side(self) -> str:
         """A side to show in a message."""
@@ -229,13 +231,16 @@ class Scope:
             help=f"name one of its own: {', '.join(behind[:8])}" if behind else None,
         )
 
-    def wrong_kind(self, declared: Declared, span: Span, what: str) -> Rejected:
+    def wrong_kind(
+        self, declared: Declared, span: Span, what: str, remedy: str | None = None
+    ) -> Rejected:
         """Report that a declared name is not what is wanted."""
         return self.reject(
             "E300",
             f"`{span.text}` is {NOUNS[declared.keyword]}, and {what} is wanted here",
             span,
             label=declared.line(span),
+            help=remedy,
         )
 
     def unlisted(
@@ -265,7 +270,9 @@ class Scope:
             return inner._is_broken(rest)
         return first in self.broken or "" in self.broken
 
-    def unknown_function(self, name: str, span: Span, what: str, candidates: list[str]) -> Rejected:
+    def unknown_function(
+        self, name: str, span: Span, what: str, candidates: list[str], **parts: Any
+    ) -> Rejected:
         """Report a call of a function that does not exist, or of a declared name."""
         declared = self.find(name)
         if declared is not None and not suggest(name, candidates, 0.8):
@@ -276,7 +283,7 @@ class Scope:
                 label=declared.line(span),
                 help=f"write {name} without brackets",
             )
-        return self.unlisted("E203", name, span, what, candidates)
+        return self.unlisted("E203", name, span, what, candidates, **parts)
 
 
 def _near(name: str, candidates: list[str]) -> str | None:

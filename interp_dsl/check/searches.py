@@ -8,11 +8,12 @@ from interp_dsl.check.arguments import arguments
 from interp_dsl.check.circuits import circuit_file, threshold_of, which_threshold
 from interp_dsl.check.metrics import metric
 from interp_dsl.check.results import Chain, metric_and_column, metric_column, step_of, unroll
-from interp_dsl.check.scope import Scope
+from interp_dsl.check.scope import Rejected, Scope
 from interp_dsl.language.tree import Call, Expr, Name
 from interp_dsl.plan.metrics import METRICS
+from interp_dsl.verbs.estimates import ESTIMATES
 from interp_dsl.verbs.evidence import FINDINGS
-from interp_dsl.verbs.judging import MEASURES
+from interp_dsl.verbs.judging import MEASURES, RAW
 from interp_dsl.verbs.lowering import sites
 from interp_dsl.verbs.methods import SEARCHES, Method
 from interp_dsl.verbs.values import FindingTerm, RankingTerm, SearchTerm, Step
@@ -27,6 +28,8 @@ def search(expr: Expr, scope: Scope) -> SearchTerm:
     if not isinstance(expr, Call):
         known = ", ".join(f"{name}(…)" for name in SEARCHES)
         raise scope.reject("E300", "a method of search is wanted here", expr.span, help=known)
+    if expr.function in ESTIMATES and scope.find(expr.function) is None:
+        raise _an_estimate(expr, scope)
     if expr.function not in SEARCHES:
         known_methods = list(SEARCHES)
         raise scope.unknown_function(
@@ -43,6 +46,20 @@ def search(expr: Expr, scope: Scope) -> SearchTerm:
     if len(set(thresholds)) < len(thresholds):
         raise scope.reject("E302", "a threshold stands twice in this list", expr.span)
     return SearchTerm(expr.function, options, thresholds, by)
+
+
+def _an_estimate(expr: Call, scope: Scope) -> Rejected:
+    """A method of `attribute` scores what a search then ranks."""
+    ranked, what = (
+        ("edges", "edges") if ESTIMATES[expr.function].of == "edges" else ("nodes", "heads")
+    )
+    return scope.reject(
+        "E203",
+        f"`{expr.function}` scores {what}, and searches none",
+        expr.name_span,
+        help=f"write step scores = attribute {what} by {expr.function}() …, "
+        f"then search {what} by top_{ranked}(by=scores, n=20)",
+    )
 
 
 def _one_of(expr: Call, method: Method, given: dict[str, Any], scope: Scope) -> None:
@@ -110,8 +127,9 @@ def _scored(step: Step, chain: Chain, what: str, expr: Expr, scope: Scope) -> Ra
     return RankingTerm(step, *metric_and_column(step, chain, expr.span, scope))
 
 
-def finding(expr: Expr, scope: Scope) -> FindingTerm:
-    """What `evaluate` measures: a metric, or a function of a circuit."""
+def finding(expr: Expr, scope: Scope, subject: str | None = None) -> FindingTerm:
+    """What `evaluate` measures: a metric, a function of a circuit, or of a dictionary; `subject` is
+    the kind of what it measures, where that is clear."""
     if isinstance(expr, Name) and expr.id in (*FINDINGS, *MEASURES) and scope.find(expr.id) is None:
         raise scope.reject(
             "E300", f"`{expr.id}` is a function", expr.span, help=f"write {expr.id}()"
@@ -123,8 +141,7 @@ def finding(expr: Expr, scope: Scope) -> FindingTerm:
         found = metric(expr, scope)
         return FindingTerm(found.name, found)
     if expr.function not in FINDINGS:
-        known = [*METRICS, *FINDINGS, *MEASURES]
-        raise scope.unknown_function(expr.function, expr.name_span, "a metric", known)
+        raise _unmeasured(expr, subject, scope)
     function = FINDINGS[expr.function].function
     given = arguments(expr, function, scope)
     of = given.pop("metric", None)
@@ -132,3 +149,17 @@ def finding(expr: Expr, scope: Scope) -> FindingTerm:
         path, given[f"{name}_sha256"] = circuit_file(given[name], expr.span, scope)
         given[name] = str(path)
     return FindingTerm(expr.function, of, expr.function, tuple(sorted(given.items())))
+
+
+def _unmeasured(expr: Call, subject: str | None, scope: Scope) -> Rejected:
+    """Report a measure that there is not; those of a dictionary are few enough to be named."""
+    name, span = expr.function, expr.name_span
+    if subject != "dictionary":
+        known = [*METRICS] if subject == "model" else [*METRICS, *FINDINGS, *MEASURES]
+        return scope.unknown_function(name, span, "a metric", known)
+    measures = f"what is measured of a dictionary: {', '.join(MEASURES)}"
+    beside = next((measure for measure, rows in RAW.items() if name in rows), None)
+    if beside is None:
+        return scope.unknown_function(name, span, "a measure", [*MEASURES], label=measures)
+    instead = f"write {beside}(), which has `{name}` beside it"
+    return scope.reject("E203", f"there is no measure `{name}`", span, label=measures, help=instead)

@@ -136,6 +136,9 @@ def context(expr: Expr, scope: Scope) -> Context:
         case Name() | Attribute():
             from interp_dsl.check.results import step_of
 
+            if scope.lookup(expr, "step") is None:
+                known = scope.declared_as("step", "let", test=_intervenes)
+                raise scope.unknown(expr, "an intervention", known)
             step = step_of(expr, scope, "an intervention")
             return Context(expr.span.text, (_change_of(step, expr, scope),))
     raise scope.reject(
@@ -146,6 +149,20 @@ def context(expr: Expr, scope: Scope) -> Context:
         if isinstance(expr, Index) and holds_dictionaries(expr.value, scope)
         else "name a step: step cut = ablate {L0H1} with zero",
     )
+
+
+def _intervenes(expr: Expr) -> bool:
+    """Whether an expression looks like what other steps can run under: a step that changes places,
+    or several together."""
+    match expr:
+        case Phrase(verb=Name(id="patch" | "ablate"), objects=objects):
+            changed = " ".join(o.span.text for o in objects)
+            return "->" not in changed and "edges" not in changed
+        case Phrase(verb=Name(id="perturb"), clauses=clauses):
+            return all(c.word != "measure" for c in clauses)
+        case Call(function="together"):
+            return True
+    return False
 
 
 def _change_of(step: Step, expr: Expr, scope: Scope) -> Change:

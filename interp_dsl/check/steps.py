@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from interp_dsl.check import (
@@ -78,7 +79,7 @@ def evaluate_call(declared: Declared) -> tuple[Verb, Call]:
             if clause.word in _NARROWING:
                 narrowing.append(clause)
             else:
-                clauses[clause.word] = _values(clause, signature, scope)
+                clauses[clause.word] = _values(clause, signature, phrase, scope)
         except Rejected:
             failed = True
     failed |= _missing(verb, spans, phrase, scope)
@@ -199,16 +200,22 @@ def _example(phrase: Phrase, verb: Verb, scope: Scope) -> str:
     if len(phrase.objects) != 1 or not verb.examples:
         return verb.example
     (named,) = phrase.objects
-    root = named.value if isinstance(named, Index) else named
+    example = verb.examples.get(_kind(named, scope) or "")
+    return example.format(named.span.text) if example else verb.example
 
+
+def _kind(named: Expr, scope: Scope) -> str | None:
+    """What an object is: model, or the kind of a step's result; None where that is not clear."""
+    root = named.value if isinstance(named, Index) else named
+    if scope.lookup(root, "model"):
+        return "model"
     try:
         step = dictionaries.dictionary_step(root, scope)
         if step is None and scope.lookup(root, "step"):
             step = step_of(root, scope)
     except Rejected:
-        return verb.example
-    example = verb.examples.get(step.result) if step else None
-    return example.format(named.span.text) if example else verb.example
+        return None
+    return step.result if step else None
 
 
 def _objects(
@@ -249,16 +256,23 @@ def _places(
     return units.units(joined, scope)
 
 
-def _values(clause: tree.Clause, signature: Clause, scope: Scope) -> tuple[Any, ...]:
+def _values(
+    clause: tree.Clause, signature: Clause, phrase: Phrase, scope: Scope
+) -> tuple[Any, ...]:
     """The values of a clause; all of them are looked at before the first wrong one stops it."""
     if signature.kind == "travel":
         return (travel(clause, scope),)
     if signature.options is not None:
         return (options(clause, signature.options, scope),)
     values, failed = [], False
+    evaluate = _EVALUATORS.get(signature.kind)
+    if signature.kind == "finding":
+        subject = _kind(phrase.objects[0], scope) if phrase.objects else None
+        evaluate = partial(searches.finding, subject=subject)
+    assert evaluate is not None, signature.kind
     for expr in values_of(clause, scope):
         try:
-            values.append(_EVALUATORS[signature.kind](expr, scope))
+            values.append(evaluate(expr, scope))
         except Rejected:
             failed = True
     if failed:
@@ -285,7 +299,6 @@ _EVALUATORS: dict[str, Callable[[Expr, Scope], Any]] = {
     "int": whole,
     "subject": circuits.subject,
     "search": searches.search,
-    "finding": searches.finding,
     "estimate": estimates.estimate,
     "factoring": factorings.factoring,
     "direction": directions.direction,

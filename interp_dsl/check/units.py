@@ -10,8 +10,8 @@ from interp_dsl.check.groups import GROUPS, group
 from interp_dsl.check.literals import is_whole, literal, values_of
 from interp_dsl.check.models import carry, find_model, known_model
 from interp_dsl.check.places import (
-    WHOLE,
     hook_place,
+    listed,
     neurons,
     place_or_family,
     prefixed_hook,
@@ -156,7 +156,7 @@ def _name(expr: Name, scope: Scope) -> UnitSet:
         return _edges(expr, scope)
     found = place_or_family(expr.id, expr.span, scope, None)
     if found is None:
-        candidates = [*scope.declared_as("units"), *FAMILIES, *WHOLE]
+        candidates = [*scope.declared_as("units"), *listed(scope, None)]
         raise scope.unknown(expr, "a place or set of places", candidates)
     return found
 
@@ -190,11 +190,21 @@ def _declared(declared: Declared, expr: Expr, scope: Scope) -> UnitSet:
             help=f"write features({expr.span.text}), or {expr.span.text}[12]",
         )
     if declared.keyword != "let":
-        raise scope.wrong_kind(declared, expr.span, "a set of places")
+        raise scope.wrong_kind(declared, expr.span, "a set of places", _parts(declared, expr.span))
     from interp_dsl.check.lets import let_as
 
     found: UnitSet = let_as(declared, "units", "a set of places", expr.span, scope)
     return found
+
+
+def _parts(declared: Declared, span: Span) -> str | None:
+    """What of a search is a set of places."""
+    from interp_dsl.check.steps import declared_step
+
+    step = declared_step(declared) if declared.keyword == "step" else None
+    if step is None or step.verb != "search":
+        return None
+    return f"write {span.text}.nodes" + (", .heads or .edges" if step.result == "circuit" else "")
 
 
 def declared_units(declared: Declared) -> UnitSet:

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from interp_dsl.circuits.rules import PACKED
+from interp_dsl.circuits.progress import Progress
+from interp_dsl.circuits.rules import PACKED, eliminations
 from interp_dsl.circuits.setting import Floats
 from interp_dsl.models.graph import Bools
 
 Measure = Callable[[Bools], Floats]
 """F of circuits [C, U]: [C]."""
-Told = Callable[[int, int], None]
-"""How many units have been decided, and how many stay."""
+Told = Callable[[Progress], None]
+"""Of how far a search is."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def acdc(
                 width = max(1, width // 4)
                 break
             found.kept[unit], score = False, value
-        told(at, int(found.kept.sum()))
+        told(Progress(math.nan, at, len(order), int(found.kept.sum()), score))
     return found
 
 
@@ -78,13 +79,16 @@ def eliminated(
 ) -> NodeSet:
     """Backward elimination: of the units left, all compared, the one goes that is missed least;
     until n are left, or until the next would raise F above the limit. `share` takes that part of
-    those left at once."""
-    found = NodeSet.of(start.copy())
-    score, turn = float(measure(found.kept[None])[0]), 0
+    those left at once. Told is how many circuits have been measured, within a turn too."""
+    found, most = NodeSet.of(start.copy()), eliminations(int(start.sum()), n, share)
+    score, turn, done = float(measure(found.kept[None])[0]), 0, 1
     while (left := np.flatnonzero(found.kept)).size > n:
         without = np.tile(found.kept, (len(left), 1))
         without[np.arange(len(left)), left] = False
-        values, turn = measure(without), turn + 1
+        values, turn = np.empty(len(left)), turn + 1
+        for first in range(0, len(left), PACKED):
+            values[first : first + PACKED] = measure(without[first : first + PACKED])
+            told(Progress(math.nan, done + min(len(left), first + PACKED), most, len(left), score))
         found.before[left], found.after[left], found.turn[left] = score, values, turn
         going = np.argsort(values, kind="stable")[: max(1, int(share * len(left)))]
         going = going[: len(left) - n]
@@ -95,8 +99,8 @@ def eliminated(
             score_without = float(measure(rest[None])[0])
         if score_without > limit:
             break
-        found.kept[:], score = rest, score_without
-        told(len(start) - int(rest.sum()), int(rest.sum()))
+        found.kept[:], score, done = rest, score_without, done + len(left) + 1
+        told(Progress(math.nan, done, most, int(rest.sum()), score))
     return found
 
 
@@ -121,7 +125,7 @@ def fewest(enough: Callable[[Bools], Bools], ranked: Sequence[int], told: Told) 
             high = middle
         else:
             low = middle
-        told(total - (high - low), high)
+        told(Progress(math.nan, total - (high - low), total, high, math.nan))
     return NodeSet.of(of(high))
 
 

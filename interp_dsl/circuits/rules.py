@@ -1,4 +1,4 @@
-"""What implementations of ACDC differ in. No torch, no numpy."""
+"""What implementations of ACDC differ in, and what an elimination measures. No torch, no numpy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from dataclasses import dataclass
 ORDERS = ("reverse", "forward")
 PACKED = 64
 """Circuits of nodes that are tried at once, at most."""
+
+
+def eliminations(left: int, n: int, share: float) -> int:
+    """Circuits that an elimination from `left` edges or nodes to n measures: the whole, then turn
+    after turn one for each that is left, and what the turn leaves."""
+    circuits = 1
+    while left > n:
+        circuits += left + 1
+        left -= max(1, int(share * left))
+    return circuits
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.runs.circuit import Circuit
 from interp_dsl.runs.circuit_file import circuits_of
 from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.schema import is_node_circuit
 
 PICTURES = {"dot": ".dot", "svg": ".svg", "graphml": ".graphml"}
 
@@ -24,13 +25,7 @@ def circuits(folder: RunFolder, step: str, threshold: float | None) -> list[Circ
     """A step's circuits, all or that of a threshold. Raises InterpError E716."""
     found = circuits_of(folder.path, step)
     if not found:
-        raise InterpError(
-            Diagnostic(
-                "E716",
-                f"step {step} has found no circuit",
-                help="name a step of `search`",
-            )
-        )
+        raise _none(folder, step)
     if threshold is None:
         return list(found.values())
     chosen = [c for c in found.values() if threshold in c.thresholds]
@@ -74,6 +69,20 @@ def print_graph(found: list[Circuit], output: Output) -> None:
             output.write(output.toned(f"threshold {circuit.thresholds[0]:g}", "bold"))
         for line in terminal(circuit, width):
             output.write(line)
+
+
+def _none(folder: RunFolder, step: str) -> InterpError:
+    of_nodes = step in folder.steps and is_node_circuit(folder.read_table(step))
+    if not of_nodes:
+        help_ = "name a step of `search`"
+        return InterpError(Diagnostic("E716", f"step {step} has found no circuit", help=help_))
+    return InterpError(
+        Diagnostic(
+            "E716",
+            f"step {step} has found a circuit of nodes, which has no edges to draw",
+            help=f"its nodes are a table: interp show {folder.path.name} {step}",
+        )
+    )
 
 
 def _which(step: str, found: list[Circuit], what: str) -> InterpError:

@@ -1,4 +1,5 @@
-"""Compare two runs: what changed most, ranks, flipped signs, differences with their intervals.
+"""Compare two runs: what changed most, ranks, flipped signs, differences with their intervals; of
+circuits the edges that both keep or one alone.
 
 The intervals take the two runs as independent; over the same examples they are too wide."""
 
@@ -11,6 +12,10 @@ from interp_dsl.cli.options import add_rows_options, add_runs_option, rows
 from interp_dsl.cli.output import Output
 from interp_dsl.cli.which import find_run, find_step
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
+from interp_dsl.plan.names import edge_name
+from interp_dsl.runs.circuit_compare import compare_edges, overlap
+from interp_dsl.runs.circuit_rows import is_edge_table
+from interp_dsl.runs.circuit_table import key_of
 from interp_dsl.runs.compare import agreement, compare
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.rank import metrics, ranked
@@ -19,6 +24,9 @@ from interp_dsl.runs.text import Column, count, decimals, interval, layout, numb
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+KINDS = (is_score_table, is_edge_table)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +48,10 @@ def command(args: argparse.Namespace, output: Output) -> int:
         return 0
     output.write(f"a = {first.path}\nb = {second.path}")
     for step, table in tables.items():
-        for metric in metrics(table):
+        is_circuit = "metric" not in table.columns
+        if is_circuit and args.metric is None:
+            _print_edges(step, table, rows(args), output)
+        for metric in () if is_circuit else metrics(table):
             if args.metric in (None, metric):
                 _print(step, metric, table, rows(args), output)
     return 0
@@ -53,7 +64,7 @@ def _steps(first: RunFolder, second: RunFolder, step: str | None) -> list[str]:
     shared = [
         name
         for name in first.steps
-        if name in second.steps and is_score_table(first.read_table(name))
+        if name in second.steps and any(is_kind(first.read_table(name)) for is_kind in KINDS)
     ]
     if not shared:
         raise InterpError(
@@ -69,8 +80,9 @@ def _steps(first: RunFolder, second: RunFolder, step: str | None) -> list[str]:
 
 
 def _compared(first: RunFolder, second: RunFolder, step: str) -> pl.DataFrame:
+    tables = first.read_table(step), second.read_table(step)
     try:
-        return compare(first.read_table(step), second.read_table(step))
+        return (compare_edges if any(map(is_edge_table, tables)) else compare)(*tables)
     except ValueError as error:
         raise InterpError(Diagnostic("E713", f"step {step}: {error}")) from None
 
@@ -78,14 +90,36 @@ def _compared(first: RunFolder, second: RunFolder, step: str) -> pl.DataFrame:
 def _print(step: str, metric: str, table: pl.DataFrame, top: int | None, output: Output) -> None:
     found = ranked(ranked(table, metric, "a"), metric, "difference")
     head = found if top is None else found.head(top)
+    _lay_out(f"{step} · {printable(metric)} · {_summary(found, metric)}", _columns(head), output)
+    if len(head) < len(found):
+        output.write(f"the first {len(head):,} of {len(found):,}, largest difference first")
+
+
+def _print_edges(step: str, found: pl.DataFrame, top: int | None, output: Output) -> None:
+    head = found if top is None else found.head(top)
+    _lay_out(f"{step} · {overlap(found)}", _edge_columns(head), output)
+    if len(head) < len(found):
+        output.write(f"the first {len(head):,} of {len(found):,}, those in one alone first")
+
+
+def _lay_out(title: str, columns: list[Column], output: Output) -> None:
     output.write("")
-    output.write(output.toned(f"{step} · {printable(metric)} · {_summary(found, metric)}", "bold"))
-    heading, *lines = layout(_columns(head))
+    output.write(output.toned(title, "bold"))
+    heading, *lines = layout(columns)
     output.write(output.toned(heading, "dim"))
     for line in lines:
         output.write(line)
-    if len(head) < len(found):
-        output.write(f"the first {len(head):,} of {len(found):,}, largest difference first")
+
+
+def _edge_columns(rows: pl.DataFrame) -> list[Column]:
+    places = decimals([*rows["a"], *rows["b"]])
+    held = [name for name in ("threshold",) if name in rows.columns]
+    return [
+        Column("edge", [edge_name(*key) for key in rows.select(key_of(rows)).iter_rows()]),
+        *(Column(name, [f"{x:g}" for x in rows[name]], right=True) for name in held),
+        Column("kept", rows["kept"].to_list()),
+        *(Column(side, [number(x, places) for x in rows[side]], right=True) for side in "ab"),
+    ]
 
 
 def _summary(rows: pl.DataFrame, metric: str) -> str:

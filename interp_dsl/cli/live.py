@@ -97,8 +97,8 @@ class Live(Quiet):
                     completed=event["done"],
                     total=event.get("total") or None,
                 )
-            case "edges" if f"search:{event['step']}" in self._tasks:
-                told = f"{event['step']}: {event['kept']:,} edges, score {event['score']:.4g}"
+            case "edges" | "nodes" as what if f"search:{event['step']}" in self._tasks:
+                told = f"{event['step']}: {event['kept']:,} {what}, score {event['score']:.4g}"
                 self._bars.update(
                     self._tasks[f"search:{event['step']}"],
                     description=printable(told),

@@ -43,6 +43,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--device", help="cpu, cuda, cuda:1, mps; a model's own device goes before it"
     )
     parser.add_argument("--seed", type=int, help="the seed of the bootstrap")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="compare the compiled forward with TransformerLens's again",
+    )
 
 
 def add_runs_option(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +76,7 @@ def _positive(text: str) -> int:
 def settings(args: argparse.Namespace) -> Settings:
     """The settings of parsed options, whichever of them the command has."""
     given = vars(args)
-    names = ("out", "runs", "fresh", "trust", "allow", "device", "seed")
+    names = ("out", "runs", "fresh", "trust", "allow", "device", "seed", "verify")
     return Settings(
         params=dict(parameter(text) for text in args.params),
         **{name: given[name] for name in names if name in given},

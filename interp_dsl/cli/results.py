@@ -11,6 +11,7 @@ from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.samples import TEXTS, parent
 from interp_dsl.runs.select import Selection, blocks, found_by, select
 from interp_dsl.runs.text import layout, printable
+from interp_dsl.runs.training import collapsed
 
 
 def print_run(folder: RunFolder, selection: Selection, output: Output) -> None:
@@ -45,6 +46,8 @@ def print_step(folder: RunFolder, step: str, selection: Selection, output: Outpu
                 f"the first {block.shown:,} of {block.n:,}; "
                 f"the rest: interp show {folder.path} {step} --all"
             )
+    for text in collapsed(folder, step):
+        output.write(output.toned(printable(text), "bad"))
     if folder.has_table(f"{step}.{TEXTS}"):
         print_samples(folder, step, selection.top is None, output)
 

@@ -138,6 +138,7 @@ def run_options(args: argparse.Namespace) -> list[str]:
     words = [word for text in args.params for word in ("-p", text)]
     words += [word for folder in args.allow for word in ("--allow", str(folder))]
     words += ["--trust"] if args.trust else []
+    words += ["--verify"] if getattr(args, "verify", False) else []
     words += ["--runs", str(args.runs)] if args.runs != RUNS else []
     for name in ("out", "device", "seed"):
         value = getattr(args, name, None)

@@ -72,6 +72,13 @@ class Stream:
         first = start - passes[0] * n
         return orders[first : first + count]
 
+    def reaching(self, tokens: int) -> int:
+        """How many of the first examples hold so many tokens together."""
+        passes, rest = divmod(tokens, self.a_pass)
+        ends = self.counts[self.order(passes)].cumsum()
+        more = int(np.searchsorted(ends, rest)) + 1 if rest else 0
+        return passes * len(self.counts) + more
+
     def tokens_in(self, count: int) -> int:
         """The tokens of the first `count` examples."""
         passes, rest = divmod(count, len(self.counts))

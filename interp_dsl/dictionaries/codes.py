@@ -59,15 +59,46 @@ class Dense:
 
 
 @dataclass(frozen=True)
+class Features:
+    """Which of m features each of n entries has."""
+
+    index: Tensor
+    width: int
+
+    def sums(self, values: Tensor, table: Tensor, row: Tensor) -> Tensor:
+        """Of each feature the sum [m, d] of its values times the table's rows."""
+        rows, weights = (x.index_select(0, self.order) for x in (row, values))
+        return sums(rows, table, self.begins[:-1], weights)
+
+    @property
+    def order(self) -> Tensor:
+        """The entries' order by feature."""
+        return self._sorted.indices
+
+    @cached_property
+    def begins(self) -> Tensor:
+        """Where each feature begins in that order, and where the last ends: [m + 1]."""
+        return begins(self._sorted.values, self.width + 1)
+
+    @cached_property
+    def _sorted(self) -> torch.return_types.sort:
+        return torch.sort(narrowed(self.index, self.width), stable=True)
+
+
+@dataclass(frozen=True)
 class Sparse:
-    """Those that may be on, row after row: values, index (which feature) and row [n]; offsets [B]
-    where each row begins; `width` m."""
+    """Those that may be on, row after row: values and row [n]; offsets [B] where each row begins;
+    their features."""
 
     values: Tensor
-    index: Tensor
     row: Tensor
     offsets: Tensor
-    width: int
+    features: Features
+
+    @property
+    def index(self) -> Tensor:
+        """Which feature each is [n]."""
+        return self.features.index
 
     def by(self, products: Products) -> Sparse:
         """The same: rows are gathered as they are."""
@@ -87,40 +118,53 @@ class Sparse:
 
     def outer(self, values: Tensor, gradient: Tensor) -> Tensor:
         """Vᵀ G [m, d]."""
-        order, starts = self._by_feature
-        return sums(self._rows, gradient, starts, values.index_select(0, order))
+        return self.features.sums(values, gradient, self.row)
 
     def total(self, values: Tensor) -> Tensor:
         """The sums [m] of V over the batch."""
-        order, starts = self._by_feature
-        ends = torch.cat([starts, starts.new_tensor([len(order)])])
-        found: Tensor = torch.segment_reduce(values.index_select(0, order), "sum", offsets=ends)
+        ordered = values.index_select(0, self.features.order)
+        found: Tensor = torch.segment_reduce(ordered, "sum", offsets=self.features.begins)
         return found
 
-    def part(self, start: int, stop: int) -> Sparse:
-        """The features start to stop alone, counted from there."""
-        if stop - start == self.width:
-            return self
-        here = (self.index >= start) & (self.index < stop)
-        row = self.row[here]
-        counts = torch.bincount(row, minlength=len(self.offsets))
-        offsets = counts.cumsum(0) - counts
-        return Sparse(self.values[here], self.index[here] - start, row, offsets, stop - start)
+
+@dataclass(frozen=True)
+class Levels:
+    """Sparse codes of features in L levels, which end before the features `ends`. Each level has
+    rows of its own, level after level: G [L·B, d]."""
+
+    codes: Sparse
+    ends: tuple[int, ...]
+
+    def decode(self, decoder: Tensor) -> Tensor:
+        """F D [L·B, d]."""
+        count, codes = len(self.codes.offsets), self.codes
+        row, order = torch.sort(narrowed(self._row, len(self.ends) * count), stable=True)
+        index, values = (x.index_select(0, order) for x in (codes.index, codes.values))
+        return sums(index, decoder, begins(row, len(self.ends) * count), values)
+
+    def slopes(self, gradient: Tensor, decoder: Tensor) -> Tensor:
+        """G Dᵀ at the places of the codes' values."""
+        return dots(gradient, decoder, self._row, self.codes.index)
+
+    def outer(self, values: Tensor, gradient: Tensor) -> Tensor:
+        """Vᵀ G [m, d]."""
+        return self.codes.features.sums(values, gradient, self._row)
 
     @cached_property
-    def _by_feature(self) -> tuple[Tensor, Tensor]:
-        """The entries' order by feature, and where each feature begins in it."""
-        order = torch.argsort(narrowed(self.index, self.width), stable=True)
-        counts = torch.bincount(self.index, minlength=self.width)
-        return order, counts.cumsum(0) - counts
-
-    @cached_property
-    def _rows(self) -> Tensor:
-        """The entries' rows, in the order by feature."""
-        return self.row.index_select(0, self._by_feature[0])
+    def _row(self) -> Tensor:
+        """Which of them each entry is in [n]."""
+        level = sum((self.codes.index >= end).long() for end in self.ends[:-1])
+        return self.codes.row + level * len(self.codes.offsets)
 
 
 Codes = Dense | Sparse
+
+
+def begins(numbers: Tensor, count: int) -> Tensor:
+    """Where each of the numbers 0 to `count` - 1 begins in ascending ones [n]."""
+    return torch.searchsorted(
+        numbers, torch.arange(count, dtype=numbers.dtype, device=numbers.device)
+    )
 
 
 def of_rows(values: Tensor, index: Tensor, width: int, sparse: bool) -> Codes:
@@ -130,7 +174,8 @@ def of_rows(values: Tensor, index: Tensor, width: int, sparse: bool) -> Codes:
         return Dense(values.new_zeros(len(values), width).scatter_(1, index, values))
     count, k = index.shape
     rows = torch.arange(count, device=values.device)
-    return Sparse(values.flatten(), index.flatten(), rows.repeat_interleave(k), rows * k, width)
+    features = Features(index.flatten(), width)
+    return Sparse(values.flatten(), rows.repeat_interleave(k), rows * k, features)
 
 
 def of_entries(
@@ -141,8 +186,7 @@ def of_entries(
         dense = values.new_zeros(shape)
         dense[row, index] = values
         return Dense(dense)
-    counts = torch.bincount(row, minlength=shape[0])
-    return Sparse(values, index, row, counts.cumsum(0) - counts, shape[1])
+    return Sparse(values, row, begins(row, shape[0]), Features(index, shape[1]))
 
 
 def top_k(pre: Tensor, k: int, sparse: bool) -> Codes:

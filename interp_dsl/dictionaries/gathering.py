@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from interp_dsl.dictionaries import processor
+
 COLUMNS = 64
 """Columns that a processor gathers at once: those of some thousand rows stay in its cache."""
 CACHED = 1 << 18
@@ -15,7 +17,7 @@ CACHED = 1 << 18
 
 def sums(index: Tensor, table: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
     """A row for each offset: the weighted sum of the table's rows at the indices from there on."""
-    parts = torch.split(table, COLUMNS, 1) if table.device.type == "cpu" else (table,)
+    parts = torch.split(table, COLUMNS, 1) if processor.has(table) else (table,)
     found = [
         embedding_bag(index, part.contiguous(), offsets, mode="sum", per_sample_weights=weights)
         for part in parts
@@ -25,7 +27,7 @@ def sums(index: Tensor, table: Tensor, offsets: Tensor, weights: Tensor) -> Tens
 
 def dots(left: Tensor, right: Tensor, row: Tensor, index: Tensor) -> Tensor:
     """left[row] · right[index], for each of n pairs."""
-    if right.device.type != "cpu" or right.numel() <= CACHED:
+    if not processor.has(right) or right.numel() <= CACHED:
         return _dots(left, right, row, index)
     rows_log2 = max(0, (CACHED // right.shape[1]).bit_length() - 1)
     part = narrowed(index >> rows_log2, len(right) >> rows_log2)

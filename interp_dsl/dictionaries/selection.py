@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from interp_dsl.dictionaries import processor
+
 GROUP = 8
 SAMPLE, MARGIN = 1 << 16, 1.2
 """How many values a bound is estimated from, and how many more than wanted it is to let through."""
@@ -56,7 +58,7 @@ class Known:
 def largest(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k largest of each row of pre [B, m], in any order: values and features [B, k]."""
     k = min(k, pre.shape[1])
-    if pre.device.type != "cpu" or pre.dtype not in (torch.float32, torch.float64):
+    if not processor.has(pre) or pre.dtype not in (torch.float32, torch.float64):
         return _largest_by_groups(pre, k)
     return of_each(Known(pre).reaching(kth_at_least(pre, k)), len(pre), k)
 
@@ -74,10 +76,7 @@ def kth_at_least(values: Tensor, k: int) -> Tensor:
 
 def where_at_least(values: Tensor, least: Tensor) -> Entries:
     """Where values [B, m] reach the least [B] of their row: rows, columns, places of both [n]."""
-    if values.device.type == "cpu":
-        flat = torch.from_numpy(np.flatnonzero(values.numpy() >= least.numpy()[:, None]))
-    else:
-        flat = (values >= least[:, None]).flatten().nonzero()[:, 0]
+    flat = torch.from_numpy(np.flatnonzero(values.numpy() >= least.numpy()[:, None]))
     row = flat // values.shape[1]
     return row, flat - row * values.shape[1], flat
 
@@ -116,9 +115,12 @@ def _largest_by_groups(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def largest_of_batch(scores: Scores, n: int) -> Entries:
     """The n largest of all values [B, m] that are above 0, fewer where fewer are above 0. One that
-    is no number where the bound is none: nothing that is made of it is a number then."""
+    is no number where the bound is none: nothing that is made of it is a number then. Off the
+    processor always n: 0 where fewer are above it, and first of all what is no number."""
     rows, total = scores.shape[0], scores.shape[0] * scores.shape[1]
     n = min(n, total)
+    if isinstance(scores, Known) and not processor.has(scores.pre):
+        return _largest_of_all(scores.pre, n)
     sample = scores.sample(max(1, total // SAMPLE) | 1)  # odd, so that it meets all features
     share = MARGIN * n / total
     while True:
@@ -133,6 +135,14 @@ def largest_of_batch(scores: Scores, n: int) -> Entries:
     least = values.kthvalue(len(values) - n + 1).values if len(values) > n else bound
     kept = ((values > 0) & (values >= least)).nonzero()[:, 0]
     return values[kept], row[kept], index[kept]
+
+
+def _largest_of_all(pre: Tensor, n: int) -> Entries:
+    """Without a bound, which would have to be looked at."""
+    flat = pre.flatten().topk(n, sorted=False).indices.sort().values
+    row = flat // pre.shape[1]
+    values = pre.flatten().index_select(0, flat).clamp_min_(0)
+    return values, row, flat - row * pre.shape[1]
 
 
 def _bound(sample: Tensor, share: float) -> Tensor:

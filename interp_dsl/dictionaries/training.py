@@ -11,6 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from interp_dsl.dictionaries import processor
 from interp_dsl.dictionaries.architectures.base import (
     Architecture,
     Found,
@@ -22,6 +23,7 @@ from interp_dsl.dictionaries.architectures.base import (
 )
 from interp_dsl.dictionaries.crew import ALONE, Crew
 from interp_dsl.dictionaries.dictionary import Dictionary, Scale, finished
+from interp_dsl.dictionaries.dying import Dying
 from interp_dsl.dictionaries.ends import (
     OBJECTIVE,
     Ends,
@@ -146,6 +148,8 @@ class Trainer:
         self.held: Params = {}
         self._room = Room()
         self.silent = torch.zeros(settings.width, dtype=torch.int64, device=first.device)
+        revives = bool(getattr(architecture, "alpha", 0)) and not processor.has(self.silent)
+        self._dying = Dying(settings.dead_after) if revives else None
         self.n_steps = 0
         self._adam = _Adam(self.params.values(), settings.lr, BETAS, fused=True)
         self._begin_moments()
@@ -157,8 +161,12 @@ class Trainer:
         what is rebuilt takes the place of its squared error."""
         x, y = self._scaled(x, onto)
         dead = self.dead
-        warmth, by = self.schedule.warmth(self.n_steps), self.settings.products
-        now = Now(warmth, dead, self.held, self.crew, self._room, by)
+        inputs = len(x) * self.crew.size
+        warmth, most = self.schedule.warmth(self.n_steps), None
+        if self._dying is not None:
+            most = self._dying.most(self.silent, inputs, self.n_steps)
+        by = self.settings.products
+        now = Now(warmth, dead, self.held, self.crew, self._room, by, most=most)
         given = self.ends, self.architecture, self.params, self.fixed, (x, y), now
         if objective is None:
             found = loss_between(*given)
@@ -170,7 +178,7 @@ class Trainer:
             found = self._joined(found)
         self._learn(found.gradients)
         self.held = found.held
-        self.silent = torch.where(found.fired > 0, 0, self.silent + len(x) * self.crew.size)
+        self.silent = (self.silent + inputs).masked_fill_(found.fired > 0, 0)
         self.n_steps += 1
         return Figures(found, y, dead, squares)
 
@@ -234,6 +242,7 @@ class Trainer:
             **{f"held.{k}": v for k, v in self.held.items()},
             **{f"fixed.{k}": v for k, v in self.fixed.items()},
             "silent": self.silent,
+            **({} if self._dying is None else {"dying": self._dying.state()}),
             "n_steps": torch.tensor(self.n_steps),
         }
 
@@ -248,6 +257,8 @@ class Trainer:
             for p in ("held.", "fixed.")
         )
         self.silent = state["silent"].to(device)
+        if self._dying is not None:
+            self._dying.restore(state.get("dying"))
         self.n_steps = int(state["n_steps"])
         for value in self.params.values():
             self._adam.state[value]["step"].fill_(float(self.n_steps))

@@ -75,8 +75,8 @@ class Store:
 
         def work(start: int, stop: int) -> None:
             block = self.harvest.of(torch.arange(first + start, first + stop))[1]
-            for target in lacking:
-                held[target].append(block[target].cpu())
+            for target, x in {target: block[target].cpu() for target in lacking}.items():
+                held[target].append(x)  # of all or of none, where memory runs out
 
         harvest = self.harvest
         harvest.rows = in_batches(last - first, harvest.rows, work, harvest.report.note)

@@ -47,12 +47,15 @@ class Loaders(Protocol):
     ) -> Data: ...
 
 
+@dataclass(frozen=True)
 class _Installed:
-    """The package's own models and data."""
+    """The package's own models and data. `verify` as in models/load.py."""
+
+    verify: bool
 
     def model(self, spec: Mapping[str, Any], device: str, trusted: bool) -> Executor:
         choice: Choice = "hooked" if spec.get("executor") == "hooked" else "auto"
-        return load(spec, device, trusted=trusted, executor=choice)
+        return load(spec, device, trusted=trusted, executor=choice, verify=self.verify)
 
     def data(
         self, name: str, spec: Mapping[str, Any], facts: ModelFacts | None, trusted: bool
@@ -67,10 +70,12 @@ def execute(
     trusted: bool = False,
     reuse: Sequence[RunFolder] = (),
     loaders: Loaders | None = None,
+    verify: bool = False,
 ) -> Outcome:
     """Run a plan into a folder, going on from whatever the folder holds already.
 
-    `reuse`: other runs whose finished steps may be taken over.
+    `reuse`: other runs whose finished steps may be taken over. `verify`: compiled models are
+    compared with TransformerLens's even where a verdict is kept.
     Raises InterpError for what the user can mend (E600 to E649 and those of models and data), its
     exit code 3 where the environment is at fault, else 1; the folder then says failed, and a later
     call goes on after the last finished shard. E644 when another process writes the folder."""
@@ -93,7 +98,7 @@ def execute(
                 stop,
                 clock,
                 reuse,
-                loaders or _Installed(),
+                loaders or _Installed(verify),
                 trusted,
                 plan.device,
             )

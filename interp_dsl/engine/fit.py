@@ -36,6 +36,7 @@ from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.plan.dictionaries import Fit, Fitted
 from interp_dsl.plan.places import Target
 from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.training import collapsed
 
 POINTS = 200
 """Points of a training curve, about."""
@@ -71,6 +72,8 @@ def fit(
             f"{named(task, one)}: l0 {row['l0']:.1f}, fvu {row['fvu']:.3f}, {row['dead']:,} dead "
             f"after {row['tokens']:,} tokens"
         )
+    for text in collapsed(folder, task.step):
+        report.note(text)
 
 
 def _hands(
@@ -101,17 +104,19 @@ def _train(
     hands: Hands | None,
 ) -> None:
     """All steps that are left. Raises Stopped, after a checkpoint, when the run is to stop."""
+    stream, total = harvest.stream, task.learned
     if task.objective == "mse":
         turns: Generator[Turn | None] = _blocks(task, fitting, harvest, report, stop, hands)
     else:
         turns = through_model(task, fitting, harvest)
+        total = stream.tokens_in(stream.reaching(total))
     try:
         with closing(turns):
             for turn in turns:
                 if turn is None:
                     checkpoints.write_in_time(fitting)
                     continue
-                _step(task, fitting, turn, report)
+                _step(task, fitting, turn, total, report)
                 stop.check()
     except Stopped:
         if fitting.done:
@@ -141,8 +146,8 @@ def _blocks(
 ) -> Generator[Turn | None]:
     """Steps on single activations, out of blocks that are shuffled as a whole. Raises Stopped
     between two passes of a block that is being made."""
-    starts = range(0, task.steps * task.inputs, task.buffer)
-    ends = [*starts[1:], task.steps * task.inputs]
+    starts = range(0, task.learned, task.buffer)
+    ends = [*starts[1:], task.learned]
     done = fitting.done // (task.buffer // task.inputs)
     spans = list(zip(starts, ends, strict=True))[done:]
     way = ahead if task.looks_ahead and has_room(harvest) else in_turn
@@ -168,8 +173,8 @@ def _blocks(
         yield None
 
 
-def _step(task: Fit, fitting: Fitting, turn: Turn, report: Report) -> None:
-    """A training step of each dictionary."""
+def _step(task: Fit, fitting: Fitting, turn: Turn, total: int, report: Report) -> None:
+    """A training step of each dictionary, out of `total` tokens."""
     n = fitting.done
     is_point = n % max(1, task.steps // POINTS) == 0 or n == task.steps - 1
     for one, trainer in zip(task.dictionaries, fitting.trainers, strict=True):
@@ -179,7 +184,7 @@ def _step(task: Fit, fitting: Fitting, turn: Turn, report: Report) -> None:
             report.event("fit", step=task.step, total=task.steps, **_told(fitting.rows[-1]))
     fitting.done += 1
     if is_point:
-        report.progress(fitting.done * task.inputs, task.steps * task.inputs)
+        report.progress(turn.tokens, total)
 
 
 def _resample(
@@ -233,7 +238,7 @@ def _told(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _say_passes(task: Fit, a_pass: int, report: Report) -> None:
-    times = task.steps * task.inputs / a_pass
+    times = task.learned / a_pass
     if times > 1:
         report.note(
             f"{task.step}: the data holds {a_pass:,} tokens, so it is passed {times:.1f} times"

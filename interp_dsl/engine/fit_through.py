@@ -7,7 +7,8 @@ they rebuild an activation but what the model says with what they rebuild in its
 and `downstream` times how far the streams that later layers read are from what they are: the mean
 over these of the mean squared error of an element, over tokens of text.
 
-A step takes whole prompts. The plain pass is shared; each dictionary has one more, and one back."""
+A step takes whole prompts: its own share of the stream, up to the end of a prompt. The plain pass
+is shared; each dictionary has one more, and one back."""
 
 from __future__ import annotations
 
@@ -32,15 +33,32 @@ EVERY = 16
 
 
 def through_model(task: Fit, fitting: Fitting, harvest: Harvest) -> Generator[Turn | None]:
-    """Steps on whole prompts, in the order of the stream."""
-    count = harvest.prompts_of(task.inputs)
+    """Steps on whole prompts, in the order of the stream; each ends with the prompt that makes the
+    tokens of all up to it reach its share. Raises InterpError E674 where a step holds no prompt."""
+    _check_longest(task, harvest)
+    stream = harvest.stream
+    start = stream.reaching(fitting.done * task.inputs)
     while fitting.done < task.steps:
-        examples = harvest.prompts(fitting.done * count, count)
-        tokens = harvest.tokens_in((fitting.done + 1) * count)
-        passed = _Passed(task, harvest, examples)
-        yield Turn(passed.learn, tokens)
+        end = stream.reaching((fitting.done + 1) * task.inputs)
+        passed = _Passed(task, harvest, harvest.prompts(start, end))
+        yield Turn(passed.learn, stream.tokens_in(end))
+        start = end
         if fitting.done % EVERY == 0:
             yield None
+
+
+def _check_longest(task: Fit, harvest: Harvest) -> None:
+    """With a prompt longer than a step's share, some steps would have none to take."""
+    longest = int(harvest.stream.counts.max())
+    if longest > task.inputs:
+        raise InterpError(
+            Diagnostic(
+                "E674",
+                f"a training step of {task.inputs:,} tokens holds no prompt of {longest:,}",
+                help=f"write batch={longest} or more: end to end a step takes whole prompts",
+            ),
+            exit_code=1,
+        )
 
 
 class _Passed:
@@ -94,7 +112,7 @@ class _Passed:
 
     def _text(self, x: Tensor) -> Tensor:
         """The rows of text of a stream, float32."""
-        return canonical(x)[self.harvest.kept(self.examples).to(x.device)].float()
+        return self.harvest.text(canonical(x), self.examples).float()
 
 
 def _fitting_error(error: Exception, prompts: int) -> Exception:

@@ -18,7 +18,7 @@ from interp_dsl.engine.packed import Packed
 from interp_dsl.engine.reads import Reads, Variant, plan_reads
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.scores import check_finite
-from interp_dsl.engine.state import Kept, State, canonical, reference_of
+from interp_dsl.engine.state import State, canonical, reference_of
 from interp_dsl.geometry.moments import Moments
 from interp_dsl.models.compiled.executor import CompiledExecutor
 from interp_dsl.models.compiled.forward import Rooms
@@ -27,7 +27,7 @@ from interp_dsl.models.edits import Edit, entries, moved
 from interp_dsl.models.executor import Pass
 from interp_dsl.plan.algebra import Metric, Run
 from interp_dsl.plan.metrics import reads_outputs, streams
-from interp_dsl.plan.places import Positions, Site, Target
+from interp_dsl.plan.places import Positions, Site
 from interp_dsl.plan.starts import Start
 from interp_dsl.plan.tasks import Forward
 
@@ -298,9 +298,11 @@ def run_forward(task: Forward, ats: Ats, state: State, report: Report) -> None:
                     if name != "plain"
                 }
                 values[:, start:stop] = bench.meter.measure(logits, there, found.streams)
+        grown = {}
         for target in task.moments:
-            x = canonical(found.sites[target.site])[:, :, target.index or 0]
-            _gather(kept, target, x[counted[start:stop]], start)
+            x = canonical(found.sites[target.site])[:, :, target.index or 0][counted[start:stop]]
+            grown[target] = _grown(kept.moments[target] if start else None, x)
+        kept.moments.update(grown)  # none of them where memory ran out: these examples come again
         report.progress(stop, n)
 
     in_batches(n, task.batch or default_rows(bench.width), work, report.note)
@@ -312,10 +314,10 @@ def run_forward(task: Forward, ats: Ats, state: State, report: Report) -> None:
         kept.values[metric.term] = held
 
 
-def _gather(kept: Kept, target: Target, x: Tensor, start: int) -> None:
-    """Add a batch's activations [m, width] to the moments of all examples."""
+def _grown(held: Moments | None, x: Tensor) -> Moments:
+    """The moments of all examples so far with a batch's activations [m, width]."""
     part = Moments.of(x.cpu() if x.device.type == "mps" else x)  # mps has no float64
-    kept.moments[target] = kept.moments[target] + part if start else part
+    return part if held is None else held + part
 
 
 def _store(held: dict[K, Tensor], key: K, part: Tensor, start: int, n: int) -> None:

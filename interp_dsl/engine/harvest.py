@@ -15,7 +15,7 @@ from interp_dsl.engine.forwards import Bench
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State, canonical
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
-from interp_dsl.models.edits import Edit
+from interp_dsl.models.edits import Edit, entries, moved
 from interp_dsl.models.executor import Pass
 from interp_dsl.plan.algebra import Run
 from interp_dsl.plan.dictionaries import run_of, sites_of
@@ -104,11 +104,15 @@ class Harvest:
     def predicted(self, examples: Tensor) -> tuple[Tensor, Tensor]:
         """Of examples [B] the next tokens [B, T-1], and which of these are text."""
         held, kept = self._tokens[examples, 1:], self._kept[examples, 1:]
-        return kept.to(self.device), held.to(self.device)
+        return moved(kept, self.device), moved(held, self.device)
 
     def kept(self, examples: Tensor) -> Tensor:
         """Which tokens [B, T] of examples are text."""
         return self._kept[examples]
+
+    def text(self, x: Tensor, examples: Tensor) -> Tensor:
+        """Of a captured site of examples [B, T, ...] what is at tokens of text, [rows, ...]."""
+        return entries(x, *self.kept(examples).nonzero(as_tuple=True))
 
     def of(self, examples: Tensor, edits: Sequence[Edit] = ()) -> tuple[Tensor, Block]:
         """The activations of examples under edits, and of which example each is."""
@@ -150,10 +154,9 @@ class Harvest:
 
     def _activations(self, run: Run, sites: Mapping[Site, Tensor], examples: Tensor) -> Block:
         """The captured activations of text in a run, float32."""
-        places = self._kept[examples].to(self._benches[run].device)
         held: Block = {}
         for target in (t for t in self.targets if self.run_of(t) == run):
-            x = canonical(sites[target.site])[places]
+            x = self.text(canonical(sites[target.site]), examples)
             x = x.flatten(1) if target.index is None else x[:, target.index]
             held[target] = x.float().to(self.device)
         return held
@@ -180,17 +183,9 @@ class Harvest:
             place += stretch.stop - stretch.start
         return held
 
-    def prompts_of(self, tokens: int) -> int:
-        """How many prompts of the longest kind hold so many tokens, one at least."""
-        return max(1, tokens // max(1, self._bench.width - 1))
-
-    def prompts(self, start: int, count: int) -> Tensor:
-        """The stream's examples from number `start` on."""
-        return torch.from_numpy(self.stream.examples(start, count))
-
-    def tokens_in(self, count: int) -> int:
-        """How many tokens of text the stream's first so many examples have."""
-        return self.stream.tokens_in(count)
+    def prompts(self, start: int, stop: int) -> Tensor:
+        """The stream's examples of these numbers."""
+        return torch.from_numpy(self.stream.examples(start, stop - start))
 
     def order(self, number: int, size: int) -> Tensor:
         """The order in which the rows of block `number` are used."""

@@ -20,11 +20,7 @@ from interp_dsl.engine.slots import ends
 from interp_dsl.engine.state import State
 from interp_dsl.plan.algebra import FromRun, Intervention, Run
 from interp_dsl.plan.places import Point, Positions, Target, Unit
-
-# Of these only the positions that are changed reach the stream after the layer.
-LOCAL = frozenset(
-    ("q", "pattern", "z", "head", "attn_out", "resid_mid", "neuron", "mlp_out", "resid_post")
-)
+from interp_dsl.plan.starts import BEHIND_KEYS
 
 
 class Idle:
@@ -56,7 +52,7 @@ class Idle:
             return False
         if not (valid & (index <= self.reads.max(1)[:, None])).any():
             return True
-        if target.site.layer != self.last_layer or target.site.kind not in LOCAL:
+        if target.site.layer != self.last_layer or target.site.kind not in BEHIND_KEYS:
             return False
         meets = (index[:, :, None] == self.reads[:, None, :]).any(2)
         return not (valid & meets).any()

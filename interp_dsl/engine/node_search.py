@@ -4,6 +4,7 @@ table it leaves."""
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,10 +18,12 @@ from interp_dsl.circuits.node_sets import (
     fewest,
     ranked,
 )
+from interp_dsl.circuits.progress import Progress
 from interp_dsl.circuits.setting import Floats
 from interp_dsl.engine.node_bench import NodeBench
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.scores import Scored, check_finite
+from interp_dsl.engine.searches import EVERY
 from interp_dsl.engine.state import State
 from interp_dsl.engine.statistics import gap
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
@@ -41,9 +44,25 @@ class _Search:
     def __init__(self, task: SearchNodes, state: State, report: Report) -> None:
         self.task, self.report, self.bench = task, report, NodeBench(task, state, report)
         self.scores = None if task.by is None else self._ranking(state)
+        self._last = -math.inf
 
-    def told(self, decided: int, left: int) -> None:
-        self.report.progress(decided, len(self.bench.units))
+    def told(self, at: Progress) -> None:
+        """Tell now and then how it goes."""
+        now = time.monotonic()
+        if now - self._last < EVERY and at.done < at.total:
+            return
+        self._last = now
+        self.report.progress(at.done, at.total)
+        if not math.isnan(at.score):
+            score = -good(self.task.metrics[0].term) * at.score
+            self.report.event(
+                "nodes",
+                step=self.task.step,
+                done=at.done,
+                total=at.total,
+                kept=at.kept,
+                score=score,
+            )
 
     def _ranking(self, state: State) -> Floats:
         by = self.task.by

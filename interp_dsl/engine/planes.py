@@ -99,8 +99,9 @@ class _Picture:
             batch = Packed.stretch(points, n, start, stop)
             seen = bench.forward("plain", batch.examples, editor, batch, (last,))
             rows, at = torch.arange(stop - start), read[batch.examples]
-            found.append(seen.sites[last][rows, at].flatten(1).double())
-            tokens.append(seen.logits[:, 0].argmax(-1))
+            stream, token = seen.sites[last][rows, at].flatten(1), seen.logits[:, 0].argmax(-1)
+            found.append(stream.double())
+            tokens.append(token)
 
         paths.shares = dict(zip(points, every, strict=True))
         in_batches(len(points) * n, default_rows(bench.width), work, self.sweeper.note)

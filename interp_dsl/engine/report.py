@@ -35,8 +35,8 @@ class Report:
 
     def top(self, step: str, rows: Sequence[Row]) -> list[Row]:
         """Tell, and return, the rows of the first metric with the largest effects of either
-        sign."""
-        scored = [r for r in rows if r["metric"] == rows[0]["metric"]]
+        sign. A node that no search has tried has none."""
+        scored = [r for r in rows if r["metric"] == rows[0]["metric"] and r["effect"] is not None]
         leading = sorted(scored, key=lambda r: abs(r["effect"]), reverse=True)[:_LEADING]
         self.folder.event("top", step=step, rows=[_short(r) for r in leading])
         return leading

@@ -18,6 +18,14 @@ from interp_dsl.models.own import own_function
 from interp_dsl.models.precision import Precision
 from interp_dsl.models.shape import ModelFacts, Shape
 
+# Fields that transformers heeds otherwise than TransformerLens's bridge or we do, of a family or of
+# all; and the values for which all compute the same.
+UNHEEDED: Mapping[tuple[str | None, str], tuple[Any, ...]] = {
+    ("gpt2", "scale_attn_weights"): (True,),
+    ("gemma3_text", "attn_logit_softcapping"): (None,),
+    (None, "is_causal"): (True,),
+}
+
 
 def transformers_model(
     spec: Mapping[str, Any], device: torch.device, precision: Precision, trusted: bool
@@ -28,6 +36,7 @@ def transformers_model(
     processing, known = _processing(spec), facts(spec)
     folder, name = _location(spec)
     bridge = _boot(spec, folder, name, device, precision.dtype, trusted)
+    _check_heeded(bridge.original_model.config.to_dict(), name)
     if any(weight.is_meta for weight in bridge.parameters()):
         raise _not_spread(name, "not all of its weights have a place in memory")
     if processing == "compatibility":
@@ -163,6 +172,20 @@ def _boot(
         if spread and isinstance(error, ValueError):
             raise _not_spread(name, str(error)) from error
         raise _boot_failure(error, name, folder) from error
+
+
+def _check_heeded(config: Mapping[str, Any], name: str) -> None:
+    """Raises InterpError E457 for a configuration of which something else would be computed."""
+    fields = hf_config.text_config(config)
+    notes = tuple(
+        f"{field} is {fields[field]!r}, which is not heeded here as transformers heeds it"
+        for (family, field), values in UNHEEDED.items()
+        if family in (None, fields.get("model_type"))
+        and field in fields
+        and fields[field] not in values
+    )
+    if notes:
+        raise failure("E457", f"TransformerLens cannot load {name}", notes=notes, exit_code=3)
 
 
 def _not_spread(name: str, why: str) -> Exception:

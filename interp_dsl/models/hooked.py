@@ -127,7 +127,7 @@ class HookedExecutor:
                 "E601",
                 f"the hooks of {self.facts.name} do not take a layer's input apart by head",
                 notes=(str(error),),
-                help='the compiled executor does: leave executor="hooked" away',
+                help="the compiled executor does: name no hook in quotes of a model of this file",
                 exit_code=1,
             ) from error
         attached.callback(self.bridge.set_use_split_qkv_input, False)

@@ -84,10 +84,12 @@ def resolve_device(device: str) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if device.partition(":")[0] not in DEVICES:
+        raise _no_device(device, f"models run on {', '.join(DEVICES)}")
+    if device.startswith("mps") and not torch.backends.mps.is_available():
+        raise _no_device(device, "PyTorch finds no Metal device on this machine")
     try:
         place = torch.device(device)
-        if place.type not in DEVICES:
-            raise _no_device(device, f"models run on {', '.join(DEVICES)}")
         torch.empty(1, device=place)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise _no_device(device, str(error).splitlines()[0]) from None

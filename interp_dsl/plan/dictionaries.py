@@ -119,9 +119,9 @@ class Fit:
     time; `batch` prompts go through the model at once. `width`: the tokens of a prompt, where the
     text says it. `store`: a folder in which the activations of all the data are kept, and read
     where they are there already; `stored_by`: the earlier step of this plan that keeps them.
-    `objective`: mse, or end to end kl or ce, whose steps take whole prompts of `inputs` tokens at
-    most. `workers`: processes that each take a part of every step. `beside`: the like runs of
-    further models whose places are read."""
+    `objective`: mse, or end to end kl or ce, whose steps take whole prompts: the first n of them
+    learn from n × `inputs` tokens, and what is left of a prompt. `workers`: processes that each
+    take a part of every step. `beside`: the like runs of further models whose places are read."""
 
     id: str
     step: str
@@ -147,8 +147,13 @@ class Fit:
 
     @property
     def steps(self) -> int:
-        """Training steps; what does not fill the last of them is left out."""
-        return self.tokens // self.inputs
+        """Training steps, as many as learn from `tokens` activations at least."""
+        return -(-self.tokens // self.inputs)
+
+    @property
+    def learned(self) -> int:
+        """Activations that its steps learn from; end to end, what is left of a prompt more."""
+        return self.steps * self.inputs
 
     @property
     def downstream(self) -> tuple[Site, ...]:
@@ -158,7 +163,7 @@ class Fit:
     @property
     def looks_ahead(self) -> bool:
         """Whether there is a next block that may be made while one is learned from."""
-        has_next = self.buffer < self.steps * self.inputs
+        has_next = self.buffer < self.learned
         return has_next and self.objective == "mse" and self.workers == 1
 
     @property

@@ -113,13 +113,14 @@ def _changes(before: Plan, after: Plan) -> Iterator[str]:
     old, new = explain(before).splitlines(), explain(after).splitlines()
     if old == new:
         yield "(nothing to do)"
-    matcher = SequenceMatcher(None, old, new, autojunk=False)
+    matcher, named = SequenceMatcher(None, old, new, autojunk=False), None
     for kind, first, stop, begin, end in matcher.get_opcodes():
         if kind == "equal":
             continue
         task = next((line for line in reversed(new[: begin + 1]) if line[:1] in "├└"), None)
-        if task and task not in new[begin:end]:
+        if task and task not in new[begin:end] and task != named:
             yield f"  {task}"
+        named = task
         yield from (f"- {line}" for line in old[first:stop])
         yield from (f"+ {line}" for line in new[begin:end])
 
@@ -128,7 +129,8 @@ def _title(task: Task, known: Sizes) -> str:
     match task:
         case LoadModel(name=name, spec=spec):
             origin = spec.get("name") or spec.get("folder") or spec.get("target")
-            return f"model {name} = {spec['kind']}({origin})"
+            how = ", runs by hooks" if spec.get("executor") == "hooked" else ""
+            return f"model {name} = {spec['kind']}({origin}){how}"
         case BuildData(name=name, spec=spec):
             return f"data {name} = {spec['kind']}"
         case Forward(run=run):

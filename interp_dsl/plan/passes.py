@@ -178,8 +178,9 @@ def trim_positions(plan: Plan) -> Plan:
 
 
 def narrow(plan: Plan) -> Plan:
-    """Positions that nothing changed yet are as they were, and so are their queries and keys. Where
-    a metric reads a place on the way, its position is computed from the start."""
+    """Positions that nothing changed yet are as they were, and so are their queries and keys.
+
+    Where a metric reads a place on the way, its position is computed from the start."""
     plan = _remembering(
         plan,
         lambda units, t: set() if kept(t.metrics) else _if_anywhere(units, {"queries", "keys"}),

@@ -31,21 +31,20 @@ def reads(task: Fit) -> str:
 def title(task: Fit) -> str:
     count = len(task.dictionaries)
     noun = "dictionary" if count == 1 else "dictionaries"
-    return f"step {task.step}: fit {count} {noun} to {quantity(task.tokens).rstrip()} tokens"
+    return f"step {task.step}: fit {count} {noun} to {quantity(task.learned).rstrip()} tokens"
 
 
 def fitted(task: Fit, known: Sizes) -> Iterator[str]:
     """Each dictionary; how often the data is passed, where its size is known; what is held."""
     for one in task.dictionaries:
         yield shape(one)
-    repeats = _passes(task, known)
-    yield (
-        f"{task.steps:,} steps of {task.inputs:,} activations, shuffled in blocks of "
-        f"{task.buffer:,}{repeats}"
-    )
+    share = f"{task.inputs:,} activations, shuffled in blocks of {task.buffer:,}"
+    if task.objective != "mse":
+        share = f"whole prompts, {task.inputs:,} tokens each but for what is left of a prompt"
+    yield f"{task.steps:,} steps of {share}{_passes(task, known)}"
     if task.objective != "mse":
         what = {"kl": "the divergence of", "ce": "the cross-entropy of"}[task.objective]
-        yield f"the loss: {what} what the model says with each spliced in; whole prompts at a step"
+        yield f"the loss: {what} what the model says with each spliced in"
         alone = {"gated": "what the gate rebuilds", "matryoshka": "what inner prefixes rebuild"}
         for part in {alone[d.architecture] for d in task.dictionaries if d.architecture in alone}:
             yield f"and the squared error of {part} alone, as in a plain fit"
@@ -102,7 +101,7 @@ def _passes(task: Fit, known: Sizes) -> str:
     data = known.data.get(task.run.data)
     if data is None:
         return ""
-    times = task.steps * task.inputs / (data.n * max(1, data.width - 1))
+    times = task.learned / (data.n * max(1, data.width - 1))
     return "" if times <= 1 else f"; the data is passed {times:.1f} times"
 
 

@@ -59,19 +59,22 @@ def harvested(sites: SitesOf, rows: int, width: int, batch: int | None, known: S
 def _through_model(task: Fit, prompts: int, known: Sizes) -> Cost:
     """Whole passes: one plain, and of each dictionary one and its way back, which takes about as
     much as two."""
-    batch = max(1, task.inputs // max(1, (task.width or 2) - 1))
+    batch = -(-task.inputs // max(1, (task.width or 2) - 1))
     return whole(task.run, prompts * (1 + 3 * len(task.dictionaries)), known, batch=batch)
 
 
 def fit_plain(task: Fit, known: Sizes) -> Cost:
-    """A plain loop: for each dictionary a whole pass of its own of every model that it reads, and
-    the same training."""
+    """A plain loop: for each dictionary a whole pass of its own of every model that it reads (end
+    to end the further one too), and the same training."""
     models = [known.models.get(run.model) for run in task.runs]
     found = fit_cost(task, known)
     if found.passes is None or task.width is None:
         return UNKNOWN
     prompts, times = _prompts(task), len(task.dictionaries)
     flops = sum(step_flops(d, task.inputs) for d in task.dictionaries) * task.steps
+    if task.objective != "mse":
+        one = _through_model(replace(task, dictionaries=task.dictionaries[:1]), prompts, known)
+        return Cost((one.passes or 0) * times, flops=flops + (one.flops or 0) * times)
     for model in models:
         if model is None:
             return UNKNOWN
@@ -84,7 +87,7 @@ def fit_plain(task: Fit, known: Sizes) -> Cost:
 
 def _prompts(task: Fit) -> int:
     """Prompts that hold the activations which are learned from."""
-    return -(-task.steps * task.inputs // max(1, (task.width or 2) - 1))
+    return -(-task.learned // max(1, (task.width or 2) - 1))
 
 
 def step_flops(one: Fitted, inputs: int) -> float:

@@ -45,9 +45,12 @@ from interp_dsl.runs.schema import (
 )
 from interp_dsl.runs.select import Selection, select
 from interp_dsl.runs.text import count, short_duration
+from interp_dsl.runs.training import collapsed
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from interp_dsl.runs.folder import RunFolder
 
 HELPERS = (".positions", ".keys", "vocabulary", "vocabulary.text", "vocabulary.end")
 """What the names of arrays end in that say where and of what others are."""
@@ -121,7 +124,7 @@ def _panels(reading: Reading, name: str) -> Iterator[Panel]:
             yield Panel("texts", texts=texts(reading.folder, name))
         yield from _scores(reading, name, held)
     elif is_training_table(held):
-        yield _training(name, held)
+        yield _training(reading.folder, name, held)
     elif is_density_table(held):
         rows, what = feature_selection(held)
         found = densities(held["density"].to_list(), BINS)
@@ -195,13 +198,12 @@ def _ranked(held: pl.DataFrame, metric: str) -> Table:
 # ---- dictionaries
 
 
-def _training(name: str, held: pl.DataFrame) -> Panel:
+def _training(folder: RunFolder, name: str, held: pl.DataFrame) -> Panel:
     """The curves of a fit, then its points, the newest first."""
     charts, left = training_charts(held, name)
     rows, what = select(held, name, Selection())
-    notes = (
-        [f"only the first {MOST} dictionaries are drawn; {left:,} more are fitted"] if left else []
-    )
+    drawn = f"only the first {MOST} dictionaries are drawn; {left:,} more are fitted"
+    notes = [drawn] * bool(left) + collapsed(folder, name)
     return Panel("training", [lines(chart) for chart in charts], None, table(rows, what), notes)
 
 

@@ -19,6 +19,8 @@ from interp_dsl.runs.nodes import Node, in_order, parse_node
 if TYPE_CHECKING:
     import polars as pl
 
+    from interp_dsl.runs.circuit_sets import CircuitDiff
+
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
@@ -133,6 +135,12 @@ class Circuit:
         from interp_dsl.runs.circuit_sets import difference
 
         return difference(self, other)
+
+    def diff(self, other: Circuit) -> CircuitDiff:
+        """What each keeps alone and what both keep, with their numbers and the Jaccard index."""
+        from interp_dsl.runs.circuit_sets import diff
+
+        return diff(self, other)
 
     # ---- files and pictures
 

@@ -13,6 +13,8 @@ edges          step, threshold, done, total, kept, score, left: a search has jud
                `total` edges for a threshold (null where the method has none), `kept` are left of
                all, `score` is the first metric with these; it has `left` [least, most] seconds to
                go, null where that is not known
+nodes          step, done, total, kept, score: a search of nodes is so far with its `total` nodes,
+               or circuits that it measures at most; `kept` nodes are left, the rest as of edges
 fit            step, dictionary: its label, null where it stands alone, at, total: training steps,
                tokens, loss, mse, penalty, l0, fvu, dead, lr: of the batch of step `at`
 claim          text, ok, value, low, high, message, file, line

@@ -74,7 +74,7 @@ class LogLine:
 @dataclass
 class RunLive:
     """All that the events so far have told: `leading` components by step, the newest step last;
-    `curves` by name, of a search over the edges judged, of a task over its seconds; `fits` by
+    `curves` by name, of a search over what it has judged, of a task over its seconds; `fits` by
     dictionary, the newest fit's last, as `runs.training` has them. `attempts` counts the times that
     the run was begun, `ending` is what the last attempt came to (None while it goes on)."""
 
@@ -204,6 +204,7 @@ _HANDLERS: dict[str, Callable[[RunLive, Event], None]] = {
     "task_finished": RunLive._task_finished,
     "top": RunLive._top,
     "edges": RunLive._edges,
+    "nodes": RunLive._edges,
     "fit": RunLive._fit,
     "claim": RunLive._claim,
     "note": RunLive._note,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.runs.circuit import Circuit
 from interp_dsl.runs.circuit_file import circuit_paths, circuits_of
-from interp_dsl.runs.circuit_table import KEY
+from interp_dsl.runs.circuit_table import KEY, POSITION
 from interp_dsl.runs.cuts import Curve, Cut, Point, curve, cuts, faithfulness
 from interp_dsl.runs.draw.canvas import SCALES, Canvas, Edge, canvas
 from interp_dsl.runs.draw.marks import strength_column
@@ -83,6 +83,14 @@ class Found:
         """The strengths of the circuit's edges, of one at several positions the largest."""
         held = self.circuit.edges.select(*KEY, self.column).rows()
         return {(s, t, c): v for s, t, c, v in sorted(held, key=lambda row: abs(row[3] or 0.0))}
+
+    @property
+    def positions(self) -> dict[Edge, str]:
+        """At which positions each edge of the circuit stands, in words; of one by position."""
+        if POSITION not in self.circuit.table.columns:
+            return {}
+        held = self.circuit.edges.group_by(KEY, maintain_order=True).agg(POSITION)
+        return {(s, t, c): f" at {', '.join(places)}" for s, t, c, places in held.iter_rows()}
 
     @property
     def faithful(self) -> Point | None:

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from interp_dsl.plan.generation import Generate
-from interp_dsl.plan.tasks import Factor, Regions, Relate, Sweep, Task
+from interp_dsl.plan.tasks import Factor, Regions, Relate, Search, SearchNodes, Sweep, Task
 from interp_dsl.runs.features import Read, dictionaries
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.parts import names_columns
@@ -63,7 +63,13 @@ def _no_table(folder: RunFolder) -> str | None:
 def _no_circuit(folder: RunFolder) -> str | None:
     if any(folder.path.glob("*.circuit.json")):
         return None
-    return "no search has found a circuit yet; it will be here"
+    tasks = _tasks(folder)
+    if not tasks or any(isinstance(task, Search) for task in tasks):
+        return "no search has found a circuit yet; it will be here"
+    nodes = [task.step for task in tasks if isinstance(task, SearchNodes)]
+    if nodes:
+        return f"{nodes[0]} searches nodes: its table says which are kept; edges alone are drawn"
+    return "no step of this run searches for a circuit; one that does: search edges by acdc(…) …"
 
 
 def _no_pairs(folder: RunFolder) -> str | None:

@@ -162,7 +162,8 @@ def _with_edges(call: Call, checks: Checks, step: Step, edges: EdgeSet) -> Step:
     check_edges(call, checks, model, (source, "from"), (into, "into"))
     along = call.clauses.get("along", ())
     if along:
-        checks.check_change(call, Change(UnitSet(AN_EDGE, model), source, along), "from", "into")
+        change = Change(UnitSet(AN_EDGE, model), source, along, of_edges=True)
+        checks.check_change(call, change, "from", "into")
     step = replace(step, searched=Searched(into, source, edges.edges, False, edges.among))
     check_among(call, checks, step)
     graph = graph_of(model, step.searched)

@@ -86,7 +86,7 @@ def _check_evidence(
     """What a finding asks of the circuit and of its source."""
     name = one.function.name
     searched = circuit.step.searched if circuit.step is not None else None
-    if one.refuses_direct and searched is not None and searched.direct:
+    if one.refuses_direct and (circuit.direct or (searched is not None and searched.direct)):
         checks.error(
             "E306",
             f"`{name}` is not told of a graph with direct edges",

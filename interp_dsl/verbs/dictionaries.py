@@ -22,9 +22,9 @@ SHARED = ("batch", "buffer", "store", "objective", "workers")
 
 _RATE = 2e-4
 _RATE_WIDTH = 2**14
-_LONG, _SHORTEST = 5_000, 50
-"""Steps from which on Adam's rate does not depend on how many they are, and those up to which it
-no longer rises."""
+_LONG, FEW_STEPS = 5_000, 50
+"""Steps from which on Adam's rate does not depend on how many they are, and those below which it no
+longer rises to make up for it: so few teach a dictionary little."""
 _DEAD_AFTER = 10_000_000
 _BUFFERED = 64
 
@@ -289,7 +289,7 @@ def settled(options: dict[str, Any], tokens: int) -> dict[str, Any]:
     """Options with none left open."""
     found = dict(options)
     if found["lr"] is None:
-        steps = min(max(tokens // found["batch"], _SHORTEST), _LONG)
+        steps = min(max(-(-tokens // found["batch"]), FEW_STEPS), _LONG)
         found["lr"] = _RATE * (_RATE_WIDTH / found["width"] * _LONG / steps) ** 0.5
     if "dead_after" in found and found["dead_after"] is None:
         found["dead_after"] = min(_DEAD_AFTER, max(1, tokens // 10))

@@ -9,6 +9,7 @@ but for the edge that leads to it, and only the next receiver of the path reads 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from interp_dsl.language.source import Span
 from interp_dsl.plan.algebra import (
@@ -69,7 +70,7 @@ def check(call: Call, checks: Checks, change: Change, source_word: str, into_wor
         _check_held(checks, side.under if side else (), call.spans[word])
     check_source(call, checks, model, (change.source, source_word), (into, into_word))
     checks.check_contexts(call, model, into, into_word)
-    checks.check_change(call, change, source_word, into_word)
+    checks.check_change(call, replace(change, of_edges=True), source_word, into_word)
     checks.check_metrics(call, step, into)
     checks.check_tokens(call, step, into)
     return step

@@ -9,7 +9,14 @@ from typing import Any
 from interp_dsl.plan.dictionaries import Fit, Fitted
 from interp_dsl.plan.places import Site, Target
 from interp_dsl.verbs.beside import check_beside
-from interp_dsl.verbs.dictionaries import UNTIL, activation_width, said, settled, variants
+from interp_dsl.verbs.dictionaries import (
+    FEW_STEPS,
+    UNTIL,
+    activation_width,
+    said,
+    settled,
+    variants,
+)
 from interp_dsl.verbs.fit_places import Between, between, model_of, models_of
 from interp_dsl.verbs.lowering import Lowering, frozen, place_of
 from interp_dsl.verbs.signature import Checks, Clause, Verb
@@ -31,6 +38,8 @@ def _check(call: Call, checks: Checks) -> Step:
     else:
         checks.check_contexts(call, model, side, "of")
     ends = between(call, checks, model)
+    _check_prompts(call, checks, term, side, model)
+    _warn_of_few_steps(call, checks, term, tokens)
     found = _dictionaries(call, checks, term, ends, models, tokens)
     return Step(
         call.name,
@@ -118,6 +127,21 @@ def _check_options(call: Call, checks: Checks, options: dict[str, Any], tokens: 
         )
 
 
+def _warn_of_few_steps(call: Call, checks: Checks, term: FitTerm, tokens: int) -> None:
+    batch: int = term.options["batch"]
+    steps = -(-tokens // batch)
+    if batch > tokens or steps >= FEW_STEPS:
+        return
+    checks.warn(
+        "W46",
+        f"this fit has {steps} training step{'' if steps == 1 else 's'}",
+        call.spans["until"],
+        label=f"{batch:,} activations a step",
+        help=f"write a smaller batch, as batch={max(1, tokens // (2 * FEW_STEPS))}, or ask for "
+        f"{FEW_STEPS * batch:,} tokens and more",
+    )
+
+
 def _check_objective(call: Call, checks: Checks, options: dict[str, Any], models: int) -> None:
     """End to end there is no error of single activations to learn from, or to begin anew by."""
     if options["objective"] == "mse":
@@ -145,6 +169,22 @@ def _check_objective(call: Call, checks: Checks, options: dict[str, Any], models
                 label=why,
                 help=f"leave out `{name}`, or take objective=mse",
             )
+
+
+def _check_prompts(call: Call, checks: Checks, term: FitTerm, side: Side, model: Model) -> None:
+    """End to end a step takes whole prompts, which its tokens have to hold."""
+    lengths = checks.lengths(side, model)
+    if term.options["objective"] == "mse" or lengths is None or model.facts is None:
+        return
+    longest, batch = lengths[1] - (model.facts.bos is not None), term.options["batch"]
+    if longest > batch:
+        checks.error(
+            "E302",
+            f"a batch of {batch:,} tokens holds no prompt of {longest:,}",
+            call.spans["objects"],
+            label="end to end a step takes whole prompts",
+            help=f"write batch={longest} or more",
+        )
 
 
 def _downstream(
@@ -224,7 +264,7 @@ def _lower(call: Call, step: Step, lowering: Lowering) -> None:
     side: Side = call.one("of")
     first = step.dictionaries[0]
     batch, tokens = first.option("batch"), call.one("until")["tokens"]
-    buffer = min(first.option("buffer"), tokens) // batch * batch
+    buffer = min(first.option("buffer") // batch, -(-tokens // batch)) * batch
     term: FitTerm = call.objects[0]
     fit = Fit(
         f"fit:{step.name}",

@@ -156,6 +156,7 @@ def check(call: Call, checks: Checks, term: DictionaryTerm) -> Step:
                 f"`{finding.name}` is not measured of a dictionary",
                 call.spans["measure"],
                 label=f"what is: {', '.join(MEASURES)}",
+                help=f"what the model loses with it spliced in: {'(), '.join(SPLICED)}()",
             )
             continue
         _check_reference(call, checks, term, finding)

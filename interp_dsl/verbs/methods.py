@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from interp_dsl.circuits.rules import ORDERS, PACKED, PRESETS, Rules
+from interp_dsl.circuits.rules import ORDERS, PACKED, PRESETS, Rules, eliminations
 from interp_dsl.verbs.signature import Function, Parameter
 
 Arguments = Mapping[str, Any]
@@ -61,12 +61,7 @@ def _acdc(given: Arguments) -> dict[str, Any]:
 
 
 def _turns(options: Arguments, n_edges: int) -> int:
-    """Circuits that an elimination evaluates, one for each edge left, turn after turn."""
-    left, circuits = n_edges, 1
-    while left > options["n"]:
-        circuits += left + 1
-        left -= max(1, int(options["share"] * left))
-    return circuits
+    return eliminations(n_edges, options["n"], options["share"])
 
 
 def _foreseen(options: Arguments, n_units: int) -> int:

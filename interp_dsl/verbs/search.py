@@ -146,7 +146,7 @@ def check_source(
     nodes = family("nodes", model.facts.shape) if model.facts else ()
     places = UnitSet(Explicit(tuple(Unit((node,)) for node in nodes or ())), model)
     checks.check_side(call, into[0], model, into[1])
-    checks.check_at(call, Change(places, term, ()), into[0], (word, into[1]))
+    checks.check_at(call, Change(places, term, (), of_edges=True), into[0], (word, into[1]))
 
 
 def check_among(call: Call, checks: Checks, step: Step) -> None:
@@ -155,7 +155,7 @@ def check_among(call: Call, checks: Checks, step: Step) -> None:
     searched, model = step.searched, step.model
     if searched is None or searched.among is None or model is None:
         return
-    placed = Change(UnitSet(searched.among, model), searched.source, ())
+    placed = Change(UnitSet(searched.among, model), searched.source, (), of_edges=True)
     checks.check_at(call, placed, searched.into, ("from", "into"))
     named = [checks.step(name).searched for name in depends(searched.among)]
     if searched.direct or any(s is not None and s.direct for s in named):
@@ -200,6 +200,29 @@ def check_driver(call: Call, checks: Checks, first: Metric) -> None:
             call.spans["measure"],
             help="put a smooth metric first, such as kl() or logit_diff()",
         )
+    _warn_of_denoising(call, checks, first)
+
+
+def _warn_of_denoising(call: Call, checks: Checks, first: Metric) -> None:
+    """What is taken out of the corrupt run brings the clean one's behaviour back, which no metric
+    calls worse."""
+    source, into, method = call.one("from"), call.one("into"), call.one("by")
+    other: Side | None = source.side if source.kind == "side" else None
+    if other is None or other.dataset is not into.dataset:
+        return
+    if (other.side, into.side) != ("clean", "corrupt"):
+        return
+    if method.by is not None or method.options.get("absolute"):
+        return
+    name = into.dataset.name
+    counts = ", or count any change: absolute=true" if "absolute" in method.options else ""
+    checks.warn(
+        "W47",
+        "this search keeps nothing that the behaviour needs",
+        call.spans["from"],
+        label=f"what is set to the clean side makes `{first.name}` better, and is not missed",
+        help=f"search from {name}.corrupt into {name}.clean{counts}",
+    )
 
 
 def _check_ranking(call: Call, checks: Checks, step: Step, by: RankingTerm) -> None:

@@ -138,11 +138,13 @@ class VectorTerm:
 
 @dataclass(frozen=True)
 class Change:
-    """An intervention before its model is known: what a step without `measure` is."""
+    """An intervention before its model is known: what a step without `measure` is. `of_edges`: the
+    source stands where edges are out."""
 
     units: UnitSet
     source: SourceTerm
     along: tuple[VectorTerm, ...]
+    of_edges: bool = False
 
 
 @dataclass(frozen=True)
@@ -229,12 +231,14 @@ class Keyed:
 
 @dataclass(frozen=True)
 class CircuitTerm:
-    """The circuits of a step, or of a file: then `step` is None, and the model whichever runs."""
+    """The circuits of a step, or of a file: then `step` is None, and the model whichever runs.
+    `direct`: whether the file knows direct edges."""
 
     step: Step | None
     thresholds: tuple[float, ...] = ()
     path: Path | None = None
     sha256: str = ""
+    direct: bool = False
 
 
 @dataclass(frozen=True)

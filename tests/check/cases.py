@@ -16,7 +16,7 @@ from interp_dsl.plan.explain import explain
 from interp_dsl.plan.tasks import Plan
 
 FOLDER = Path(__file__).parent.parent / "cases"
-PREFIXES = ("E2", "E3", "E4", "E5", "E6", "W")
+PREFIXES = ("E2", "E3", "E4", "E5", "E6", "E72", "W")
 
 
 def bad_cases() -> list[Path]:

@@ -18,6 +18,7 @@ from interp_dsl.circuits.node_sets import (
     of_size,
     worst_sets,
 )
+from interp_dsl.circuits.progress import Progress
 from interp_dsl.circuits.setting import Floats
 from interp_dsl.models.graph import Bools
 
@@ -35,8 +36,8 @@ class Counted:
         return np.array([self.one(row) for row in kept])
 
 
-def silent(decided: int, left: int) -> None:
-    assert left >= 0 and decided >= 0
+def silent(at: Progress) -> None:
+    assert at.kept >= 0 and 0 <= at.done <= at.total
 
 
 def tangled(seed: int, few: bool) -> Callable[[Bools], float]:
@@ -112,6 +113,26 @@ def test_elimination_stops_at_its_limit_and_takes_several_at_once() -> None:
     shared = eliminated(quick, 4, math.inf, 0.5, np.ones(U, dtype=bool), silent)
     np.testing.assert_array_equal(shared.kept, np.arange(U) >= U - 4)
     assert quick.circuits < measure.circuits
+
+
+@pytest.mark.parametrize(("n", "share"), [(190, 0.0), (5, 0.4)])
+def test_an_elimination_tells_how_far_it_is_within_a_turn(n: int, share: float) -> None:
+    """After 64 circuits at most, how many have been measured, by count; and with what is left, F
+    of it."""
+    costs, said = np.linspace(1, 2, 200), []
+    measure = Counted(lambda kept: float(costs @ ~kept))
+
+    def told(at: Progress) -> None:
+        said.append((at.done, at.total, at.kept, at.score, measure.circuits))
+
+    found = eliminated(measure, n, math.inf, share, np.ones(200, dtype=bool), told)
+    done, most, kept, score, counted = map(np.array, zip(*said, strict=True))
+    assert (np.diff(done) > 0).all() and (np.diff([0, *done]) <= 65).all()
+    # a turn of one node knows what it leaves without measuring it again
+    assert (counted <= done).all() and (counted[-1] == done[-1] or not share)
+    assert done[-1] == most[-1] and set(most) == {most[-1]}
+    assert kept.tolist() == sorted(kept, reverse=True) and kept[-1] == found.kept.sum() == n
+    np.testing.assert_allclose(score, [costs[: 200 - k].sum() for k in kept])
 
 
 @pytest.mark.parametrize("wanted", range(U + 1))

@@ -55,6 +55,35 @@ def test_show_draws(run: RunFolder, interp: Interp) -> None:
     assert "L1H1" in out and "│" in out
 
 
+def test_diff_tells_which_edges_one_keeps_alone(run: RunFolder, interp: Interp) -> None:
+    other = RunFolder.create(run.path.parent, "other", WHEN)
+    other.acquire()
+    kept = pl.Series("kept", [True] * 3 + [False] * 6)
+    other.write_table("found", ONE.table.with_columns(kept, effect=2 * pl.col("effect")))
+    other.finish_step("found", "another key")
+    other.release("done")
+    runs = run.path.name, other.path.name
+    code, out, _ = interp("diff", *runs, "found", "--top", "7")
+    assert code == 0
+    assert out.splitlines()[3:] == [
+        "found · 3 edges in both, 6 in a alone, 0 in b alone, Jaccard 0.333",
+        "edge                 kept       a       b",
+        "L0H2 -> L1H1.k       a     +0.750       ·",
+        "embed -> L0H2.v      a     +0.400       ·",
+        "embed -> L1H1.q      a     +0.270       ·",
+        "pos_embed -> L0H2.k  a     -0.210       ·",
+        "L1H1 -> L1.mlp       a     +0.080       ·",
+        "pos_embed -> L0H2.q  a     +0.050       ·",
+        "L1H1 -> logits       both  +0.910  +1.820",
+        "the first 7 of 9, those in one alone first",
+    ]
+    data = json.loads(interp("diff", *runs, "--json")[1])["steps"]
+    assert [row["kept"] for row in data["found"]] == ["a"] * 6 + ["both"] * 3
+    assert "found" not in interp("diff", *runs, "--metric", "gap")[1]
+    code, _, error = interp("diff", run.path.name, run.path.name, "curve")
+    assert code == 0 and not error
+
+
 def test_show_draws_each_of_several_or_the_one_named(run: RunFolder, interp: Interp) -> None:
     _, both, _ = interp("show", "latest", "curve", "--graph")
     assert [line for line in both.splitlines() if line.startswith("threshold")] == [
@@ -82,11 +111,14 @@ def test_which_circuit_is_asked_back(
 
 
 def test_a_step_without_a_circuit_has_no_picture(run: RunFolder, interp: Interp) -> None:
-    from interp_dsl.runs.schema import score_table
+    from interp_dsl.runs.schema import NODE_COLUMNS, score_table
 
     run.write_table("plain", score_table([]))
     code, _, err = interp("export", "latest", "plain", "--format", "svg")
     assert code == 2 and "step plain has found no circuit" in err
+    run.write_table("nodes", score_table([], NODE_COLUMNS))
+    code, _, err = interp("show", "latest", "nodes", "--graph")
+    assert code == 2 and "a circuit of nodes, which has no edges" in err and "interp show" in err
 
 
 def test_export_writes_pictures_and_the_circuit_itself(run: RunFolder, interp: Interp) -> None:

@@ -52,8 +52,10 @@ class Engine:
         *,
         trusted: bool,
         reuse: Sequence[RunFolder],
+        verify: bool,
     ) -> Outcome:
         self.plans.append(plan)
+        self.verify = verify
         self.reuse = [f.path.name for f in reuse]
         assert folder.acquire()
         folder.event("note", text=f"on {plan.device}")
@@ -105,12 +107,13 @@ def test_the_command_that_goes_on_is_fit_for_a_shell(engine: Engine, interp: Int
     engine.status = "interrupted"
     Path("ioi.interp").write_text(TEXT + 'param word = "a"\n')
     given = ["-p", "word=two words", "--seed", "0", "--runs", "my runs", "--device", "cpu"]
+    given.append("--verify")
     code, _, err = interp("run", "ioi.interp", *given)
     command = err.splitlines()[-1].partition("go on with: ")[2]
     assert code == 130 and shlex.split(command)[0] == "interp"
     engine.status = "done"
     code, _, err = interp(*shlex.split(command)[1:])
-    assert code == 0 and "going on in my runs/" in err
+    assert code == 0 and "going on in my runs/" in err and engine.verify
 
 
 def test_another_parameter_or_fresh_is_another_run(engine: Engine, interp: Interp) -> None:

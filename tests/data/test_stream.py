@@ -39,6 +39,16 @@ def test_a_stretch_asks_for_no_example_that_it_does_not_need() -> None:
     assert [len(p.examples) for p in stream.stretches(5, 10)] == [1]
 
 
+def test_the_examples_that_reach_a_number_of_tokens() -> None:
+    stream = Stream(np.array([3, 0, 5, 1, 4]), seed=7)
+    taken = stream.examples(0, 15)
+    for tokens in range(1, 39):
+        n = stream.reaching(tokens)
+        assert stream.counts[taken[: n - 1]].sum() < tokens <= stream.tokens_in(n)
+        assert stream.tokens_in(n) == stream.counts[taken[:n]].sum()
+    assert stream.reaching(0) == 0
+
+
 def test_a_row_stands_anywhere_in_its_block_with_equal_chances() -> None:
     """Pearson's statistic of the batch in which each of a block's rows is used: 8 rows, 4 batches,
     20,000 blocks; 24 degrees of freedom, so that 60 is beyond chance (p < 1e-4)."""

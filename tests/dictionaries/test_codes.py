@@ -2,7 +2,7 @@
 
 import torch
 
-from interp_dsl.dictionaries.codes import Codes, Dense, Sparse, batch_top_k, top_k
+from interp_dsl.dictionaries.codes import Codes, Dense, Levels, Sparse, batch_top_k, top_k
 from interp_dsl.dictionaries.selection import Known
 
 
@@ -29,11 +29,19 @@ def test_products_of_sparse_codes_are_those_of_dense_ones() -> None:
             sparse.outer(sparse.values, gradient), dense.outer(dense.values, gradient)
         )
         torch.testing.assert_close(sparse.total(sparse.values), dense.total(dense.values))
-        part, few = dense.part(3, 17), sparse.part(3, 17)
-        torch.testing.assert_close(few.decode(decoder[3:17]), part.decode(decoder[3:17]))
-        torch.testing.assert_close(
-            few.outer(few.values, gradient), part.outer(part.values, gradient)
-        )
+
+
+def test_levels_of_sparse_codes_are_parts_of_dense_ones() -> None:
+    pre, decoder = _values(0, 9, 30), _values(1, 30, 5)
+    dense, sparse = _of_batch(pre, 4, False), _of_batch(pre, 4, True)
+    assert isinstance(dense, Dense) and isinstance(sparse, Sparse)
+    levels = Levels(sparse, (3, 17, 30))
+    made, gradient = levels.decode(decoder).view(3, 9, 5), _values(2, 3, 9, 5)
+    outer = levels.outer(sparse.values, gradient.flatten(0, 1))
+    for i, (start, stop) in enumerate([(0, 3), (3, 17), (17, 30)]):
+        part = dense.part(start, stop)
+        torch.testing.assert_close(made[i], part.decode(decoder[start:stop]))
+        torch.testing.assert_close(outer[start:stop], part.outer(part.values, gradient[i]))
 
 
 def test_rows_without_any_feature_decode_to_nothing() -> None:

@@ -127,11 +127,15 @@ def test_a_transcoder_is_written_and_read_back(
     dictionary = Dictionary(activation, tensors, plain.k)
     origin = Origin("m", "blocks.2.hook_mlp_in", onto="blocks.2.hook_mlp_out")
     for form in ("dictionary_learning", "sparsify"):
-        with pytest.raises(NotUnderstood, match="no transcoder"):
+        with pytest.raises(NotUnderstood, match="no transcoder") as refused:
             encoded(dictionary, form, origin)
+        assert (refused.value.advice == "write it as saelens") is (activation != "topk")
     if activation == "topk":
-        with pytest.raises(NotUnderstood, match="no transcoder that is topk"):
+        with pytest.raises(NotUnderstood, match="no transcoder that is topk") as refused:
             encoded(dictionary, "saelens", origin)
+        named = f"jumprelu_{'skip_' * skips}transcoder"
+        assert f"batch_topk(width=16, k={plain.k}" in str(refused.value.advice)
+        assert f"SAELens as {named}" in str(refused.value.advice)
         return
     for name, data in encoded(dictionary, "saelens", origin).items():
         (tmp_path / name).write_bytes(data)

@@ -72,7 +72,7 @@ dataset text = task("ioi-3l", n=64)
 
 def _fitted(place: str, options: str = "objective=kl, downstream=2") -> Any:
     """The streams behind a place that count, or the codes of what is wrong."""
-    line = f"fit topk(width=64, k=4, {options}) on {place} of text.clean until tokens=9k"
+    line = f"fit topk(width=64, k=4, {options}) on {place} of text.clean until tokens=1M"
     found = check_source(Source(f"{HEAD}step sae = {line}\n"))
     if found.experiment is None:
         return [d.code for d in found.diagnostics]

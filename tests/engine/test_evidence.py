@@ -6,21 +6,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
 from interp_dsl.circuits import criteria, curves, evidence, nulls
 from interp_dsl.circuits.ranked import top_edges
-from interp_dsl.engine.evidence import FUNCTIONS
+from interp_dsl.engine.evidence import FUNCTIONS, Case
 from interp_dsl.language.diagnostics import InterpError
-from interp_dsl.models.graph import Bools
+from interp_dsl.models.graph import Bools, Graph
 from interp_dsl.plan.tasks import CircuitOf
-from interp_dsl.runs.circuit import Circuit, Fingerprint
+from interp_dsl.runs.circuit import Circuit, Fingerprint, GraphSize, Method
 from interp_dsl.runs.circuit_file import circuit_path, circuits_of
+from interp_dsl.runs.circuit_table import KEY
 from interp_dsl.runs.folder import RunFolder
+from tests.circuits.test_curves import PUBLISHED
+from tests.models.test_graph import GPT2
 
 from .searching import (
     GREEDY,
@@ -133,8 +138,6 @@ def true_circuit(folder: RunFolder, edges: Sequence[int], path: Path, **about: A
     held = Circuit.load(circuit_path(folder.path, "found"))
     kept = np.zeros(len(held.table), dtype=bool)
     kept[list(edges)] = True
-    import polars as pl
-
     replace(held, table=held.table.with_columns(pl.Series("kept", kept)), **about).save(path)
     return path
 
@@ -158,6 +161,51 @@ def test_the_roc_curve_of_thresholds(area: str, tmp_path: Path) -> None:
     wanted = {"pessimistic": curves.auc_pessimistic, "trapezoid": curves.auc_trapezoid}[area]
     assert row["value"] == pytest.approx(wanted(points))
     assert 0 < row["value"] < 1
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "pessimistic", "trapezoid"),
+    [
+        ("docstring", "kl", 0.982, 0.985),
+        ("docstring", "task", 0.972, 0.977),
+        ("greater-than", "kl", 0.853, 0.910),
+        ("greater-than", "task", 0.461, 0.559),
+        ("ioi", "kl", 0.869, 0.886),
+        ("ioi", "task", 0.589, 0.670),
+    ],
+)
+def test_published_areas_come_out(
+    task: str, metric: str, pessimistic: float, trapezoid: float, tmp_path: Path
+) -> None:
+    """Conmy et al. 2023, table 2: circuits over their graphs, direct edges among them, with as many
+    true and false edges as the authors' published sweeps, against a file of the true circuit."""
+    small = task == "docstring"
+    layers, heads = (4, 8) if small else (12, 12)
+    shape = replace(GPT2, n_layers=layers, n_heads=heads, d_mlp=0 if small else GPT2.d_mlp)
+    graph = Graph(shape, direct=True)
+    points = pl.read_csv(PUBLISHED).filter(task=task, metric=metric, level="edge")
+    n_true = points["positives"][0]
+    assert n_true + points["negatives"][0] == graph.n_edges
+
+    def keeping(n_right: int, n_wrong: int) -> Circuit:
+        edges = [*graph.edges[:n_right], *graph.edges[n_true : n_true + n_wrong]]
+        columns = {
+            **{name: [getattr(edge, name) for edge in edges] for name in KEY},
+            **{name: [True] * len(edges) for name in ("kept", "evaluated")},
+            **{name: [None] * len(edges) for name in ("order", "effect", "score", "margin")},
+        }
+        size = GraphSize(layers, heads, graph.n_edges)
+        return Circuit(pl.DataFrame(columns), size, Method("acdc"), Fingerprint("m", "ab" * 32))
+
+    keeping(n_true, 0).save(tmp_path / "true.json")
+    counts = points.select("true_positives", "false_positives").iter_rows()
+    found = [keeping(*count) for count in counts]
+    for area, wanted in (("pessimistic", pessimistic), ("trapezoid", trapezoid)):
+        about = finding("roc_auc", truth=str(tmp_path / "true.json"), truth_sha256="", area=area)
+        bench: Any = SimpleNamespace(graph=graph)
+        none = torch.zeros(1)
+        (row,) = FUNCTIONS["roc_auc"](Case(bench, found[0], found, about, 0, none, none, none, 0))
+        assert round(float(row["value"] or 0.0), 3) == wanted
 
 
 def test_what_cannot_be_measured_is_told(tmp_path: Path) -> None:

@@ -9,8 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from interp_dsl.engine.execute import execute
+from interp_dsl.engine.forwards import run_forward
+from interp_dsl.engine.report import Report
+from interp_dsl.engine.state import State
+from interp_dsl.geometry.moments import Moments
 from interp_dsl.language.codes import all_codes, lookup
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.imports import timed
@@ -26,7 +31,7 @@ from interp_dsl.plan.algebra import (
     ScoreOf,
     Top,
 )
-from interp_dsl.plan.places import Site
+from interp_dsl.plan.places import Site, Target
 from interp_dsl.plan.tasks import (
     BuildData,
     Evaluate,
@@ -75,6 +80,34 @@ def test_out_of_memory_halves_the_batch(tmp_path: Path) -> None:
 
     with pytest.raises(InterpError, match="E640"):
         run(PLAN, None_(), tmp_path / "none", d=DATA)
+
+
+def test_moments_count_each_example_once_where_memory_runs_out_between_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = tuple(Target(Site("resid_pre", layer), 0) for layer in (0, 1))
+    task = Forward("f", CLEAN, tuple(p.site for p in places), (GAP,), moments=places, batch=2)
+
+    def moments(path: Path) -> dict[Target, Moments]:
+        state = State(0, models={"m": Tiny()}, data={"d": DATA})
+        run_forward(task, (), state, Report(folder_in(path), "f"))
+        return state.kept(CLEAN).moments
+
+    wanted = moments(tmp_path / "whole")
+    of, made = Moments.of, []
+
+    def cramped(x: Tensor) -> Moments:
+        made.append(len(x))
+        if len(made) == 4:  # the second batch's second place
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return of(x)
+
+    monkeypatch.setattr(Moments, "of", cramped)
+    found = moments(tmp_path / "cramped")
+    assert len(made) == 2 * 4 + 2  # batches of 2, 1, 1, 1 and what ran out
+    for place in places:
+        assert found[place].n == wanted[place].n
+        torch.testing.assert_close(found[place].covariance, wanted[place].covariance)
 
 
 def test_events_and_manifest(tmp_path: Path) -> None:

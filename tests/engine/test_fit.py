@@ -69,7 +69,7 @@ def _same(one: RunFolder, other: RunFolder, step: str = "sae") -> None:
 def test_a_fit_is_a_plain_loop_over_shuffled_activations(tmp_path: Path) -> None:
     data, model = _text(), Tiny()
     options = {"l1": 0.05, "lr": 1e-2, "bias": "mean"}
-    folder = _fit(_plan(_one("relu", **options), tokens=403), tmp_path, model, data)
+    folder = _fit(_plan(_one("relu", **options), tokens=393), tmp_path, model, data)
 
     tokens = data.sides["text"].tokens
     held: dict[Site, torch.Tensor] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,8 +35,30 @@ def _through(*dictionaries: Fitted, objective: str = "kl", tokens: int = 400) ->
         for d in dictionaries
     )
     plan = _plan(*alone, tokens=tokens)
-    tasks = (replace(t, objective=objective) if isinstance(t, Fit) else t for t in plan.tasks)
+    return _changed(plan, objective=objective, inputs=9)
+
+
+def _changed(plan: Plan, **fields: Any) -> Plan:
+    """A plan whose fit has other fields."""
+    tasks = (replace(t, **fields) if isinstance(t, Fit) else t for t in plan.tasks)
     return replace(plan, tasks=tuple(tasks))
+
+
+def _shares(inputs: int, steps: int, passes: int = 1) -> list[list[int]]:
+    """The prompts of each step: taken one by one until the tokens of all of them are enough."""
+    orders = [np.random.default_rng((0, 0, i)).permutation(30) for i in range(passes)]
+    left, taken, shares = iter(np.concatenate(orders).tolist()), 0, []
+    for step in range(steps):
+        shares.append([])
+        while taken < (step + 1) * inputs:
+            shares[-1].append(next(left))
+            taken += int(_counts()[shares[-1][-1]])
+    return shares
+
+
+def _counts() -> np.ndarray:
+    """The tokens of text of each prompt."""
+    return (_text().sides["text"].tokens != 0).sum(1)
 
 
 def _loss(objective: str, examples: Tensor, rebuilt) -> Tensor:
@@ -62,16 +85,16 @@ def _loss(objective: str, examples: Tensor, rebuilt) -> Tensor:
 def test_the_first_step_is_autograds(tmp_path: Path, objective: str) -> None:
     """Adam's first step moves every parameter by lr against the sign of its gradient, so the loss
     and the parameters after it tell the loss and its gradients."""
-    plan = _through(RELU, objective=objective, tokens=16)  # two steps, of one prompt each
+    plan = _through(RELU, objective=objective, tokens=18)  # two steps
     folder = _fit(plan, tmp_path)
     held = folder.read_tensors("sae")
     row = folder.read_table("sae").row(0, named=True)
-    examples = torch.from_numpy(np.random.default_rng((0, 0, 0)).permutation(30)[:1])
+    examples = torch.tensor(_shares(9, 1)[0])
     assert row["tokens"] == int((_text().sides["text"].tokens[examples] != 0).sum())
 
     # the beginning, by a fit whose rate is 0
     still = replace(RELU, options=tuple((k, 0.0 if k == "lr" else v) for k, v in RELU.options))
-    start = _fit(_through(still, objective=objective, tokens=16), tmp_path / "still")
+    start = _fit(_through(still, objective=objective, tokens=18), tmp_path / "still")
     (about,) = start.step_facts("sae")["dictionaries"]
     scale = about["scale"]
     p = {k: torch.from_numpy(v).requires_grad_() for k, v in start.read_tensors("sae").items()}
@@ -123,7 +146,7 @@ def first_step(
         rests.append(rest(p, x, f, scale))
         return f @ p["W_dec"] + p["b_dec"]
 
-    examples = torch.from_numpy(np.random.default_rng((0, 0, 0)).permutation(30)[:1])
+    examples = torch.tensor(_shares(9, 1)[0])
     value = value_of(examples, rebuilt)
     row = start.read_table("sae").row(0, named=True)
     assert row["loss"] - row["penalty"] == pytest.approx(value.item(), rel=1e-4)
@@ -217,8 +240,34 @@ def test_two_together_are_what_each_is_alone(tmp_path: Path) -> None:
 
 
 def test_a_step_that_is_too_large_is_said_to_be(tmp_path: Path) -> None:
-    plan = _through(PLAIN)
-    tasks = (replace(t, inputs=80, buffer=80) if isinstance(t, Fit) else t for t in plan.tasks)
+    plan = _changed(_through(PLAIN), inputs=80)
     with pytest.raises(InterpError) as caught:
-        _fit(replace(plan, tasks=tuple(tasks)), tmp_path, Small())
+        _fit(plan, tmp_path, Small())
     assert caught.value.diagnostics[0].code == "E640"
+
+
+@pytest.mark.parametrize("tokens", [91, 400])
+def test_a_fit_learns_from_as_many_tokens_as_are_asked_for(tmp_path: Path, tokens: int) -> None:
+    """And says so everywhere: the steps of the plan, the curve, the progress and the last note."""
+    plan = _through(PLAIN, tokens=tokens)
+    (task,) = (t for t in plan.tasks if isinstance(t, Fit))
+    shares = _shares(9, -(-tokens // 9), passes=4)
+    learned = np.cumsum([int(_counts()[share].sum()) for share in shares])
+    longest = int(_counts().max())
+    assert (task.steps, task.learned) == (len(shares), 9 * len(shares))
+    assert tokens <= task.learned <= learned[-1] < task.learned + longest
+    assert all(shares) and len({len(share) for share in shares}) > 1
+
+    folder = _fit(plan, tmp_path)
+    assert folder.read_table("sae")["tokens"].to_list() == learned.tolist()
+    told = [(e["done"], e["total"]) for e in folder.events() if e["event"] == "progress"]
+    assert told[-len(learned) :] == [(n, learned[-1]) for n in learned.tolist()]
+    notes = [e["text"] for e in folder.events() if e["event"] == "note"]
+    assert notes[-1].endswith(f"after {learned[-1]:,} tokens")
+
+
+def test_a_step_that_holds_no_prompt_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InterpError) as caught:
+        _fit(_changed(_through(PLAIN), inputs=8), tmp_path)
+    (found,) = caught.value.diagnostics
+    assert found.code == "E674" and "batch=9" in str(found.help)

@@ -174,9 +174,20 @@ def test_elimination_over_heads_is_that_by_hand(tmp_path: Path) -> None:
     while len(out) < 3:
         out = max(({*out, one} for one in every if one not in out), key=gap)
     found, _, _ = _search(state, report, "greedy", HEADS.units, n=1)
+    (told,) = [e for e in report.folder.events() if e["event"] == "nodes"][-1:]
+    assert (told["step"], told["kept"], told["done"]) == ("found", 1, told["total"])
+    assert told["score"] == pytest.approx(gap(out), abs=1e-4)
     assert [unit for unit, kept in found.items() if kept] == [
         f"L{layer}H{head}" for layer, head in every if (layer, head) not in out
     ]
+
+
+def test_an_elimination_with_nothing_to_do_keeps_all(tmp_path: Path) -> None:
+    """No node has been tried, so none has an effect, and none leads."""
+    state, report = _state(tmp_path, data=GOOD)
+    found, scored, _ = _search(state, report, "greedy", n=14)
+    assert all(found.values()) and scored.table["effect"].null_count() == 14
+    assert report.top("found", scored.table.to_dicts()) == []
 
 
 def test_the_best_of_a_ranking(tmp_path: Path) -> None:

@@ -133,6 +133,36 @@ def test_a_dataset_is_one_side_and_another_model_gives_another(tmp_path: Path) -
     assert fingerprint(found[0]) != fingerprint(found[1])
 
 
+def test_a_run_that_is_taken_up_again_has_the_texts_that_it_wrote(tmp_path: Path) -> None:
+    """From its folder, where the model runs no more; other weights, or other draws, write anew."""
+    folder = folder_in(tmp_path)
+
+    class Silent(Tiny):
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            raise AssertionError("the texts are there already")
+
+    def build(model: Tiny, **options: Any) -> np.ndarray:
+        state = State(0, models={"model:m": reading(model, bos=0)})
+        spec = {**SPEC, "model": "model:m", "seed": 0, **options}
+        task = BuildData("data:own", "own", spec, "model:m")
+        return build_sampled(task, state, Report(folder, "t")).sides["own"].tokens
+
+    first = build(Tiny())
+    held = folder.read_tensors("sampled.own")
+    np.testing.assert_array_equal(held["own.tokens"], first)
+    np.testing.assert_array_equal(build(Silent()), first)
+    (said,) = [e["text"] for e in folder.events() if e["event"] == "note"]
+    assert said == "own: the texts are those that this run has written before"
+    for model, options in ((Silent(), {"seed": 1}), (Silent(), {"temperature": 0.5})):
+        with pytest.raises(AssertionError, match="there already"):
+            build(model, **options)
+    other = Silent()
+    other.fingerprint = lambda: "another"  # type: ignore[method-assign]
+    with pytest.raises(AssertionError, match="there already"):
+        build(other)
+    assert not (build(Tiny(), seed=1) == first).all()
+
+
 def refused(writer: ModelFacts, reader: ModelFacts | None = None) -> str:
     with pytest.raises(InterpError) as problem:
         check_writes("own", 10, writer) if reader is None else check_reads("own", writer, reader)

@@ -12,7 +12,7 @@ import torch
 
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models import files
-from interp_dsl.models.checkpoint import shape_of_bridge
+from interp_dsl.models.checkpoint import _stand_in_tokenizer, shape_of_bridge
 from interp_dsl.models.facts import facts
 from interp_dsl.models.hooked import HookedExecutor
 from interp_dsl.models.load import load
@@ -47,6 +47,36 @@ def test_the_bridge_computes_what_transformers_computes() -> None:
         torch.testing.assert_close(
             model.forward(tokens, None).logits, expected, atol=1e-4, rtol=1e-4
         )
+
+
+@pytest.mark.parametrize(
+    ("family", "field", "value"),
+    [
+        ("gpt2", "scale_attn_weights", False),
+        ("gemma3_text", "attn_logit_softcapping", 5.0),
+        ("llama", "is_causal", False),
+    ],
+)
+def test_what_the_bridge_computes_otherwise_is_refused(
+    family: str, field: str, value: object, tmp_path: Path
+) -> None:
+    """The day that TransformerLens heeds a field, its line has to go."""
+    from transformer_lens.model_bridge import TransformerBridge
+    from transformers import AutoModelForCausalLM
+
+    folder = Path(shutil.copytree(tiny(family), tmp_path / "model"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {field: value}))
+    found = failing({"kind": "checkpoint", "folder": str(folder)}, executor="auto")
+    assert found.code == "E457" and found.notes[0].startswith(f"{field} is {value}")
+    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+    tokens = torch.randint(0, 400, (2, 7), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = model(tokens).logits
+        made = TransformerBridge.boot_transformers(
+            str(folder), device="cpu", tokenizer=_stand_in_tokenizer()
+        ).eval()
+        assert (made(tokens) - expected).abs().max() > 1e-3 * expected.abs().max()
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gpt_neox", "gemma3_text"])

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+import interp_dsl
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.models.compiled import choice, gate
 from interp_dsl.models.compiled.executor import CompiledExecutor
@@ -92,12 +93,47 @@ def test_with_a_kept_verdict_transformer_lens_is_not_imported(prior: bool) -> No
     assert run.stdout.strip() == f"compiled{heavy}"
 
 
+def test_a_run_compares_once_and_again_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.interp").write_text(
+        'model m = bundled("induction-2l")\n'
+        "dataset d = repeated_tokens(pairs=2, half=4, seed=0)\n"
+        "step who = evaluate m on d.clean measure logit_diff()\n"
+    )
+    compare, compared = gate.compare, []
+
+    def counted(*models: Any) -> gate.Verdict:
+        compared.append(models)
+        return compare(*models)
+
+    monkeypatch.setattr(gate, "compare", counted)
+    for asked, times in ((False, 1), (False, 1), (True, 2)):
+        ran = interp_dsl.run("x.interp", device="cpu", fresh=True, verify=asked)
+        assert len(compared) == times
+        about = ran.manifest["models"]["m"]
+        assert about["executor"] == "compiled" and 0 < about["difference"] <= 1e-5
+
+
+def test_the_reference_states_the_tolerances() -> None:
+    page = Path(__file__).resolve().parents[2] / "grammar" / "language.md"
+    stated = " ".join(page.read_text("utf-8").split())
+    kinds = {"float32": torch.float32, "float64": torch.float64, "float16": torch.float16}
+    found = {name: gate.TOLERANCES[dtype] for name, dtype in kinds.items()}
+    assert f"{found['float32']:.0e}".replace("e-0", "e-") + " of a place's largest value" in stated
+    assert f"{found['float64']:.0e} in float64" in stated
+    assert f"{gate.TF32_TOLERANCE:g} in tf32, {found['float16']:g} in float16" in stated
+    assert f"{gate.TOLERANCES[torch.bfloat16]:g} in bfloat16" in stated
+
+
 @pytest.mark.usefixtures("broken")
 def test_beyond_rounding_the_hooked_executor_runs_and_says_why(cache: Path) -> None:
     for _ in range(2):  # measured, then kept
         model = load(SPEC, "cpu", executor="auto")
         assert model.name == "hooked"
         assert model.difference > 1e-3
+        assert str(model.remark).startswith(f"{model.facts.name} runs by hooks: the compiled")
         assert "differs from TransformerLens's by" in str(model.remark)
     (file,) = cache.iterdir()
     assert json.loads(file.read_text())["verdict"]["passed"] is False
@@ -141,7 +177,10 @@ def test_families_that_are_not_covered_run_hooked() -> None:
     spec = {"kind": "checkpoint", "folder": str(tiny("opt"))}
     model = load(spec, "cpu", executor="auto")
     assert model.name == "hooked" and model.difference is None
-    assert "the family opt is not covered" in str(model.remark)
+    assert str(model.remark) == (
+        "opt-2 runs by hooks: the compiled forward does not cover this model: the family opt is "
+        "not covered"
+    )
     with pytest.raises(InterpError, match="E605"):
         load(spec, "cpu", executor="compiled")
 
@@ -228,7 +267,7 @@ def test_fields_of_published_models(name: str) -> None:
     ("name", "fields"),
     [
         ("gemma3_text", {"layer_types": ["sliding_attention", "full_attention"]}),
-        ("gemma3_text", {"attn_logit_softcapping": 5.0, "final_logit_softcapping": 9.0}),
+        ("gemma3_text", {"final_logit_softcapping": 9.0}),
         ("llama", {"rope_parameters": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e4}}),
         (
             "llama",
@@ -255,9 +294,41 @@ def test_fields_of_published_models(name: str) -> None:
         ),
         ("gpt_neox", {"hidden_act": "relu", "rotary_pct": 1.0}),
         ("gpt2", {"n_inner": 40, "activation_function": "gelu"}),
+        ("gpt2", {"tie_word_embeddings": False, "layer_norm_epsilon": 0.1}),
+        ("llama", {"head_dim": 16, "num_key_value_heads": 1, "tie_word_embeddings": True}),
+        ("llama", {"head_dim": 4, "num_key_value_heads": 4, "hidden_act": "gelu"}),
+        (
+            "llama",
+            {
+                "rope_parameters": {
+                    "rope_type": "yarn",
+                    "rope_theta": 1e4,
+                    "factor": 4.0,
+                    "original_max_position_embeddings": 8,
+                    "attention_factor": 0.7,
+                },
+                "rms_norm_eps": 0.1,
+            },
+        ),
+        (
+            "llama",
+            {
+                "rope_parameters": {
+                    "rope_type": "default",
+                    "rope_theta": 1e2,
+                    "partial_rotary_factor": 0.5,
+                }
+            },
+        ),
+        ("mistral", {"sliding_window": None, "head_dim": 16}),
+        ("qwen3", {"head_dim": 16, "attention_bias": True}),
+        ("gemma", {"head_dim": 16, "attention_bias": True, "tie_word_embeddings": False}),
+        ("gemma2", {"query_pre_attn_scalar": 99, "attn_logit_softcapping": None}),
+        ("gemma2", {"layer_types": ["full_attention"] * 2, "final_logit_softcapping": 3.0}),
     ],
 )
 def test_variants_of_the_families(name: str, fields: dict[str, Any], tmp_path: Path) -> None:
+    """Compiled as TransformerLens computes them, and equal to transformers."""
     import transformers
 
     saved = json.loads((tiny(name) / "config.json").read_text())
@@ -272,3 +343,7 @@ def test_variants_of_the_families(name: str, fields: dict[str, Any], tmp_path: P
         {"kind": "checkpoint", "folder": str(tmp_path / name)}, "cpu", executor="compiled"
     )
     assert loaded.name == "compiled"
+    tokens = prompts(loaded, 2, 12)
+    with torch.no_grad():
+        expected = model.eval()(tokens).logits
+    assert gate.relative_difference(loaded.forward(tokens, None).logits, expected) <= 1e-5

@@ -49,6 +49,16 @@ def test_a_device_that_is_not_there(device: str) -> None:
     found = failing(spread("gpt2", None), device=device)
     assert found.code == "E461" and device in found.message
     assert "cpu" in str(found.help)
+    if not device.startswith("cuda"):
+        assert found.notes == ("models run on cpu, cuda, mps",)
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="this machine has a Metal device")
+def test_a_machine_without_metal_is_named_as_the_reason() -> None:
+    found = failing(spread("gpt2", None), device="mps")
+    assert found.code == "E461" and found.notes == (
+        "PyTorch finds no Metal device on this machine",
+    )
 
 
 @pytest.mark.skipif(torch.version.cuda is not None, reason="this PyTorch is built for CUDA")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from interp_dsl.models.graph import Graph
 from interp_dsl.models.shape import Shape
 from interp_dsl.plan.algebra import Combined, Literal, MetricCall, MetricSum, OfCircuit, Units
 from interp_dsl.plan.edges import bounds, edges_cost, edges_plain
+from interp_dsl.plan.explain import explain
 from interp_dsl.plan.metrics import METRICS, good
 from interp_dsl.plan.names import unit_of
 from interp_dsl.plan.sizes import sizes
@@ -142,6 +145,36 @@ def test_edges_are_counted_by_the_layer_that_they_enter(direct: bool) -> None:
     into = [e.target for e in graph.edges]
     assert counts[:-1] == tuple(sum(t.startswith(f"L{i}") for t in into) for i in range(3))
     assert counts[-1] == into.count("logits")
+
+
+@pytest.mark.parametrize(
+    ("size", "plain", "published"),
+    [
+        ({"n_layers": 12, "n_heads": 12, "d_mlp": 3072}, "32,491", "32,923"),
+        ({"n_layers": 4, "n_heads": 8, "attn_only": True}, "1,281", "1,377"),
+        ({"n_layers": 2, "n_heads": 8, "attn_only": True}, "257", "305"),
+    ],
+)
+def test_a_plan_tells_the_published_numbers_of_edges(
+    size: dict[str, int], plain: str, published: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Of shapes whose weights are nowhere: the plan needs none."""
+    monkeypatch.chdir(tmp_path)
+    width = {"d_model": 64, "d_head": 8, "n_ctx": 32, "d_vocab": 50, "act_fn": "gelu"}
+    (tmp_path / "config.json").write_text(json.dumps({**width, **size}))
+    about = "from pairs.corrupt into pairs.clean measure kl()"
+    found = check_source(
+        Source(
+            'model m = weights(".")\ndataset pairs = repeated_tokens(pairs=4, half=8)\n'
+            f"step a = search edges by acdc(threshold=0.1) {about}\n"
+            f'step b = search edges by acdc(threshold=0.1, preset="original") {about}\n'
+            f"expect size(edges) == {plain.replace(',', '')}",
+            tmp_path / "a.interp",
+        )
+    )
+    assert found.experiment is not None, found.diagnostics
+    told = explain(plan_experiment(found.experiment))
+    assert f" {plain} edges; tests" in told and f" {published} edges; tests" in told
 
 
 def test_a_search_is_bounded_by_a_pass_an_edge() -> None:

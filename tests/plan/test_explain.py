@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from interp_dsl.plan.explain import explain, explain_passes
 from interp_dsl.plan.passes import PASSES, optimise
-from interp_dsl.plan.places import Positions, Site, Unit
+from interp_dsl.plan.places import Positions, Site, Target, Unit
 from interp_dsl.plan.starts import Packing
 from interp_dsl.plan.tasks import Evaluate, Forward, KeepPairs, Sweep, Variant
 from interp_dsl.plan.written import quantity
@@ -114,6 +114,28 @@ def test_passes_show_what_they_change() -> None:
     assert {line[0] for line in late} == {" ", "-", "+"}
     assert any(line.startswith("-") and "every pass from the beginning" in line for line in late)
     assert any(line.startswith("+") and "(late)" in line for line in late)
+
+
+def test_a_pass_is_told_in_a_whole_sentence_and_a_task_named_once() -> None:
+    task = sweep(at("head", 1), reads_few=False, metrics=(GAP,))
+    parts = explain_passes(plan(task)).split("\n\n")[1:-1]
+    for part in parts:
+        law, *lines = part.splitlines()
+        assert law.endswith("."), law
+        titles = [line for line in lines if line.startswith(("  ├─ step", "  └─ step"))]
+        assert len(titles) == len(set(titles)), part
+    few = next(part for part in parts if part.startswith("read_few"))
+    assert "unembeds every position" in few and "FLOP" in few  # two stretches of lines of one task
+
+
+def test_a_model_that_runs_by_hooks_says_so() -> None:
+    hook = Unit((Target(Site("hook", hook="blocks.0.ln1.hook_scale")),))
+    number = [a_pass.__name__ for a_pass in PASSES].index("choose_executor")
+    chosen = explain_passes(plan(sweep(hook))).split("\n\n")[1 + number]
+    named = [line for line in chosen.splitlines() if "─ model" in line]
+    assert [line[0] for line in named] == ["-", "+"]
+    assert named[1] == named[0].replace("- ", "+ ") + ", runs by hooks"
+    assert "runs by hooks" not in explain(optimise(plan(sweep(at("head", 1)))))
 
 
 def test_lines_of_a_run_stand_beside_and_below() -> None:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
 from interp_dsl.runs.circuit import Circuit, Fingerprint, GraphSize
-from interp_dsl.runs.circuit_sets import diff
 from interp_dsl.runs.circuit_table import EDGE_COLUMNS, KEY
 from tests.runs.circuits import INDUCTION, by_chance, circuit, table
 
@@ -164,7 +163,7 @@ def test_circuits_keep_the_laws_of_sets(a: Circuit, b: Circuit, c: Circuit) -> N
 
 @given(circuits(), circuits())
 def test_a_diff_is_what_each_has_alone_and_what_both_have(a: Circuit, b: Circuit) -> None:
-    found = diff(a, b)
+    found = a.diff(b)
     ours, theirs = keys(a.edges), keys(b.edges)
     assert keys(found.only_left) == ours - theirs
     assert keys(found.only_right) == theirs - ours
@@ -201,6 +200,6 @@ def test_circuits_of_different_graphs_are_no_sets_of_the_same() -> None:
         (replace(ours, model=Fingerprint("ioi-3l", "ba" * 32)), "model: abab"),
     ):
         with fails("E725", said):
-            diff(ours, theirs)
+            ours.diff(theirs)
         with fails("E725", said):
             _ = ours | theirs

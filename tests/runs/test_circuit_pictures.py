@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from interp_dsl.plan.names import edge_name
 from interp_dsl.runs.circuit import Circuit, Fingerprint, GraphSize, Method
 from interp_dsl.runs.draw.curves import Obstacles, route
 from interp_dsl.runs.draw.formats import quoted
@@ -126,9 +127,9 @@ def test_every_edge_is_drawn_once_and_every_node_named(
 ) -> None:
     found = by_chance(n_layers, n_heads, n_edges, 2)
     picture = parsed(found)
-    drawn = [said(curve).split()[:4] for curve in curves(picture)]
+    drawn = [said(curve).rpartition(" ")[0] for curve in curves(picture)]
     edges = found.edges.select("source", "target", "channel").iter_rows()
-    assert sorted(drawn) == sorted([s, "→", t, channel] for s, t, channel in edges)
+    assert sorted(drawn) == sorted(edge_name(*edge) for edge in edges)
     words = [text.text for text in picture.iter(f"{SVG}text")]
     assert set(found.nodes) <= set(words)
     assert f"{n_edges} of 32,491 edges, {len(found.nodes)} nodes" in words
@@ -160,7 +161,7 @@ def test_signs_are_told_by_colour_and_by_dashes_and_strength_by_width() -> None:
         ("embed", "L0H2", "q", None),
     ]
     strokes = {said(c).split()[2]: c for c in curves(parsed(circuit(edges)))}
-    up, down, none = (strokes[f"L0H{i}"] for i in range(3))
+    up, down, none = (strokes[f"L0H{i}.q"] for i in range(3))
     assert len({c.get("stroke") for c in (up, down, none)}) == 3
     assert len({c.get("stroke-dasharray") for c in (up, down, none)}) == 3
     assert float(up.get("stroke-width", "")) > float(down.get("stroke-width", ""))
@@ -171,7 +172,7 @@ def test_signs_are_told_by_colour_and_by_dashes_and_strength_by_width() -> None:
 def test_an_edge_enters_a_head_at_the_letter_of_its_channel() -> None:
     picture = parsed(circuit([("embed", "L0H0", c, 1.0) for c in "qkv"]))
     ends = {
-        said(c).split()[3]: re.findall(r"-?[\d.]+", c.get("d", ""))[-2] for c in curves(picture)
+        said(c).split()[2][-1]: re.findall(r"-?[\d.]+", c.get("d", ""))[-2] for c in curves(picture)
     }
     letters = {t.text: t.get("x") for t in picture.iter(f"{SVG}text") if t.text in ("q", "k", "v")}
     assert ends == letters
@@ -182,9 +183,9 @@ def test_of_many_edges_the_strongest_are_drawn_and_the_picture_says_so() -> None
     found = by_chance(4, 8, 60, 4)
     picture = parsed(found, most=10)
     strongest = found.edges.sort(pl.col("effect").abs(), descending=True).head(10)
-    assert {tuple(said(c).split()[:4:2]) for c in curves(picture)} == set(
-        strongest.select("source", "target").iter_rows()
-    )
+    assert {said(c).rpartition(" ")[0] for c in curves(picture)} == {
+        edge_name(*edge) for edge in strongest.select("source", "target", "channel").iter_rows()
+    }
     assert any("the strongest 10 drawn" in (t.text or "") for t in picture.iter(f"{SVG}text"))
 
 
@@ -198,6 +199,20 @@ def test_direct_edges_are_marked_at_the_head() -> None:
     picture = parsed(circuit([("embed", "L0H0", "q", 1.0), ("L0H0", "L0H0", "q", 1.0)]))
     assert len(list(picture.iter(f"{SVG}circle"))) == 1
     assert any("direct edge" in (t.text or "") for t in picture.iter(f"{SVG}text"))
+
+
+def test_positions_of_an_edge_are_told() -> None:
+    edges = table([("embed", "L0H0", "v", 1.0), ("embed", "L0H0", "v", 3.0)])
+    apart = edges.with_columns(pl.Series("position", ["S1", "all - S1"]))
+    picture = parsed(circuit(apart))
+    assert [said(c) for c in curves(picture)] == [
+        "embed -> L0H0.v at S1 +1.000",
+        "embed -> L0H0.v at all - S1 +3.000",
+    ]
+    words = [text.text or "" for text in picture.iter(f"{SVG}text")]
+    assert any("at several positions is one line" in text for text in words)
+    words = [text.text or "" for text in parsed(circuit(apart[:1])).iter(f"{SVG}text")]
+    assert not any("several positions" in text for text in words)
 
 
 def test_an_empty_circuit_has_a_picture() -> None:

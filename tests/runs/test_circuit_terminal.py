@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from interp_dsl.runs.circuit import Fingerprint, GraphSize
 from interp_dsl.runs.draw.adjacency import adjacency
 from interp_dsl.runs.draw.terminal import drawing, terminal
 from interp_dsl.runs.draw.tracks import Net, track_lines
-from tests.runs.circuits import INDUCTION, by_chance, circuit
+from tests.runs.circuits import INDUCTION, by_chance, circuit, table
 from tests.runs.drawn import edges_of
 
 INDUCTION_DRAWN = """\
@@ -109,6 +110,24 @@ def test_direct_edges_stand_below_the_drawing_and_in_the_lists() -> None:
     found = circuit([("embed", "L0H0", "q", 1.0), *((f"L0H{i}",) * 2 + ("q", 1.0) for i in (0, 1))])
     assert terminal(found, 80)[-1] == "direct edges: L0H0 q, L0H1 q"
     assert any("direct +1.000" in line for line in adjacency(found, 80))
+
+
+def test_positions_stand_below_the_drawing_and_in_the_lists() -> None:
+    places = ["END", "END", "S1", "S2", "S2", "END", "END", "\x1b[2J", "END"]
+    held = table(INDUCTION).with_columns(pl.Series("position", places))
+    lines = terminal(circuit(held), 60)
+    assert INDUCTION_DRAWN in "\n".join(lines)
+    at = lines.index("one line for all positions of an edge:")
+    assert lines[at + 1 :] == [
+        "at END: L1H1 -> logits, L1.mlp -> logits, embed -> L0H2.v,",
+        "  pos_embed -> L0H2.q, L1H1 -> L1.mlp",
+        "at S1: embed -> L1H1.v",
+        "at S2: embed -> L1H1.q, L0H2 -> L1H1.k",
+        "at ␛[2J: pos_embed -> L0H2.k",
+    ]
+    listed = "\n".join(terminal(circuit(held), 60, most=3))
+    assert "embed at S1 +0.330" in listed and "\x1b" not in listed
+    assert "one line for all" not in "\n".join(terminal(circuit(INDUCTION), 60))
 
 
 def test_names_do_not_steer_the_terminal() -> None:

@@ -9,6 +9,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+import interp_dsl
 from interp_dsl.runs.circuit import Circuit, Fingerprint
 from interp_dsl.runs.circuit_file import circuit_path
 from interp_dsl.runs.circuit_table import KEY
@@ -82,6 +83,23 @@ def test_every_node_has_its_edges(place: Path) -> None:
             assert sorted(shown) == sorted(wanted)
             into = [abs(value) for name, value in shown if name.startswith("←")]
             assert into == sorted(into, reverse=True)
+
+    driven(folder.path, drive)
+
+
+def test_edges_say_at_which_positions_they_stand(place: Path) -> None:
+    edges = [("embed", "L0H0", "v", 1.0), ("embed", "L0H0", "v", -3.0), ("embed", "L0H0", "q", 2.0)]
+    names = pl.Series("position", ["S1", "END", "S1"])
+    folder = found(Path("runs"), circuit(table(edges).with_columns(names)))
+
+    async def drive(app: App, pilot: P) -> None:
+        await typed(app, pilot, ["c"])
+        graph(app)._go("L0H0")
+        await pilot.pause()
+        assert [(texts[0], float(texts[1])) for texts in rows(app)] == [
+            ("← embed v at S1, END", -3.0),
+            ("← embed q at S1", 2.0),
+        ]
 
     driven(folder.path, drive)
 
@@ -284,10 +302,27 @@ def test_a_file_that_is_no_circuit_is_named(place: Path) -> None:
     driven(folder.path, drive, (140, 50))
 
 
-def test_a_run_without_circuits_says_so(place: Path) -> None:
+SEARCHING = """model m = bundled("ioi-3l")
+dataset d = task("ioi-3l", n=8)
+step base = evaluate m on d measure logit_diff()
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ("", "no step of this run searches for a circuit"),
+        ("step few = search edges by acdc(0.1) from d.corrupt into d.clean measure logit_diff()",
+         "no search has found a circuit yet"),
+        ("step few = search heads by greedy(n=4) from zero into d.clean measure logit_diff()",
+         "few searches nodes: its table says"),
+    ],
+)  # fmt: skip
+def test_a_run_without_circuits_says_so(place: Path, step: str, told: str) -> None:
     folder = viewed.ended(viewed.bare(Path("runs")))
-    text = driven(folder.path, after(["c"]))
-    assert "no search has found a circuit yet" in text
+    folder.write_plan(interp_dsl.plan(f"{SEARCHING}{step}\n"))
+    text = driven(folder.path, after(["c"]), (140, 50))
+    assert told in " ".join(text.replace("│", " ").replace("▌", " ").replace("▐", " ").split())
 
 
 @pytest.mark.parametrize("size", SIZES)

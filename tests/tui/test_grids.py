@@ -69,8 +69,8 @@ def test_grid(shot: str, size: str, place: Path, request: pytest.FixtureRequest)
 def test_compare(size: str, place: Path, request: pytest.FixtureRequest) -> None:
     made.done(Path("runs"))
     folder = made.done(Path("runs"), made.WHEN.replace(day=21), shift=6.0)
-    found = driven(folder.path, after(["d"]), SIZES[size])
-    same(found, f"compare-{size}", request)
+    for shot, keys in (("compare", ["d"]), ("compare-circuit", ["d", "right_square_bracket"])):
+        same(driven(folder.path, after(keys), SIZES[size]), f"{shot}-{size}", request)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from interp_dsl.runs.circuit_table import KEY
 from interp_dsl.runs.examples import examples
 from interp_dsl.runs.schema import NODE_COLUMNS, score_table
 from interp_dsl.runs.select import score_columns
@@ -14,6 +15,7 @@ from interp_dsl.tui.comparing import compared, in_words
 from interp_dsl.tui.examples import examples_of
 from interp_dsl.tui.ranking import TABLE_ROW, ranking
 from interp_dsl.tui.widgets.frame import FrameModel
+from tests.runs.circuits import INDUCTION, table
 from tests.tui import made
 
 
@@ -96,6 +98,19 @@ def test_tables_that_vary_different_things_cannot_be_compared() -> None:
     before = score_table(made.scores())
     with pytest.raises(ValueError, match="vary different things"):
         compared(before, before.with_columns(k=pl.lit(1)), None)
+
+
+def test_two_circuits_are_compared_by_edge() -> None:
+    before = table(INDUCTION)
+    after = before.with_columns(pl.Series("kept", [True] * 3 + [False] * 6))
+    model, names, metric = compared(before, after, "gap")
+    assert (names, metric) == ([], None)
+    assert titles(model) == ["source", "target", "channel", "kept", "a", "b"]
+    kept = {row[:3]: row[3] for row in model.shown.select(*KEY, "kept").iter_rows()}
+    assert kept == {edge[:3]: "both" if i < 3 else "a" for i, edge in enumerate(INDUCTION)}
+    assert in_words(model, None).startswith("3 edges in both, 6 in a alone")
+    with pytest.raises(ValueError, match="with another"):
+        compared(before, score_table(made.scores()), None)
 
 
 def test_nodes_of_a_circuit_say_whether_they_are_kept() -> None:

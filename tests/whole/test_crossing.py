@@ -115,12 +115,12 @@ def test_the_plan_tells_both_models() -> None:
         ("evaluate diff on held.clean measure fvu(), exclusive(least=2)", "E302"),
         ("evaluate same on held.clean measure universality(diff[k=8])", "E307"),
         (f"patch {BOTH} from held.corrupt into held.clean measure kl()", "E307"),
-        (f"fit topk(width=64, k=8) on {BOTH} to early.L0H0 of seqs.clean until tokens=9k",
+        (f"fit topk(width=64, k=8) on {BOTH} to early.L0H0 of seqs.clean until tokens=1M",
          "E306"),
-        (f"fit topk(width=64, k=8) on {BOTH}, early.L0H0 of seqs.clean until tokens=9k",
+        (f"fit topk(width=64, k=8) on {BOTH}, early.L0H0 of seqs.clean until tokens=1M",
          "E306"),
         (f"fit topk(width=64, k=8) on {BOTH.replace('late.L1', 'late.L4')} of seqs.clean"
-         " until tokens=9k", "E201"),
+         " until tokens=1M", "E201"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_between_models_is_refused(line: str, code: str) -> None:

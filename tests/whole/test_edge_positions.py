@@ -11,7 +11,6 @@ import interp_dsl
 from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.plan.names import edge_name
 from interp_dsl.runs.circuit import Circuit
-from interp_dsl.runs.circuit_sets import diff
 from interp_dsl.runs.circuit_table import key_of
 
 MODEL = """
@@ -77,14 +76,14 @@ def test_tables_and_circuits(run: interp_dsl.Run) -> None:
     assert judged["order"].null_count() == 0 and 0 < judged["kept"].sum() < 40
     loose, tight = (run.circuit("found", threshold) for threshold in (0.01, 0.5))
     assert tight.size < loose.size and tight.graph.n_edges == 3 * 81
-    compared = diff(loose, tight)
+    compared = loose.diff(tight)
     assert len(compared.only_left) >= loose.size - tight.size
     assert (loose & tight).size == len(compared.both) == tight.size - len(compared.only_right)
     path = run.path / "found-0.01.circuit.json"
     assert Circuit.load(path) == loose and '"position": "A1"' in path.read_text()
     assert "v at A1" in tight.to_dot() and 'attr.name="position"' in tight.to_graphml()
     with pytest.raises(InterpError, match="different graphs"):
-        diff(loose, run.circuit("every_"))
+        loose.diff(run.circuit("every_"))
 
 
 def test_the_best_at_their_positions(run: interp_dsl.Run) -> None:

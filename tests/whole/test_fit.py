@@ -17,6 +17,7 @@ import pytest
 
 import interp_dsl
 from interp_dsl.check import check_source, plan_experiment
+from interp_dsl.cli.app import main
 from interp_dsl.engine.execute import execute
 from interp_dsl.language.source import Source
 from interp_dsl.plan.explain import explain
@@ -88,12 +89,12 @@ def test_the_plan_tells_tokens_batches_and_memory() -> None:
     assert experiment is not None
     plan = plan_experiment(experiment, "cpu")
     (fit,) = (t for t in plan.tasks if isinstance(t, Fit))
-    assert (fit.steps, fit.inputs, fit.buffer, fit.width, fit.batch) == (156, 256, 2048, 128, 16)
+    assert (fit.steps, fit.inputs, fit.buffer, fit.width, fit.batch) == (157, 256, 2048, 128, 16)
     text = explain(plan)
-    assert "fit 2 dictionaries to 40.0 k tokens" in text
+    assert "fit 2 dictionaries to 40.2 k tokens" in text
     assert "neurons layers 0: 512 → 320, batch_topk(k=8, lr=0.002, seed=0)" in text
     assert (
-        "156 steps of 256 activations, shuffled in blocks of 2,048; the data is passed 1.0" in text
+        "157 steps of 256 activations, shuffled in blocks of 2,048; the data is passed 1.1" in text
     )
     # 2,048 x 512 floats; seven copies of 512 x (256 + 320) matrices, twice, and biases
     assert "buffer 4.2 MB and as much for the next, parameters, moments and a checkpoint" in text
@@ -102,20 +103,20 @@ def test_the_plan_tells_tokens_batches_and_memory() -> None:
 @pytest.mark.parametrize(
     ("step", "code", "told"),
     [
-        ("topk(width=64, k=65) on L0.mlp of text until tokens=10k", "E302", "64 features"),
-        ("topk(width=64) on L0.mlp of text until tokens=10k", "E301", "needs `k`"),
+        ("topk(width=64, k=65) on L0.mlp of text until tokens=1M", "E302", "64 features"),
+        ("topk(width=64) on L0.mlp of text until tokens=1M", "E301", "needs `k`"),
         ("topk(width=64, k=8) on L0.mlp of text until tokens=1k", "E302", "no batch of 4,096"),
         ("topk(width=64, k=8) on L0.mlp of text", "E303", "needs `until`"),
         ("topk(width=64, k=8) on L0.mlp of text until steps=9", "E205", "no argument `steps`"),
         ("topk(width=64, k=8) on L0.mlp of text until 10k", "E300", "takes options by name"),
-        ("topk(width=[64, 64], k=8) on L0.mlp of text until tokens=9k", "E302", "twice"),
-        ("topk(width=64, k=8) on L0.mlp[3] of text until tokens=10k", "E306", "all neurons"),
-        ("topk(width=64, k=8) on L0H1.pattern of text until tokens=10k", "E306", "no dictionary"),
-        ("topk(width=64, k=8) on L3.mlp of text until tokens=10k", "E201", "no place L3.mlp"),
-        ("top_k(width=64, k=8) on L0.mlp of text until tokens=10k", "E203", "topk"),
-        ("relu(width=64, l1=1, norm=weighted, resample=10) on L0.mlp of text until tokens=10k",
+        ("topk(width=[64, 64], k=8) on L0.mlp of text until tokens=1M", "E302", "twice"),
+        ("topk(width=64, k=8) on L0.mlp[3] of text until tokens=1M", "E306", "all neurons"),
+        ("topk(width=64, k=8) on L0H1.pattern of text until tokens=1M", "E306", "no dictionary"),
+        ("topk(width=64, k=8) on L3.mlp of text until tokens=1M", "E201", "no place L3.mlp"),
+        ("top_k(width=64, k=8) on L0.mlp of text until tokens=1M", "E203", "topk"),
+        ("relu(width=64, l1=1, norm=weighted, resample=10) on L0.mlp of text until tokens=1M",
          "E306", "norms are 1"),
-        ("matryoshka(width=64, k=8, prefixes=[0.5, 0.25, 1]) on L0.mlp of text until tokens=9k",
+        ("matryoshka(width=64, k=8, prefixes=[0.5, 0.25, 1]) on L0.mlp of text until tokens=1M",
          "E302", "rise to 1"),
     ],
 )  # fmt: skip
@@ -123,6 +124,19 @@ def test_what_cannot_be_fitted_is_refused(step: str, code: str, told: str) -> No
     found = check_source(Source(f"{HEAD}step sae = fit {step}\n")).diagnostics
     assert [d.code for d in found] == [code]
     assert told in f"{found[0].message} {found[0].label} {found[0].help}"
+
+
+@pytest.mark.parametrize(
+    ("options", "tokens", "steps"),
+    [("", "8k", 2), ("", "4_096", 1), ("batch=80", "4k", None), ("batch=80", "3_919", 49),
+     ("batch=128, objective=kl", "6k", 47), ("", "200_705", None)],
+)  # fmt: skip
+def test_a_fit_of_few_steps_is_warned_of(options: str, tokens: str, steps: int | None) -> None:
+    line = f"step sae = fit topk(width=64, k=8, {options}) on L0.mlp of text until tokens={tokens}"
+    found = check_source(Source(f"{HEAD}{line}\n".replace(", )", ")"))).diagnostics
+    assert [d.code for d in found] == ([] if steps is None else ["W46"])
+    said = f"this fit has {steps} training step{'' if steps == 1 else 's'}"
+    assert all(d.message == said for d in found)
 
 
 JUDGED = f"""{HEAD}
@@ -161,10 +175,48 @@ def test_dictionaries_are_judged_one_by_one_and_together(tmp_path: Path) -> None
     ],
 )
 def test_what_cannot_be_judged_is_refused(line: str, code: str, told: str) -> None:
-    fit = "step sae = fit topk(width=64, k=[4, 16]) on L0.mlp of text until tokens=10k"
+    fit = "step sae = fit topk(width=64, k=[4, 16]) on L0.mlp of text until tokens=1M"
     found = check_source(Source(f"{HEAD}{fit}\n{line}\n")).diagnostics
     assert code in [d.code for d in found]
     assert any(told in f"{d.message} {d.label} {d.help}" for d in found), found
+
+
+COLLAPSED = f"""{HEAD}
+step lone = fit relu(width=64, l1=[0.01, 5], norm=unit, dead_after=1M, batch=128, lr=5e-3)
+            on L0.mlp of text until tokens=8k
+step many = fit topk(width=512, k=2, batch=128, lr=0.1, alpha=0) on L0.mlp of text until tokens=8k
+"""
+
+
+def test_a_dictionary_that_has_collapsed_is_said_to_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Less than one feature on, or most of them dead, by the last points of the curves; in the run,
+    behind it, and in the report. One that has not is not."""
+    (tmp_path / "x.interp").write_text(COLLAPSED)
+    run = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "run", device="cpu")
+    ends = {
+        (step, label): row
+        for step in ("lone", "many")
+        for label, row in run.folder.read_table(step)
+        .group_by("dictionary", maintain_order=True)
+        .last()
+        .rows_by_key("dictionary", named=True, unique=True)
+        .items()
+    }
+    assert ends["lone", "l1=0.01"]["l0"] > 1 and ends["lone", "l1=5"]["l0"] < 1
+    assert ends["many", None]["dead"] > 256 and ends["many", None]["l0"] > 1
+    assert ends["lone", "l1=5"]["dead"] == 0
+    notes = [e["text"] for e in run.folder.events() if e["event"] == "note"]
+    said = [text for text in notes if "collapsed" in text]
+    assert [text.split()[0] for text in said] == ["lone[l1=5]", "many"]
+    assert "0.0 of its 64 features are on" in said[0] and "smaller l1" in said[0]
+    assert "resample" in said[0] and "smaller lr or width" in said[1]
+    assert main(["show", str(run.folder.path), "--top", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert main(["report", str(run.folder.path), "-o", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert all(text in shown and text in page for text in said)
 
 
 READ = f"""{HEAD}
@@ -195,7 +247,7 @@ def test_features_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_read_is_refused(line: str, code: str, told: str) -> None:
-    fit = "step sae = fit topk(width=64, k=[4, 8]) on L0.mlp of text until tokens=10k"
+    fit = "step sae = fit topk(width=64, k=[4, 8]) on L0.mlp of text until tokens=1M"
     found = check_source(Source(f"{HEAD}{fit}\nstep seen = {line}\n")).diagnostics
     assert [d.code for d in found] == [code], found
     assert told in f"{found[0].message} {found[0].label} {found[0].help} {found[0].span}", found
@@ -204,7 +256,7 @@ def test_what_cannot_be_read_is_refused(line: str, code: str, told: str) -> None
 ACT = f"""{HEAD}
 dataset held = task("text-1l-512", n=6, seed=1)
 step sae = fit topk(width=64, k=[4, 8], batch=256, lr=5e-3) on neurons layers 0 of text
-           until tokens=6k
+           until tokens=5_888
 step off = ablate sae[k=8, 0..9] with zero on held measure loss(), kl()
 step pinned = ablate sae[k=8, 3] with 20 on held measure kl()
 step whole = ablate features(sae[k=4]) at last with zero on held measure kl()
@@ -217,7 +269,7 @@ def test_features_are_units(tmp_path: Path) -> None:
     (tmp_path / "x.interp").write_text(ACT)
     run = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "run", device="cpu")
     assert [c["ok"] for c in run.claims] == [True] * 2
-    assert run.scores("off")["unit"].unique().to_list().count("sae[k=8, 3]") == 1
+    assert run.scores("off")["lone"].unique().to_list().count("sae[k=8, 3]") == 1
     assert len(run.scores("whole")) == 64
 
 
@@ -231,7 +283,7 @@ def test_features_are_units(tmp_path: Path) -> None:
     ],
 )
 def test_what_features_are_no_units_for_is_refused(line: str, code: str) -> None:
-    fit = "step sae = fit topk(width=64, k=[4, 8]) on L0.mlp of text until tokens=10k"
+    fit = "step sae = fit topk(width=64, k=[4, 8]) on L0.mlp of text until tokens=1M"
     off = "step off = ablate sae[k=4, 1..5] with zero on text measure kl()"
     found = check_source(Source(f"{HEAD}{fit}\n{off}\nstep seen = {line}\n")).diagnostics
     assert code in [d.code for d in found], found
@@ -274,7 +326,7 @@ def test_by_hooks_the_same_is_found(tmp_path: Path) -> None:
 )
 def test_a_dictionary_judged_on_its_own_data_is_said_to_be_so(data: str, told: str | None) -> None:
     held = 'dataset held = prompts(clean=["a new text", "another one"])\n'
-    fit = "step sae = fit topk(width=64, k=4) on L0.mlp of text until tokens=10k\n"
+    fit = "step sae = fit topk(width=64, k=4) on L0.mlp of text until tokens=1M\n"
     judged = f"step j = evaluate sae on {data} measure fvu()\n"
     found = check_source(Source(f"{HEAD}{held}{fit}{judged}")).diagnostics
     assert [d.code for d in found] == (["W41"] if told else [])

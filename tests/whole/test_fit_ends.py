@@ -76,14 +76,14 @@ def test_the_plan_tells_both_ends() -> None:
 @pytest.mark.parametrize(
     ("line", "code"),
     [
-        ("fit topk(width=64, k=8) on L0.mlp_in to L0H1.pattern of text until tokens=9k", "E306"),
-        ("fit topk(width=64, k=8) on L0.mlp_in to L0.mlp[3] of text until tokens=9k", "E306"),
-        ("fit topk(width=64, k=8) on together(L0.mlp, L0.mlp_in), L0.mlp of text until tokens=9k",
+        ("fit topk(width=64, k=8) on L0.mlp_in to L0H1.pattern of text until tokens=1M", "E306"),
+        ("fit topk(width=64, k=8) on L0.mlp_in to L0.mlp[3] of text until tokens=1M", "E306"),
+        ("fit topk(width=64, k=8) on together(L0.mlp, L0.mlp_in), L0.mlp of text until tokens=1M",
          "E306"),
         ("fit relu(width=64, l1=1, norm=unit, resample=5) on L0.mlp_in to L0.mlp of text "
-         "until tokens=9k",
+         "until tokens=1M",
          "E306"),
-        ("fit topk(width=64, k=8) on L0.mlp_in to L3.mlp of text until tokens=9k", "E201"),
+        ("fit topk(width=64, k=8) on L0.mlp_in to L3.mlp of text until tokens=1M", "E201"),
         ("relate cross, cross on text by similarity()", "E306"),
         ("evaluate mlp on held measure mmcs(cross)", "E306"),
         ("inspect cross[0] by logits()", "E306"),
@@ -132,9 +132,13 @@ def test_end_to_end_the_model_is_kept_rather_than_the_activation(tmp_path: Path)
     (tmp_path / "x.interp").write_text(THROUGH)
     run = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "run", device="cpu")
     assert [c["ok"] for c in run.claims] == [True] * 2, run.claims
+    learned = run.folder.read_table("end")["tokens"].max()
+    assert 47 * 512 <= learned < 47 * 512 + 127
     experiment = check_source(Source(THROUGH)).experiment
     assert experiment is not None
     told = explain(plan_experiment(experiment, "cpu"))
+    assert "fit 1 dictionary to 24.1 k tokens" in told
+    assert "47 steps of whole prompts, 512 tokens each but for what is left of a prompt" in told
     assert "the loss: the divergence of what the model says with each spliced in" in told
     assert "one plain pass for all, and for each dictionary one more, there and back" in told
 
@@ -147,7 +151,7 @@ def test_end_to_end_the_model_is_kept_rather_than_the_activation(tmp_path: Path)
     ],
 )
 def test_a_plan_tells_what_counts_beside_the_objective(fitted: str, part: str) -> None:
-    line = f"step sae = fit {fitted} on L0.mlp of text until tokens=9k"
+    line = f"step sae = fit {fitted} on L0.mlp of text until tokens=1M"
     experiment = check_source(Source(f"{HEAD}{line}\n")).experiment
     assert experiment is not None
     told = explain(plan_experiment(experiment, "cpu"))
@@ -160,14 +164,14 @@ def test_a_plan_tells_what_counts_beside_the_objective(fitted: str, part: str) -
      "matryoshka(width=64, k=4, alpha=0.1, ", 'topk(width=64, k=4, store="a", '],
 )  # fmt: skip
 def test_what_cannot_be_fitted_end_to_end_is_refused(options: str) -> None:
-    line = f"step sae = fit {options}objective=kl) on L0.mlp of text until tokens=9k"
+    line = f"step sae = fit {options}objective=kl) on L0.mlp of text until tokens=1M"
     found = check_source(Source(f"{HEAD}{line}\n")).diagnostics
     assert [d.code for d in found] == ["E306"]
     assert "objective=kl" in found[0].message
 
 
 def test_processes_are_planned_and_take_equal_parts() -> None:
-    line = "step sae = fit topk(width=64, k=4, workers={}) on L0.mlp of text until tokens=9k"
+    line = "step sae = fit topk(width=64, k=4, workers={}) on L0.mlp of text until tokens=1M"
     experiment = check_source(Source(f"{HEAD}{line.format(2)}\n")).experiment
     assert experiment is not None
     told = explain(plan_experiment(experiment, "cpu"))

@@ -25,6 +25,8 @@ dataset ioi = prompts() {
 }
 step stream = patch resid_pre at each from ioi.corrupt into ioi.clean measure logit_diff()
 step zeroed = ablate resid_post, keys layers 2 at each with zero on ioi.clean measure logit_diff()
+step inputs = ablate {L2H0.q_input, L2H0.k_input, L2.mlp_in, L1.mlp_in} at each with zero
+                on ioi.clean measure logit_diff()
 """
 
 
@@ -49,11 +51,13 @@ def test_which_units_cannot_have_an_effect(tmp_path: Path) -> None:
     # 3 layers x 10 positions before the difference; resid_post of the last layer but at 14.
     assert any("stream: 30 of 45 units" in n for n in notes), notes
     assert any("zeroed: 14 of 75 units" in n for n in notes), notes
-    for step in ("stream", "zeroed"):
+    # What the last layer's queries and MLP read but at 14; its keys, and earlier layers, are seen.
+    assert any("inputs: 28 of 60 units" in n for n in notes), notes
+    for step, count in (("stream", 30), ("zeroed", 14), ("inputs", 28)):
         a, b = skipped.read_table(step), whole.read_table(step)
         assert a.select("unit", "position").equals(b.select("unit", "position"))
         assert (a["effect"] - b["effect"]).abs().max() < 1e-5
         assert (a["effect"] == 0).sum() >= 14 and not b["skipped"].any()
-        assert a["skipped"].sum() == {"stream": 30, "zeroed": 14}[step]
+        assert a["skipped"].sum() == count
         assert (a.filter(a["skipped"])["effect"] == 0).all()
     assert skipped.read_table("stream")["effect"].abs().max() > 1

@@ -46,6 +46,10 @@ def test_a_dictionary_of_a_models_own_text_is_the_same_again(tmp_path: Path) -> 
         np.testing.assert_array_equal(values, second[key])
     assert any((values != third[key]).any() for key, values in first.items())
     assert one.has_table("score") and one.has_table("seen")
+    held = one.read_tensors("sampled.own")
+    assert held["own.tokens"].shape == (60, 32) and {"vocabulary", "vocabulary.text"} <= held.keys()
+    kept = one.read_tensors("pairs.own")  # the first of them, as the screens show them
+    np.testing.assert_array_equal(held["own.tokens"][:8], kept["own.tokens"])
 
 
 def test_a_bundled_model_writes_what_full_forwards_say(tmp_path: Path) -> None:

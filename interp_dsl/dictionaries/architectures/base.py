@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from interp_dsl.dictionaries import processor
 from interp_dsl.dictionaries.crew import ALONE, Crew
 from interp_dsl.dictionaries.products import PLAIN, Products
 
@@ -38,7 +39,8 @@ class Room:
 @dataclass(frozen=True)
 class Now:
     """Where training stands: `warmth` 0 to 1 scales sparsity coefficients; dead [m] tells the
-    features that count as dead, None where none does; `held` is what the architecture keeps from
+    features that count as dead, None where none does; there are `most` at most, or as many as there
+    are seen to be; `held` is what the architecture keeps from
     batch to batch without learning it by gradient; `crew` has the other parts of the batch; `room`
     is what is worked in; `products` makes the dense products. `alone` [B, d_out] is what a part of
     a dictionary, a gate or some of the features, is to rebuild by itself, where that is not what
@@ -51,6 +53,7 @@ class Now:
     room: Room = field(default_factory=Room)
     products: Products = PLAIN
     alone: Tensor | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ elementwise work costs little beside the products; enough that adding up gradien
 def chunks(x: Tensor, width: int, *wanted: str, room: Room) -> Iterator[tuple[Any, ...]]:
     """Parts of the inputs x [B, d], each with tensors for their features [rows, width] of these
     names; all at once where there is no cache to care for."""
-    rows = min(len(x), max(64, CACHED // width) if x.device.type == "cpu" else len(x))
+    rows = min(len(x), max(64, CACHED // width) if processor.has(x) else len(x))
     held = [room(name, x, rows, width) for name in wanted]
     for first in range(0, len(x), rows):
         part = slice(first, min(first + rows, len(x)))
@@ -168,7 +171,7 @@ few enough for a processor's nearer cache."""
 def strips(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Tensors [rows, m] a few rows at a time."""
     count, width = tensors[0].shape
-    rows = max(1, STRIP // width) if tensors[0].device.type == "cpu" else count
+    rows = max(1, STRIP // width) if processor.has(tensors[0]) else count
     return zip(*(torch.split(tensor, rows) for tensor in tensors), strict=True)
 
 

@@ -96,6 +96,6 @@ class JumpRelu:
     def _penalty(self, count: Tensor, weight: float) -> tuple[Tensor, Tensor]:
         """The penalty of a mean count of features on, and its slope."""
         if self.target is None:
-            return weight * count, count.new_tensor(weight)
+            return weight * count, torch.full_like(count, weight)
         off = count / self.target - 1
         return weight * off.square(), 2 * weight * off / self.target

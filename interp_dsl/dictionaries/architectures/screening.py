@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from interp_dsl.dictionaries import processor
 from interp_dsl.dictionaries.architectures.base import Now, Params, Room, affine, strips
 from interp_dsl.dictionaries.gathering import dots
 from interp_dsl.dictionaries.products import PLAIN
@@ -82,7 +83,7 @@ class Screen:
 def screen_of(params: Params, now: Now) -> Screen | None:
     """None where this takes no less time, or products are rounded anyway."""
     encoder = params["encoder"]
-    can = encoder.device.type == "cpu" and encoder.dtype == torch.float32
+    can = processor.has(encoder) and encoder.dtype == torch.float32
     return Screen(params, now.room) if can and now.products == PLAIN and is_quick() else None
 
 

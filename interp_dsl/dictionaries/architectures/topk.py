@@ -13,7 +13,6 @@ held constant, rebuilt by the k_aux dead features of largest pre-activation (Gao
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -28,15 +27,13 @@ from interp_dsl.dictionaries.architectures.base import (
     share,
     start,
     sum_of_squares,
-    where_on,
 )
+from interp_dsl.dictionaries.architectures.nesting import Nest, gradients
 from interp_dsl.dictionaries.architectures.screening import screen_of
 from interp_dsl.dictionaries.codes import SPARSE, Codes, Dense, batch_top_k, of_rows, top_k
 from interp_dsl.dictionaries.selection import Known, largest
 
 ALPHA = 1 / 32
-Part = tuple[Codes, Tensor]
-"""Some of the features, and their decoder."""
 _MEMORY, _PARTS = 100, 10
 """Batches that a threshold is averaged over, and into how many such spans a shorter fit falls: over
 all of it, the average would lag behind what it follows."""
@@ -77,23 +74,23 @@ class TopK:
     def loss(self, params: Params, seen: Tensor, wanted: Tensor, now: Now) -> Found:
         """One dense product, encode; the rest of the features that are on alone."""
         codes = self.encode(params, seen, now).by(now.products)
-        decoder, levels = codes.weight(params["decoder"]), self.levels(len(params["decoder"]))
-        parts = [(codes.part(*ends), decoder[slice(*ends)]) for ends in pairwise((0, *levels))]
-        errors, inner = _errors(parts, wanted), 0
-        if now.alone is not None:
-            errors, inner = _errors(parts, now.alone), len(parts) - 1
-            errors[-1] += now.alone - wanted
-        weight, error = share(wanted) / len(errors), errors[-1]
-        terms = {"mse": _squares(errors[inner:], weight)}
-        if inner:
-            terms["prefixes"] = _squares(errors[:inner], weight)
-        slope, gradients = _nested(parts, seen, errors, weight)
-        dead = _numbers(now.dead if self.alpha else None, seen)
-        if len(dead):
-            terms["auxk"] = self._revive(params, seen, now, dead, error, gradients)
-        fired, pull = codes.total((codes.values > 0).to(seen.dtype)), gradients["b_enc"]
+        decoder = codes.weight(params["decoder"])
+        nest = Nest(codes, self.levels(len(decoder)))
+        off, count = nest.rebuilt(decoder), len(nest.ends)
+        weight, error = share(wanted) / count, off[-1].sub_(wanted)
+        off[:-1] -= wanted if now.alone is None else now.alone
+        if now.alone is None or count == 1:
+            terms = {"mse": weight * sum_of_squares(off)}
+        else:
+            terms = {"mse": weight * sum_of_squares(error)}
+            terms["prefixes"] = weight * sum_of_squares(off[:-1])
+        learned = nest.gradients(decoder, seen, off, weight)
+        some = _candidates(now) if self.alpha else None
+        if some is not None and len(some):
+            terms["auxk"] = self._revive(params, seen, now, some, error, learned)
+        fired, pull = codes.total((codes.values > 0).to(seen.dtype)), learned["b_enc"]
         held = self.held(codes, now)
-        return Found(terms, gradients, error, slope, 2 * weight, pull, fired, held)
+        return Found(terms, learned, error, off[0], 2 * weight, pull, fired, held)
 
     def held(self, codes: Codes, now: Now) -> Params:
         return {}
@@ -109,60 +106,26 @@ class TopK:
         params: Params,
         seen: Tensor,
         now: Now,
-        dead: Tensor,
+        some: Tensor,
         error: Tensor,
-        gradients: Params,
+        learned: Params,
     ) -> Tensor:
-        """AuxK; its gradients are added to those at hand."""
+        """AuxK, by some features among which all dead ones are; its gradients are added to those at
+        hand. It is 0 where none is dead."""
+        assert now.dead is not None
         by = now.products
-        pre = by.addmm(params["b_enc"][dead], seen, params["encoder"][dead].T)
-        k = min(self.k_aux or error.shape[1] // 2, len(dead))
-        is_all = k == len(dead)
-        on = Dense(pre.clamp_min_(0)) if is_all else top_k(pre, k, k / len(dead) <= SPARSE)
+        pre = by.addmm(params["b_enc"][some], seen, params["encoder"][some].T)
+        if now.most is not None:
+            pre.masked_fill_(~now.dead[some], -torch.inf)
+        k = min(self.k_aux or error.shape[1] // 2, len(some))
+        is_all = k == len(some)
+        on = Dense(pre.clamp_min_(0)) if is_all else top_k(pre, k, k / len(some) <= SPARSE)
         codes = on.by(by)
-        decoder, weight = codes.weight(params["decoder"][dead]), self.alpha * share(error)
+        decoder, weight = codes.weight(params["decoder"][some]), self.alpha * share(error)
         off = codes.decode(decoder).add_(error)
-        for name, learned in _gradients(codes, decoder, seen, off, weight).items():
-            gradients[name].index_add_(0, dead, learned)
-        return weight * sum_of_squares(off)
-
-
-def _errors(parts: list[Part], wanted: Tensor) -> list[Tensor]:
-    """What each nested dictionary rebuilds, less what is wanted: [B, d_out] each."""
-    errors: list[Tensor] = []
-    for codes, decoder in parts:
-        made = codes.decode(decoder)
-        errors.append(made.add_(errors[-1]) if errors else made.sub_(wanted))
-    return errors
-
-
-def _squares(errors: list[Tensor], weight: float) -> Tensor:
-    return torch.stack([weight * sum_of_squares(error) for error in errors]).sum()
-
-
-def _nested(
-    parts: list[Part], seen: Tensor, errors: list[Tensor], weight: float
-) -> tuple[Tensor, Params]:
-    """The sum of the errors, and the gradients. A feature learns from the levels that hold it: from
-    its own to the last."""
-    slope = errors[-1]
-    learned: list[Params] = []
-    for level in reversed(range(len(parts))):
-        if level < len(parts) - 1:
-            slope = slope + errors[level]
-        learned.append(_gradients(*parts[level], seen, slope, weight))
-    return slope, learned[0] if len(learned) == 1 else _joined(learned[::-1])
-
-
-def _gradients(codes: Codes, decoder: Tensor, seen: Tensor, off: Tensor, weight: float) -> Params:
-    """Those of weight × Σ ‖f decoder - held constant‖², whose slope along what is decoded is
-    2 weight × off [B, d_out]; f the codes of what is seen."""
-    d_pre = where_on(codes.slopes(off, decoder).mul_(2 * weight), codes.values)
-    return {
-        "decoder": codes.outer(codes.values * (2 * weight), off),
-        "encoder": codes.outer(d_pre, seen),
-        "b_enc": codes.total(d_pre),
-    }
+        for name, more in gradients(codes, codes, decoder, seen, off, weight).items():
+            learned[name].index_add_(0, some, more)
+        return weight * sum_of_squares(off) * now.dead.any()
 
 
 @dataclass(frozen=True)
@@ -204,12 +167,11 @@ class Matryoshka(BatchTopK):
         return tuple(dict.fromkeys(sizes))
 
 
-def _joined(parts: list[Params]) -> Params:
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-
-def _numbers(dead: Tensor | None, x: Tensor) -> Tensor:
-    """The dead features' numbers."""
-    if dead is None:
-        return torch.empty(0, dtype=torch.int64, device=x.device)
-    return dead.nonzero()[:, 0]
+def _candidates(now: Now) -> Tensor | None:
+    """The numbers of features among which are all that are dead; None of none. Where it is known
+    how many these are at most, nobody need wait to see how many they are."""
+    if now.dead is None or now.most == 0:
+        return None
+    if now.most is None:
+        return now.dead.nonzero()[:, 0]
+    return now.dead.byte().sort(descending=True, stable=True).indices[: now.most]

@@ -37,7 +37,7 @@ class Origin:
 def encoded(dictionary: Dictionary, name: str, origin: Origin) -> dict[str, bytes]:
     """The files of a format, by name. Raises NotUnderstood where it holds no such dictionary."""
     if dictionary.is_transcoder and name != "saelens":
-        raise NotUnderstood(f"{name} has no transcoder of these places", "write it as saelens")
+        raise NotUnderstood(f"{name} has no transcoder of these places", _instead(dictionary))
     config, tensors = _WRITERS[name](dictionary, origin)
     form = formats()[name]
     whole = {key: t.float().cpu().contiguous() for key, t in tensors.items()}
@@ -89,10 +89,22 @@ def _named(dictionary: Dictionary) -> str:
     key = dictionary.activation, "W_skip" in dictionary.tensors
     if key not in TRANSCODERS:
         raise NotUnderstood(
-            f"SAELens has no transcoder that is {dictionary.activation}",
-            "it has those of relu and jumprelu, among them batch_topk and matryoshka once fitted",
+            f"SAELens has no transcoder that is {dictionary.activation}", _instead(dictionary)
         )
     return TRANSCODERS[key]
+
+
+def _instead(dictionary: Dictionary) -> str:
+    """What can be written where a transcoder cannot."""
+    skips = "W_skip" in dictionary.tensors
+    if (dictionary.activation, skips) in TRANSCODERS:
+        return "write it as saelens"
+    if dictionary.k is None:
+        like = f"jumprelu(width={dictionary.d_sae}, …)"
+    else:
+        like = f"batch_topk(width={dictionary.d_sae}, k={dictionary.k}, …)"
+    known = TRANSCODERS["jumprelu", skips]
+    return f"fit {like} in its place, which is written for SAELens as {known}"
 
 
 def _dictionary_learning(dictionary: Dictionary, origin: Origin) -> tuple[dict[str, Any], Tensors]:

@@ -24,9 +24,9 @@ from interp_dsl.models.weights import Source
 Choice = Literal["auto", "hooked", "compiled"]
 
 
-def fallback(hooked: HookedExecutor, remark: str, difference: float | None) -> HookedExecutor:
-    """The hooked executor of a model that the compiled one does not run, and why."""
-    hooked.remark, hooked.difference = remark, difference
+def fallback(hooked: HookedExecutor, why: str, difference: float | None) -> HookedExecutor:
+    """The hooked executor of a model that the compiled one does not run, which says so and why."""
+    hooked.remark, hooked.difference = f"{hooked.facts.name} runs by hooks: {why}", difference
     return hooked
 
 
@@ -110,10 +110,10 @@ def _judged(
     if verdict.passed:
         compiled.difference = verdict.difference
         return compiled
-    remark = (
+    why = (
         f"the compiled forward of {compiled.facts.name} differs from TransformerLens's by "
         f"{verdict.difference:.1e} at {verdict.place}, more than {verdict.tolerance:.0e}"
     )
     if choice == "compiled":
-        raise failure("E608", remark, help="the hooked executor runs it", exit_code=1)
-    return fallback(hooked, remark, verdict.difference)
+        raise failure("E608", why, help="the hooked executor runs it", exit_code=1)
+    return fallback(hooked, why, verdict.difference)

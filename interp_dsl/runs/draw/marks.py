@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from interp_dsl.plan.names import edge_name
 from interp_dsl.runs.circuit import Circuit
 from interp_dsl.runs.circuit_rows import strength
-from interp_dsl.runs.circuit_table import POSITION
-from interp_dsl.runs.text import count
+from interp_dsl.runs.circuit_table import KEY, POSITION
+from interp_dsl.runs.text import count, printable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -51,6 +52,17 @@ def summary(circuit: Circuit, shown: int) -> str:
     return f"{kept}, {nodes}{cut}"
 
 
+def name(edge: Mapping[str, Any]) -> str:
+    """An edge as the language writes it, with its position where a table tells of one."""
+    source, target, channel = (edge[part] for part in KEY)
+    return printable(edge_name(source, target, channel, edge.get(POSITION, "all")))
+
+
+def n_drawn(edges: pl.DataFrame) -> int:
+    """Lines of a picture: one for all positions of an edge."""
+    return edges.select(KEY).n_unique()
+
+
 def where(edge: Mapping[str, Any]) -> str:
     """The position of an edge in words behind it; nothing where a table tells of none."""
-    return f" at {edge[POSITION]}" if POSITION in edge else ""
+    return printable(f" at {edge[POSITION]}") if POSITION in edge else ""

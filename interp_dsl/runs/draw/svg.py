@@ -103,10 +103,7 @@ class _Picture:
 
     def names(self) -> tuple[str, str]:
         shown = [row for row in self.edges.iter_rows(named=True)]
-        said = [
-            f"{e['source']} to {e['target']} ({e['channel']}){marks.where(e)} {self.said(e)}"
-            for e in shown
-        ]
+        said = [f"{marks.name(edge)} {self.said(edge)}" for edge in shown]
         what = marks.summary(self.circuit, len(shown))
         return self.title, f"{what}. Edges and their {self.column}: {'; '.join(said)}"
 
@@ -141,8 +138,7 @@ class _Picture:
         opacity = 0.85 if len(self.edges) <= 60 else 0.65
         for edge, curve in self.routes:
             colour, width = self.stroke(edge[self.column])
-            ends = f"{edge['source']} → {edge['target']}"
-            said = f"{ends} {edge['channel']}{marks.where(edge)} {self.said(edge)}"
+            said = f"{marks.name(edge)} {self.said(edge)}"
             yield (
                 f'<path class="edge {KINDS[colour]}"{self.named(edge)} d="{curve.path}"'
                 f' fill="none" stroke="{colour}" stroke-width="{width:.2f}"'
@@ -196,6 +192,9 @@ class _Picture:
         yield self.words(24, top + 26, said, 11, FAINT)
         if len(self.routes) < len(self.edges):
             said = "a letter on a disc: the direct edge, of that whole input, is kept"
+            yield self.words(24, top + 44, said, 11, FAINT)
+        elif marks.n_drawn(self.edges) < len(self.edges):
+            said = "an edge at several positions is one line, as wide as the strongest of them"
             yield self.words(24, top + 44, said, 11, FAINT)
 
     def kinds(self) -> list[tuple[str, str]]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from textwrap import wrap
 
+from interp_dsl.plan.names import edge_name
 from interp_dsl.runs.circuit import Circuit
+from interp_dsl.runs.circuit_table import KEY, POSITION
 from interp_dsl.runs.draw import marks
 from interp_dsl.runs.draw.adjacency import adjacency
 from interp_dsl.runs.draw.canvas import canvas
@@ -20,7 +23,7 @@ def terminal(circuit: Circuit, width: int = 80, most: int = MOST) -> list[str]:
     drawn = drawing(circuit, width) if 0 < circuit.size <= most else None
     if drawn is None:
         return [*head, *adjacency(circuit, width, SENDERS)]
-    return [*head, *drawn, "", *_legend(circuit)]
+    return [*head, *drawn, "", *_legend(circuit), *_placed(circuit, width)]
 
 
 def drawing(circuit: Circuit, width: int) -> list[str] | None:
@@ -37,3 +40,13 @@ def _legend(circuit: Circuit) -> Iterator[str]:
             whole.setdefault(edge["target"], []).append(edge["channel"])
     if whole:
         yield "direct edges: " + ", ".join(f"{n} {' '.join(into)}" for n, into in whole.items())
+
+
+def _placed(circuit: Circuit, width: int) -> Iterator[str]:
+    """Which edges stand at which position, where the circuit tells of any: the lines do not."""
+    if POSITION not in circuit.table.columns:
+        return
+    yield "one line for all positions of an edge:"
+    for (position,), edges in circuit.edges.group_by(POSITION, maintain_order=True):
+        names = ", ".join(edge_name(*key) for key in edges.select(KEY).iter_rows())
+        yield from wrap(printable(f"at {position}: {names}"), width, subsequent_indent="  ")

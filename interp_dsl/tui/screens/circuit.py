@@ -179,6 +179,7 @@ class CircuitScreen(RunScreen):
     def _show_edges(self) -> None:
         """The edges of the node that is looked at, those that it reads first."""
         node, strengths = self.query_one(Graph).node, self.found.strengths
+        where = self.found.positions
         mine = [edge for edge in self.shown() if node in edge[:2]]
         self._rows = sorted(mine, key=lambda e: (e[1] != node, -abs(strengths[e] or 0.0), e))
         values = [v for v in strengths.values() if v is not None]
@@ -191,7 +192,7 @@ class CircuitScreen(RunScreen):
         def item(row: int) -> Item:
             edge = self._rows[row]
             value = strengths[edge]
-            said = [_said(edge, node), number(value, places)]
+            said = [printable(_said(edge, node) + where.get(edge, "")), number(value, places)]
             return Item((*said, bar(value, limit, BAR // 2)) if wide else tuple(said), value)
 
         self.query_one("#edges", Listing).show(headings, len(self._rows), item)

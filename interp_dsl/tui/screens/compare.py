@@ -26,7 +26,8 @@ class CompareScreen(TabledScreen):
         "Two runs of the same step: a is the other run, b the one that is open. ✱ marks "
         "differences whose interval leaves 0 out (the runs taken as independent; over the same "
         "examples the intervals are too wide). Ranks are by |effect|; a sign that flips is clear "
-        "where both intervals leave 0 out too. `o` chooses the other run."
+        "where both intervals leave 0 out too. Of a circuit, the edges that one run keeps alone "
+        "come first. `o` chooses the other run."
     )
     BINDINGS: ClassVar[list[BindingType]] = [Binding("o", "other", "Other run")]
 
@@ -37,15 +38,16 @@ class CompareScreen(TabledScreen):
     def step_names(self) -> list[str]:
         theirs = self.other.steps if self.other else []
         shared = [step for step in self.folder.steps if step in theirs]
-        return [step for step in shared if self._is_scored(step)]
+        return [step for step in shared if self._is_comparable(step)]
 
-    def _is_scored(self, step: str) -> bool:
+    def _is_comparable(self, step: str) -> bool:
         import polars as pl
 
+        from interp_dsl.runs.circuit_table import EDGE_COLUMNS
         from interp_dsl.runs.schema import SCORE_COLUMNS
 
         held = pl.read_parquet_schema(self.folder.path / "tables" / f"{step}.parquet")
-        return SCORE_COLUMNS.keys() <= held.keys()
+        return any(columns.keys() <= held.keys() for columns in (SCORE_COLUMNS, EDGE_COLUMNS))
 
     def load(self, step: str, metric: str | None) -> tuple[FrameModel, list[str], str | None]:
         assert self.other is not None
