@@ -65,6 +65,7 @@ class Live(Quiet):
             console=self.console,
         )
         self._tasks: dict[str, TaskID] = {}
+        self._beginning: TaskID | None = None
         self._leading: tuple[str, list[Mapping[str, Any]]] = ("", [])
         self._ended: set[str] = set()
         self._screen = Screen(
@@ -73,17 +74,22 @@ class Live(Quiet):
 
     def started(self, folder: RunFolder, resumed: bool) -> None:
         self._say(f"{'going on in' if resumed else 'running in'} {folder.path}")
+        self._beginning = self._bars.add_task("importing torch", total=None)
         self._screen.start()
 
     def close(self) -> None:
         self._screen.stop()
 
     def event(self, event: Event) -> None:
+        if self._beginning is not None:
+            self._bars.remove_task(self._beginning)
+            self._beginning = None
         match event["event"]:
             case "task_started":
-                total = event.get("total")
+                total, told = event.get("total"), task_name(event)
+                told += ": gathering activations" if event["task"].startswith("fit:") else ""
                 self._tasks[event["task"]] = self._bars.add_task(
-                    printable(task_name(event)), total=total or None
+                    printable(told), total=total or None
                 )
             case "progress" if event["task"] in self._tasks:
                 self._bars.update(
@@ -99,7 +105,8 @@ class Live(Quiet):
                     left=time_left(event),
                 )
             case "fit" if f"fit:{event['step']}" in self._tasks:
-                told = f"{event['step']}: loss {event['loss']:.3g}, l0 {event['l0']:.1f}, "
+                one = f"[{event['dictionary']}]" if event.get("dictionary") else ""
+                told = f"{event['step']}{one}: loss {event['loss']:.3g}, l0 {event['l0']:.1f}, "
                 told += f"fvu {event['fvu']:.3f}, {event['dead']:,} dead"
                 self._bars.update(self._tasks[f"fit:{event['step']}"], description=printable(told))
             case "task_finished":

@@ -40,22 +40,27 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def in_turn(harvest: Harvest, spans: Sequence[Span]) -> Iterator[Block]:
-    """The blocks of rows of the stream; each is gone before the next is made."""
+def in_turn(
+    harvest: Harvest, spans: Sequence[Span], check: Callable[[], None] = lambda: None
+) -> Iterator[Block]:
+    """The blocks of rows of the stream; each is gone before the next is made. `check` is called
+    before every pass, and may raise."""
     held: Block = {}
     for start, stop in spans:
         held.clear()
-        held.update(harvest.block(start, stop))
+        held.update(harvest.block(start, stop, check))
         yield held
 
 
-def ahead(harvest: Harvest, spans: Sequence[Span]) -> Iterator[Block]:
+def ahead(
+    harvest: Harvest, spans: Sequence[Span], check: Callable[[], None] = lambda: None
+) -> Iterator[Block]:
     """The same; while one is used the next is made, so that there is room for two."""
     if not spans:
         return
     over, held = Event(), Block()
     on_gpu = harvest.device.type == "cuda"
-    make = _on_own_stream(harvest, over) if on_gpu else _maker(harvest, over)
+    make = (_on_own_stream if on_gpu else _maker)(harvest, over, check)
     with ThreadPoolExecutor(1, "harvest") as pool:
         try:
             first, *left = spans
@@ -74,17 +79,20 @@ def ahead(harvest: Harvest, spans: Sequence[Span]) -> Iterator[Block]:
             over.set()
 
 
-def _maker(harvest: Harvest, over: Event) -> Callable[[Span], Made]:
-    def check() -> None:
+def _maker(harvest: Harvest, over: Event, check: Callable[[], None]) -> Callable[[Span], Made]:
+    def goes_on() -> None:
         if over.is_set():
             raise Abandoned
+        check()
 
-    return lambda span: (harvest.block(*span, check), None)
+    return lambda span: (harvest.block(*span, goes_on), None)
 
 
-def _on_own_stream(harvest: Harvest, over: Event) -> Callable[[Span], Made]:
+def _on_own_stream(
+    harvest: Harvest, over: Event, check: Callable[[], None]
+) -> Callable[[Span], Made]:
     stream = torch.cuda.Stream(harvest.device)  # type: ignore[no-untyped-call]
-    make = _maker(harvest, over)
+    make = _maker(harvest, over, check)
     stream.wait_stream(torch.cuda.current_stream(harvest.device))
 
     def made(span: Span) -> Made:

@@ -29,7 +29,7 @@ from interp_dsl.engine.fitting import (
     resumed,
 )
 from interp_dsl.engine.harvest import Block, Harvest, joined
-from interp_dsl.engine.interrupts import Stop
+from interp_dsl.engine.interrupts import Stop, Stopped
 from interp_dsl.engine.report import Report
 from interp_dsl.engine.state import State
 from interp_dsl.language.diagnostics import Diagnostic, InterpError
@@ -60,7 +60,7 @@ def fit(
     harvest = Harvest(task.runs, task.targets, state, task.seed, task.batch, report)
     if task.store is not None:
         _use_store(task, harvest, key_of, report, stop)
-    fitting = resumed(task, key, folder, harvest.device) or begun(task, harvest)
+    fitting = resumed(task, key, folder, harvest.device) or begun(task, harvest, stop.check)
     if fitting.done:
         report.note(f"{task.step}: goes on behind step {fitting.done:,} of {task.steps:,}")
     _say_passes(task, harvest.stream.a_pass, report)
@@ -106,19 +106,22 @@ def _train(
     """All steps that are left. Raises Stopped, after a checkpoint, when the run is to stop."""
     stream, total = harvest.stream, task.learned
     if task.objective == "mse":
-        turns: Generator[Turn | None] = _blocks(task, fitting, harvest, report, hands)
+        turns: Generator[Turn | None] = _blocks(task, fitting, harvest, report, stop, hands)
     else:
         turns = through_model(task, fitting, harvest)
         total = stream.tokens_in(stream.reaching(total))
-    with closing(turns):
-        for turn in turns:
-            if turn is None:
-                checkpoints.write_in_time(fitting)
-                continue
-            _step(task, fitting, turn, total, report)
-            if stop.is_wanted:
-                checkpoints.write(fitting)
+    try:
+        with closing(turns):
+            for turn in turns:
+                if turn is None:
+                    checkpoints.write_in_time(fitting)
+                    continue
+                _step(task, fitting, turn, total, report)
                 stop.check()
+    except Stopped:
+        if fitting.done:
+            checkpoints.write(fitting)
+        raise
 
 
 def _use_store(
@@ -134,14 +137,21 @@ def _use_store(
 
 
 def _blocks(
-    task: Fit, fitting: Fitting, harvest: Harvest, report: Report, hands: Hands | None
+    task: Fit,
+    fitting: Fitting,
+    harvest: Harvest,
+    report: Report,
+    stop: Stop,
+    hands: Hands | None,
 ) -> Generator[Turn | None]:
-    """Steps on single activations, out of blocks that are shuffled as a whole."""
+    """Steps on single activations, out of blocks that are shuffled as a whole. Raises Stopped
+    between two passes of a block that is being made."""
     starts = range(0, task.learned, task.buffer)
     ends = [*starts[1:], task.learned]
     done = fitting.done // (task.buffer // task.inputs)
     spans = list(zip(starts, ends, strict=True))[done:]
-    made = (ahead if task.looks_ahead and has_room(harvest) else in_turn)(harvest, spans)
+    way = ahead if task.looks_ahead and has_room(harvest) else in_turn
+    made = way(harvest, spans, stop.check)
     for number, held in enumerate(made, done):
         first = fitting.done - number * (task.buffer // task.inputs)
         start, end = spans[number - done]

@@ -69,9 +69,10 @@ def read_and_rebuilt(one: Fitted, block: Block) -> tuple[Tensor, Tensor | None]:
     return joined(block, one.read), None if one.onto is None else block[one.onto]
 
 
-def begun(task: Fit, harvest: Harvest) -> Fitting:
-    """Before the first step: scales and beginnings of biases are from the first activations."""
-    first = harvest.block(0, min(FIRST, task.learned))
+def begun(task: Fit, harvest: Harvest, check: Callable[[], None] = lambda: None) -> Fitting:
+    """Before the first step: scales and beginnings of biases are from the first activations.
+    `check` is called before every pass, and may raise."""
+    first = harvest.block(0, min(FIRST, task.learned), check)
     plain = {t for d in task.dictionaries if d.option("normalize") == "none" for t in _ends(d)}
     scales = {t: 1.0 if t in plain else scale_of(x) for t, x in first.items()}
     lengths = {t: mean_length(x) * scales[t] for t, x in first.items()}

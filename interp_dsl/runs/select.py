@@ -90,14 +90,27 @@ def _scores(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.Da
         if selection.metric is None and (key := kind(table)):
             rows = findings(table)
             return rows, f"{count(len(rows), 'finding')} by {key}"
-        if selection.metric is None and (len(table) == len(names) or _is_by_model(table)):
+        whole = _of_the_whole(table)
+        if selection.metric is None and (len(whole) == len(names) or _is_by_model(table)):
             order = pl.Enum(names)
-            rows = table.sort(pl.col("metric").cast(order), maintain_order=True)
-            return rows, count(len(names), "metric")
+            rows = whole.sort(pl.col("metric").cast(order), maintain_order=True)
+            parts = table.filter(pl.col("unit") != "circuit")["metric"].unique(maintain_order=True)
+            more = (
+                f" (of parts of it: --metric {', '.join(parts)})" if len(whole) < len(table) else ""
+            )
+            return rows, count(len(names), "metric") + printable(more)
     by = selection.by or ranking_column(table)
     others = [name for name in names if name != metric]
     also = f" (also: {', '.join(map(printable, others))}; choose with --metric)" if others else ""
     return ranked(table, metric, by), f"{printable(metric)} by |{by}|{also}"
+
+
+def _of_the_whole(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a circuit itself, without those of its edges and sizes; else all rows."""
+    import polars as pl
+
+    whole = table.filter(pl.col("unit") == "circuit")
+    return whole if len(whole) else table
 
 
 def _is_by_model(table: pl.DataFrame) -> bool:

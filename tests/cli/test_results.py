@@ -14,6 +14,8 @@ import polars as pl
 import pytest
 
 from interp_dsl.runs.folder import RunFolder
+from interp_dsl.runs.schema import score_table
+from interp_dsl.runs.select import Selection, select
 from tests.runs.writing import written
 
 Interp = Callable[..., tuple[int, str, str]]
@@ -226,3 +228,18 @@ prompt 2 of 2  prompt 1:\x20
     assert "She «danced»" in whole and "spoken.texts" not in whole
     code, out, _ = interp("show", folder.path.name, "spoken.texts")
     assert code == 0 and "own_logprob" in out
+
+
+def test_all_that_is_known_of_a_circuit_is_shown_and_that_of_its_edges_is_named() -> None:
+    edges = [(f"L0H{i} -> logits", "minimality", 0.1 * i) for i in range(4)]
+    whole = [("circuit", "faithfulness", 0.9), ("circuit", "minimality", 0.0), ("circuit", "kl", 2)]
+    held = score_table(
+        {"unit": unit, "position": "all", "metric": metric, "value": value, "n": 4}
+        for unit, metric, value in [whole[0], *edges, *whole[1:]]
+    )
+    rows, what = select(held, "check", Selection())
+    assert list(rows.select("unit", "metric", "value").iter_rows()) == whole
+    assert what == "3 metrics (of parts of it: --metric minimality)"
+    rows, _ = select(held, "check", Selection(metric="minimality"))
+    assert rows["unit"].to_list()[:2] == ["L0H3 -> logits", "L0H2 -> logits"]
+    assert len(rows) == 5

@@ -104,6 +104,26 @@ def test_the_display_tells_how_a_search_goes() -> None:
     assert "1.5 s to 1 min 05 s left" in text.getvalue()
 
 
+def test_the_display_says_what_is_waited_for_before_the_first_step() -> None:
+    text = io.StringIO()
+    console = Console(file=text, force_terminal=True, width=120, color_system=None)
+    watcher = Live(Output(), console)
+    watcher.started(RunFolder(Path("runs/x")), resumed=False)
+    console.print(watcher._picture())
+    assert "importing torch" in text.getvalue()
+    watcher.event(event("task_started", task="fit:saes", step="saes", total=81))
+    text.truncate(0)
+    console.print(watcher._picture())
+    assert "importing torch" not in text.getvalue()
+    assert "saes: gathering activations" in text.getvalue()
+    point = {"loss": 0.5, "l0": 8.0, "fvu": 0.4, "dead": 0}
+    watcher.event(event("fit", step="saes", dictionary="k=8", **point))
+    text.truncate(0)
+    console.print(watcher._picture())
+    watcher.close()
+    assert "saes[k=8]: loss 0.5" in text.getvalue() and "gathering" not in text.getvalue()
+
+
 def test_lines_tell_how_long_a_search_takes(capsys: pytest.CaptureFixture[str]) -> None:
     watcher = Lines(Output())
     searching = {"task": "search:found", "step": "found"}

@@ -159,6 +159,27 @@ def test_a_lost_run_goes_on_to_the_same_numbers(tmp_path: Path, one: Fitted, row
     assert not list((folder.path / "parts").glob("*/*"))
 
 
+@pytest.mark.parametrize("rows", [2, 30, 70])
+def test_a_stop_waits_for_no_block(tmp_path: Path, rows: int) -> None:
+    """No pass is begun behind the one in which the stop comes, and nothing is lost or changed."""
+    folder = folder_in(tmp_path)
+
+    class Cancels(Tiny):
+        passes_since = -1
+
+        def forward(self, *args, **kwargs):
+            if self.rows >= rows:
+                folder.cancel()
+                self.passes_since += 1
+            return super().forward(*args, **kwargs)
+
+    plan, model = _plan(_one("topk", k=2)), Cancels()
+    assert execute(plan, folder, loaders=Given(model, d=_text())).status == "cancelled"
+    assert model.passes_since == 0
+    execute(plan, folder, loaders=Given(Tiny(), d=_text()))
+    _same(_fit(plan, tmp_path / "whole"), folder)
+
+
 @pytest.mark.parametrize("after", [1, 4, 23, 49])
 def test_a_stopped_run_goes_on_from_the_very_step(tmp_path: Path, after: int) -> None:
     """Step 23 is in the middle of a block."""
