@@ -84,6 +84,16 @@ class Editor:
             self.features.prepare(units)
         self.aligns(units)
 
+    def check_means(self, units: Iterable[Unit]) -> None:
+        """Raise InterpError where a mean has no value at the positions of units that are not run
+        (E631 to E636): those that are run tell so by themselves."""
+        if not isinstance(self.values, Means):
+            return
+        side = self.state.side(self.into)
+        examples = torch.arange(len(side.tokens))
+        for unit in {t.positions: unit for unit in units for t in unit.targets}.values():
+            self.edits(Packed.of_one(unit, examples), side.tokens.shape[1])
+
     def aligns(self, units: Iterable[Unit]) -> None:
         """Raise InterpError where units have positions that the prompts lack, or that those of the
         source do not correspond to (E410 to E414)."""

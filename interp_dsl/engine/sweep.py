@@ -94,7 +94,9 @@ class Sweeper:
             editor.check(shard.units)
             if self.task.skips:
                 idle = Idle(self.task.intervention, bench.run, bench.reads, self.state)
-                self._idle[bench.run].update(filter(idle, shard.units))
+                without = list(filter(idle, shard.units))
+                editor.check_means(without)
+                self._idle[bench.run].update(without)
         if skipped := sum(map(len, self._idle.values())):
             total = sum(len(shard.units) for shard in found)
             self.note(

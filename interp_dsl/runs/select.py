@@ -90,6 +90,9 @@ def _scores(table: pl.DataFrame, step: str, selection: Selection) -> tuple[pl.Da
         if selection.metric is None and (key := kind(table)):
             rows = findings(table)
             return rows, f"{count(len(rows), 'finding')} by {key}"
+        if selection.metric is None and _is_by_dictionary(table):
+            judged = table["dictionary"].n_unique()
+            return table, f"{judged} dictionaries by {len(names)} metrics"
         whole = _of_the_whole(table)
         if selection.metric is None and (len(whole) == len(names) or _is_by_model(table)):
             order = pl.Enum(names)
@@ -118,6 +121,13 @@ def _is_by_model(table: pl.DataFrame) -> bool:
     return "model" in table.columns and set(table["unit"]) == {"dictionary"}
 
 
+def _is_by_dictionary(rows: pl.DataFrame) -> bool:
+    """Whether rows are those of several dictionaries, a row a metric of each."""
+    if not {"unit", "metric", "dictionary"} <= {*rows.columns} or "model" in rows.columns:
+        return False
+    return set(rows["unit"]) == {"dictionary"} and rows["metric"].n_unique() > 1
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """The first rows of a selection or a part of it, `n` in all; what they have in common."""
@@ -129,7 +139,10 @@ class Block:
 
 
 def blocks(rows: pl.DataFrame, top: int | None) -> list[Block]:
-    """The rows of a selection as they are printed: of curves what each comes to, then points."""
+    """The rows of a selection as they are printed: of curves what each comes to, then points; of
+    several dictionaries a row each, a column a metric."""
+    if _is_by_dictionary(rows):
+        rows = rows.pivot("metric", index="dictionary", values="value")
     if not is_curve_table(rows):
         head = rows if top is None else rows.head(top)
         return [Block(columns_of(head), len(head), len(rows))]

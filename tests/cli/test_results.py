@@ -15,7 +15,7 @@ import pytest
 
 from interp_dsl.runs.folder import RunFolder
 from interp_dsl.runs.schema import score_table
-from interp_dsl.runs.select import Selection, select
+from interp_dsl.runs.select import Selection, blocks, select
 from tests.runs.writing import written
 
 Interp = Callable[..., tuple[int, str, str]]
@@ -243,3 +243,22 @@ def test_all_that_is_known_of_a_circuit_is_shown_and_that_of_its_edges_is_named(
     rows, _ = select(held, "check", Selection(metric="minimality"))
     assert rows["unit"].to_list()[:2] == ["L0H3 -> logits", "L0H2 -> logits"]
     assert len(rows) == 5
+
+
+def test_several_dictionaries_are_shown_by_row_and_their_metrics_by_column() -> None:
+    held = score_table(
+        (
+            {"unit": "dictionary", "position": "all", "metric": metric, "value": value, "n": 4}
+            | {"dictionary": name}
+            for name, l0 in (("k=8", 8.0), ("k=32", 31.5))
+            for metric, value in (("l0", l0), ("fvu", 1 / l0))
+        ),
+        {"dictionary": "text"},
+    )
+    rows, what = select(held, "judged", Selection())
+    assert what == "2 dictionaries by 2 metrics"
+    (block,) = blocks(rows, None)
+    assert [column.name for column in block.columns] == ["dictionary", "l0", "fvu"]
+    assert [column.cells for column in block.columns[:2]] == [["k=8", "k=32"], ["8.00", "31.50"]]
+    one, _ = select(held, "judged", Selection(metric="fvu"))
+    assert set(one["metric"]) == {"fvu"} and len(one) == 2

@@ -7,8 +7,11 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import pytest
+
 from interp_dsl.check import check_source, plan_experiment
 from interp_dsl.engine.execute import execute
+from interp_dsl.language.diagnostics import InterpError
 from interp_dsl.language.source import Source
 from interp_dsl.plan.tasks import Plan, Sweep
 from interp_dsl.runs.folder import RunFolder
@@ -61,3 +64,19 @@ def test_which_units_cannot_have_an_effect(tmp_path: Path) -> None:
         assert a["skipped"].sum() == count
         assert (a.filter(a["skipped"])["effect"] == 0).all()
     assert skipped.read_table("stream")["effect"].abs().max() > 1
+
+
+@pytest.mark.parametrize("skips", [True, False])
+def test_a_mean_that_is_none_is_told_of_units_that_are_not_run_too(
+    skips: bool, tmp_path: Path
+) -> None:
+    step = (
+        "step off = patch {L2H1.q_input} at 2 from mean(ioi.corrupt, per=label) into ioi.clean "
+        "measure logit_diff()"
+    )
+    checked = check_source(Source(f"{TEXT.partition('step')[0]}{step}"))
+    assert checked.experiment, checked.diagnostics
+    plan = plan_experiment(checked.experiment)
+    tasks = (replace(t, skips=skips) if isinstance(t, Sweep) else t for t in plan.tasks)
+    with pytest.raises(InterpError, match="E635"):
+        run(replace(plan, tasks=tuple(tasks)), tmp_path)
