@@ -91,7 +91,8 @@ class Editor:
             return
         side = self.state.side(self.into)
         examples = torch.arange(len(side.tokens))
-        for unit in {t.positions: unit for unit in units for t in unit.targets}.values():
+        one_each = {target.positions: unit for unit in units for target in unit.targets}
+        for unit in one_each.values():
             self.edits(Packed.of_one(unit, examples), side.tokens.shape[1])
 
     def aligns(self, units: Iterable[Unit]) -> None:
