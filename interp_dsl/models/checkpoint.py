@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import torch
@@ -203,8 +204,14 @@ def _boot_failure(error: Exception, name: str, folder: Path | None) -> Exception
         return _untrusted(f"{name} brings Python code of its own")
     if folder is None and isinstance(error, OSError):
         return files.not_given(name, error)
-    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return failure("E457", f"TransformerLens cannot load {name}", notes=(first,), exit_code=3)
+    said = str(error).strip().splitlines() or [f"{type(error).__name__} at: {_where(error)}"]
+    return failure("E457", f"TransformerLens cannot load {name}", notes=(said[0],), exit_code=3)
+
+
+def _where(error: Exception) -> str:
+    """The line of code that an error comes from, which says what an assertion does not."""
+    frames = extract_tb(error.__traceback__)
+    return frames[-1].line or "" if frames else ""
 
 
 def _untrusted(reason: str) -> Exception:

@@ -192,3 +192,11 @@ def test_a_family_without_an_entry_of_its_own() -> None:
         else:
             new = model.forward(tokens, None, [edit]).logits
             assert (new - base.logits).abs().max() > 1e-3, site
+
+
+def test_a_failure_without_words_tells_its_line_of_code(tmp_path: Path) -> None:
+    shutil.copytree(tiny("gpt_neox"), tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "attention_bias": False}))
+    found = failing({"kind": "checkpoint", "folder": str(tmp_path)})
+    assert found.code == "E457" and found.notes[0].startswith("AssertionError at: assert ")
