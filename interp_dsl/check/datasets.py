@@ -35,7 +35,8 @@ def dataset(expr: Expr, scope: Scope) -> Dataset:
         )
     declared = scope.lookup(expr, "dataset", "let")
     if declared is None:
-        raise scope.unknown(expr, "a dataset", scope.declared_as("dataset"))
+        known = scope.sides_meant(expr) or scope.declared_as("dataset")
+        raise scope.unknown(expr, "a dataset", known)
     if declared.keyword == "dataset":
         return declared_dataset(declared)
     from interp_dsl.check.lets import let_as

@@ -202,6 +202,12 @@ class Scope:
         datasets = self.declared_as("dataset")
         return f"{datasets[0]}.corrupt" if datasets else "ioi.corrupt"
 
+    def sides_meant(self, expr: Expr) -> list[str]:
+        """The sides that `clean` or `corrupt` alone may mean; none for other words."""
+        if not isinstance(expr, Name) or expr.id not in ("clean", "corrupt"):
+            return []
+        return [f"{name}.{expr.id}" for name in self.declared_as("dataset")]
+
     # ---- what is said of unknown ones
 
     def unknown(self, expr: Expr, what: str, candidates: list[str]) -> Rejected:

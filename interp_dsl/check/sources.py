@@ -56,7 +56,8 @@ def source(expr: Expr, scope: Scope) -> SourceTerm:
                 "E300", f"`{name}` is a function", expr.span, help=f"write {example}"
             )
         case Name() if scope.lookup(expr, "dataset") is None:
-            known = ["zero", "blocked", *scope.declared_as("dataset", "let")]
+            words = ["zero", "blocked", *scope.declared_as("dataset", "let")]
+            known = scope.sides_meant(expr) or words
             raise scope.unknown(expr, "a source", known)
         case Name() | Attribute() | Phrase():
             return SourceTerm("side", side=side(expr, scope))
