@@ -111,7 +111,7 @@ def test_other_devices_have_one_process(tmp_path: Path, monkeypatch: pytest.Monk
     from interp_dsl.engine.harvest import Harvest
 
     monkeypatch.setattr(Harvest, "device", property(lambda self: torch.device("meta")))
-    monkeypatch.setattr("interp_dsl.engine.fit.begun", lambda task, harvest: _Begun())
+    monkeypatch.setattr("interp_dsl.engine.fit.begun", lambda task, harvest, check: _Begun())
     with pytest.raises(InterpError) as caught:
         _fit(_crewed(_one("topk", k=2)), tmp_path)
     assert caught.value.diagnostics[0].code == "E673"

@@ -269,7 +269,7 @@ def test_features_are_units(tmp_path: Path) -> None:
     (tmp_path / "x.interp").write_text(ACT)
     run = interp_dsl.run(tmp_path / "x.interp", out=tmp_path / "run", device="cpu")
     assert [c["ok"] for c in run.claims] == [True] * 2
-    assert run.scores("off")["lone"].unique().to_list().count("sae[k=8, 3]") == 1
+    assert run.scores("off")["unit"].unique().to_list().count("sae[k=8, 3]") == 1
     assert len(run.scores("whole")) == 64
 
 
