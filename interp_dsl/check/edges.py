@@ -20,6 +20,7 @@ from interp_dsl.models.sites import missing
 from interp_dsl.plan.algebra import Explicit
 from interp_dsl.plan.names import CHANNELS, target_of
 from interp_dsl.plan.places import ALL, Site, Target, Unit
+from interp_dsl.verbs.methods import DIRECT
 from interp_dsl.verbs.values import Model, UnitSet
 
 _NODE = re.compile(r"embed|pos_embed|L\d{1,6}H\d{1,6}|L\d{1,6}\.mlp")
@@ -49,7 +50,7 @@ def every(expr: Expr, scope: Scope) -> UnitSet:
     if found.direct:
         raise scope.reject(
             "E306",
-            "direct edges are searched by `acdc` alone",
+            DIRECT,
             expr.span,
             label='count="conmy" has them too, and they stand with all others',
             help='write search edges(count="conmy") by acdc(…), or leave out count',

@@ -222,6 +222,8 @@ SEARCHES: dict[str, Method] = {
     )
 }
 
+DIRECT = "direct edges are searched by `acdc` alone"
+"""What is said where `edges(count="conmy")` stands elsewhere."""
 EDGES = Function(
     "edges",
     "The edges of the model's graph.",

@@ -19,7 +19,7 @@ from interp_dsl.plan.tasks import CircuitOf, Search
 from interp_dsl.plan.units import depends, expand
 from interp_dsl.verbs import node_circuits
 from interp_dsl.verbs.lowering import Lowering, data_size, place_of
-from interp_dsl.verbs.methods import SEARCHES
+from interp_dsl.verbs.methods import DIRECT, SEARCHES
 from interp_dsl.verbs.signature import Checks, Clause, Verb
 from interp_dsl.verbs.values import (
     Call,
@@ -113,7 +113,7 @@ def _check(call: Call, checks: Checks) -> Step:
 def refuse_direct(call: Call, checks: Checks) -> None:
     checks.error(
         "E306",
-        "direct edges are searched by `acdc` alone",
+        DIRECT,
         call.spans["objects"],
         label='count="conmy" has them too',
         help="leave out count",

@@ -176,8 +176,8 @@ def _bridge_block(block: Any) -> Block:
 
 
 def _stacked(matrices: list[Tensor]) -> Tensor:
-    """Matrices [in, out] one above the other [out, in]. They lie in memory as [in, out], of which
-    a processor's product is some percent quicker; a single one is not copied."""
+    """Matrices [in, out] one above the other [out, in]. Several are joined as [in, out], of which a
+    processor's product is some percent quicker; a single one stays as it lies, without a copy."""
     return matrices[0].T if len(matrices) == 1 else torch.cat(matrices, 1).T
 
 
