@@ -238,9 +238,10 @@ def _is_unquoted(expr: Expr, scope: Scope) -> bool:
 def _allowed(value: Any, parameter: Parameter, name: str, expr: Expr, scope: Scope) -> None:
     if parameter.choices and value not in parameter.choices:
         near = suggest(str(value), list(parameter.choices))
+        said = f"`{value}`" if isinstance(value, str) else describe(value)
         raise scope.reject(
             "E302",
-            f"`{name}` cannot be {describe(value)}",
+            f"`{name}` cannot be {said}",
             expr.span,
             label=f"one of {', '.join(parameter.choices)}",
             help=f"did you mean `{near}`?" if near else None,
